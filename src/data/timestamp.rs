@@ -1,0 +1,258 @@
+//! Instants as the platform writes them, kept to the microsecond.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// An instant in UTC, in microseconds since 1970-01-01.
+///
+/// The platform sends 100 ns and more (API notes, 3.5). What lies below the microsecond is cut
+/// off, never rounded: a watermark that is a little too small reads a row twice, one that is a
+/// little too large skips it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+/// Why a text is no instant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an instant: {0:?} (accepted: 2026-01-31T12:34:56Z with any number of decimals)")]
+pub struct TimestampError(String);
+
+impl Timestamp {
+    /// From microseconds since 1970-01-01T00:00:00Z.
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    pub const fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// From chrono's type; nanoseconds are cut off.
+    pub fn from_datetime(at: DateTime<Utc>) -> Self {
+        Self(at.timestamp_micros())
+    }
+
+    /// As chrono's type.
+    pub fn to_datetime(self) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(self.0).unwrap_or(if self.0 < 0 {
+            DateTime::<Utc>::MIN_UTC
+        } else {
+            DateTime::<Utc>::MAX_UTC
+        })
+    }
+
+    /// Reads what the platform sends: `2026-05-04T12:44:52.1182041Z` with 0 or more decimals, `T`
+    /// or a space, `Z`, an offset, or no zone at all, which means UTC (API notes, 3.5).
+    pub fn parse(text: &str) -> Result<Self, TimestampError> {
+        parse(text.as_bytes()).ok_or_else(|| TimestampError(text.chars().take(40).collect()))
+    }
+
+    /// The time from `earlier` to this instant; zero if it is not earlier.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// The instant in the middle between this one and a later one.
+    pub fn middle(self, later: Self) -> Self {
+        Self(self.0 + (later.0 - self.0) / 2)
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Self;
+    fn add(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(micros(by)))
+    }
+}
+
+impl Sub<Duration> for Timestamp {
+    type Output = Self;
+    fn sub(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(by)))
+    }
+}
+
+fn digits(bytes: &[u8]) -> Option<i64> {
+    let mut value = 0_i64;
+    for byte in bytes {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        value = value * 10 + i64::from(byte - b'0');
+    }
+    Some(value)
+}
+
+fn parse(text: &[u8]) -> Option<Timestamp> {
+    if text.len() < 19 || text[4] != b'-' || text[7] != b'-' || text[13] != b':' || text[16] != b':'
+    {
+        return None;
+    }
+    if !matches!(text[10], b'T' | b't' | b' ') {
+        return None;
+    }
+    let part = |from: usize, to: usize| digits(&text[from..to]);
+    let date = NaiveDate::from_ymd_opt(
+        i32::try_from(part(0, 4)?).ok()?,
+        u32::try_from(part(5, 7)?).ok()?,
+        u32::try_from(part(8, 10)?).ok()?,
+    )?;
+    let (hour, minute, second) = (part(11, 13)?, part(14, 16)?, part(17, 19)?);
+    // 60 is a leap second (RFC 3339, 5.7); it counts as the last microsecond of its minute, so
+    // that it stays before what follows.
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let mut rest = &text[19..];
+    let mut fraction = 0_i64;
+    if let [b'.' | b',', tail @ ..] = rest {
+        let len = tail.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if len == 0 {
+            return None;
+        }
+        for index in 0..6 {
+            let digit = tail[..len]
+                .get(index)
+                .map_or(0, |byte| i64::from(byte - b'0'));
+            fraction = fraction * 10 + digit;
+        }
+        rest = &tail[len..];
+    }
+    let offset_minutes = match rest {
+        [] | [b'Z' | b'z'] => 0,
+        [sign @ (b'+' | b'-'), zone @ ..] => {
+            let (hours, minutes) = match zone.len() {
+                2 => (digits(zone)?, 0),
+                4 => (digits(&zone[..2])?, digits(&zone[2..])?),
+                5 if zone[2] == b':' => (digits(&zone[..2])?, digits(&zone[3..])?),
+                _ => return None,
+            };
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            (hours * 60 + minutes) * if *sign == b'-' { -1 } else { 1 }
+        }
+        _ => return None,
+    };
+    let days = date
+        .signed_duration_since(NaiveDate::from_ymd_opt(1970, 1, 1)?)
+        .num_days();
+    if second == 60 {
+        fraction = 999_999;
+    }
+    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second.min(59) - offset_minutes * 60;
+    Some(Timestamp(seconds * 1_000_000 + fraction))
+}
+
+/// `2026-05-04T12:44:52.118204Z`, always six decimals, so that the order of the texts is the order
+/// of the instants. The form stored in SQLite and sent to the platform.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.to_datetime().format("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for Timestamp {
+    type Err = TimestampError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        Timestamp::parse(text).unwrap().to_string()
+    }
+
+    #[test]
+    fn every_form_the_platform_sends_is_read_and_cut_to_microseconds() {
+        for (text, expected) in [
+            ("2026-05-04T13:10:00Z", "2026-05-04T13:10:00.000000Z"),
+            ("2026-05-04T13:12:44.9Z", "2026-05-04T13:12:44.900000Z"),
+            ("2026-05-04T12:44:52.118204Z", "2026-05-04T12:44:52.118204Z"),
+            (
+                "2026-05-04T13:15:01.9999999Z",
+                "2026-05-04T13:15:01.999999Z",
+            ),
+            (
+                "2026-05-04T13:15:01.12345678",
+                "2026-05-04T13:15:01.123456Z",
+            ),
+            ("2026-05-04 13:15:01", "2026-05-04T13:15:01.000000Z"),
+            ("2026-05-04T13:15:01-03:00", "2026-05-04T16:15:01.000000Z"),
+            ("1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59.500000Z"),
+            ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999999Z"),
+        ] {
+            assert_eq!(shown(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_instant_is_refused() {
+        for text in [
+            "",
+            "null",
+            "2026-05-04",
+            "2026-02-30T00:00:00Z",
+            "2026-05-04T24:00:00Z",
+            "2026-05-04T13:15:01.Z",
+            "2026-05-04T13:15:01+3",
+            "31/12/2025 10:00:00",
+            "2026-05-04T13:15:01Zz",
+            "２０２６-05-04T13:15:01Z",
+        ] {
+            assert!(Timestamp::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn instants_compare_as_time_and_not_as_text() {
+        let whole = Timestamp::parse("2026-05-04T13:15:57Z").unwrap();
+        let later = Timestamp::parse("2026-05-04T13:15:57.3Z").unwrap();
+        assert!(whole < later);
+        assert!(whole.to_string() < later.to_string());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_shown_reads_back(micros in -62_135_596_800_000_000_i64..253_402_300_800_000_000) {
+            let at = Timestamp::from_micros(micros);
+            proptest::prop_assert_eq!(Timestamp::parse(&at.to_string()), Ok(at));
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,40}") {
+            let _ = Timestamp::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The `helena-sync` program.
+
+fn main() {}
