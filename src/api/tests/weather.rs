@@ -10,6 +10,15 @@ use super::{DATE, TOKEN, client, first_page, server_time};
 
 const PAGE: &str = r#"{"items":[{"id":"43f4d144-bff5-4a50-b940-b74d0b95e198"}],"totalItems":1,"hasMorePages":false}"#;
 
+/// [`PAGE`], compressed.
+const GZIP: &[u8] =
+    b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\xca\x2c\x49\xcd\x2d\x56\xb2\x8a\
+    \xae\x56\xca\x4c\x51\xb2\x52\x32\x31\x4e\x33\x49\x31\x34\x31\xd1\x4d\x4a\x4b\x33\
+    \xd5\x35\x49\x34\x35\xd0\x4d\xb2\x34\x01\x12\xe6\x26\x29\x06\x49\x96\xa6\xa9\x86\
+    \x96\x16\x4a\xb5\xb1\x3a\x4a\x25\xf9\x25\x89\x39\x9e\x10\xcd\x86\x3a\x4a\x19\x89\
+    \xc5\xbe\xf9\x45\xa9\x01\x89\xe9\xa9\x40\x81\xb4\xc4\x9c\xe2\xd4\x5a\x00\xd5\xe7\
+    \x37\x4b\x5d\x00\x00\x00";
+
 /// Answers badly so many times, then well.
 async fn after(bad: usize, reply: impl Fn() -> Reply + Send + Sync + 'static) -> Server {
     Server::start(move |number, _| {
@@ -63,6 +72,27 @@ async fn dates_are_sent_percent_encoded() {
         "{}",
         seen.query
     );
+}
+
+#[tokio::test]
+async fn a_compressed_answer_is_read_and_one_that_is_cut_is_not_believed() {
+    let server = Server::start(|number, _| {
+        let sent = if number == 0 {
+            GZIP.len() - 9
+        } else {
+            GZIP.len()
+        };
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nDate: {DATE}\r\nContent-Encoding: gzip\r\n\
+             Connection: close\r\nContent-Length: {sent}\r\n\r\n"
+        );
+        Reply::raw([head.as_bytes(), &GZIP[..sent]].concat())
+    })
+    .await;
+    let (client, _clock) = client(&server, None);
+    let page = client.page(&first_page(Resource::Contacts)).await.unwrap();
+    assert_eq!(&*page.body, PAGE);
+    assert_eq!(client.usage().retries, 1);
 }
 
 #[tokio::test]
