@@ -129,14 +129,15 @@ impl Exchange {
                 }
             };
             if enough || left.is_some_and(|left| delay > left) {
-                let mut failure = failure;
-                if failure.kind == Kind::Limited {
+                let given_up = given_up(failure, attempts);
+                return Err(if given_up.failure.kind == Kind::Limited {
                     let seconds = delay.as_secs_f64().ceil();
-                    failure.detail.push_str(&format!(
+                    given_up.noting(&format!(
                         "; to be asked again in {seconds} s, which is longer than is waited"
-                    ));
-                }
-                return Err(given_up(failure, attempts));
+                    ))
+                } else {
+                    given_up
+                });
             }
             tracing::debug!(
                 attempts,

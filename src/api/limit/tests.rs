@@ -136,7 +136,6 @@ async fn callers_are_served_in_the_order_in_which_they_came() {
             tokio::task::yield_now().await;
             permit.answered();
         }));
-        tokio::task::yield_now().await;
     }
     for task in tasks {
         task.await.unwrap();

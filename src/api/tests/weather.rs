@@ -1,12 +1,14 @@
 //! Failures: which are tried again, how long, and what is said in the end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Clock as _;
+use crate::api::Client;
+use crate::clock::{Clock as _, FakeClock};
 use crate::data::{Resource, Source as _, SourceError};
 
 use super::server::{Reply, Server};
-use super::{DATE, TOKEN, client, first_page, server_time};
+use super::{DATE, TOKEN, client, client_on, config, first_page, server_time};
 
 const PAGE: &str = r#"{"items":[{"id":"43f4d144-bff5-4a50-b940-b74d0b95e198"}],"totalItems":1,"hasMorePages":false}"#;
 
@@ -56,6 +58,21 @@ async fn a_page_comes_with_the_servers_time_and_the_question_as_documented() {
     assert!(head.contains("accept-encoding: gzip"));
     assert_eq!(client.usage().requests, 1);
     assert_eq!(client.usage().retries, 0);
+}
+
+#[tokio::test]
+async fn the_servers_time_is_that_at_which_it_had_not_yet_begun_to_answer() {
+    let clock = Arc::new(FakeClock::at(server_time()));
+    let moved = Arc::clone(&clock);
+    let server = Server::start(move |number, _| {
+        moved.advance(Duration::from_secs(4));
+        Reply::json(if number == 0 { 502 } else { 200 }, PAGE)
+    })
+    .await;
+    let client = client_on(&server, None, &clock);
+    let page = client.page(&first_page(Resource::Contacts)).await.unwrap();
+    // The four seconds of the answer itself, not those of the failure before it.
+    assert_eq!(page.server_time, server_time() - Duration::from_secs(4));
 }
 
 #[tokio::test]
@@ -111,13 +128,6 @@ async fn what_passes_by_is_tried_again() {
                 "HTTP/1.1 200 OK\r\nDate: {DATE}\r\nContent-Length: 900\r\n\r\n{{\"items\":["
             ))
         },
-        || Reply::raw("").hanging(),
-        || {
-            Reply::raw(format!(
-                "HTTP/1.1 200 OK\r\nDate: {DATE}\r\nContent-Length: 900\r\n\r\n{{\"items\":["
-            ))
-            .hanging()
-        },
         || Reply::raw("this is no HTTP\r\n\r\n"),
     ] {
         let server = after(2, reply).await;
@@ -129,6 +139,27 @@ async fn what_passes_by_is_tried_again() {
         assert_eq!(client.usage().retries, 2);
         let waited = clock.now().since(began);
         assert!(waited > Duration::from_millis(2700) && waited < Duration::from_millis(3300));
+    }
+}
+
+#[tokio::test]
+async fn silence_is_not_waited_out() {
+    for reply in [
+        || Reply::raw("").hanging(),
+        || {
+            Reply::raw(format!(
+                "HTTP/1.1 200 OK\r\nDate: {DATE}\r\nContent-Length: 900\r\n\r\n{{\"items\":["
+            ))
+            .hanging()
+        },
+    ] {
+        let server = after(2, reply).await;
+        let mut config = config(&server, None);
+        config.read_timeout = Duration::from_millis(250);
+        let client = Client::new(config, Arc::new(FakeClock::at(server_time()))).unwrap();
+        let page = client.page(&first_page(Resource::Contacts)).await.unwrap();
+        assert_eq!(page.items.len(), 1);
+        assert!(client.usage().retries >= 2);
     }
 }
 
