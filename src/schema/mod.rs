@@ -17,5 +17,7 @@ mod sessions;
 mod span;
 pub mod tables;
 mod tag_list;
+#[cfg(test)]
+mod tests;
 
 pub use batch::BatchBuilder;
