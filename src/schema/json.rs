@@ -1,8 +1,8 @@
 //! JSON as text: strings decoded and written, values brought into one canonical form.
 //!
-//! Works on text that serde_json has already accepted. What a database cannot hold is bent here and
-//! nowhere else: NUL disappears, half a surrogate pair becomes U+FFFD, numbers that no `double`
-//! can hold and values nested too deeply become text. Must not know records or tables.
+//! Works on text that `serde_json` has accepted. What a database cannot hold is bent here: NUL
+//! disappears, half a surrogate pair becomes U+FFFD, numbers that no `double` can hold and values
+//! nested too deeply become text. Must not know records or tables.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -5,6 +5,7 @@
 //! know which fields a record has.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -54,7 +55,8 @@ impl Objections {
     pub(super) fn reason(&self) -> String {
         let mut reason = self.texts.join("; ");
         if self.more > 0 {
-            reason.push_str(&format!("; and {} more", self.more));
+            // Writing to a String cannot fail.
+            let _ = write!(reason, "; and {} more", self.more);
         }
         reason
     }

@@ -66,14 +66,15 @@ pub(super) fn map(
         unknown = unknown.with(ColumnGroup::CONTACT);
     }
 
-    let mut knows = |group, field, m: &Mapper<'_, '_>| {
+    let mut knows = |m: &mut Mapper<'_, '_>, group, field| {
         let known = !answer.unknown.contains(group) || m.record.peek(field).is_some();
         if !known {
+            m.record.take(field);
             unknown = unknown.with(group);
         }
         known
     };
-    if knows(ColumnGroup::CLASSIFICATION, "classification", &m) {
+    if knows(&mut m, ColumnGroup::CLASSIFICATION, "classification") {
         m.nested("classification", &mut extra, |m| {
             m.uuid("id", "classification_id");
             m.word("category", "classification_category");
@@ -81,8 +82,6 @@ pub(super) fn map(
             m.text("categoryDescription", "classification_category_description");
             m.real("amount", "classification_amount");
         });
-    } else {
-        m.record.take("classification");
     }
     m.text("statusDescription", "status_description");
     m.span(
@@ -101,15 +100,11 @@ pub(super) fn map(
     m.time("lastMessageIn", "last_message_in");
     m.word("windowStatus", "window_status");
     m.json("metadata", "metadata");
-    if knows(ColumnGroup::CHANNEL_TYPE, "channelType", &m) {
+    if knows(&mut m, ColumnGroup::CHANNEL_TYPE, "channelType") {
         m.word("channelType", "channel_type");
-    } else {
-        m.record.take("channelType");
     }
-    if knows(ColumnGroup::SESSION_TYPE, "type", &m) {
+    if knows(&mut m, ColumnGroup::SESSION_TYPE, "type") {
         m.word("type", "type");
-    } else {
-        m.record.take("type");
     }
 
     extra.rest(m.record);

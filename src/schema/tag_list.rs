@@ -2,7 +2,6 @@
 //!
 //! Must not know whose tags they are.
 
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::json;
@@ -22,64 +21,55 @@ pub(super) struct TagList {
 /// means that there are none. Names that cannot be matched stay in the record, as leftovers.
 pub(super) fn take(
     record: &mut Record<'_>,
-    ids: &[&str],
-    names: &[&str],
+    id_fields: &[&str],
+    name_fields: &[&str],
     objections: &mut Objections,
 ) -> TagList {
-    let found_names = names.iter().find_map(|name| record.peek(name));
-    let named = found_names.and_then(json::array);
-    let Some(value) = record.take_any(ids) else {
-        let known = named.as_ref().map_or(found_names.is_none(), Vec::is_empty);
-        if known {
-            record.take_any(names);
+    let first = |fields: &[&str]| fields.first().copied().unwrap_or_default().to_owned();
+    let shown = name_fields.iter().find_map(|field| record.peek(field));
+    let labels = shown.and_then(json::array);
+    let Some(value) = record.take_any(id_fields) else {
+        let none = labels.as_ref().map_or(shown.is_none(), Vec::is_empty);
+        if none {
+            record.take_any(name_fields);
         }
         return TagList {
-            ids: known.then(Vec::new),
+            ids: none.then(Vec::new),
             names: Vec::new(),
         };
     };
-    let path = record.path_of(ids.first().copied().unwrap_or_default());
+    let path = record.path_of(&first(id_fields));
     let Some(listed) = json::array(value) else {
         objections.add(&path, "an array of uuids", kind_of(value));
         return TagList::default();
     };
-    let named = match (named, found_names) {
-        (None, Some(other)) => {
-            let path = record.path_of(names.first().copied().unwrap_or_default());
-            objections.add(&path, "an array of texts", kind_of(other));
-            record.take_any(names);
-            None
-        }
-        (Some(named), _) if named.len() == listed.len() => {
-            record.take_any(names);
-            Some(named)
-        }
-        (Some(_), _) => None,
-        (None, None) => {
-            record.take_any(names);
-            None
-        }
-    };
-    let mut list = TagList {
-        ids: None,
-        names: Vec::new(),
-    };
-    let mut known = Vec::with_capacity(listed.len());
+    if let (None, Some(other)) = (&labels, shown) {
+        let path = record.path_of(&first(name_fields));
+        objections.add(&path, "an array of texts", kind_of(other));
+    }
+    let labels = labels.filter(|labels| labels.len() == listed.len());
+    if labels.is_some() || shown.is_none() {
+        record.take_any(name_fields);
+    }
+    let mut ids = Vec::with_capacity(listed.len());
+    let mut names = Vec::new();
     for (at, value) in listed.into_iter().enumerate() {
         let Some(id) = record::uuid(value) else {
             objections.add(&format!("{path}[{at}]"), "a uuid", kind_of(value));
             continue;
         };
-        known.push(id);
-        let name: Option<&RawValue> = named.as_ref().and_then(|named| named.get(at).copied());
-        if let Some(name) = name.and_then(record::text) {
-            list.names.push((id, name.into_owned()));
+        ids.push(id);
+        let label = labels.as_ref().and_then(|labels| labels.get(at).copied());
+        if let Some(name) = label.and_then(record::text) {
+            names.push((id, name.into_owned()));
         }
     }
-    known.sort_unstable();
-    known.dedup();
-    list.ids = Some(known);
-    list
+    ids.sort_unstable();
+    ids.dedup();
+    TagList {
+        ids: Some(ids),
+        names,
+    }
 }
 
 #[cfg(test)]
