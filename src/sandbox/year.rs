@@ -186,12 +186,14 @@ impl Year {
         } else {
             ragged(answered + talk, dice)
         };
-        let over = end <= self.until;
+        // Also a small account has somebody waiting at the end of its year.
+        let recent = self.sessions - number <= 12 + self.sessions / 200;
+        let over = end <= self.until && !(recent && dice.u32(..3) > 0);
         let answered = (!unanswered && answered <= self.until).then(|| ragged(answered, dice));
         let first_in = created + dice.i64(0..3 * SECOND);
         let (last_in, last_out) = match answered {
             Some(answered) => {
-                let last = end.min(self.until);
+                let last = if over { end } else { self.until };
                 let span = (last - answered).max(1);
                 (
                     ragged(answered + dice.i64(0..span), dice).max(created),

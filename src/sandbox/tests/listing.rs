@@ -110,6 +110,7 @@ async fn every_filter_agrees_with_the_records() {
         list.is_some_and(|list| list.iter().any(|value| value == wanted))
     };
     let middle = all[450]["createdAt"].as_str().unwrap().to_owned();
+    let early = all[100]["createdAt"].as_str().unwrap().to_owned();
     let half = Ticks::parse(&middle).unwrap();
     let at = |item: &Value, field: &str| item[field].as_str().and_then(Ticks::parse);
     type Keep<'a> = Box<dyn Fn(&Value) -> bool + 'a>;
@@ -179,9 +180,9 @@ async fn every_filter_agrees_with_the_records() {
             Box::new(|item| at(item, "lastInteractionDate").is_some_and(|last| last > half)),
         ),
         (
-            format!("CreatedAt.Before={middle}&UpdatedAt.After={middle}"),
+            format!("CreatedAt.After={early}&UpdatedAt.Before={middle}"),
             Box::new(|item| {
-                at(item, "createdAt") < Some(half) && at(item, "updatedAt") > Some(half)
+                at(item, "createdAt") > Ticks::parse(&early) && at(item, "updatedAt") < Some(half)
             }),
         ),
         (
