@@ -1,0 +1,210 @@
+//! What the limiter promises, on a clock that only moves when somebody waits.
+
+use super::*;
+use crate::clock::FakeClock;
+
+fn start() -> Timestamp {
+    Timestamp::parse("2026-05-04T13:00:00Z").unwrap()
+}
+
+fn limiter(sustained: &str, burst: &str, share: f64) -> (Arc<FakeClock>, Arc<Limiter>) {
+    let clock = Arc::new(FakeClock::at(start()));
+    let limiter = Limiter::new(
+        sustained.parse().unwrap(),
+        burst.parse().unwrap(),
+        share,
+        Arc::clone(&clock) as Arc<dyn Clock>,
+    );
+    (clock, Arc::new(limiter))
+}
+
+#[test]
+fn a_limit_is_read_and_shown() {
+    for (text, shown) in [
+        ("1000/5m", "1000/5m"),
+        (" 200 / 5s ", "200/5s"),
+        ("60/m", "60/1m"),
+        ("1/1h 30m", "1/1h30m"),
+        ("3/300s", "3/5m"),
+    ] {
+        assert_eq!(text.parse::<Limit>().unwrap().to_string(), shown, "{text}");
+    }
+    for text in [
+        "",
+        "1000",
+        "0/5m",
+        "-1/5m",
+        "x/5m",
+        "1000/0s",
+        "1000/x",
+        "1000/9days",
+        "1/5m/2",
+    ] {
+        assert!(text.parse::<Limit>().is_err(), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn no_window_holds_more_than_the_share_of_either_limit() {
+    let (clock, limiter) = limiter("50/60s", "10/2s", 0.9);
+    let mut sent = Vec::new();
+    for number in 0..400_u64 {
+        let permit = limiter.acquire(None).await.unwrap();
+        sent.push(clock.now());
+        clock.advance(Duration::from_millis(number * 37 % 190));
+        permit.answered();
+    }
+    for (count, window) in [(45, Duration::from_mins(1)), (9, Duration::from_secs(2))] {
+        for (first, &at) in sent.iter().enumerate() {
+            let within = sent[first..]
+                .iter()
+                .filter(|&&other| other.since(at) <= window);
+            assert!(within.count() <= count, "{window:?}");
+        }
+    }
+    // And not much slower than that: 400 requests are 8 windows and 40 requests.
+    let took = sent.last().unwrap().since(start());
+    assert!(took < Duration::from_secs(8 * 60 + 30), "{took:?}");
+    assert!(took > Duration::from_secs(8 * 60), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_request_under_way_keeps_its_place_until_it_ends() {
+    let (clock, limiter) = limiter("2/10s", "100/1s", 1.0);
+    let first = limiter.acquire(None).await.unwrap();
+    let second = limiter.acquire(None).await.unwrap();
+    clock.advance(Duration::from_secs(60));
+    assert!(matches!(limiter.try_acquire(), Err(Hold::UnderWay)));
+    first.answered();
+    assert!(matches!(limiter.try_acquire(), Err(Hold::Until(_))));
+    clock.advance(Duration::from_millis(10_010));
+    let third = limiter.try_acquire();
+    assert!(third.is_ok());
+    drop(second);
+}
+
+#[tokio::test]
+async fn callers_are_served_in_the_order_in_which_they_came() {
+    let (_clock, limiter) = limiter("3/10s", "100/1s", 1.0);
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut tasks = Vec::new();
+    for number in 0..20 {
+        let (limiter, order) = (Arc::clone(&limiter), Arc::clone(&order));
+        tasks.push(tokio::spawn(async move {
+            let permit = limiter.acquire(None).await.unwrap();
+            order.lock().unwrap().push(number);
+            tokio::task::yield_now().await;
+            permit.answered();
+        }));
+        tokio::task::yield_now().await;
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(*order.lock().unwrap(), (0..20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_429_pauses_everyone_for_what_it_says_but_no_longer_than_the_window() {
+    let (clock, limiter) = limiter("1000/5m", "200/5s", 0.9);
+    for (says, waits) in [(0, 1), (7, 7), (100_000, 300)] {
+        let before = clock.now();
+        let permit = limiter.acquire(None).await.unwrap();
+        permit.refused(Some(Duration::from_secs(says)));
+        assert_eq!(limiter.pause_left(), Duration::from_secs(waits));
+        limiter.acquire(None).await.unwrap().answered();
+        assert_eq!(clock.now().since(before), Duration::from_secs(waits));
+    }
+}
+
+#[tokio::test]
+async fn without_a_word_the_pause_grows_to_the_window_and_success_resets_it() {
+    let (_clock, limiter) = limiter("1000/5m", "200/5s", 0.9);
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        limiter.acquire(None).await.unwrap().refused(None);
+        pauses.push(limiter.pause_left().as_secs_f64());
+    }
+    for (number, pause) in pauses.iter().enumerate() {
+        let whole = (2.0 * f64::powi(2.0, i32::try_from(number).unwrap())).min(300.0);
+        assert!(
+            *pause >= whole * 0.9 && *pause <= (whole * 1.1).min(300.0),
+            "{pauses:?}"
+        );
+    }
+    limiter.acquire(None).await.unwrap().answered();
+    limiter.acquire(None).await.unwrap().refused(None);
+    assert!(limiter.pause_left() < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn refusals_of_requests_that_were_under_way_together_count_once() {
+    let (_clock, limiter) = limiter("1000/5m", "200/5s", 0.9);
+    let mut permits = Vec::new();
+    for _ in 0..8 {
+        permits.push(limiter.acquire(None).await.unwrap());
+    }
+    let late_success = permits.pop().unwrap();
+    for permit in permits {
+        permit.refused(None);
+    }
+    assert!(limiter.pause_left() < Duration::from_secs(3));
+    // Sent before the pause, so it does not prove that the limit is over.
+    late_success.answered();
+    limiter.acquire(None).await.unwrap().refused(None);
+    assert!(limiter.pause_left() > Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn patience_ends_a_wait_for_the_platform_but_not_for_the_own_limit() {
+    let (_clock, limiter) = limiter("2/5m", "200/5s", 1.0);
+    let patience = Some(Duration::from_secs(60));
+    limiter.acquire(patience).await.unwrap().answered();
+    limiter.acquire(patience).await.unwrap().answered();
+    let permit = limiter.acquire(patience).await.unwrap();
+    permit.refused(Some(Duration::from_secs(100)));
+    let paused = limiter.acquire(patience).await.unwrap_err();
+    assert_eq!(
+        paused.until.since(limiter.clock.now()),
+        Duration::from_secs(100)
+    );
+    assert!(limiter.acquire(None).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_clock_set_back_holds_nothing_longer_than_a_window() {
+    let (clock, limiter) = limiter("1/10s", "200/5s", 1.0);
+    limiter
+        .acquire(None)
+        .await
+        .unwrap()
+        .refused(Some(Duration::from_secs(5)));
+    let earlier = start() - Duration::from_hours(3);
+    clock.set(earlier);
+    limiter.acquire(None).await.unwrap().answered();
+    assert!(clock.now().since(earlier) <= Duration::from_secs(21));
+}
+
+#[tokio::test]
+async fn what_is_waited_for_is_told_and_forgotten_when_nobody_waits_any_more() {
+    let clock = Arc::new(crate::clock::SystemClock);
+    let limiter = Arc::new(Limiter::new(
+        "1/10m".parse().unwrap(),
+        "200/5s".parse().unwrap(),
+        1.0,
+        clock,
+    ));
+    limiter.acquire(None).await.unwrap().answered();
+    assert_eq!(limiter.waiting(), None);
+    let waiter = Arc::clone(&limiter);
+    let task = tokio::spawn(async move { waiter.acquire(None).await.map(drop).is_ok() });
+    while limiter.waiting().is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(limiter.waiting().unwrap().reason, WaitReason::OwnLimit);
+    task.abort();
+    assert!(task.await.is_err());
+    assert_eq!(limiter.waiting(), None);
+    // The turnstile is free again, too.
+    assert!(limiter.turnstile.try_lock().is_ok());
+}

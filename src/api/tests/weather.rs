@@ -1,0 +1,247 @@
+//! Failures: which are tried again, how long, and what is said in the end.
+
+use std::time::Duration;
+
+use crate::clock::Clock as _;
+use crate::data::{Resource, Source as _, SourceError};
+
+use super::server::{Reply, Server};
+use super::{DATE, TOKEN, client, first_page, server_time};
+
+const PAGE: &str = r#"{"items":[{"id":"43f4d144-bff5-4a50-b940-b74d0b95e198"}],"totalItems":1,"hasMorePages":false}"#;
+
+/// Answers badly so many times, then well.
+async fn after(bad: usize, reply: impl Fn() -> Reply + Send + Sync + 'static) -> Server {
+    Server::start(move |number, _| {
+        if number < bad {
+            reply()
+        } else {
+            Reply::json(200, PAGE)
+        }
+    })
+    .await
+}
+
+/// Asks for a page of contacts, answered badly for ever; the error and the number of requests.
+async fn fails(reply: impl Fn() -> Reply + Send + Sync + 'static) -> (SourceError, usize) {
+    let server = after(usize::MAX, reply).await;
+    let (client, _clock) = client(&server, None);
+    let error = client.page(&first_page(Resource::Contacts)).await;
+    (error.unwrap_err(), server.seen().len())
+}
+
+#[tokio::test]
+async fn a_page_comes_with_the_servers_time_and_the_question_as_documented() {
+    let server = after(0, || Reply::json(500, "")).await;
+    let (client, _clock) = client(&server, None);
+    let page = client.page(&first_page(Resource::Contacts)).await.unwrap();
+    assert_eq!(page.server_time, server_time());
+    assert_eq!(page.items.len(), 1);
+    let seen = &server.seen()[0];
+    assert_eq!(seen.path, "/core/v1/contact");
+    assert!(seen.query.ends_with(
+        "Status=ACTIVE&PageNumber=1&PageSize=2&OrderBy=UpdatedAt&OrderDirection=ASCENDING"
+    ));
+    let head = seen.head.to_lowercase();
+    assert!(head.contains(&format!("authorization: bearer {TOKEN}")));
+    assert!(head.contains("accept-encoding: gzip"));
+    assert_eq!(client.usage().requests, 1);
+    assert_eq!(client.usage().retries, 0);
+}
+
+#[tokio::test]
+async fn dates_are_sent_percent_encoded() {
+    let server = after(0, || Reply::json(500, "")).await;
+    let (client, _clock) = client(&server, None);
+    let mut query = first_page(Resource::Contacts);
+    query.updated.after = Some(server_time());
+    client.page(&query).await.unwrap();
+    let seen = &server.seen()[0];
+    assert!(
+        seen.query
+            .contains("UpdatedAt.After=2026-05-04T13%3A00%3A00.000000Z"),
+        "{}",
+        seen.query
+    );
+}
+
+#[tokio::test]
+async fn what_passes_by_is_tried_again() {
+    for reply in [
+        || Reply::json(500, "{}"),
+        || Reply::json(502, "<html>bad gateway</html>"),
+        || Reply::json(408, ""),
+        || Reply::json(200, "<html>maintenance</html>"),
+        || Reply::json(200, r#"{"error":true,"text":"x"}"#),
+        || Reply::json(200, r#"{"items":[{"#),
+        || Reply::json(200, ""),
+        || Reply::raw(""),
+        || {
+            Reply::raw(format!(
+                "HTTP/1.1 200 OK\r\nDate: {DATE}\r\nContent-Length: 900\r\n\r\n{{\"items\":["
+            ))
+        },
+        || Reply::raw("").hanging(),
+        || {
+            Reply::raw(format!(
+                "HTTP/1.1 200 OK\r\nDate: {DATE}\r\nContent-Length: 900\r\n\r\n{{\"items\":["
+            ))
+            .hanging()
+        },
+        || Reply::raw("this is no HTTP\r\n\r\n"),
+    ] {
+        let server = after(2, reply).await;
+        let (client, clock) = client(&server, None);
+        let began = clock.now();
+        let page = client.page(&first_page(Resource::Contacts)).await.unwrap();
+        assert_eq!(page.items.len(), 1);
+        assert_eq!(client.usage().requests, 3);
+        assert_eq!(client.usage().retries, 2);
+        let waited = clock.now().since(began);
+        assert!(waited > Duration::from_millis(2700) && waited < Duration::from_millis(3300));
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_pass_ends_after_a_bounded_number_of_tries_and_names_what_came() {
+    let (error, requests) = fails(|| {
+        Reply::json(
+            500,
+            r#"{"error":true,"key":"ERROR_INTERNAL","text":"PageSize","id":{"shortValue":"a1b2"}}"#,
+        )
+    })
+    .await;
+    assert_eq!(requests, 3);
+    assert_eq!(
+        error.to_string(),
+        "GET /core/v1/contact was not accepted (500): ERROR_INTERNAL: PageSize (id a1b2); so it \
+         was 3 times"
+    );
+    let (error, requests) = fails(|| Reply::json(503, "<html>secret</html>")).await;
+    assert_eq!(requests, 7);
+    assert_eq!(
+        error.to_string(),
+        "GET /core/v1/contact could not be answered after 7 attempts: status 503: an HTML page \
+         instead of JSON"
+    );
+    let (error, _) = fails(|| Reply::json(200, "<html>secret</html>")).await;
+    assert_eq!(
+        error.to_string(),
+        "GET /core/v1/contact answered what could not be read, 7 times: a success with an HTML \
+         page instead of JSON"
+    );
+    let (error, _) = fails(|| {
+        Reply::raw(format!(
+            "HTTP/1.1 200 OK\r\nDate: {DATE}\r\nContent-Length: 900\r\n\r\n{{\"items\":["
+        ))
+    })
+    .await;
+    assert_eq!(
+        error.to_string(),
+        "GET /core/v1/contact answered what could not be read, 7 times: a body that broke off \
+         after 10 bytes"
+    );
+    let (error, requests) = fails(|| {
+        Reply::raw(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{PAGE}",
+            PAGE.len()
+        ))
+    })
+    .await;
+    assert_eq!(requests, 3);
+    assert!(matches!(error, SourceError::Malformed { .. }));
+    assert!(error.to_string().contains("without a readable Date header"));
+}
+
+#[tokio::test]
+async fn what_the_platform_refuses_is_asked_once() {
+    for status in [301, 400, 401, 403, 404, 410, 422] {
+        let (error, requests) = fails(move || {
+            Reply::with(
+                status,
+                "Location: http://127.0.0.1:9/\r\n",
+                &format!(r#"{{"key":"NO","text":"because {TOKEN}"}}"#),
+            )
+        })
+        .await;
+        assert_eq!(requests, 1, "{status}");
+        match (&error, status) {
+            (SourceError::Refused { status: said, .. }, 401 | 403)
+            | (SourceError::NotFound { status: said, .. }, 404 | 410)
+            | (SourceError::NotAccepted { status: said, .. }, 301 | 400 | 422) => {
+                assert_eq!(*said, status);
+            }
+            _ => panic!("{status}: {error:?}"),
+        }
+        assert!(!error.to_string().contains(TOKEN), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_listening_is_unavailable() {
+    let server = after(0, || Reply::json(500, "")).await;
+    let (client, _clock) = client(&server, None);
+    drop(server);
+    tokio::task::yield_now().await;
+    let error = client.page(&first_page(Resource::Contacts)).await;
+    let error = error.unwrap_err();
+    assert!(
+        matches!(error, SourceError::Unavailable { attempts: 7, .. }),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("no connection"), "{error}");
+}
+
+#[tokio::test]
+async fn a_429_is_waited_out_however_long_it_takes() {
+    let server = after(40, || Reply::json(429, "")).await;
+    let (client, clock) = client(&server, None);
+    let began = clock.now();
+    client.page(&first_page(Resource::Contacts)).await.unwrap();
+    assert_eq!(client.usage().retries, 40);
+    // 2, 4, … 256 seconds, then five minutes each, a tenth more or less.
+    let waited = clock.now().since(began).as_secs();
+    assert!(
+        (510 + 32 * 270..=562 + 32 * 300).contains(&waited),
+        "{waited}"
+    );
+}
+
+#[tokio::test]
+async fn a_429_that_says_how_long_is_waited_for_so_long() {
+    for (header, seconds) in [
+        ("Retry-After: 17\r\n", 17),
+        // By the answer's own clock, which is an hour behind ours.
+        ("Retry-After: Mon, 04 May 2026 13:01:00 GMT\r\n", 60),
+        ("Retry-After: 86400\r\n", 300),
+    ] {
+        let server = after(1, move || Reply::with(429, header, "")).await;
+        let (client, clock) = client(&server, None);
+        let began = clock.now();
+        client.page(&first_page(Resource::Contacts)).await.unwrap();
+        assert_eq!(clock.now().since(began), Duration::from_secs(seconds));
+    }
+}
+
+#[tokio::test]
+async fn patience_bounds_every_kind_of_waiting() {
+    for (status, least) in [(429, 3), (503, 3)] {
+        let server = after(usize::MAX, move || Reply::json(status, "")).await;
+        let (client, clock) = client(&server, Some(Duration::from_secs(12)));
+        let began = clock.now();
+        let error = client.page(&first_page(Resource::Contacts)).await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, SourceError::Unavailable { .. }), "{error}");
+        assert!(clock.now().since(began) <= Duration::from_secs(12));
+        assert!(client.usage().requests >= least);
+    }
+    let server = after(1, || Reply::with(429, "Retry-After: 200\r\n", "")).await;
+    let (client, clock) = client(&server, Some(Duration::from_secs(12)));
+    let began = clock.now();
+    for _ in 0..2 {
+        let error = client.page(&first_page(Resource::Contacts)).await;
+        assert!(matches!(error, Err(SourceError::Unavailable { .. })));
+    }
+    assert_eq!(clock.now(), began);
+    assert_eq!(client.usage().requests, 1);
+}
