@@ -129,7 +129,15 @@ impl Exchange {
                 }
             };
             if enough || left.is_some_and(|left| delay > left) {
-                return Err(given_up(failure, attempts));
+                let given_up = given_up(failure, attempts);
+                return Err(if given_up.failure.kind == Kind::Limited {
+                    let seconds = delay.as_secs_f64().ceil();
+                    given_up.noting(&format!(
+                        "; to be asked again in {seconds} s, which is longer than is waited"
+                    ))
+                } else {
+                    given_up
+                });
             }
             tracing::debug!(
                 attempts,

@@ -199,7 +199,7 @@ impl Listing {
             Resource::Channels => CHANNELS,
             Resource::Departments => DEPARTMENTS,
             Resource::Agents => AGENTS,
-            Resource::Sessions => SESSIONS[usize::from(self.version.get() - 1)],
+            Resource::Sessions => SESSIONS[0],
             Resource::Contacts => CONTACTS,
         };
         let malformed = |attempts, detail: &str| SourceError::Malformed {

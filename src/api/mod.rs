@@ -70,7 +70,10 @@ pub enum ClientError {
     #[error("the API token holds characters that cannot be sent")]
     Token,
     /// The HTTP client cannot be set up, for example for want of root certificates.
-    #[error("the HTTP client could not be set up")]
+    #[error(
+        "the HTTP client could not be set up (does this machine have root certificates? on a \
+         small system they are a package of their own, ca-certificates)"
+    )]
     Http(#[source] reqwest::Error),
 }
 

@@ -54,7 +54,7 @@ pub(super) fn is_html(body: &[u8], content_type: Option<&str>) -> bool {
         || body.trim_ascii_start().first() == Some(&b'<')
 }
 
-/// The field names of a ProblemDetails' `errors`; their values may quote input.
+/// The field names of a `ProblemDetails`' `errors`; their values may quote input.
 fn validation(errors: &Value) -> Option<String> {
     let names: Vec<String> = errors
         .as_object()?

@@ -64,12 +64,11 @@ impl Kind {
     pub(super) fn verdict(self) -> Verdict {
         match self {
             Self::Refused(_) | Self::Missing(_) | Self::Declined(_) => Verdict::Final,
-            Self::Internal | Self::NoDate => Verdict::Tries(FEW),
+            Self::Internal | Self::NoDate | Self::Shape => Verdict::Tries(FEW),
             Self::Connection
             | Self::Timeout
             | Self::Cut
             | Self::NoJson
-            | Self::Shape
             | Self::ErrorInside
             | Self::Gateway(_) => Verdict::Tries(SEVERAL),
             Self::Limited => Verdict::Pause,
@@ -82,9 +81,8 @@ impl Kind {
             429 => Self::Limited,
             401 | 403 => Self::Refused(status),
             404 | 410 => Self::Missing(status),
-            408 => Self::Gateway(status),
             500 => Self::Internal,
-            501.. => Self::Gateway(status),
+            408 | 501.. => Self::Gateway(status),
             0..=499 => Self::Declined(status),
         }
     }

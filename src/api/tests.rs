@@ -24,20 +24,31 @@ fn server_time() -> Timestamp {
 
 fn client(server: &Server, patience: Option<Duration>) -> (Client, Arc<FakeClock>) {
     let clock = Arc::new(FakeClock::at(server_time() + Duration::from_hours(1)));
-    let config = ClientConfig {
+    (client_on(server, patience, &clock), clock)
+}
+
+fn client_on(server: &Server, patience: Option<Duration>, clock: &Arc<FakeClock>) -> Client {
+    Client::new(
+        config(server, patience),
+        Arc::clone(clock) as Arc<dyn Clock>,
+    )
+    .unwrap()
+}
+
+/// The only real time in these tests are the timeouts; they are long enough for a busy machine.
+fn config(server: &Server, patience: Option<Duration>) -> ClientConfig {
+    ClientConfig {
         base_url: super::base_url(&server.url(), false).unwrap(),
         token: super::token(TOKEN).unwrap(),
         sustained: "1000/5m".parse().unwrap(),
         burst: "200/5s".parse().unwrap(),
         share: 0.9,
-        connect_timeout: Duration::from_secs(5),
-        read_timeout: Duration::from_millis(300),
-        request_timeout: Duration::from_secs(5),
+        connect_timeout: Duration::from_secs(10),
+        read_timeout: Duration::from_secs(10),
+        request_timeout: Duration::from_secs(30),
         include_details: Detail::ALL.to_vec(),
         patience,
-    };
-    let client = Client::new(config, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
-    (client, clock)
+    }
 }
 
 fn first_page(resource: Resource) -> PageQuery {

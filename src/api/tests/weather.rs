@@ -1,14 +1,25 @@
 //! Failures: which are tried again, how long, and what is said in the end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Clock as _;
+use crate::api::Client;
+use crate::clock::{Clock as _, FakeClock};
 use crate::data::{Resource, Source as _, SourceError};
 
 use super::server::{Reply, Server};
-use super::{DATE, TOKEN, client, first_page, server_time};
+use super::{DATE, TOKEN, client, client_on, config, first_page, server_time};
 
 const PAGE: &str = r#"{"items":[{"id":"43f4d144-bff5-4a50-b940-b74d0b95e198"}],"totalItems":1,"hasMorePages":false}"#;
+
+/// [`PAGE`], compressed.
+const GZIP: &[u8] =
+    b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\xca\x2c\x49\xcd\x2d\x56\xb2\x8a\
+    \xae\x56\xca\x4c\x51\xb2\x52\x32\x31\x4e\x33\x49\x31\x34\x31\xd1\x4d\x4a\x4b\x33\
+    \xd5\x35\x49\x34\x35\xd0\x4d\xb2\x34\x01\x12\xe6\x26\x29\x06\x49\x96\xa6\xa9\x86\
+    \x96\x16\x4a\xb5\xb1\x3a\x4a\x25\xf9\x25\x89\x39\x9e\x10\xcd\x86\x3a\x4a\x19\x89\
+    \xc5\xbe\xf9\x45\xa9\x01\x89\xe9\xa9\x40\x81\xb4\xc4\x9c\xe2\xd4\x5a\x00\xd5\xe7\
+    \x37\x4b\x5d\x00\x00\x00";
 
 /// Answers badly so many times, then well.
 async fn after(bad: usize, reply: impl Fn() -> Reply + Send + Sync + 'static) -> Server {
@@ -50,6 +61,21 @@ async fn a_page_comes_with_the_servers_time_and_the_question_as_documented() {
 }
 
 #[tokio::test]
+async fn the_servers_time_is_that_at_which_it_had_not_yet_begun_to_answer() {
+    let clock = Arc::new(FakeClock::at(server_time()));
+    let moved = Arc::clone(&clock);
+    let server = Server::start(move |number, _| {
+        moved.advance(Duration::from_secs(4));
+        Reply::json(if number == 0 { 502 } else { 200 }, PAGE)
+    })
+    .await;
+    let client = client_on(&server, None, &clock);
+    let page = client.page(&first_page(Resource::Contacts)).await.unwrap();
+    // The four seconds of the answer itself, not those of the failure before it.
+    assert_eq!(page.server_time, server_time() - Duration::from_secs(4));
+}
+
+#[tokio::test]
 async fn dates_are_sent_percent_encoded() {
     let server = after(0, || Reply::json(500, "")).await;
     let (client, _clock) = client(&server, None);
@@ -63,6 +89,27 @@ async fn dates_are_sent_percent_encoded() {
         "{}",
         seen.query
     );
+}
+
+#[tokio::test]
+async fn a_compressed_answer_is_read_and_one_that_is_cut_is_not_believed() {
+    let server = Server::start(|number, _| {
+        let sent = if number == 0 {
+            GZIP.len() - 9
+        } else {
+            GZIP.len()
+        };
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nDate: {DATE}\r\nContent-Encoding: gzip\r\n\
+             Connection: close\r\nContent-Length: {sent}\r\n\r\n"
+        );
+        Reply::raw([head.as_bytes(), &GZIP[..sent]].concat())
+    })
+    .await;
+    let (client, _clock) = client(&server, None);
+    let page = client.page(&first_page(Resource::Contacts)).await.unwrap();
+    assert_eq!(&*page.body, PAGE);
+    assert_eq!(client.usage().retries, 1);
 }
 
 #[tokio::test]
@@ -81,13 +128,6 @@ async fn what_passes_by_is_tried_again() {
                 "HTTP/1.1 200 OK\r\nDate: {DATE}\r\nContent-Length: 900\r\n\r\n{{\"items\":["
             ))
         },
-        || Reply::raw("").hanging(),
-        || {
-            Reply::raw(format!(
-                "HTTP/1.1 200 OK\r\nDate: {DATE}\r\nContent-Length: 900\r\n\r\n{{\"items\":["
-            ))
-            .hanging()
-        },
         || Reply::raw("this is no HTTP\r\n\r\n"),
     ] {
         let server = after(2, reply).await;
@@ -99,6 +139,27 @@ async fn what_passes_by_is_tried_again() {
         assert_eq!(client.usage().retries, 2);
         let waited = clock.now().since(began);
         assert!(waited > Duration::from_millis(2700) && waited < Duration::from_millis(3300));
+    }
+}
+
+#[tokio::test]
+async fn silence_is_not_waited_out() {
+    for reply in [
+        || Reply::raw("").hanging(),
+        || {
+            Reply::raw(format!(
+                "HTTP/1.1 200 OK\r\nDate: {DATE}\r\nContent-Length: 900\r\n\r\n{{\"items\":["
+            ))
+            .hanging()
+        },
+    ] {
+        let server = after(2, reply).await;
+        let mut config = config(&server, None);
+        config.read_timeout = Duration::from_millis(250);
+        let client = Client::new(config, Arc::new(FakeClock::at(server_time()))).unwrap();
+        let page = client.page(&first_page(Resource::Contacts)).await.unwrap();
+        assert_eq!(page.items.len(), 1);
+        assert!(client.usage().retries >= 2);
     }
 }
 

@@ -1,0 +1,211 @@
+//! Bodies as they come, and as they should never come.
+
+use super::*;
+
+const PAGE: Shape = Shape::Page { number: 1, size: 2 };
+const ID: &str = "43f4d144-bff5-4a50-b940-b74d0b95e198";
+
+fn read(body: &str, shape: Shape) -> Result<Decoded, (Kind, String)> {
+    decode(body.as_bytes().to_vec(), Some("application/json"), shape)
+        .map_err(|failure| (failure.kind, failure.detail))
+}
+
+fn raws(decoded: &Decoded) -> Vec<&str> {
+    decoded
+        .items
+        .iter()
+        .map(|item| &decoded.body[item.raw.clone()])
+        .collect()
+}
+
+#[test]
+fn records_are_the_servers_own_text() {
+    let body = format!(
+        "\u{feff} {{\"totalItems\": 7, \"items\":[ {{\"id\" : \"{ID}\", \"n\": 1.50}} , 17,\"ü\",null ],\
+         \"hasMorePages\":true}} "
+    );
+    let page = read(&body, PAGE).unwrap();
+    assert_eq!(
+        raws(&page),
+        [
+            &format!("{{\"id\" : \"{ID}\", \"n\": 1.50}}"),
+            "17",
+            "\"ü\"",
+            "null"
+        ]
+    );
+    assert_eq!(page.items[0].head.id, Some(ID.parse().unwrap()));
+    assert_eq!(page.items[1].head, Head::default());
+    assert_eq!((page.total, page.has_more), (Some(7), true));
+}
+
+#[test]
+fn the_end_is_found_however_the_server_says_it() {
+    for (body, items, total, has_more) in [
+        (
+            r#"{"items":[1,2],"hasMorePages":true,"totalItems":5}"#,
+            2,
+            Some(5),
+            true,
+        ),
+        (r#"{"items":[1,2],"hasMorePages":false}"#, 2, None, false),
+        (r#"{"items":[1,2]}"#, 2, None, true),
+        (r#"{"items":[1,2],"hasMorePages":null}"#, 2, None, true),
+        (r#"{"items":[1]}"#, 1, None, false),
+        (
+            r#"{"items":[],"hasMorePages":true,"totalItems":9}"#,
+            0,
+            Some(9),
+            false,
+        ),
+        (r#"{"items":null,"totalItems":0}"#, 0, Some(0), false),
+        (r#"{"items":null}"#, 0, None, false),
+        (r#"{"pageNumber":1,"totalItems":0}"#, 0, Some(0), false),
+        (r#"{"items":[1],"totalItems":"9"}"#, 1, None, false),
+        (r#"{"items":[1],"totalItems":-1}"#, 1, None, false),
+        (r#"{"items":[1],"totalItems":3.0}"#, 1, Some(3), false),
+        ("[1,2]", 2, None, true),
+        ("[1,2,3]", 3, None, false),
+        ("[]", 0, None, false),
+    ] {
+        let page = read(body, PAGE).unwrap();
+        assert_eq!(
+            (page.items.len(), page.total, page.has_more),
+            (items, total, has_more),
+            "{body}"
+        );
+    }
+    let beyond = Shape::Page { number: 4, size: 2 };
+    assert!(read(r#"{"items":null,"totalItems":5}"#, beyond).is_ok());
+}
+
+#[test]
+fn a_list_may_be_an_array_or_a_page() {
+    let array = read("[1,2,3]", Shape::List).unwrap();
+    assert_eq!((array.total, array.has_more), (Some(3), false));
+    for (body, has_more) in [
+        (r#"{"items":[1],"hasMorePages":true}"#, true),
+        (r#"{"items":[1],"totalItems":2}"#, true),
+        (r#"{"items":[1],"totalItems":1}"#, false),
+        (r#"{"items":[1]}"#, false),
+    ] {
+        assert_eq!(
+            read(body, Shape::List).unwrap().has_more,
+            has_more,
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_page_is_named_and_never_quoted() {
+    for (body, kind) in [
+        ("", Kind::NoJson),
+        ("  ", Kind::NoJson),
+        ("<html>secret", Kind::NoJson),
+        ("secret", Kind::NoJson),
+        (r#"{"items":[{"secret":1"#, Kind::NoJson),
+        (r#"{"items":[{"secret":1}]} secret"#, Kind::NoJson),
+        (r#"{"items":[secret]}"#, Kind::NoJson),
+        ("[1,", Kind::NoJson),
+        ("17", Kind::Shape),
+        ("null", Kind::Shape),
+        (r#"{"secret":1}"#, Kind::Shape),
+        (r#"{"items":"secret"}"#, Kind::Shape),
+        (r#"{"items":null,"totalItems":4}"#, Kind::Shape),
+        (r#"{"totalItems":4}"#, Kind::Shape),
+        (r#"{"error":true,"text":"x"}"#, Kind::ErrorInside),
+        (
+            r#"{"error":true,"items":null,"key":"x"}"#,
+            Kind::ErrorInside,
+        ),
+    ] {
+        let (came, detail) = read(body, PAGE).unwrap_err();
+        assert_eq!(came, kind, "{body}");
+        assert!(!detail.contains("secret"), "{detail}");
+    }
+    assert!(decode(b"[]".to_vec(), Some("text/html"), PAGE).is_err());
+    assert_eq!(read("[]", Shape::Record).unwrap_err().0, Kind::Shape);
+    assert_eq!(read("null", Shape::Record).unwrap_err().0, Kind::Shape);
+    assert_eq!(
+        read(r#"{"error":true}"#, Shape::Record).unwrap_err().0,
+        Kind::ErrorInside
+    );
+}
+
+#[test]
+fn a_record_is_the_whole_body() {
+    let record = read(&format!(" {{\"id\":\"{ID}\"}}\n"), Shape::Record).unwrap();
+    assert_eq!(raws(&record), [format!("{{\"id\":\"{ID}\"}}")]);
+    assert_eq!((record.total, record.has_more), (Some(1), false));
+}
+
+#[test]
+fn a_head_is_read_as_far_as_it_can_be() {
+    let at = Timestamp::parse("2026-05-04T13:12:44.9Z").unwrap();
+    let whole = head(&format!(
+        r#"{{"x":{{"id":1}},"id":"{ID}","updatedAt":"2026-05-04T13:12:44.9000000Z",
+            "createdAt":"2026-05-04 13:12:44.9"}}"#
+    ));
+    assert_eq!(
+        whole,
+        Head {
+            id: Some(ID.parse().unwrap()),
+            updated_at: Some(at),
+            created_at: Some(at),
+        }
+    );
+    for record in [
+        "",
+        "17",
+        "null",
+        "[]",
+        "{",
+        r#"{"id":17,"updatedAt":"soon","createdAt":null}"#,
+        r#"{"id":"none","updatedAt":{"id":1},"createdAt":[]}"#,
+        r#"{"id":"\ud800"}"#,
+    ] {
+        assert_eq!(head(record), Head::default(), "{record}");
+    }
+    // A name that is no text (half of a surrogate pair) ends the reading, not the record.
+    let broken = head(&format!(r#"{{"id":"{ID}","\ud800":1,"updatedAt":"x"}}"#));
+    assert_eq!(broken.id, Some(ID.parse().unwrap()));
+}
+
+#[test]
+fn depth_is_no_danger() {
+    let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+    let page = read(&format!(r#"{{"items":[{deep}],"x":{deep}}}"#), PAGE).unwrap();
+    assert_eq!(page.items[0].raw.len(), 400_000);
+    assert!(read(&"[".repeat(200_000), PAGE).is_err());
+    assert!(read(&"{\"items\":".repeat(200_000), PAGE).is_err());
+}
+
+#[test]
+fn bytes_that_are_no_text_spoil_only_the_record_they_are_in() {
+    let mut body = br#"{"items":[{"name":"a"#.to_vec();
+    body.extend([0xff, 0xfe]);
+    body.extend(br#""},{"name":"b"}],"totalItems":2}"#);
+    let page = decode(body, None, PAGE).unwrap();
+    assert_eq!(raws(&page)[1], r#"{"name":"b"}"#);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_body_panics(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+        for shape in [PAGE, Shape::List, Shape::Record] {
+            let _ = decode(body.clone(), None, shape);
+        }
+    }
+
+    #[test]
+    fn no_text_of_json_characters_panics(body in r#"[\[\]{}:,"a-z0-9\\ ]{0,60}"#) {
+        for shape in [PAGE, Shape::List, Shape::Record] {
+            if let Ok(decoded) = decode(body.clone().into_bytes(), None, shape) {
+                for item in &decoded.items {
+                    proptest::prop_assert!(decoded.body.get(item.raw.clone()).is_some());
+                }
+            }
+        }
+    }
+}

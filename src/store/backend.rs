@@ -1,0 +1,134 @@
+//! Every difference between the two databases.
+//!
+//! Must not know what the tables are for.
+
+use crate::data::{Column, Kind};
+
+/// A database's own words.
+pub(super) trait Backend: Send + Sync + std::fmt::Debug {
+    /// Opens a transaction that will write.
+    fn begin_writing(&self) -> &'static str;
+
+    /// Behind a `select` of a row that must not change before the transaction ends.
+    fn keep(&self) -> &'static str;
+
+    /// Behind a `select` of a row that this transaction is about to change.
+    fn lock(&self) -> &'static str;
+
+    /// The present, for leases. Processes on several machines share a Postgres and need one clock
+    /// to agree on, the server's; a SQLite file is used from one machine, whose clock the caller
+    /// passes as a parameter.
+    fn lease_now(&self, parameter: &str) -> String;
+
+    /// The values of `columns`, and the `from` clause that yields them, out of parameter 1: a JSON
+    /// array with an object a row.
+    fn rows(&self, table: &str, columns: &[Column]) -> (String, String);
+
+    /// A query that yields the uuids of a JSON array.
+    fn ids(&self, parameter: &str) -> String;
+
+    /// A query that yields pairs of uuids of a JSON array of arrays.
+    fn pairs(&self, parameter: &str) -> String;
+
+    /// A query that yields the pairs `(id, json)` of a JSON array of arrays, the second a JSON text
+    /// within a JSON string.
+    fn texts(&self, parameter: &str) -> String;
+}
+
+#[derive(Debug)]
+pub(super) struct SqliteBackend;
+
+#[derive(Debug)]
+pub(super) struct PostgresBackend;
+
+impl Backend for SqliteBackend {
+    fn begin_writing(&self) -> &'static str {
+        // A deferred one fails in the middle if another process writes in between.
+        "begin immediate"
+    }
+
+    fn keep(&self) -> &'static str {
+        ""
+    }
+
+    fn lock(&self) -> &'static str {
+        ""
+    }
+
+    fn lease_now(&self, parameter: &str) -> String {
+        parameter.to_owned()
+    }
+
+    fn rows(&self, _table: &str, columns: &[Column]) -> (String, String) {
+        let values: Vec<String> = columns
+            .iter()
+            .map(|column| match column.kind {
+                // `->>` would take the quotes off a JSON text; `->` yields a JSON null as text.
+                Kind::Json => format!("nullif(value -> '$.{}', 'null')", column.name),
+                _ => format!("value ->> '$.{}'", column.name),
+            })
+            .collect();
+        (
+            values.join(", "),
+            // `where true` keeps the parser from reading `on conflict` as a join's condition.
+            "jsonb_each($1) where true".to_owned(),
+        )
+    }
+
+    fn ids(&self, parameter: &str) -> String {
+        format!("select value from json_each({parameter})")
+    }
+
+    fn pairs(&self, parameter: &str) -> String {
+        format!("select value ->> 0 as owner, value ->> 1 as tag from json_each({parameter})")
+    }
+
+    fn texts(&self, parameter: &str) -> String {
+        format!("select value ->> 0 as id, value ->> 1 as json from json_each({parameter})")
+    }
+}
+
+impl Backend for PostgresBackend {
+    fn begin_writing(&self) -> &'static str {
+        "begin"
+    }
+
+    fn keep(&self) -> &'static str {
+        " for share"
+    }
+
+    fn lock(&self) -> &'static str {
+        " for update"
+    }
+
+    fn lease_now(&self, parameter: &str) -> String {
+        // The parameter is named so that both databases take the same list of them.
+        format!("coalesce(clock_timestamp(), {parameter})")
+    }
+
+    fn rows(&self, table: &str, columns: &[Column]) -> (String, String) {
+        let values: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        (
+            values.join(", "),
+            format!("json_populate_recordset(null::{table}, $1::json)"),
+        )
+    }
+
+    fn ids(&self, parameter: &str) -> String {
+        format!("select value::uuid from json_array_elements_text({parameter}::json)")
+    }
+
+    fn pairs(&self, parameter: &str) -> String {
+        format!(
+            "select (value ->> 0)::uuid as owner, (value ->> 1)::uuid as tag \
+             from json_array_elements({parameter}::json)"
+        )
+    }
+
+    fn texts(&self, parameter: &str) -> String {
+        format!(
+            "select (value ->> 0)::uuid as id, (value ->> 1)::json as json \
+             from json_array_elements({parameter}::json)"
+        )
+    }
+}

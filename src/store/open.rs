@@ -1,0 +1,248 @@
+//! Opening a database, and beginning transactions on it.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use super::backend::{Backend, PostgresBackend, SqliteBackend};
+use super::error::StoreError;
+use super::memory::Memory;
+use super::transaction::Transaction;
+
+/// How long a statement waits for another process's transaction on the same SQLite file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long to wait for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Readers of a SQLite file beside its one writer.
+const SQLITE_READERS: u32 = 3;
+
+/// One writes at a time; the rest are for reads and for the lease.
+const POSTGRES_CONNECTIONS: u32 = 5;
+
+/// The mirror's database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// A SQLite file, or a database in memory.
+    Sqlite(Sqlite),
+    /// A Postgres database.
+    Postgres(Postgres),
+}
+
+/// A SQLite database: one connection that writes, some that read.
+#[derive(Debug, Clone)]
+pub struct Sqlite {
+    write: SqlitePool,
+    read: SqlitePool,
+    memory: Arc<Memory>,
+}
+
+/// A Postgres database.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    pool: PgPool,
+    memory: Arc<Memory>,
+}
+
+/// How to open a database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Only to look: nothing is created and writing fails.
+    pub read_only: bool,
+}
+
+impl Store {
+    /// Opens the database at `url` (`sqlite://PATH`, `sqlite::memory:`, `postgres://…`), creating a
+    /// SQLite file that does not exist unless `options` forbid it. Does not look at the tables; see
+    /// [`Store::migrate`] and [`Store::check_schema`].
+    pub async fn open(url: &str, options: &OpenOptions) -> Result<Self, StoreError> {
+        match url.split(':').next() {
+            Some("sqlite") => open_sqlite(url, *options).await.map(Self::Sqlite),
+            Some("postgres" | "postgresql") => {
+                open_postgres(url, *options).await.map(Self::Postgres)
+            }
+            Some(kind) if url.contains("://") => Err(StoreError::Url(format!(
+                "{kind:?} is no kind of database that is supported"
+            ))),
+            _ => Err(StoreError::Url("it has no scheme".to_owned())),
+        }
+    }
+
+    /// Closes all connections, writing what SQLite keeps in its log back into the file.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite(sqlite) => {
+                // The writer last: whoever closes the file last folds the log into it, which a
+                // read-only connection cannot.
+                sqlite.read.close().await;
+                sqlite.write.close().await;
+            }
+            Self::Postgres(postgres) => postgres.pool.close().await,
+        }
+    }
+
+    /// `SQLite` or `Postgres`, for people.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "SQLite",
+            Self::Postgres(_) => "Postgres",
+        }
+    }
+
+    pub(super) fn backend(&self) -> &'static dyn Backend {
+        match self {
+            Self::Sqlite(_) => &SqliteBackend,
+            Self::Postgres(_) => &PostgresBackend,
+        }
+    }
+
+    pub(super) fn memory(&self) -> &Memory {
+        match self {
+            Self::Sqlite(Sqlite { memory, .. }) | Self::Postgres(Postgres { memory, .. }) => memory,
+        }
+    }
+
+    /// A transaction that will write.
+    pub(super) async fn writing(
+        &self,
+        doing: &'static str,
+        table: &'static str,
+    ) -> Result<Transaction, StoreError> {
+        let begin = self.backend().begin_writing();
+        match self {
+            Self::Sqlite(sqlite) => sqlite
+                .write
+                .begin_with(begin)
+                .await
+                .map(|open| Transaction::sqlite(open, doing, table)),
+            Self::Postgres(postgres) => postgres
+                .pool
+                .begin_with(begin)
+                .await
+                .map(|open| Transaction::postgres(open, doing, table)),
+        }
+        .map_err(|error| StoreError::from_sqlx(doing, table, error))
+    }
+
+    /// A transaction that only reads.
+    pub(super) async fn reading(
+        &self,
+        doing: &'static str,
+        table: &'static str,
+    ) -> Result<Transaction, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite
+                .read
+                .begin()
+                .await
+                .map(|open| Transaction::sqlite(open, doing, table)),
+            Self::Postgres(postgres) => postgres
+                .pool
+                .begin()
+                .await
+                .map(|open| Transaction::postgres(open, doing, table)),
+        }
+        .map_err(|error| StoreError::from_sqlx(doing, table, error))
+    }
+}
+
+impl Sqlite {
+    pub(super) const fn pool(&self) -> &SqlitePool {
+        &self.write
+    }
+}
+
+impl Postgres {
+    pub(super) const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+const OPENING: &str = "open the database";
+
+async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreError> {
+    let connect = SqliteConnectOptions::from_str(url)
+        .map_err(|_| StoreError::Url("its path or options cannot be read".to_owned()))?
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        // Measured: 16 MB of cache, and a log of 8,000 pages before it is folded back.
+        .pragma("cache_size", "-16000")
+        .synchronous(SqliteSynchronous::Full);
+    let in_memory = url.contains(":memory:") || url.contains("mode=memory");
+    let pool = |connections| {
+        SqlitePoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+    };
+    let failed = |error| StoreError::from_sqlx(OPENING, "it", error);
+    let memory = Arc::new(Memory::default());
+    if in_memory {
+        // Every connection of its own would be a database of its own.
+        let write = pool(1)
+            .min_connections(1)
+            .connect_with(connect)
+            .await
+            .map_err(failed)?;
+        return Ok(Sqlite {
+            read: write.clone(),
+            write,
+            memory,
+        });
+    }
+    let reading = connect
+        .clone()
+        .pragma("cache_size", "-4000")
+        .read_only(true);
+    if options.read_only {
+        let read = pool(SQLITE_READERS)
+            .connect_with(reading)
+            .await
+            .map_err(failed)?;
+        return Ok(Sqlite {
+            write: read.clone(),
+            read,
+            memory,
+        });
+    }
+    let write = pool(1)
+        .connect_with(
+            connect
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .pragma("wal_autocheckpoint", "8000"),
+        )
+        .await
+        .map_err(failed)?;
+    Ok(Sqlite {
+        write,
+        read: pool(SQLITE_READERS).connect_lazy_with(reading),
+        memory,
+    })
+}
+
+async fn open_postgres(url: &str, options: OpenOptions) -> Result<Postgres, StoreError> {
+    let mut connect = PgConnectOptions::from_str(url)
+        .map_err(|_| StoreError::Url("its parts cannot be read".to_owned()))?
+        .application_name("helena-sync");
+    if options.read_only {
+        connect = connect.options([("default_transaction_read_only", "on")]);
+    }
+    let pool = PgPoolOptions::new()
+        .max_connections(POSTGRES_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(connect)
+        .await
+        .map_err(|error| StoreError::from_sqlx(OPENING, "it", error))?;
+    Ok(Postgres {
+        pool,
+        memory: Arc::new(Memory::default()),
+    })
+}

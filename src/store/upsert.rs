@@ -1,0 +1,266 @@
+//! Writing the rows of a [`Table`]: which of them are news, and the one statement that stores them.
+//!
+//! Owns the SQL made from descriptors. A statement's text depends on the table, its guard and the
+//! columns that the rows do not know, and on nothing else, so there are few and each connection
+//! prepares each once.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use super::backend::Backend;
+use super::error::StoreError;
+use super::lease::Lease;
+use super::parameter;
+use super::transaction::Transaction;
+use super::value::{Id, Time, args};
+use crate::data::{Column, ColumnGroup, Counters, Guard, Kind, Row, Table, Timestamp};
+
+/// The column that a version's content is compared by. Null means that the stored row is no
+/// faithful copy of any version of the record, so that the next one is stored whatever it holds.
+pub(super) const CONTENT_HASH: &str = "content_hash";
+
+const OBSERVED_AT: &str = "observed_at";
+const UPDATED_AT: &str = "updated_at";
+
+const HASH_COLUMN: Column = Column {
+    name: CONTENT_HASH,
+    kind: Kind::Int,
+    group: ColumnGroup::NONE,
+    shared: false,
+};
+
+/// Under what a row is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stamp<'a> {
+    pub(super) lease: &'a Lease,
+    pub(super) run: i64,
+    pub(super) now: Timestamp,
+}
+
+/// What became of the rows of one write.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// In numbers; of [`Guard::Version`] only.
+    pub(super) counters: Counters,
+    /// Keys that had no row at all.
+    pub(super) new: HashSet<Uuid>,
+    /// Keys whose row was inserted or changed.
+    pub(super) changed: HashSet<Uuid>,
+    /// Those of `changed` whose shared columns are now this write's: what was read later, by
+    /// another kind of answer, has not prevailed.
+    pub(super) prevailed: HashSet<Uuid>,
+}
+
+enum News {
+    Inserted,
+    Updated,
+    Unchanged,
+}
+
+struct Stored {
+    updated_at: Option<Timestamp>,
+    hash: Option<i64>,
+    removed: bool,
+}
+
+impl Stored {
+    /// What a version of the record means, given what is stored. The statement's own condition
+    /// says the same.
+    fn news(&self, row: &Row) -> News {
+        let is_older = match (row.version, self.updated_at) {
+            (Some(new), Some(stored)) => new < stored,
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        if is_older || (self.hash == Some(row.hash) && !self.removed) {
+            News::Unchanged
+        } else if self.updated_at.is_none() && self.hash.is_none() {
+            // A placeholder, made for a foreign key: the record itself was never stored.
+            News::Inserted
+        } else {
+            News::Updated
+        }
+    }
+}
+
+/// Stores rows; those of a [`Guard::Version`] table that are no news are not sent to it.
+pub(super) async fn write(
+    tx: &mut Transaction,
+    table: &'static Table,
+    rows: &[&Row],
+    stamp: Stamp<'_>,
+) -> Result<Written, StoreError> {
+    let mut written = Written::default();
+    let news = match table.guard {
+        Guard::Version => news(tx, table, rows, stamp, &mut written).await?,
+        Guard::Observed | Guard::Absent => rows.to_vec(),
+    };
+    let mut groups: HashMap<ColumnGroup, Vec<&Row>> = HashMap::new();
+    for row in news {
+        groups.entry(row.unknown).or_default().push(row);
+    }
+    for (unknown, rows) in groups {
+        let sql = statement(tx.backend(), table, unknown);
+        let json = parameter::rows(&rows, table.guard == Guard::Version);
+        let changed: Vec<(Id, bool)> = tx
+            .rows(
+                AssertSqlSafe(sql),
+                args![json, stamp.lease.account().0, stamp.run, stamp.now],
+            )
+            .await?;
+        for (Id(key), prevailed) in changed {
+            written.changed.insert(key);
+            if prevailed {
+                written.prevailed.insert(key);
+            }
+        }
+    }
+    Ok(written)
+}
+
+/// The rows that are news, counted.
+async fn news<'a>(
+    tx: &mut Transaction,
+    table: &Table,
+    rows: &[&'a Row],
+    stamp: Stamp<'_>,
+    written: &mut Written,
+) -> Result<Vec<&'a Row>, StoreError> {
+    let sql = format!(
+        "select {key}, {UPDATED_AT}, {CONTENT_HASH}, removed_at is not null from {table} \
+         where account_id = $2 and {key} in ({ids})",
+        key = table.key,
+        table = table.name,
+        ids = tx.backend().ids("$1"),
+    );
+    let keys = parameter::ids(rows.iter().map(|row| row.key));
+    let found: Vec<(Id, Option<Time>, Option<i64>, bool)> = tx
+        .rows(AssertSqlSafe(sql), args![keys, stamp.lease.account().0])
+        .await?;
+    let stored: HashMap<Uuid, Stored> = found
+        .into_iter()
+        .map(|(Id(key), updated_at, hash, removed)| {
+            let stored = Stored {
+                updated_at: updated_at.map(|Time(at)| at),
+                hash,
+                removed,
+            };
+            (key, stored)
+        })
+        .collect();
+    let mut news = Vec::with_capacity(rows.len());
+    for &row in rows {
+        let is = match stored.get(&row.key) {
+            Some(stored) => stored.news(row),
+            None => {
+                written.new.insert(row.key);
+                News::Inserted
+            }
+        };
+        let counters = &mut written.counters;
+        match is {
+            News::Inserted => counters.rows_inserted += 1,
+            News::Updated => counters.rows_updated += 1,
+            News::Unchanged => {
+                counters.rows_unchanged += 1;
+                continue;
+            }
+        }
+        news.push(row);
+    }
+    Ok(news)
+}
+
+/// Parameters: 1 the rows, 2 the account, 3 the run, 4 now. Yields the keys of the rows that were
+/// inserted or changed, and whether their shared columns are this write's.
+fn statement(backend: &dyn Backend, table: &Table, unknown: ColumnGroup) -> String {
+    let is_known = |column: &&Column| {
+        column.name == table.key
+            || column.group == ColumnGroup::NONE
+            || !unknown.contains(column.group)
+    };
+    let mut columns: Vec<Column> = table.columns.iter().filter(is_known).copied().collect();
+    if table.guard == Guard::Version {
+        columns.push(HASH_COLUMN);
+    }
+    let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+    let (values, from) = backend.rows(table.name, &columns);
+    let name = table.name;
+    let (action, prevailed) = match table.guard {
+        Guard::Absent => ("nothing".to_owned(), "true".to_owned()),
+        Guard::Observed => (
+            replace_observed(name, table.key, &columns),
+            "true".to_owned(),
+        ),
+        Guard::Version => (
+            replace_version(name, table.key, &columns),
+            format!("{name}.{CONTENT_HASH} is not null"),
+        ),
+    };
+    format!(
+        "insert into {name} ({names}, account_id, run_id, synced_at) \
+         select {values}, $2, $3, $4 from {from} \
+         on conflict ({key}, account_id) do {action} returning {key}, {prevailed}",
+        names = names.join(", "),
+        key = table.key,
+    )
+}
+
+/// True unless the stored row's shared columns were read later.
+fn read_later(name: &str) -> String {
+    format!("({name}.{OBSERVED_AT} is null or excluded.{OBSERVED_AT} >= {name}.{OBSERVED_AT})")
+}
+
+fn replace_version(name: &str, key: &str, columns: &[Column]) -> String {
+    let is_observed = columns.iter().any(|column| column.name == OBSERVED_AT);
+    let mut sets = Vec::with_capacity(columns.len() + 3);
+    for column in columns.iter().filter(|column| column.name != key) {
+        let column_name = column.name;
+        sets.push(match column_name {
+            CONTENT_HASH if is_observed => format!(
+                "{CONTENT_HASH} = case when {} then excluded.{CONTENT_HASH} end",
+                read_later(name)
+            ),
+            _ if is_observed && (column.shared || column_name == OBSERVED_AT) => format!(
+                "{column_name} = case when {} then excluded.{column_name} \
+                 else {name}.{column_name} end",
+                read_later(name)
+            ),
+            _ => format!("{column_name} = excluded.{column_name}"),
+        });
+    }
+    format!(
+        "update set {}, run_id = excluded.run_id, synced_at = excluded.synced_at, \
+         removed_at = null \
+         where ({name}.{UPDATED_AT} is null or excluded.{UPDATED_AT} >= {name}.{UPDATED_AT}) \
+         and ({name}.{CONTENT_HASH} is distinct from excluded.{CONTENT_HASH} \
+         or {name}.removed_at is not null)",
+        sets.join(", ")
+    )
+}
+
+fn replace_observed(name: &str, key: &str, columns: &[Column]) -> String {
+    let mut sets = Vec::with_capacity(columns.len());
+    let mut differs = Vec::with_capacity(columns.len());
+    for column in columns.iter().filter(|column| column.name != key) {
+        let column = column.name;
+        sets.push(format!("{column} = excluded.{column}"));
+        if column != OBSERVED_AT {
+            differs.push(format!(
+                "{name}.{column} is distinct from excluded.{column}"
+            ));
+        }
+    }
+    if differs.is_empty() {
+        return "nothing".to_owned();
+    }
+    format!(
+        "update set {}, run_id = excluded.run_id, synced_at = excluded.synced_at, \
+         {CONTENT_HASH} = null where {} and ({})",
+        sets.join(", "),
+        read_later(name),
+        differs.join(" or ")
+    )
+}
