@@ -24,10 +24,10 @@ impl Account {
     /// Checks what is configured.
     pub(super) fn new(account: config::Account, allow_http: bool) -> Result<Self, Failure> {
         let concerning = |failure: Failure| failure.context(format!("account {}", account.name));
-        let base_url =
-            api::base_url(&account.base_url, allow_http).map_err(|error| concerning(error.into()))?;
-        let token = api::token(account.token.expose_secret())
+        let base_url = api::base_url(&account.base_url, allow_http)
             .map_err(|error| concerning(error.into()))?;
+        let token =
+            api::token(account.token.expose_secret()).map_err(|error| concerning(error.into()))?;
         Ok(Self {
             name: account.name,
             base_url,

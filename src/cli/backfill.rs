@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{FilterArgs, duration};
+use super::{Context, Exit, Failure, FilterArgs, duration};
 
 /// Read a range of sessions again, or for the first time.
 ///
@@ -41,4 +41,9 @@ pub struct BackfillArgs {
     /// Wait until another process that writes for the account has ended, instead of exiting with 1
     #[arg(long)]
     pub wait: bool,
+}
+
+/// Reads the range; needs the engine.
+pub(super) async fn run(_context: &Context, _args: BackfillArgs) -> Result<Exit, Failure> {
+    Err(super::without_engine())
 }

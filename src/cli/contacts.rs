@@ -83,16 +83,18 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
     let mut query = query(&args, zone)?;
     let account = context.account()?;
     let client = account.client(context, &[], None)?;
-    let at = |failure: Failure| {
-        failure.context(format!("cannot list contacts at {}", account.base_url))
-    };
+    let at =
+        |failure: Failure| failure.context(format!("cannot list contacts at {}", account.base_url));
     // A list that moves while it is read shows some contacts twice.
     let mut seen = HashSet::new();
     let mut total = None;
     let out = io::BufWriter::new(io::stdout());
     let mut printer = Printer::new(out, args.format, &COLUMNS, terminal_width())?;
     loop {
-        let page = client.page(&query).await.map_err(|error| at(error.into()))?;
+        let page = client
+            .page(&query)
+            .await
+            .map_err(|error| at(error.into()))?;
         total = page.total.or(total);
         for item in &page.items {
             if item.head.id.is_none_or(|id| seen.insert(id)) {
@@ -110,7 +112,11 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
     context.note(&match (count, total) {
         (0, Some(0)) => format!("no contact with status {status} matches (--status shows others)"),
         (0, _) => format!("page {} is empty", args.page),
-        (count, Some(total)) => format!("{} of {} contacts with status {status}", number(count), number(total)),
+        (count, Some(total)) => format!(
+            "{} of {} contacts with status {status}",
+            number(count),
+            number(total)
+        ),
         (count, None) => format!("{} contacts with status {status}", number(count)),
     });
     Ok(Exit::Done)
@@ -119,7 +125,9 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
 fn query(args: &ContactsArgs, zone: Zone) -> Result<PageQuery, Failure> {
     let status = one_of(&args.status, &CONTACT_STATUSES)
         .map_err(|problem| Failure::usage_text(format!("--status: {problem}")))?;
-    let field = args.order_by.or(args.direction.map(|_| ContactOrder::Created));
+    let field = args
+        .order_by
+        .or(args.direction.map(|_| ContactOrder::Created));
     Ok(PageQuery {
         stream: Stream {
             resource: Resource::Contacts,

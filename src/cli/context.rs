@@ -104,7 +104,6 @@ impl Context {
         let doing = || format!("cannot use the database {}", database.url);
         let options = OpenOptions {
             read_only: access == Access::Read,
-            ..OpenOptions::default()
         };
         let store = Store::open(database.url.expose(), &options)
             .await

@@ -9,7 +9,7 @@ use crate::config::{Edge, Zone};
 use crate::data::{Span, Timestamp};
 
 /// The accepted forms, for help texts and messages.
-pub const FORMS: &str = "2025-12-31, \"2025-12-31 18:30\" (in the configured time zone), or RFC 3339 such as 2025-12-31T18:30:00Z";
+const FORMS: &str = "2025-12-31, \"2025-12-31 18:30\" (in the configured time zone), or RFC 3339 such as 2025-12-31T18:30:00Z";
 
 /// Why a date or a range cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -86,7 +86,7 @@ fn read(text: &str, zone: Zone, edge: Edge) -> Option<Timestamp> {
 }
 
 /// Reads the two ends of a range, each with its flag.
-pub fn span(
+pub(super) fn span(
     zone: Zone,
     (after_flag, after): (&'static str, Option<&str>),
     (before_flag, before): (&'static str, Option<&str>),
@@ -190,7 +190,10 @@ mod tests {
             let error = parse("--from", text, zone, Edge::Start).unwrap_err();
             let error = error.to_string();
             assert!(error.starts_with("--from: "), "{error}");
-            assert!(error.contains("accepted: 2025-12-31, \"2025-12-31 18:30\""), "{error}");
+            assert!(
+                error.contains("accepted: 2025-12-31, \"2025-12-31 18:30\""),
+                "{error}"
+            );
         }
     }
 
@@ -213,7 +216,10 @@ mod tests {
             ("--to", Some("2026-01-01")),
         )
         .unwrap();
-        assert_eq!(day.after.unwrap() + std::time::Duration::from_secs(86_400), day.before.unwrap());
+        assert_eq!(
+            day.after.unwrap() + std::time::Duration::from_secs(86_400),
+            day.before.unwrap()
+        );
     }
 
     proptest::proptest! {

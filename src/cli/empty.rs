@@ -10,10 +10,7 @@ use crate::data::{SessionFilter, SourceError, Span};
 const MOST: usize = 6;
 
 /// Says which filter probably emptied the list, at one request each.
-pub(super) async fn explain(
-    client: &Client,
-    queries: &[LiveQuery],
-) -> Result<String, SourceError> {
+pub(super) async fn explain(client: &Client, queries: &[LiveQuery]) -> Result<String, SourceError> {
     let Some(query) = queries.first() else {
         return Ok("no session".to_owned());
     };
@@ -50,14 +47,28 @@ fn without_each(query: &LiveQuery) -> Vec<(&'static str, LiveQuery)> {
     let candidates: [(&str, bool, &dyn Fn(&mut SessionFilter)); 11] = [
         ("--status", filter.status.is_empty(), &|f| f.status.clear()),
         ("--tag", filter.tags.is_empty(), &|f| f.tags.clear()),
-        ("--channel", filter.channels.is_empty(), &|f| f.channels.clear()),
-        ("--department", filter.department.is_none(), &|f| f.department = None),
+        ("--channel", filter.channels.is_empty(), &|f| {
+            f.channels.clear()
+        }),
+        ("--department", filter.department.is_none(), &|f| {
+            f.department = None
+        }),
         ("--user", filter.user.is_none(), &|f| f.user = None),
         ("--contact", filter.contact.is_none(), &|f| f.contact = None),
-        ("--updated-after/-before", filter.updated.is_open(), &|f| f.updated = Span::OPEN),
-        ("--active-after/-before", filter.active.is_open(), &|f| f.active = Span::OPEN),
-        ("--ended-after/-before", filter.ended.is_open(), &|f| f.ended = Span::OPEN),
-        ("--interacted-after/-before", filter.interacted.is_open(), &|f| f.interacted = Span::OPEN),
+        ("--updated-after/-before", filter.updated.is_open(), &|f| {
+            f.updated = Span::OPEN
+        }),
+        ("--active-after/-before", filter.active.is_open(), &|f| {
+            f.active = Span::OPEN
+        }),
+        ("--ended-after/-before", filter.ended.is_open(), &|f| {
+            f.ended = Span::OPEN
+        }),
+        (
+            "--interacted-after/-before",
+            filter.interacted.is_open(),
+            &|f| f.interacted = Span::OPEN,
+        ),
         ("--type", filter.kind.is_none(), &|f| f.kind = None),
     ];
     for (flag, absent, change) in candidates {

@@ -168,10 +168,17 @@ impl From<SourceError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let exit = if error.is_usage() {
-            Exit::Usage
-        } else {
-            Exit::Failed
+        let exit = match &error {
+            StoreError::Url(_)
+            | StoreError::SameCompany { .. }
+            | StoreError::OtherCompany { .. } => Exit::Usage,
+            StoreError::TooOld { .. }
+            | StoreError::TooNew { .. }
+            | StoreError::LeaseLost
+            | StoreError::Unavailable { .. }
+            | StoreError::Inconsistent { .. }
+            | StoreError::Database { .. }
+            | StoreError::Migrate(_) => Exit::Failed,
         };
         Self {
             exit,

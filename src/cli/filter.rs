@@ -9,7 +9,7 @@ use crate::config::{Zone, one_of};
 use crate::data::{Resource, SessionFilter, Source, Span};
 
 /// The statuses of sessions (API notes, 4.2).
-pub const STATUSES: [&str; 6] = [
+const STATUSES: [&str; 6] = [
     "UNDEFINED",
     "STARTED",
     "PENDING",
@@ -157,8 +157,13 @@ impl FilterArgs {
             channels: resolve(source, Resource::Channels, "--channel", &self.channels).await?,
             ..filter
         };
-        let departments =
-            resolve(source, Resource::Departments, "--department", &self.departments).await?;
+        let departments = resolve(
+            source,
+            Resource::Departments,
+            "--department",
+            &self.departments,
+        )
+        .await?;
         let users = resolve(source, Resource::Agents, "--user", &self.users).await?;
         let one_each = |ids: Vec<Uuid>| -> Vec<Option<Uuid>> {
             if ids.is_empty() {
@@ -189,7 +194,9 @@ async fn resolve<S: Source>(
     wanted: &[String],
 ) -> Result<Vec<Uuid>, Failure> {
     // Agents are looked up even by id, since an agent has two of which the filter takes one.
-    let only_ids = wanted.iter().all(|text| text.trim().parse::<Uuid>().is_ok());
+    let only_ids = wanted
+        .iter()
+        .all(|text| text.trim().parse::<Uuid>().is_ok());
     let catalog = if wanted.is_empty() || only_ids && resource != Resource::Agents {
         Catalog::empty(resource)
     } else {
@@ -216,9 +223,7 @@ mod tests {
 
     use super::*;
     use crate::cli::Exit;
-    use crate::data::{
-        ColumnGroup, Head, Item, Page, PageQuery, SourceError, Timestamp, Usage,
-    };
+    use crate::data::{ColumnGroup, Head, Item, Page, PageQuery, SourceError, Timestamp, Usage};
 
     /// A platform with one list for every resource.
     struct Lists(&'static str);
@@ -278,7 +283,10 @@ mod tests {
         let first = &question.filters[0];
         assert_eq!(first.tags, [ID.parse::<Uuid>().unwrap()]);
         assert_eq!(first.status, ["IN_PROGRESS"]);
-        assert_eq!(first.user, Some(Uuid::from_u128(0x4000_8000_0000_0000_000b)));
+        assert_eq!(
+            first.user,
+            Some(Uuid::from_u128(0x4000_8000_0000_0000_000b))
+        );
         assert_eq!(question.filters[1].user, Some(Uuid::from_u128(7)));
         assert_eq!(
             question.created.before.unwrap().to_string(),
@@ -293,7 +301,10 @@ mod tests {
             ..FilterArgs::default()
         })
         .await;
-        assert!(text.contains("--status: unknown name \"COMPLETE\""), "{text}");
+        assert!(
+            text.contains("--status: unknown name \"COMPLETE\""),
+            "{text}"
+        );
         assert!(text.contains("nearest: COMPLETED"), "{text}");
     }
 
@@ -327,13 +338,19 @@ mod tests {
             ..FilterArgs::default()
         })
         .await;
-        assert!(text.contains("--from: \"31/12/2025\" is no date (accepted: "), "{text}");
+        assert!(
+            text.contains("--from: \"31/12/2025\" is no date (accepted: "),
+            "{text}"
+        );
         let text = refused(FilterArgs {
             ended_after: Some("2026-02-01".into()),
             ended_before: Some("2026-01-01".into()),
             ..FilterArgs::default()
         })
         .await;
-        assert!(text.contains("--ended-after \"2026-02-01\" is not before"), "{text}");
+        assert!(
+            text.contains("--ended-after \"2026-02-01\" is not before"),
+            "{text}"
+        );
     }
 }

@@ -105,15 +105,23 @@ pub(super) async fn channels(context: &Context, args: ListArgs) -> Result<Exit, 
 
 pub(super) async fn departments(context: &Context, args: ListArgs) -> Result<Exit, Failure> {
     let columns = ["name", "default", "agents", "id"];
-    list(context, Resource::Departments, &args, &columns, |fields, _| {
-        let agents = fields.0.get("agents").and_then(Value::as_array);
-        vec![
-            fields.text(&["name"]).unwrap_or_default(),
-            fields.text(&["isDefault"]).unwrap_or_default(),
-            agents.map(|agents| agents.len().to_string()).unwrap_or_default(),
-            fields.text(&["id"]).unwrap_or_default(),
-        ]
-    })
+    list(
+        context,
+        Resource::Departments,
+        &args,
+        &columns,
+        |fields, _| {
+            let agents = fields.0.get("agents").and_then(Value::as_array);
+            vec![
+                fields.text(&["name"]).unwrap_or_default(),
+                fields.text(&["isDefault"]).unwrap_or_default(),
+                agents
+                    .map(|agents| agents.len().to_string())
+                    .unwrap_or_default(),
+                fields.text(&["id"]).unwrap_or_default(),
+            ]
+        },
+    )
     .await
 }
 

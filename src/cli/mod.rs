@@ -10,6 +10,7 @@ mod failure;
 mod filter;
 mod names;
 mod record;
+mod stored;
 
 pub mod backfill;
 pub mod check;
@@ -37,13 +38,15 @@ use crate::config::{self, Environment, Flag};
 use crate::data::Direction;
 
 pub use account::Account;
-pub use context::{Context, Access};
+pub use context::{Access, Context};
 pub use dates::{DateError, parse as parse_date};
 pub use failure::{Exit, Failure};
 pub use filter::{FilterArgs, Question};
 pub use names::{Catalog, NameError};
+pub use stored::acquire;
 
-const ABOUT: &str = "Keeps a complete SQL copy of a Helena account (also WTS Chat, FLW Chat and other brands)";
+const ABOUT: &str =
+    "Keeps a complete SQL copy of a Helena account (also WTS Chat, FLW Chat and other brands)";
 
 const AFTER_HELP: &str = "\
 The common case needs no configuration file:
@@ -112,9 +115,7 @@ impl Global {
             ("log.level", "--log-level", &self.log_level),
         ]
         .into_iter()
-        .filter_map(|(key, flag, value)| {
-            value.clone().map(|value| Flag { key, flag, value })
-        })
+        .filter_map(|(key, flag, value)| value.clone().map(|value| Flag { key, flag, value }))
         .collect()
     }
 }
@@ -203,6 +204,13 @@ pub async fn run_command(
         Command::Agents(args) => lists::agents(&context, args.list).await,
         Command::Completions(args) => completions::run(&args),
     }
+}
+
+/// What the commands say that need the engine, in a build that does not have it.
+fn without_engine() -> Failure {
+    Failure::failed(anyhow::anyhow!(
+        "this build has no engine; the command cannot be carried out"
+    ))
 }
 
 /// A length of time above zero, as an option's value.

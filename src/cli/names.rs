@@ -33,7 +33,10 @@ pub struct Catalog {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Nothing is called so.
-    #[error("no {what} is called {text:?}{}; helena-sync {list} shows all of them", near_text(near))]
+    #[error(
+        "no {what} is called {text:?}{}; helena-sync {list} shows all of them",
+        near_text(near)
+    )]
     Unknown {
         /// Singular of the list.
         what: &'static str,

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::{Context, Exit, Failure};
+
 /// Keep the mirror fresh until stopped.
 ///
 /// Brings the tables up to date, loads the whole history if that was not done or not finished, and
@@ -25,4 +27,9 @@ pub struct RunArgs {
     /// Wait until another process that writes for the account has ended, instead of exiting
     #[arg(long)]
     pub wait: bool,
+}
+
+/// Runs until stopped; needs the engine.
+pub(super) async fn run(_context: &Context, _args: RunArgs) -> Result<Exit, Failure> {
+    Err(super::without_engine())
 }

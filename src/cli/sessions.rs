@@ -88,16 +88,19 @@ pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, F
     }
     let account = context.account()?;
     let client = account.client(context, &[], None)?;
-    let at = |failure: Failure| {
-        failure.context(format!("cannot list sessions at {}", account.base_url))
-    };
-    let question = args.filter.resolve(&client, zone).await.map_err(|failure| {
-        if failure.exit == Exit::Usage {
-            failure
-        } else {
-            at(failure)
-        }
-    })?;
+    let at =
+        |failure: Failure| failure.context(format!("cannot list sessions at {}", account.base_url));
+    let question = args
+        .filter
+        .resolve(&client, zone)
+        .await
+        .map_err(|failure| {
+            if failure.exit == Exit::Usage {
+                failure
+            } else {
+                at(failure)
+            }
+        })?;
     if args.filter.kind.is_some() {
         // Only the second version of the list knows the type (API notes, 4.2).
         client.set_session_version(2);
@@ -134,7 +137,10 @@ pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, F
             None => format!("page {} is empty", args.page),
         });
     } else {
-        context.note(&explain(&client, &queries).await.map_err(at)?);
+        let text = explain(&client, &queries)
+            .await
+            .map_err(|error| at(error.into()))?;
+        context.note(&text);
     }
     Ok(Exit::Done)
 }

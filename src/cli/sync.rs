@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::duration;
+use super::{Context, Exit, Failure, duration};
 use crate::data::Resource;
 
 /// Make one pass and exit.
@@ -39,4 +39,9 @@ pub struct SyncArgs {
     /// Wait until another process that writes for the account has ended, instead of exiting with 1
     #[arg(long)]
     pub wait: bool,
+}
+
+/// Makes one pass; needs the engine.
+pub(super) async fn run(_context: &Context, _args: SyncArgs) -> Result<Exit, Failure> {
+    Err(super::without_engine())
 }
