@@ -1,1 +1,147 @@
-//! placeholder
+//! Log lines: to stderr, for people or as JSON.
+//!
+//! Owns the subscriber and the terminal's bottom line, which log lines and progress bars share
+//! ([`screen`]). Must not know what is logged; tokens, bodies and row contents never reach it.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::LazyLock;
+
+use indicatif::{MultiProgress, ProgressDrawTarget};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// What log lines look like, and which are shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// One JSON object a line instead of text.
+    pub json: bool,
+    /// The least severe level of our own lines; those of libraries are shown from `warn` on.
+    pub level: tracing::Level,
+    /// Filter directives that replace the level: the content of `RUST_LOG`.
+    pub directives: Option<String>,
+}
+
+/// Why logging cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The directives are none.
+    #[error(
+        "RUST_LOG is not valid: {problem} (accepted: a level such as debug, or target=level pairs such as helena_sync=debug,sqlx=warn)"
+    )]
+    Directives {
+        /// What the parser says.
+        problem: String,
+    },
+}
+
+/// The terminal's bottom line. Progress bars are added to it, and log lines are written above it;
+/// drawn on a terminal only.
+pub fn screen() -> &'static MultiProgress {
+    static SCREEN: LazyLock<MultiProgress> = LazyLock::new(|| {
+        let target = if io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        MultiProgress::with_draw_target(target)
+    });
+    &SCREEN
+}
+
+/// Installs the process's subscriber. A second call changes nothing, so that tests may run several
+/// commands in one process.
+pub fn init(options: &Options) -> Result<(), TelemetryError> {
+    let filter = filter(options)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(AboveBars);
+    let installed = if options.json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false)
+            .try_init()
+    };
+    // The error says only that there is a subscriber already.
+    drop(installed);
+    Ok(())
+}
+
+fn filter(options: &Options) -> Result<EnvFilter, TelemetryError> {
+    let directives = options
+        .directives
+        .as_deref()
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map_or_else(
+            || format!("warn,helena_sync={}", options.level),
+            str::to_owned,
+        );
+    EnvFilter::try_new(directives).map_err(|error| TelemetryError::Directives {
+        problem: error.to_string(),
+    })
+}
+
+/// Writes each event above whatever bars are drawn.
+struct AboveBars;
+
+/// One event's text, written when it is complete.
+struct Line(Vec<u8>);
+
+impl<'a> MakeWriter<'a> for AboveBars {
+    type Writer = Line;
+    fn make_writer(&'a self) -> Line {
+        Line(Vec::with_capacity(256))
+    }
+}
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let line = std::mem::take(&mut self.0);
+        screen().suspend(|| io::stderr().lock().write_all(&line))
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // A log that cannot be written has nowhere to say so.
+        let _unwritable = self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(directives: Option<&str>) -> Options {
+        Options {
+            json: false,
+            level: tracing::Level::INFO,
+            directives: directives.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn the_level_is_ours_and_libraries_are_quiet() {
+        let shown = filter(&options(None)).unwrap().to_string();
+        assert!(shown.contains("helena_sync=info") && shown.contains("warn"));
+        let shown = filter(&options(Some("sqlx=debug"))).unwrap().to_string();
+        assert_eq!(shown, "sqlx=debug");
+    }
+
+    #[test]
+    fn directives_that_are_none_are_refused_with_an_example() {
+        let error = filter(&options(Some("helena_sync=loud"))).unwrap_err();
+        assert!(error.to_string().contains("RUST_LOG is not valid"));
+        assert!(error.to_string().contains("helena_sync=debug"));
+    }
+}

@@ -1,1 +1,264 @@
-//! placeholder
+//! The command line: clap types, and a file per command that loads, wires, calls and prints.
+//!
+//! Must not know SQL or HTTP. Data goes to stdout, everything else to stderr.
+
+mod account;
+mod context;
+mod dates;
+mod empty;
+mod failure;
+mod filter;
+mod names;
+mod record;
+mod stored;
+
+pub mod backfill;
+pub mod check;
+pub mod completions;
+pub mod contacts;
+pub mod lists;
+pub mod migrate;
+pub mod rejects;
+pub mod run;
+pub mod sessions;
+pub mod state;
+pub mod status;
+pub mod sync;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+
+use crate::clock::Clock;
+use crate::config::{self, Environment, Flag};
+use crate::data::Direction;
+
+pub use account::Account;
+pub use context::{Access, Context};
+pub use dates::{DateError, parse as parse_date};
+pub use failure::{Exit, Failure};
+pub use filter::{FilterArgs, Question};
+pub use names::{Catalog, NameError};
+pub use stored::acquire;
+
+const ABOUT: &str =
+    "Keeps a complete SQL copy of a Helena account (also WTS Chat, FLW Chat and other brands)";
+
+const AFTER_HELP: &str = "\
+The common case needs no configuration file:
+
+  HELENA_API_TOKEN=pn_... helena-sync run
+
+creates helena.db in the current folder, loads the account's whole history and keeps it fresh.
+
+Environment:
+  HELENA_API_TOKEN       the account's token (account settings, Integrations > API)
+  HELENA_API_TOKEN_FILE  a file that holds it
+  HELENA_BASE_URL        where the API answers [default: https://api.helena.run]
+  DATABASE_URL           sqlite://FILE or postgres://... [default: sqlite://helena.db]
+  HELENA_SYNC__SECTION__KEY  any other key of helena-sync.toml
+  RUST_LOG               finer filters for log lines
+
+Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 refused by the API.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "helena-sync", version, about = ABOUT, after_help = AFTER_HELP, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Options of all commands.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of all commands.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Options of all commands")]
+pub struct Global {
+    /// Configuration file [default: helena-sync.toml, if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Only this account of the configuration; may be repeated
+    #[arg(long = "account", global = true, value_name = "NAME")]
+    pub accounts: Vec<String>,
+    /// Database, instead of `DATABASE_URL`; other users of this machine can see it
+    #[arg(long, global = true, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// Where the API answers, instead of `HELENA_BASE_URL`
+    #[arg(long, global = true, value_name = "URL")]
+    pub base_url: Option<String>,
+    /// Time zone of dates, such as America/Sao_Paulo [default: the machine's]
+    #[arg(long, global = true, value_name = "ZONE")]
+    pub timezone: Option<String>,
+    /// Log lines for people (text) or as JSON (json) [default: text]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// Least severe log lines shown: error, warn, info, debug or trace [default: info]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+impl Global {
+    /// The keys that are set by flags.
+    fn flags(&self) -> Vec<Flag> {
+        [
+            ("database.url", "--database-url", &self.database_url),
+            ("api.base_url", "--base-url", &self.base_url),
+            ("timezone", "--timezone", &self.timezone),
+            ("log.format", "--log-format", &self.log_format),
+            ("log.level", "--log-level", &self.log_level),
+        ]
+        .into_iter()
+        .filter_map(|(key, flag, value)| value.clone().map(|value| Flag { key, flag, value }))
+        .collect()
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Keep the mirror fresh until stopped
+    Run(run::RunArgs),
+    /// Make one pass and exit
+    Sync(sync::SyncArgs),
+    /// Read a range of sessions again, or for the first time
+    Backfill(backfill::BackfillArgs),
+    /// Show how fresh and complete the mirror is
+    Status(status::StatusArgs),
+    /// Show or change the watermarks
+    State(state::StateArgs),
+    /// Check configuration, database and what the token may read
+    Check(check::CheckArgs),
+    /// Bring the tables up to date
+    Migrate(migrate::MigrateArgs),
+    /// Show or fetch again what could not be read
+    Rejects(rejects::RejectsArgs),
+    /// List the platform's sessions, live
+    Sessions(sessions::SessionsArgs),
+    /// List the platform's contacts, live
+    Contacts(contacts::ContactsArgs),
+    /// List the platform's tags, live
+    Tags(lists::TagsArgs),
+    /// List the platform's channels, live
+    Channels(lists::ChannelsArgs),
+    /// List the platform's departments, live
+    Departments(lists::DepartmentsArgs),
+    /// List the platform's agents, live
+    Agents(lists::AgentsArgs),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+/// Parses the command line and does what it says. Usage errors and `--help` are printed here, as
+/// clap words them; every other failure is returned for `main` to print.
+pub async fn main(
+    arguments: impl IntoIterator<Item = OsString>,
+    clock: Arc<dyn Clock>,
+) -> Result<Exit, Failure> {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done,
+                _ => Exit::Usage,
+            };
+            // A closed pipe is nobody to tell anything.
+            let _unread = error.print();
+            return Ok(exit);
+        }
+    };
+    run_command(cli, Environment::of_process()?, clock).await
+}
+
+/// Does what a parsed command line says.
+pub async fn run_command(
+    cli: Cli,
+    environment: Environment,
+    clock: Arc<dyn Clock>,
+) -> Result<Exit, Failure> {
+    // The one command that needs no configuration, and must work with a broken one.
+    if let Command::Completions(args) = &cli.command {
+        return completions::run(args);
+    }
+    let context = Context::load(&cli.global, environment, clock)?;
+    match cli.command {
+        Command::Run(args) => run::run(&context, args).await,
+        Command::Sync(args) => sync::run(&context, args).await,
+        Command::Backfill(args) => backfill::run(&context, args).await,
+        Command::Status(args) => status::run(&context, args).await,
+        Command::State(args) => state::run(&context, args).await,
+        Command::Check(args) => check::run(&context, args).await,
+        Command::Migrate(args) => migrate::run(&context, args).await,
+        Command::Rejects(args) => rejects::run(&context, args).await,
+        Command::Sessions(args) => sessions::run(&context, args).await,
+        Command::Contacts(args) => contacts::run(&context, args).await,
+        Command::Tags(args) => lists::tags(&context, args.list).await,
+        Command::Channels(args) => lists::channels(&context, args.list).await,
+        Command::Departments(args) => lists::departments(&context, args.list).await,
+        Command::Agents(args) => lists::agents(&context, args.list).await,
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+/// What the commands say that need the engine, in a build that does not have it.
+fn without_engine() -> Failure {
+    Failure::failed(anyhow::anyhow!(
+        "this build has no engine; the command cannot be carried out"
+    ))
+}
+
+/// A length of time above zero, as an option's value.
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = config::duration_of(text)?;
+    if duration.is_zero() {
+        return Err("must be longer than nothing".to_owned());
+    }
+    Ok(duration)
+}
+
+/// A direction, as an option's value.
+fn direction(text: &str) -> Result<Direction, String> {
+    match config::one_of(text, &["ascending", "descending"])? {
+        "descending" => Ok(Direction::Descending),
+        _ => Ok(Direction::Ascending),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example_and_every_option_a_text() {
+        fn check(command: &clap::Command) {
+            if command.get_subcommands().next().is_none() {
+                let help = command.get_after_long_help().or(command.get_after_help());
+                let help = help.map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Example"), "{}", command.get_name());
+            }
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
+            }
+            command.get_subcommands().for_each(check);
+        }
+        Cli::command().get_subcommands().for_each(check);
+    }
+}

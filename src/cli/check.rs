@@ -1,0 +1,284 @@
+//! `check`: configuration, database, and what the token may read.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::record::number;
+use super::{Account, Context, Exit, Failure};
+use crate::api::Client;
+use crate::config;
+use crate::data::{Page, PageQuery, Resource, SessionFilter, Source, SourceError, Span};
+use crate::report::{Format, Printer};
+use crate::store::{OpenOptions, Store, StoreError};
+
+/// Check configuration, database and what the token may read.
+///
+/// Reads every section of the configuration, opens the database, and asks the API for one record
+/// of each resource with each account's token: at most six requests an account. Changes nothing.
+///
+/// Exits with 0 if all is well, 1 if something failed, 2 if the configuration is wrong, 3 if the
+/// API refuses a token everywhere.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  helena-sync check
+  helena-sync check --json")]
+pub struct CheckArgs {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Good,
+    Failed,
+    Refused,
+    Skipped,
+}
+
+impl Outcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Skipped => "not tried",
+        }
+    }
+}
+
+/// One line of the result.
+struct Finding {
+    account: String,
+    what: String,
+    outcome: Outcome,
+    detail: String,
+}
+
+/// How long a request may spend on retries here: enough for a hiccup, not for an outage.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Checks everything and prints what it found.
+pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Failure> {
+    let settings = &context.settings;
+    let database = settings.database()?;
+    settings.sync()?;
+    settings.backfill()?;
+    settings.store()?;
+    settings.verify()?;
+    let accounts = context.accounts()?;
+    let mut findings = vec![Finding {
+        account: String::new(),
+        what: "configuration".into(),
+        outcome: Outcome::Good,
+        detail: settings.file().map_or_else(
+            || "environment and defaults; no file".to_owned(),
+            |file| format!("{}, environment and defaults", file.display()),
+        ),
+    }];
+    findings.push(check_database(&database).await?);
+    for account in &accounts {
+        let client = account.client(context, &[], Some(PATIENCE))?;
+        findings.extend(check_api(&client, account).await);
+    }
+    print(&findings, args.json)?;
+    Ok(exit(&findings))
+}
+
+fn exit(findings: &[Finding]) -> Exit {
+    let of_api = || {
+        findings
+            .iter()
+            .filter(|finding| !finding.account.is_empty())
+    };
+    let refused = |finding: &Finding| finding.outcome == Outcome::Refused;
+    if findings
+        .iter()
+        .all(|finding| finding.outcome == Outcome::Good)
+    {
+        Exit::Done
+    } else if of_api().next().is_some() && of_api().all(refused) {
+        Exit::Refused
+    } else {
+        Exit::Failed
+    }
+}
+
+async fn check_database(database: &config::Database) -> Result<Finding, Failure> {
+    let found = |outcome, detail: String| Finding {
+        account: String::new(),
+        what: "database".into(),
+        outcome,
+        detail: format!("{}: {detail}", database.url),
+    };
+    // Only to look: a check creates no file. What is not there yet is no mistake as long as its
+    // folder is.
+    if let Some(path) = database.url.expose().strip_prefix("sqlite://") {
+        let path = Path::new(path.split('?').next().unwrap_or(path));
+        if !path.exists() {
+            let folder = match path.parent() {
+                Some(folder) if !folder.as_os_str().is_empty() => folder,
+                _ => Path::new("."),
+            };
+            return Ok(match std::fs::metadata(folder) {
+                Ok(meta) if meta.is_dir() && !meta.permissions().readonly() => found(
+                    Outcome::Good,
+                    "does not exist yet; run, sync, backfill and migrate create it".into(),
+                ),
+                Ok(_) => found(Outcome::Failed, "its folder cannot be written to".into()),
+                Err(error) => found(Outcome::Failed, format!("its folder: {error}")),
+            });
+        }
+    }
+    let options = OpenOptions { read_only: true };
+    let store = match Store::open(database.url.expose(), &options).await {
+        Ok(store) => store,
+        Err(error @ StoreError::Url(_)) => return Err(error.into()),
+        Err(error) => return Ok(found(Outcome::Failed, chain(&error))),
+    };
+    let finding = match store.check_schema().await {
+        Ok(()) => found(
+            Outcome::Good,
+            format!("{}, tables up to date", store.kind()),
+        ),
+        Err(StoreError::TooOld { missing }) if database.migrate => found(
+            Outcome::Good,
+            format!(
+                "{}, {} migration(s) to apply; run, sync, backfill and migrate do",
+                store.kind(),
+                missing.len()
+            ),
+        ),
+        Err(error) => found(Outcome::Failed, chain(&error)),
+    };
+    store.close().await;
+    Ok(finding)
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+async fn check_api(client: &Client, account: &Account) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut unreachable = false;
+    for resource in Resource::ALL {
+        let (outcome, detail) = if unreachable {
+            (Outcome::Skipped, String::new())
+        } else {
+            match ask(client, resource).await {
+                Ok(page) => (Outcome::Good, readable(client, resource, &page)),
+                Err(error) => {
+                    unreachable = matches!(error, SourceError::Unavailable { .. });
+                    let outcome = match error {
+                        SourceError::Refused { .. } => Outcome::Refused,
+                        _ => Outcome::Failed,
+                    };
+                    (outcome, error.to_string())
+                }
+            }
+        };
+        findings.push(Finding {
+            account: account.name.clone(),
+            what: format!("{resource} at {}", account.base_url),
+            outcome,
+            detail,
+        });
+    }
+    findings
+}
+
+async fn ask(client: &Client, resource: Resource) -> Result<Page, SourceError> {
+    let Some(stream) = resource.streams().first().copied() else {
+        return client.list(resource).await;
+    };
+    let query = PageQuery {
+        stream,
+        created: Span::OPEN,
+        updated: Span::OPEN,
+        filter: Arc::new(SessionFilter::default()),
+        order: None,
+        number: 1,
+        size: 1,
+    };
+    client.page(&query).await
+}
+
+fn readable(client: &Client, resource: Resource, page: &Page) -> String {
+    let count = page
+        .total
+        .unwrap_or(u64::try_from(page.items.len()).unwrap_or(u64::MAX));
+    let count = number(count);
+    match resource {
+        Resource::Sessions => format!(
+            "{count} sessions (list version {})",
+            client.session_version()
+        ),
+        Resource::Contacts => format!("{count} active contacts"),
+        _ => format!("{count} {resource}"),
+    }
+}
+
+fn print(findings: &[Finding], json: bool) -> Result<(), Failure> {
+    let format = if json { Format::Json } else { Format::Table };
+    let columns = ["account", "what", "result", "detail"];
+    let mut printer = Printer::new(io::stdout(), format, &columns, None)?;
+    for finding in findings {
+        let cells = [
+            finding.account.clone(),
+            finding.what.clone(),
+            finding.outcome.as_str().to_owned(),
+            finding.detail.clone(),
+        ];
+        let json = serde_json::json!({
+            "account": if finding.account.is_empty() { None } else { Some(&finding.account) },
+            "what": finding.what,
+            "result": finding.outcome.as_str(),
+            "detail": finding.detail,
+        });
+        printer.record(&cells, &json.to_string())?;
+    }
+    printer.finish()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(account: &str, outcome: Outcome) -> Finding {
+        Finding {
+            account: account.into(),
+            what: String::new(),
+            outcome,
+            detail: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_token_refused_everywhere_is_3_and_on_one_resource_1() {
+        let good = || finding("", Outcome::Good);
+        let refused = || finding("a", Outcome::Refused);
+        assert_eq!(exit(&[good(), finding("a", Outcome::Good)]), Exit::Done);
+        assert_eq!(exit(&[good(), refused(), refused()]), Exit::Refused);
+        assert_eq!(
+            exit(&[good(), refused(), finding("a", Outcome::Good)]),
+            Exit::Failed
+        );
+        assert_eq!(exit(&[finding("", Outcome::Failed)]), Exit::Failed);
+    }
+}

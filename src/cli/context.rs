@@ -1,0 +1,135 @@
+//! What a command starts from: configuration, clock, accounts, database, log lines.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use super::{Account, Failure, Global};
+use crate::clock::Clock;
+use crate::config::{Environment, LogFormat, Settings, Zone};
+use crate::store::{OpenOptions, Store};
+use crate::telemetry;
+
+/// What a command wants of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// To read it; its tables must be those of this version.
+    Read,
+    /// To write to it; its tables are brought up to date first, unless the configuration says that
+    /// somebody else does that.
+    Write,
+}
+
+/// Everything a command starts from.
+pub struct Context {
+    /// The configuration; a command takes the sections that it needs.
+    pub settings: Settings,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    selected: Vec<String>,
+}
+
+impl Context {
+    /// Reads the configuration and begins to log.
+    pub fn load(
+        global: &Global,
+        environment: Environment,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Failure> {
+        let settings = Settings::load(global.config.as_deref(), environment, &global.flags())?;
+        let log = settings.log()?;
+        telemetry::init(&telemetry::Options {
+            json: log.format == LogFormat::Json,
+            level: log.level,
+            directives: settings.variable("RUST_LOG").map(str::to_owned),
+        })?;
+        Ok(Self {
+            settings,
+            clock,
+            selected: global.accounts.clone(),
+        })
+    }
+
+    /// The time zone of dates.
+    pub fn zone(&self) -> Result<Zone, Failure> {
+        Ok(self.settings.timezone()?)
+    }
+
+    /// The names of the accounts chosen by `--account`; all, if empty.
+    pub fn selected(&self) -> &[String] {
+        &self.selected
+    }
+
+    /// The accounts to work on, at least one.
+    pub fn accounts(&self) -> Result<Vec<Account>, Failure> {
+        let accounts = self.settings.accounts()?;
+        for warning in &accounts.warnings {
+            tracing::warn!("{warning}");
+        }
+        let known: Vec<&str> = accounts.list.iter().map(|a| a.name.as_str()).collect();
+        for name in &self.selected {
+            if !known.contains(&name.as_str()) {
+                return Err(Failure::usage_text(format!(
+                    "--account: unknown account {name:?} (configured: {})",
+                    known.join(", ")
+                )));
+            }
+        }
+        let allow_http = self.settings.api()?.allow_http;
+        accounts
+            .list
+            .into_iter()
+            .filter(|account| self.selected.is_empty() || self.selected.contains(&account.name))
+            .map(|account| Account::new(account, allow_http))
+            .collect()
+    }
+
+    /// The one account to work on, for commands that talk to one.
+    pub fn account(&self) -> Result<Account, Failure> {
+        let mut accounts = self.accounts()?;
+        if accounts.len() > 1 {
+            let names: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
+            return Err(Failure::usage_text(format!(
+                "several accounts are configured; choose one with --account ({})",
+                names.join(", ")
+            )));
+        }
+        accounts
+            .pop()
+            .ok_or_else(|| Failure::usage_text("no account is configured"))
+    }
+
+    /// The database, open and with the tables of this version.
+    pub async fn store(&self, access: Access) -> Result<Store, Failure> {
+        let database = self.settings.database()?;
+        let doing = || format!("cannot use the database {}", database.url);
+        let options = OpenOptions {
+            read_only: access == Access::Read,
+        };
+        let store = Store::open(database.url.expose(), &options)
+            .await
+            .map_err(|error| Failure::from(error).context(doing()))?;
+        if access == Access::Write && database.migrate {
+            for name in store
+                .migrate()
+                .await
+                .map_err(|error| Failure::from(error).context(doing()))?
+            {
+                tracing::info!(migration = name, "migration {name} applied");
+            }
+        } else {
+            store
+                .check_schema()
+                .await
+                .map_err(|error| Failure::from(error).context(doing()))?;
+        }
+        Ok(store)
+    }
+
+    /// Tells the person at the terminal something that is no data: to stderr.
+    pub fn note(&self, text: &str) {
+        telemetry::screen().suspend(|| {
+            // A stderr that is gone has no reader.
+            let _unwritable = writeln!(io::stderr().lock(), "{text}");
+        });
+    }
+}

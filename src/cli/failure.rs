@@ -1,0 +1,231 @@
+//! How a command ends, and what is printed if it ends badly.
+//!
+//! The one place that maps errors to exit codes.
+
+use std::fmt::Write;
+use std::io;
+use std::process::ExitCode;
+
+use crate::api::{BaseUrlError, ClientError, TokenError};
+use crate::config::ConfigError;
+use crate::data::SourceError;
+use crate::store::StoreError;
+use crate::telemetry::TelemetryError;
+
+/// The exit status of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: everything was done.
+    Done,
+    /// 1: something failed.
+    Failed,
+    /// 2: wrong usage or configuration.
+    Usage,
+    /// 3: the API refuses the token.
+    Refused,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Refused => 3,
+        })
+    }
+}
+
+/// Why a command failed, and the exit status that says so.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit status.
+    pub exit: Exit,
+    /// What happened, with its causes as sources.
+    pub error: anyhow::Error,
+}
+
+impl Failure {
+    /// Something in the command line or the configuration is wrong.
+    pub fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            exit: Exit::Usage,
+            error: error.into(),
+        }
+    }
+
+    /// A usage error that is only a text.
+    pub fn usage_text(text: impl Into<String>) -> Self {
+        Self::usage(anyhow::Error::msg(text.into()))
+    }
+
+    /// Something did not work.
+    pub fn failed(error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            exit: Exit::Failed,
+            error: error.into(),
+        }
+    }
+
+    /// Puts what was being done before what went wrong.
+    #[must_use]
+    pub fn context(self, doing: impl Into<String>) -> Self {
+        Self {
+            exit: self.exit,
+            error: self.error.context(doing.into()),
+        }
+    }
+
+    /// Whether it is only that nobody reads our output any more, as in `helena-sync tags | head`.
+    pub fn is_closed_pipe(&self) -> bool {
+        self.error.chain().any(|cause| {
+            cause
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        })
+    }
+
+    /// As printed: one line for the failure and one for each cause.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let mut said: Vec<String> = Vec::new();
+        for cause in self.error.chain() {
+            let cause = cause.to_string();
+            // Some libraries repeat the text of their source in their own.
+            if cause.is_empty() || said.iter().any(|before| before.contains(&cause)) {
+                continue;
+            }
+            let start = if said.is_empty() {
+                "error: "
+            } else {
+                "  because: "
+            };
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{start}{}", cause.trim_end().replace('\n', "\n  "));
+            said.push(cause);
+        }
+        text
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<BaseUrlError> for Failure {
+    fn from(error: BaseUrlError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<TelemetryError> for Failure {
+    fn from(error: TelemetryError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<super::DateError> for Failure {
+    fn from(error: super::DateError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<super::NameError> for Failure {
+    fn from(error: super::NameError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        let exit = match &error {
+            SourceError::Refused { .. } => Exit::Refused,
+            SourceError::NotFound { .. }
+            | SourceError::NotAccepted { .. }
+            | SourceError::Unavailable { .. }
+            | SourceError::Malformed { .. } => Exit::Failed,
+        };
+        Self {
+            exit,
+            error: error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let exit = match &error {
+            StoreError::Url(_)
+            | StoreError::SameCompany { .. }
+            | StoreError::OtherCompany { .. } => Exit::Usage,
+            StoreError::TooOld { .. }
+            | StoreError::TooNew { .. }
+            | StoreError::LeaseLost
+            | StoreError::Unavailable { .. }
+            | StoreError::Inconsistent { .. }
+            | StoreError::Database { .. }
+            | StoreError::Migrate(_) => Exit::Failed,
+        };
+        Self {
+            exit,
+            error: error.into(),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::failed(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused() -> SourceError {
+        SourceError::Refused {
+            request: "GET /core/v1/tag".into(),
+            status: 401,
+            detail: "Unauthorized".into(),
+        }
+    }
+
+    #[test]
+    fn a_failure_is_one_line_and_one_for_each_cause() {
+        let failure = Failure::from(refused()).context("cannot list tags");
+        assert_eq!(failure.exit, Exit::Refused);
+        assert_eq!(
+            failure.text(),
+            "error: cannot list tags\n  because: GET /core/v1/tag was refused with 401: Unauthorized\n"
+        );
+    }
+
+    #[test]
+    fn a_cause_that_was_said_already_is_not_repeated() {
+        let inner = anyhow::anyhow!("disk full");
+        let failure = Failure::failed(inner.context("cannot write: disk full"));
+        assert_eq!(failure.text(), "error: cannot write: disk full\n");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_recognised() {
+        let error = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(Failure::from(error).is_closed_pipe());
+        assert!(!Failure::usage_text("no").is_closed_pipe());
+    }
+}

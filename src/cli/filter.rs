@@ -1,0 +1,356 @@
+//! The filters of the platform's session list, as flags shared by `sessions` and `backfill`.
+
+use clap::Args;
+use uuid::Uuid;
+
+use super::dates::span;
+use super::{Catalog, Failure};
+use crate::config::{Zone, one_of};
+use crate::data::{Resource, SessionFilter, Source, Span};
+
+/// The statuses of sessions (API notes, 4.2).
+const STATUSES: [&str; 6] = [
+    "UNDEFINED",
+    "STARTED",
+    "PENDING",
+    "IN_PROGRESS",
+    "COMPLETED",
+    "HIDDEN",
+];
+
+const KINDS: [&str; 2] = ["INDIVIDUAL", "GROUP"];
+
+/// Which sessions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Which sessions")]
+pub struct FilterArgs {
+    /// Created from this date on: 2025-12-31, "2025-12-31 18:30" (in the configured time zone) or
+    /// RFC 3339; a day alone begins at its first instant
+    #[arg(long, visible_alias = "created-after", value_name = "DATE")]
+    pub from: Option<String>,
+    /// Created up to this date; a day alone means until its end, so that --from 2025-12-31
+    /// --to 2025-12-31 is one whole day
+    #[arg(long, visible_alias = "created-before", value_name = "DATE")]
+    pub to: Option<String>,
+    /// Status: STARTED, PENDING, `IN_PROGRESS`, COMPLETED, HIDDEN or UNDEFINED; repeated: any of them
+    #[arg(long, value_name = "STATUS")]
+    pub status: Vec<String>,
+    /// Tag of the session's contact, by name or id; repeated: any of them
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// Channel, by name, number or id; repeated: any of them
+    #[arg(long = "channel", value_name = "CHANNEL")]
+    pub channels: Vec<String>,
+    /// Department, by name or id; may be repeated, at one question each
+    #[arg(long = "department", value_name = "DEPARTMENT")]
+    pub departments: Vec<String>,
+    /// User who attends, by name, e-mail or id; may be repeated, at one question each
+    #[arg(long = "user", value_name = "USER")]
+    pub users: Vec<String>,
+    /// Contact, by id
+    #[arg(long, value_name = "ID")]
+    pub contact: Option<Uuid>,
+    /// INDIVIDUAL or GROUP; known to version 2 of the platform's list only
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<String>,
+    /// Changed after this date
+    #[arg(long, value_name = "DATE")]
+    pub updated_after: Option<String>,
+    /// Changed before this date, or until the end of this day
+    #[arg(long, value_name = "DATE")]
+    pub updated_before: Option<String>,
+    /// Active after this date
+    #[arg(long, value_name = "DATE")]
+    pub active_after: Option<String>,
+    /// Active before this date, or until the end of this day
+    #[arg(long, value_name = "DATE")]
+    pub active_before: Option<String>,
+    /// Ended after this date
+    #[arg(long, value_name = "DATE")]
+    pub ended_after: Option<String>,
+    /// Ended before this date, or until the end of this day
+    #[arg(long, value_name = "DATE")]
+    pub ended_before: Option<String>,
+    /// Last interaction after this date
+    #[arg(long, value_name = "DATE")]
+    pub interacted_after: Option<String>,
+    /// Last interaction before this date, or until the end of this day
+    #[arg(long, value_name = "DATE")]
+    pub interacted_before: Option<String>,
+}
+
+/// What was asked for, in the platform's terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The window of creation.
+    pub created: Span,
+    /// One filter a question: the platform takes one department and one user at a time. At least
+    /// one. Windows of change are in [`SessionFilter::updated`].
+    pub filters: Vec<SessionFilter>,
+}
+
+impl FilterArgs {
+    /// The filter as far as it can be told without asking the platform: wrong dates and statuses
+    /// are refused before any request.
+    fn checked(&self, zone: Zone) -> Result<(Span, SessionFilter), Failure> {
+        let window = |after_flag, after: &Option<String>, before_flag, before: &Option<String>| {
+            span(
+                zone,
+                (after_flag, after.as_deref()),
+                (before_flag, before.as_deref()),
+            )
+        };
+        let created = window("--from", &self.from, "--to", &self.to)?;
+        let mut status = Vec::new();
+        for text in &self.status {
+            let name = one_of(text, &STATUSES)
+                .map_err(|problem| Failure::usage_text(format!("--status: {problem}")))?;
+            if !status.iter().any(|known| known == name) {
+                status.push(name.to_owned());
+            }
+        }
+        let kind = self
+            .kind
+            .as_ref()
+            .map(|text| one_of(text, &KINDS))
+            .transpose()
+            .map_err(|problem| Failure::usage_text(format!("--type: {problem}")))?;
+        let filter = SessionFilter {
+            status,
+            kind: kind.map(str::to_owned),
+            contact: self.contact,
+            updated: window(
+                "--updated-after",
+                &self.updated_after,
+                "--updated-before",
+                &self.updated_before,
+            )?,
+            active: window(
+                "--active-after",
+                &self.active_after,
+                "--active-before",
+                &self.active_before,
+            )?,
+            ended: window(
+                "--ended-after",
+                &self.ended_after,
+                "--ended-before",
+                &self.ended_before,
+            )?,
+            interacted: window(
+                "--interacted-after",
+                &self.interacted_after,
+                "--interacted-before",
+                &self.interacted_before,
+            )?,
+            ..SessionFilter::default()
+        };
+        Ok((created, filter))
+    }
+
+    /// The question, its names resolved through the account's lists; only the lists that are
+    /// needed are asked for.
+    pub async fn resolve<S: Source>(&self, source: &S, zone: Zone) -> Result<Question, Failure> {
+        let (created, filter) = self.checked(zone)?;
+        let filter = SessionFilter {
+            tags: resolve(source, Resource::Tags, "--tag", &self.tags).await?,
+            channels: resolve(source, Resource::Channels, "--channel", &self.channels).await?,
+            ..filter
+        };
+        let departments = resolve(
+            source,
+            Resource::Departments,
+            "--department",
+            &self.departments,
+        )
+        .await?;
+        let users = resolve(source, Resource::Agents, "--user", &self.users).await?;
+        let one_each = |ids: Vec<Uuid>| -> Vec<Option<Uuid>> {
+            if ids.is_empty() {
+                vec![None]
+            } else {
+                ids.into_iter().map(Some).collect()
+            }
+        };
+        let users = one_each(users);
+        let mut filters = Vec::new();
+        for department in one_each(departments) {
+            for &user in &users {
+                filters.push(SessionFilter {
+                    department,
+                    user,
+                    ..filter.clone()
+                });
+            }
+        }
+        Ok(Question { created, filters })
+    }
+}
+
+async fn resolve<S: Source>(
+    source: &S,
+    resource: Resource,
+    flag: &str,
+    wanted: &[String],
+) -> Result<Vec<Uuid>, Failure> {
+    // Agents are looked up even by id, since an agent has two of which the filter takes one.
+    let only_ids = wanted
+        .iter()
+        .all(|text| text.trim().parse::<Uuid>().is_ok());
+    let catalog = if wanted.is_empty() || only_ids && resource != Resource::Agents {
+        Catalog::empty(resource)
+    } else {
+        let page = source.list(resource).await.map_err(|error| {
+            Failure::from(error).context(format!("cannot look up the names given by {flag}"))
+        })?;
+        Catalog::new(resource, &page)
+    };
+    let mut ids = Vec::new();
+    for text in wanted {
+        let id = catalog
+            .resolve(text)
+            .map_err(|error| Failure::from(error).context(format!("{flag} cannot be used")))?;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cli::Exit;
+    use crate::data::{ColumnGroup, Head, Item, Page, PageQuery, SourceError, Timestamp, Usage};
+
+    /// A platform with one list for every resource.
+    struct Lists(&'static str);
+
+    impl Source for Lists {
+        async fn page(&self, _query: &PageQuery) -> Result<Page, SourceError> {
+            unreachable!("names are looked up in lists")
+        }
+
+        async fn list(&self, _resource: Resource) -> Result<Page, SourceError> {
+            Ok(Page {
+                body: Arc::from(self.0),
+                items: vec![Item {
+                    head: Head::default(),
+                    raw: 0..self.0.len(),
+                }],
+                total: None,
+                has_more: false,
+                server_time: Timestamp::from_micros(0),
+                unknown: ColumnGroup::NONE,
+            })
+        }
+
+        async fn by_id(&self, _resource: Resource, _id: Uuid) -> Result<Page, SourceError> {
+            unreachable!("names are looked up in lists")
+        }
+
+        fn usage(&self) -> Usage {
+            Usage::default()
+        }
+    }
+
+    const ID: &str = "00000000-0000-4000-8000-00000000000a";
+    const LISTS: Lists = Lists(
+        r#"{"id":"00000000-0000-4000-8000-00000000000a","userId":"00000000-0000-4000-8000-00000000000b","name":"Ana"}"#,
+    );
+
+    async fn refused(args: FilterArgs) -> String {
+        let zone = "UTC".parse().unwrap();
+        let failure = args.resolve(&LISTS, zone).await.unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        failure.text()
+    }
+
+    #[tokio::test]
+    async fn names_become_ids_and_several_users_become_several_questions() {
+        let args = FilterArgs {
+            tags: vec!["ana".into(), ID.into()],
+            users: vec!["Ana".into(), Uuid::from_u128(7).to_string()],
+            status: vec!["in_progress".into(), "IN_PROGRESS".into()],
+            from: Some("2025-12-31".into()),
+            to: Some("2025-12-31".into()),
+            ..FilterArgs::default()
+        };
+        let question = args.resolve(&LISTS, "UTC".parse().unwrap()).await.unwrap();
+        assert_eq!(question.filters.len(), 2);
+        let first = &question.filters[0];
+        assert_eq!(first.tags, [ID.parse::<Uuid>().unwrap()]);
+        assert_eq!(first.status, ["IN_PROGRESS"]);
+        assert_eq!(
+            first.user,
+            Some(Uuid::from_u128(0x4000_8000_0000_0000_000b))
+        );
+        assert_eq!(question.filters[1].user, Some(Uuid::from_u128(7)));
+        assert_eq!(
+            question.created.before.unwrap().to_string(),
+            "2026-01-01T00:00:00.000000Z"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_unknown_status_is_refused_with_the_nearest() {
+        let text = refused(FilterArgs {
+            status: vec!["COMPLETE".into()],
+            ..FilterArgs::default()
+        })
+        .await;
+        assert!(
+            text.contains("--status: unknown name \"COMPLETE\""),
+            "{text}"
+        );
+        assert!(text.contains("nearest: COMPLETED"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_name_is_refused_with_the_nearest() {
+        for (args, expected) in [
+            (
+                FilterArgs {
+                    tags: vec!["Anna".into()],
+                    ..FilterArgs::default()
+                },
+                "no tag is called \"Anna\" (nearest: Ana)",
+            ),
+            (
+                FilterArgs {
+                    channels: vec!["Loja".into()],
+                    ..FilterArgs::default()
+                },
+                "no channel is called \"Loja\"; helena-sync channels",
+            ),
+        ] {
+            let text = refused(args).await;
+            assert!(text.contains(expected), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_date_and_an_empty_range_are_refused() {
+        let text = refused(FilterArgs {
+            from: Some("31/12/2025".into()),
+            ..FilterArgs::default()
+        })
+        .await;
+        assert!(
+            text.contains("--from: \"31/12/2025\" is no date (accepted: "),
+            "{text}"
+        );
+        let text = refused(FilterArgs {
+            ended_after: Some("2026-02-01".into()),
+            ended_before: Some("2026-01-01".into()),
+            ..FilterArgs::default()
+        })
+        .await;
+        assert!(
+            text.contains("--ended-after \"2026-02-01\" is not before"),
+            "{text}"
+        );
+    }
+}

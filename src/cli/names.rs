@@ -1,0 +1,280 @@
+//! Names of tags, channels, departments and users, resolved through the account's own lists.
+//!
+//! Must not know what is filtered by them.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::config::nearest;
+use crate::data::{Page, Resource};
+
+/// How many candidates a message shows.
+const CANDIDATES: usize = 5;
+
+/// Something that can be named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    /// What filters take.
+    id: Uuid,
+    /// Another id that it is known by: an agent's own, beside the user's.
+    other: Option<Uuid>,
+    /// The names it answers to, the one that is shown first.
+    names: Vec<String>,
+}
+
+/// A list of the account, for looking names up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Catalog {
+    resource: Resource,
+    entries: Vec<Entry>,
+}
+
+/// Why a name cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing is called so.
+    #[error(
+        "no {what} is called {text:?}{}; helena-sync {list} shows all of them",
+        near_text(near)
+    )]
+    Unknown {
+        /// Singular of the list.
+        what: &'static str,
+        /// The command that shows the list.
+        list: &'static str,
+        /// What was typed.
+        text: String,
+        /// What looks like it.
+        near: Vec<String>,
+    },
+    /// Several are called so.
+    #[error("{} {list} are called {text:?}: {}; give the id of the one that is meant", candidates.len(), candidates.join(", "))]
+    Ambiguous {
+        /// The list.
+        list: &'static str,
+        /// What was typed.
+        text: String,
+        /// Name and id of each.
+        candidates: Vec<String>,
+    },
+}
+
+fn near_text(near: &[String]) -> String {
+    if near.is_empty() {
+        String::new()
+    } else {
+        format!(" (nearest: {})", near.join(", "))
+    }
+}
+
+fn text(value: &Value, path: &[&str]) -> Option<String> {
+    let mut value = value;
+    for key in path {
+        value = value.get(key)?;
+    }
+    value
+        .as_str()
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty())
+}
+
+fn uuid(value: &Value, key: &str) -> Option<Uuid> {
+    value.get(key)?.as_str()?.parse().ok()
+}
+
+impl Catalog {
+    /// From the list as the platform sent it. Records without an id cannot be meant.
+    pub fn new(resource: Resource, page: &Page) -> Self {
+        let entries = page
+            .items
+            .iter()
+            .filter_map(|item| serde_json::from_str(page.raw(item)).ok())
+            .filter_map(|value: Value| entry(resource, &value))
+            .collect();
+        Self { resource, entries }
+    }
+
+    /// A list that was not asked for, because nothing in it is named.
+    pub const fn empty(resource: Resource) -> Self {
+        Self {
+            resource,
+            entries: Vec::new(),
+        }
+    }
+
+    /// The id for a name or an id. Names are compared as written first, then in any case. An id
+    /// need not be listed: what is no longer there may still be referred to.
+    pub fn resolve(&self, wanted: &str) -> Result<Uuid, NameError> {
+        let wanted = wanted.trim();
+        if let Ok(id) = wanted.parse::<Uuid>() {
+            let listed = self.entries.iter().any(|entry| entry.id == id);
+            let by_other = self.entries.iter().find(|entry| entry.other == Some(id));
+            return Ok(by_other.filter(|_| !listed).map_or(id, |entry| entry.id));
+        }
+        let folded = wanted.to_lowercase();
+        let called = |same: &dyn Fn(&str) -> bool| -> Vec<&Entry> {
+            self.entries
+                .iter()
+                .filter(|entry| entry.names.iter().any(|name| same(name)))
+                .collect()
+        };
+        let mut found = called(&|name| name == wanted);
+        if found.is_empty() {
+            found = called(&|name| name.to_lowercase() == folded);
+        }
+        match found.as_slice() {
+            [] => Err(NameError::Unknown {
+                what: self.what(),
+                list: self.resource.name(),
+                text: wanted.chars().take(80).collect(),
+                near: self.near(wanted),
+            }),
+            [one] => Ok(one.id),
+            several => Err(NameError::Ambiguous {
+                list: self.resource.name(),
+                text: wanted.to_owned(),
+                candidates: several
+                    .iter()
+                    .map(|entry| format!("{} ({})", entry.names.join(" / "), entry.id))
+                    .collect(),
+            }),
+        }
+    }
+
+    fn near(&self, wanted: &str) -> Vec<String> {
+        let names = self.entries.iter().flat_map(|entry| &entry.names);
+        let mut near: Vec<String> = nearest(wanted, names.map(String::as_str), CANDIDATES)
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        near.dedup();
+        near
+    }
+
+    const fn what(&self) -> &'static str {
+        match self.resource {
+            Resource::Tags => "tag",
+            Resource::Channels => "channel",
+            Resource::Departments => "department",
+            Resource::Agents => "user",
+            Resource::Sessions => "session",
+            Resource::Contacts => "contact",
+        }
+    }
+}
+
+fn entry(resource: Resource, value: &Value) -> Option<Entry> {
+    let (id, other, paths): (_, _, &[&[&str]]) = match resource {
+        Resource::Agents => (
+            uuid(value, "userId")?,
+            uuid(value, "id"),
+            &[&["name"], &["shortName"], &["email"]],
+        ),
+        // A channel has no name of its own (API notes, 5).
+        Resource::Channels => (
+            uuid(value, "id")?,
+            None,
+            &[
+                &["identity", "displayName"],
+                &["numberFormatted"],
+                &["number"],
+                &["identity", "humanId"],
+            ],
+        ),
+        _ => (uuid(value, "id")?, None, &[&["name"]]),
+    };
+    let mut names: Vec<String> = Vec::new();
+    for path in paths {
+        if let Some(name) = text(value, path)
+            && !names.contains(&name)
+        {
+            names.push(name);
+        }
+    }
+    Some(Entry { id, other, names })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "00000000-0000-4000-8000-00000000000a";
+    const B: &str = "00000000-0000-4000-8000-00000000000b";
+    const C: &str = "00000000-0000-4000-8000-00000000000c";
+
+    fn catalog(resource: Resource, values: &[Value]) -> Catalog {
+        Catalog {
+            resource,
+            entries: values
+                .iter()
+                .filter_map(|value| entry(resource, value))
+                .collect(),
+        }
+    }
+
+    fn tags() -> Catalog {
+        catalog(
+            Resource::Tags,
+            &[
+                serde_json::json!({"id": A, "name": "VIP"}),
+                serde_json::json!({"id": B, "name": "vip"}),
+                serde_json::json!({"id": C, "name": "Cobrança"}),
+                serde_json::json!({"name": "without an id"}),
+            ],
+        )
+    }
+
+    #[test]
+    fn a_name_as_written_wins_over_one_in_another_case() {
+        assert_eq!(tags().resolve("vip").unwrap().to_string(), B);
+        assert_eq!(tags().resolve(" cobrança ").unwrap().to_string(), C);
+    }
+
+    #[test]
+    fn an_ambiguous_name_is_refused_with_the_candidates() {
+        let error = tags().resolve("Vip").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!(
+                "2 tags are called \"Vip\": VIP ({A}), vip ({B}); give the id of the one that is meant"
+            )
+        );
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_nearest() {
+        let error = tags().resolve("cobranca").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "no tag is called \"cobranca\" (nearest: Cobrança); helena-sync tags shows all of them"
+        );
+    }
+
+    #[test]
+    fn an_id_need_not_be_listed() {
+        let id = Uuid::from_u128(77);
+        assert_eq!(tags().resolve(&id.to_string()), Ok(id));
+    }
+
+    #[test]
+    fn an_agents_own_id_means_the_user() {
+        let agents = catalog(
+            Resource::Agents,
+            &[serde_json::json!({"id": A, "userId": B, "name": "Ana", "email": "ana@example.com"})],
+        );
+        for wanted in [A, B, "ana", "ANA@example.com"] {
+            assert_eq!(agents.resolve(wanted).unwrap().to_string(), B, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn a_channel_answers_to_its_display_name_and_to_its_number() {
+        let channels = catalog(
+            Resource::Channels,
+            &[serde_json::json!({"id": A, "number": "5511", "identity": {"displayName": "Loja"}})],
+        );
+        for wanted in ["loja", "5511"] {
+            assert_eq!(channels.resolve(wanted).unwrap().to_string(), A);
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! `sessions`: the platform's list of sessions, live.
+
+use std::collections::HashSet;
+use std::io;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::empty::explain;
+use super::record::{Fields, number, shown_at};
+use super::{Context, Exit, Failure, FilterArgs, direction};
+use crate::api::{Client, Detail, LiveQuery};
+use crate::config::{DETAILS, Zone, one_of};
+use crate::data::Direction;
+use crate::report::{Format, Printer, terminal_width};
+
+/// List the platform's sessions, live.
+///
+/// Asks the platform, not the database, and needs none. Names of tags, channels, departments and
+/// users are resolved through the account's own lists; one that is unknown or ambiguous is refused
+/// with the candidates.
+///
+/// The platform takes one department and one user a question: several of either are asked one after
+/// the other, which only --all can put together.
+///
+/// A list that is empty says which filter probably emptied it.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Dates: 2025-12-31, \"2025-12-31 18:30\" in the configured time zone, or RFC 3339. A day alone is
+meant whole: --to 2025-12-31 includes that day.
+
+Examples:
+  helena-sync sessions
+  helena-sync sessions --status PENDING --department Vendas --all
+  helena-sync sessions --from 2025-12-01 --to 2025-12-31 --tag VIP --all --format csv > vip.csv")]
+pub struct SessionsArgs {
+    /// Which sessions.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Page, from 1
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub page: u32,
+    /// Sessions a page, 1 to 100 [default: 10; with --all 100]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub size: Option<u32>,
+    /// All pages, from the first on
+    #[arg(long, conflicts_with = "page")]
+    pub all: bool,
+    /// Field to order by, as the platform spells it: `CreatedAt`, `UpdatedAt`, `LastInteractionAt`
+    /// [default: the platform's own order]
+    #[arg(long, value_name = "FIELD")]
+    pub order_by: Option<String>,
+    /// ascending or descending; alone it orders by `CreatedAt`, since the platform ignores a
+    /// direction without a field
+    #[arg(long, value_name = "DIRECTION", value_parser = direction)]
+    pub direction: Option<Direction>,
+    /// Details to include: `AgentDetails`, `DepartmentsDetails`, `ContactDetails`,
+    /// `ChannelTypeDetails`, `ClassificationDetails`, `ChannelDetails` or none; may be repeated
+    /// [default: all]
+    #[arg(long = "include", value_name = "DETAIL")]
+    pub include: Vec<String>,
+    /// table, json (one array), ndjson (one record a line) or csv; the table fits the terminal
+    #[arg(long, value_name = "FORMAT", default_value_t)]
+    pub format: Format,
+}
+
+const COLUMNS: [&str; 9] = [
+    "number",
+    "status",
+    "created",
+    "updated",
+    "contact",
+    "agent",
+    "department",
+    "channel",
+    "id",
+];
+
+/// Prints the list.
+pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, Failure> {
+    let zone = context.zone()?;
+    let details = details(&args.include)?;
+    let several = args.filter.departments.len().max(1) * args.filter.users.len().max(1) > 1;
+    if several && !args.all {
+        return Err(Failure::usage_text(
+            "several departments or users are several questions to the platform, whose pages cannot be put together: add --all, or ask for one at a time",
+        ));
+    }
+    let account = context.account()?;
+    let client = account.client(context, &[], None)?;
+    let at =
+        |failure: Failure| failure.context(format!("cannot list sessions at {}", account.base_url));
+    let question = args
+        .filter
+        .resolve(&client, zone)
+        .await
+        .map_err(|failure| {
+            if failure.exit == Exit::Usage {
+                failure
+            } else {
+                at(failure)
+            }
+        })?;
+    if args.filter.kind.is_some() {
+        // Only the second version of the list knows the type (API notes, 4.2).
+        client.set_session_version(2);
+    }
+    let size = args.size.unwrap_or(if args.all { 100 } else { 10 });
+    let order_by = args
+        .order_by
+        .clone()
+        .or_else(|| args.direction.map(|_| "CreatedAt".to_owned()));
+    let queries: Vec<LiveQuery> = question
+        .filters
+        .into_iter()
+        .map(|filter| LiveQuery {
+            filter,
+            created: question.created,
+            order_by: order_by.clone(),
+            direction: args.direction,
+            details: details.clone(),
+            number: args.page,
+            size,
+            ..LiveQuery::default()
+        })
+        .collect();
+    let printed = print(&client, &queries, &args, zone).await.map_err(at)?;
+    if printed.count > 0 {
+        context.note(&printed.summary(&args, size));
+    } else if args.page > 1 && printed.total != Some(0) {
+        context.note(&match printed.total {
+            Some(total) => format!(
+                "page {} is beyond the end: {total} sessions are {} pages of {size}",
+                args.page,
+                total.div_ceil(u64::from(size))
+            ),
+            None => format!("page {} is empty", args.page),
+        });
+    } else {
+        let text = explain(&client, &queries)
+            .await
+            .map_err(|error| at(error.into()))?;
+        context.note(&text);
+    }
+    Ok(Exit::Done)
+}
+
+fn details(names: &[String]) -> Result<Vec<Detail>, Failure> {
+    if names.is_empty() {
+        return Ok(Detail::ALL.to_vec());
+    }
+    if names.len() == 1 && names[0].eq_ignore_ascii_case("none") {
+        return Ok(Vec::new());
+    }
+    names
+        .iter()
+        .map(|name| {
+            let name = one_of(name, &DETAILS)
+                .map_err(|problem| Failure::usage_text(format!("--include: {problem}")))?;
+            name.parse().map_err(Failure::usage)
+        })
+        .collect()
+}
+
+struct Printed {
+    count: u64,
+    total: Option<u64>,
+}
+
+impl Printed {
+    fn summary(&self, args: &SessionsArgs, size: u32) -> String {
+        match (args.all, self.total) {
+            (true, _) => format!("{} sessions", number(self.count)),
+            (false, Some(total)) => {
+                let pages = total.div_ceil(u64::from(size)).max(1);
+                let next = if u64::from(args.page) < pages {
+                    format!("; --page {} for the next, --all for all", args.page + 1)
+                } else {
+                    String::new()
+                };
+                format!(
+                    "{} of {} sessions; page {} of {}{next}",
+                    number(self.count),
+                    number(total),
+                    args.page,
+                    number(pages)
+                )
+            }
+            (false, None) => format!("{} sessions; page {}", number(self.count), args.page),
+        }
+    }
+}
+
+async fn print(
+    client: &Client,
+    queries: &[LiveQuery],
+    args: &SessionsArgs,
+    zone: Zone,
+) -> Result<Printed, Failure> {
+    // A list that moves while it is read shows some sessions twice.
+    let mut seen = HashSet::new();
+    let mut total = None;
+    let out = io::BufWriter::new(io::stdout());
+    let mut printer = Printer::new(out, args.format, &COLUMNS, terminal_width())?;
+    for query in queries {
+        let mut query = query.clone();
+        loop {
+            let page = client.sessions(&query).await?;
+            if query.number == args.page {
+                total = match (total, page.total) {
+                    (Some(sum), Some(more)) => Some(sum + more),
+                    (sum, more) => sum.or(more),
+                };
+            }
+            for item in &page.items {
+                if item.head.id.is_none_or(|id| seen.insert(id)) {
+                    let raw = page.raw(item);
+                    printer.record(&cells(raw, zone), raw)?;
+                }
+            }
+            if !args.all || !page.has_more || page.items.is_empty() {
+                break;
+            }
+            query.number += 1;
+        }
+    }
+    let count = printer.finish()?;
+    Ok(Printed { count, total })
+}
+
+fn cells(raw: &str, zone: Zone) -> Vec<String> {
+    let value: Value = serde_json::from_str(raw).unwrap_or_default();
+    let fields = Fields(&value);
+    // One object by the contract, a list with one by some clients (API notes, 4.5).
+    let department = fields
+        .text(&["departmentDetails", "name"])
+        .or_else(|| fields.text(&["departmentsDetails", "0", "name"]));
+    vec![
+        fields.text(&["number"]).unwrap_or_default(),
+        fields.text(&["status"]).unwrap_or_default(),
+        shown_at(zone, fields.text(&["createdAt"])),
+        shown_at(zone, fields.text(&["updatedAt"])),
+        fields
+            .text(&["contactDetails", "name"])
+            .or_else(|| fields.text(&["contactDetails", "phonenumberFormatted"]))
+            .unwrap_or_default(),
+        fields.text(&["agentDetails", "name"]).unwrap_or_default(),
+        department.unwrap_or_default(),
+        fields
+            .text(&["channelDetails", "displayName"])
+            .or_else(|| fields.text(&["channelType"]))
+            .unwrap_or_default(),
+        fields.text(&["id"]).unwrap_or_default(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_becomes_cells_whatever_is_missing() {
+        let zone = "America/Sao_Paulo".parse().unwrap();
+        let raw = r#"{"id":"x","number":"2024","status":"PENDING","createdAt":"2026-01-01T03:00:00.1Z",
+            "contactDetails":{"name":null,"phonenumberFormatted":"(11) 9"},"agentDetails":null,
+            "departmentsDetails":[{"name":"Vendas"}],"channelType":"WEBCHAT"}"#;
+        assert_eq!(
+            cells(raw, zone),
+            [
+                "2024",
+                "PENDING",
+                "2026-01-01 00:00",
+                "",
+                "(11) 9",
+                "",
+                "Vendas",
+                "WEBCHAT",
+                "x"
+            ]
+        );
+        assert_eq!(cells("[]", zone).join(""), "");
+    }
+
+    #[test]
+    fn an_unknown_detail_is_refused_with_the_nearest() {
+        let failure = details(&["AgentDetail".into()]).unwrap_err();
+        assert!(failure.text().contains("nearest: AgentDetails"));
+        assert_eq!(details(&["none".into()]).unwrap(), []);
+        assert_eq!(details(&[]).unwrap().len(), 6);
+    }
+}

@@ -1,0 +1,517 @@
+//! `status`: how fresh and complete the mirror is.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::record::number;
+use super::{Access, Context, Exit, Failure, duration, stored};
+use crate::config::Zone;
+use crate::data::{Resource, Timestamp};
+use crate::report::{Format, Printer, terminal_width};
+use crate::store::{Account, Backfill, LEASE_TTL, RunRecord, Store, StreamStatus, TableCount};
+
+/// Show how fresh and complete the mirror is.
+///
+/// For each account: rows and watermark of every resource and when it was last read, unfinished
+/// backfills, records that could not be read, fields of the platform that are not modelled (kept in
+/// the column extra), the last runs, and who writes now. Reads the database only.
+///
+/// With --max-lag alone, only what is too old is printed and nothing is counted, so that a health
+/// check costs nothing.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  helena-sync status
+  helena-sync status --json
+  helena-sync status --max-lag 10m || echo stale")]
+pub struct StatusArgs {
+    /// Print JSON instead of tables
+    #[arg(long)]
+    pub json: bool,
+    /// Exit with 1 if a resource was last read longer ago than this (30s, 10m, 2h), or never; for
+    /// health checks. Tags, channels, departments and agents, which are read less often, have
+    /// sync.catalog_interval on top [default: no limit]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub max_lag: Option<Duration>,
+}
+
+/// How many of the last runs are shown.
+const RUNS: u32 = 10;
+
+/// An account, as printed.
+#[derive(Debug, Serialize)]
+struct AccountStatus {
+    account: String,
+    base_url: String,
+    company_id: Option<Uuid>,
+    writer: Option<Writer>,
+    resources: Vec<ResourceStatus>,
+    backfills: Vec<BackfillStatus>,
+    /// Unresolved ones, by resource.
+    rejects: BTreeMap<String, u64>,
+    /// Fields that are not modelled, by resource.
+    extra_fields: BTreeMap<&'static str, Vec<String>>,
+    runs: Vec<RunStatus>,
+    stale: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Writer {
+    holder: String,
+    since: Timestamp,
+    renewed_at: Timestamp,
+}
+
+#[derive(Debug, Serialize)]
+struct ResourceStatus {
+    resource: &'static str,
+    rows: u64,
+    removed: u64,
+    streams: Vec<StreamLine>,
+}
+
+#[derive(Debug, Serialize)]
+struct StreamLine {
+    status: String,
+    watermark: Option<Timestamp>,
+    last_success_at: Option<Timestamp>,
+    /// Seconds since the last success.
+    lag_seconds: Option<u64>,
+    last_error: Option<String>,
+    last_error_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
+struct BackfillStatus {
+    id: i64,
+    resource: &'static str,
+    first_load: bool,
+    after: Option<Timestamp>,
+    before: Option<Timestamp>,
+    created_at: Timestamp,
+    windows_done: u64,
+    windows_left: u64,
+    rows_done: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct RunStatus {
+    id: i64,
+    kind: String,
+    resource: String,
+    started_at: Timestamp,
+    finished_at: Option<Timestamp>,
+    outcome: Option<String>,
+    requests: u64,
+    rows_read: u64,
+    rows_inserted: u64,
+    rows_updated: u64,
+    rows_unchanged: u64,
+    rows_rejected: u64,
+    error: Option<String>,
+}
+
+/// Prints the status.
+pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Failure> {
+    let zone = context.zone()?;
+    let sync = context.settings.sync()?;
+    let now = context.clock.now();
+    let store = context.store(Access::Read).await?;
+    let accounts = stored::accounts(context, &store).await?;
+    let whole = args.json || args.max_lag.is_none();
+    let mut shown = Vec::new();
+    let mut stale = Vec::new();
+    for account in &accounts {
+        let streams = store.stream_statuses(account.id).await?;
+        let old = args.max_lag.map_or_else(Vec::new, |max_lag| {
+            too_old(
+                &streams,
+                &sync.resources,
+                now,
+                max_lag,
+                sync.catalog_interval,
+            )
+        });
+        stale.extend(old.iter().map(|text| format!("{}: {text}", account.name)));
+        if whole {
+            shown.push(gather(&store, account, streams, now, old).await?);
+        }
+    }
+    store.close().await;
+    if accounts.is_empty() {
+        stale.push("nothing was ever synced into this database".to_owned());
+    }
+    if args.json {
+        let mut out = io::stdout().lock();
+        serde_json::to_writer_pretty(&mut out, &shown).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else if whole {
+        if accounts.is_empty() {
+            context.note("nothing was ever synced into this database");
+        }
+        for account in &shown {
+            print(account, zone, now)?;
+        }
+    }
+    if args.max_lag.is_none() {
+        return Ok(Exit::Done);
+    }
+    if stale.is_empty() {
+        context.note("fresh");
+        return Ok(Exit::Done);
+    }
+    for text in &stale {
+        context.note(text);
+    }
+    Ok(Exit::Failed)
+}
+
+/// Which of the resources that should be mirrored were last read too long ago.
+fn too_old(
+    statuses: &[StreamStatus],
+    resources: &[Resource],
+    now: Timestamp,
+    max_lag: Duration,
+    catalog_interval: Duration,
+) -> Vec<String> {
+    let mut old = Vec::new();
+    for resource in resources {
+        let streams = resource.streams();
+        let names: Vec<(String, &str)> = if streams.is_empty() {
+            vec![(resource.to_string(), "")]
+        } else {
+            streams
+                .iter()
+                .map(|stream| (stream.to_string(), stream.partition))
+                .collect()
+        };
+        let most = if resource.is_list() {
+            max_lag + catalog_interval
+        } else {
+            max_lag
+        };
+        for (shown, partition) in names {
+            let last = statuses
+                .iter()
+                .find(|s| s.resource == resource.name() && s.partition == partition)
+                .and_then(|status| status.last_success_at);
+            match last {
+                None => old.push(format!("{shown} was never read to its end")),
+                Some(at) if now.since(at) > most => {
+                    old.push(format!("{shown} was last read {} ago", ago(now.since(at))))
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    old
+}
+
+fn ago(duration: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
+}
+
+async fn gather(
+    store: &Store,
+    account: &Account,
+    streams: Vec<StreamStatus>,
+    now: Timestamp,
+    stale: Vec<String>,
+) -> Result<AccountStatus, Failure> {
+    let counts = store.table_counts(account.id).await?;
+    let writer = store
+        .lease_status(account.id)
+        .await?
+        .filter(|lease| now.since(lease.renewed_at) <= LEASE_TTL)
+        .map(|lease| Writer {
+            holder: lease.by,
+            since: lease.since,
+            renewed_at: lease.renewed_at,
+        });
+    Ok(AccountStatus {
+        account: account.name.clone(),
+        base_url: account.base_url.clone(),
+        company_id: account.company,
+        writer,
+        resources: counts
+            .iter()
+            .map(|count| resource_status(count, &streams, now))
+            .collect(),
+        backfills: store
+            .unfinished_backfills(account.id)
+            .await?
+            .into_iter()
+            .map(backfill_status)
+            .collect(),
+        rejects: store.reject_counts(account.id).await?,
+        extra_fields: store
+            .extra_keys(account.id)
+            .await?
+            .into_iter()
+            .map(|extra| (extra.resource.name(), extra.keys))
+            .collect(),
+        runs: store
+            .last_runs(account.id, RUNS)
+            .await?
+            .into_iter()
+            .map(run_status)
+            .collect(),
+        stale,
+    })
+}
+
+fn resource_status(count: &TableCount, streams: &[StreamStatus], now: Timestamp) -> ResourceStatus {
+    ResourceStatus {
+        resource: count.resource.name(),
+        rows: count.rows,
+        removed: count.removed,
+        streams: streams
+            .iter()
+            .filter(|stream| stream.resource == count.resource.name())
+            .map(|stream| StreamLine {
+                status: stream.partition.clone(),
+                watermark: stream.watermark,
+                last_success_at: stream.last_success_at,
+                lag_seconds: stream.last_success_at.map(|at| now.since(at).as_secs()),
+                last_error: stream.last_error.clone(),
+                last_error_at: stream.last_error_at,
+            })
+            .collect(),
+    }
+}
+
+fn backfill_status(backfill: Backfill) -> BackfillStatus {
+    BackfillStatus {
+        id: backfill.id,
+        resource: backfill.resource.name(),
+        first_load: backfill.first_load,
+        after: backfill.range.after,
+        before: backfill.range.before,
+        created_at: backfill.created_at,
+        windows_done: backfill.windows_done,
+        windows_left: backfill.windows_left,
+        rows_done: backfill.rows_done,
+    }
+}
+
+fn run_status(run: RunRecord) -> RunStatus {
+    RunStatus {
+        id: run.id,
+        kind: run.kind,
+        resource: run.resource,
+        started_at: run.started_at,
+        finished_at: run.finished_at,
+        outcome: run.outcome,
+        requests: run.counters.requests,
+        rows_read: run.counters.rows_read,
+        rows_inserted: run.counters.rows_inserted,
+        rows_updated: run.counters.rows_updated,
+        rows_unchanged: run.counters.rows_unchanged,
+        rows_rejected: run.counters.rows_rejected,
+        error: run.error,
+    }
+}
+
+fn print(status: &AccountStatus, zone: Zone, now: Timestamp) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "account {} at {}", status.account, status.base_url)?;
+    if let Some(writer) = &status.writer {
+        writeln!(
+            out,
+            "written by {} since {}",
+            writer.holder,
+            zone.show_seconds(writer.since)
+        )?;
+    }
+    writeln!(out)?;
+    print_resources(&mut out, status, zone, now)?;
+    for backfill in &status.backfills {
+        let what = if backfill.first_load {
+            "first load"
+        } else {
+            "backfill"
+        };
+        writeln!(
+            out,
+            "\n{what} {} of {}: {} windows done, {} left, {} rows; goes on with the next run, sync or backfill",
+            backfill.id,
+            backfill.resource,
+            number(backfill.windows_done),
+            number(backfill.windows_left),
+            number(backfill.rows_done)
+        )?;
+    }
+    for (resource, count) in &status.rejects {
+        writeln!(
+            out,
+            "\n{} rejects of {resource}; helena-sync rejects shows them",
+            number(*count)
+        )?;
+    }
+    for (resource, keys) in &status.extra_fields {
+        writeln!(
+            out,
+            "\nfields of {resource} without a column, kept in extra: {}",
+            keys.join(", ")
+        )?;
+    }
+    print_runs(&mut out, &status.runs, zone)?;
+    writeln!(out)
+}
+
+fn print_resources(
+    out: &mut impl Write,
+    status: &AccountStatus,
+    zone: Zone,
+    now: Timestamp,
+) -> io::Result<()> {
+    let columns = [
+        "resource",
+        "rows",
+        "removed",
+        "watermark",
+        "last read",
+        "last error",
+    ];
+    let mut printer = Printer::new(out, Format::Table, &columns, terminal_width())?;
+    for resource in &status.resources {
+        let mut first = true;
+        let never = StreamLine {
+            status: String::new(),
+            watermark: None,
+            last_success_at: None,
+            lag_seconds: None,
+            last_error: None,
+            last_error_at: None,
+        };
+        let lines = if resource.streams.is_empty() {
+            std::slice::from_ref(&never)
+        } else {
+            &resource.streams
+        };
+        for line in lines {
+            let name = if line.status.is_empty() {
+                resource.resource.to_owned()
+            } else {
+                format!("{} ({})", resource.resource, line.status)
+            };
+            let only_first = |count: u64| if first { number(count) } else { String::new() };
+            // An error that a success followed is history.
+            let error = line
+                .last_error
+                .clone()
+                .filter(|_| line.last_error_at > line.last_success_at);
+            printer.record(
+                &[
+                    name,
+                    only_first(resource.rows),
+                    only_first(resource.removed),
+                    line.watermark
+                        .map_or("-".into(), |at| zone.show_seconds(at)),
+                    line.last_success_at
+                        .map_or("never".into(), |at| format!("{} ago", ago(now.since(at)))),
+                    error.unwrap_or_default(),
+                ],
+                "",
+            )?;
+            first = false;
+        }
+    }
+    printer.finish()?;
+    Ok(())
+}
+
+fn print_runs(out: &mut impl Write, runs: &[RunStatus], zone: Zone) -> io::Result<()> {
+    if runs.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    let columns = [
+        "run",
+        "kind",
+        "resource",
+        "started",
+        "outcome",
+        "requests",
+        "read",
+        "inserted",
+        "updated",
+        "unchanged",
+        "rejected",
+        "error",
+    ];
+    let mut printer = Printer::new(out, Format::Table, &columns, terminal_width())?;
+    for run in runs {
+        printer.record(
+            &[
+                run.id.to_string(),
+                run.kind.clone(),
+                run.resource.clone(),
+                zone.show_seconds(run.started_at),
+                run.outcome.clone().unwrap_or_else(|| "running".into()),
+                number(run.requests),
+                number(run.rows_read),
+                number(run.rows_inserted),
+                number(run.rows_updated),
+                number(run.rows_unchanged),
+                number(run.rows_rejected),
+                run.error.clone().unwrap_or_default(),
+            ],
+            "",
+        )?;
+    }
+    printer.finish()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Ordering;
+
+    fn status(resource: &str, partition: &str, last: Option<i64>) -> StreamStatus {
+        StreamStatus {
+            resource: resource.into(),
+            partition: partition.into(),
+            watermark: None,
+            observed_at: None,
+            ordering: Ordering::Unknown,
+            last_success_at: last.map(|minute| Timestamp::from_micros(minute * 60_000_000)),
+            last_error: None,
+            last_error_at: None,
+        }
+    }
+
+    #[test]
+    fn what_was_not_read_for_too_long_or_never_is_stale() {
+        let statuses = [
+            status("sessions", "", Some(55)),
+            status("contacts", "ACTIVE", Some(40)),
+            status("contacts", "ARCHIVED", None),
+            status("tags", "", Some(40)),
+            status("agents", "", Some(30)),
+        ];
+        let resources = [
+            Resource::Tags,
+            Resource::Agents,
+            Resource::Sessions,
+            Resource::Contacts,
+        ];
+        let now = Timestamp::from_micros(60 * 60_000_000);
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        assert_eq!(
+            too_old(&statuses, &resources, now, minutes(10), minutes(15)),
+            [
+                "agents was last read 30m ago",
+                "contacts (ACTIVE) was last read 20m ago",
+                "contacts (ARCHIVED) was never read to its end",
+                "contacts (BLOCKED) was never read to its end",
+            ]
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! What commands that work on the database share: its accounts, and the right to write.
+
+use std::time::Duration;
+
+use super::{Context, Failure};
+use crate::store::{Account, AccountId, Acquired, Holder, Lease, Store};
+
+/// The accounts that the database knows, as far as `--account` chooses them.
+pub(super) async fn accounts(context: &Context, store: &Store) -> Result<Vec<Account>, Failure> {
+    let accounts = store.accounts().await?;
+    for name in context.selected() {
+        if !accounts.iter().any(|account| account.name == *name) {
+            let known: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
+            let known = if known.is_empty() {
+                "none; the first run or sync adds them".to_owned()
+            } else {
+                known.join(", ")
+            };
+            return Err(Failure::usage_text(format!(
+                "--account: the database has no account {name:?} (it has: {known})"
+            )));
+        }
+    }
+    let chosen = |account: &Account| {
+        context.selected().is_empty() || context.selected().contains(&account.name)
+    };
+    Ok(accounts.into_iter().filter(chosen).collect())
+}
+
+/// The one account to work on.
+pub(super) async fn account(context: &Context, store: &Store) -> Result<Account, Failure> {
+    let mut accounts = accounts(context, store).await?;
+    if accounts.len() > 1 {
+        let names: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
+        return Err(Failure::usage_text(format!(
+            "the database has several accounts; choose one with --account ({})",
+            names.join(", ")
+        )));
+    }
+    accounts.pop().ok_or_else(|| {
+        Failure::usage_text("the database has no account yet; the first run or sync adds it")
+    })
+}
+
+/// The right to write for an account. If another process has it: a failure that says which and
+/// since when, or, with `wait`, a wait until it is free.
+pub async fn acquire(
+    context: &Context,
+    store: &Store,
+    name: &str,
+    account: AccountId,
+    wait: bool,
+) -> Result<Lease, Failure> {
+    let holder = Holder::current();
+    let zone = context.zone()?;
+    let mut told = false;
+    loop {
+        match store.acquire(account, &holder, context.clock.now()).await? {
+            Acquired::Lease(lease) => return Ok(lease),
+            Acquired::Held { by, since } => {
+                let since = zone.show_seconds(since);
+                if !wait {
+                    return Err(Failure::failed(anyhow::anyhow!(
+                        "{by} has been writing for account {name} since {since}; stop it, or add --wait where the command has it"
+                    )));
+                }
+                if !told {
+                    told = true;
+                    tracing::info!(
+                        account = name,
+                        holder = by,
+                        "waiting for {by}, which has been writing for account {name} since {since}"
+                    );
+                }
+                context.clock.sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}

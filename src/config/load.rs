@@ -1,0 +1,531 @@
+//! Putting defaults, file, environment and flags together.
+//!
+//! Must not know the sections' meaning; it knows keys, their origins and how a failed value is
+//! reported.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use figment::value::{Dict, Map, Tag, Value};
+use figment::{Figment, Metadata, Profile, Provider, Source};
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+
+use super::accounts::{self, Accounts, Entry, Single};
+use super::keys::{ACCOUNT_KEYS, KEYS, Key, PREFIX, Shape, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE};
+use super::nearest::nearest_key;
+use super::{
+    Api, Backfill, ConfigError, DEFAULT_FILE, Database, Log, Store, Sync, Verify, Zone, values,
+};
+
+/// The environment, taken once.
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// This process's own.
+    pub fn of_process() -> Result<Self, ConfigError> {
+        let mut variables = BTreeMap::new();
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else {
+                continue;
+            };
+            match value.into_string() {
+                Ok(value) => {
+                    variables.insert(name, value);
+                }
+                Err(_) if is_ours(&name) => return Err(ConfigError::NotText(name)),
+                Err(_) => {}
+            }
+        }
+        Ok(Self(variables))
+    }
+
+    /// The value of a variable.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// The names of all variables.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Environment {
+    fn from(variables: [(&str, &str); N]) -> Self {
+        Self(
+            variables
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        )
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with(PREFIX) || KEYS.iter().any(|key| key.variable() == name)
+}
+
+/// A key set on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flag {
+    /// The key's name, as in [`KEYS`].
+    pub key: &'static str,
+    /// The flag as typed: `--database-url`.
+    pub flag: &'static str,
+    /// Its value as typed.
+    pub value: String,
+}
+
+/// The configuration as read, before any section is checked. Every key in it is known.
+pub struct Settings {
+    figment: Figment,
+    file: Option<PathBuf>,
+    environment: Environment,
+    warnings: Vec<String>,
+}
+
+/// One key from one place, as a provider of its own, so that a wrong value names that place.
+struct One {
+    origin: String,
+    key: &'static Key,
+    text: String,
+}
+
+impl Provider for One {
+    fn metadata(&self) -> Metadata {
+        Metadata::from(self.origin.clone(), Source::Custom(self.origin.clone()))
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let value = shaped(self.key.shape, &self.text);
+        Ok(Profile::Default.collect(nested(self.key.name, value)))
+    }
+}
+
+/// The file's content.
+struct Content {
+    path: PathBuf,
+    table: toml::Table,
+}
+
+impl Provider for Content {
+    fn metadata(&self) -> Metadata {
+        Metadata::from("configuration file", Source::File(self.path.clone()))
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let value = Value::serialize(&self.table)?;
+        Ok(Profile::Default.collect(value.into_dict().unwrap_or_default()))
+    }
+}
+
+/// What a text of the environment is for a key of this shape. A text that does not fit stays one,
+/// so that the section's own check reports it.
+fn shaped(shape: Shape, text: &str) -> Value {
+    let text = text.trim();
+    let as_text = || Value::from(text);
+    match shape {
+        Shape::Text => as_text(),
+        Shape::Integer => text.parse::<i64>().map_or_else(|_| as_text(), Value::from),
+        Shape::Number => text.parse::<f64>().map_or_else(|_| as_text(), Value::from),
+        Shape::Bool => match text.to_ascii_lowercase().as_str() {
+            "true" => Value::from(true),
+            "false" => Value::from(false),
+            _ => as_text(),
+        },
+        Shape::List => Value::Array(
+            Tag::Default,
+            text.trim_start_matches('[')
+                .trim_end_matches(']')
+                .split(',')
+                .map(|name| name.trim().trim_matches('"'))
+                .filter(|name| !name.is_empty())
+                .map(Value::from)
+                .collect(),
+        ),
+    }
+}
+
+fn nested(name: &str, value: Value) -> Dict {
+    match name.split_once('.') {
+        None => Dict::from([(name.to_owned(), value)]),
+        Some((section, rest)) => Dict::from([(
+            section.to_owned(),
+            Value::Dict(Tag::Default, nested(rest, value)),
+        )]),
+    }
+}
+
+impl Settings {
+    /// Reads everything and checks that every key is known.
+    ///
+    /// `file` is the one named on the command line, which must exist; without it
+    /// [`DEFAULT_FILE`] is read if it exists.
+    pub fn load(
+        file: Option<&Path>,
+        environment: Environment,
+        flags: &[Flag],
+    ) -> Result<Self, ConfigError> {
+        let mut figment = Figment::new();
+        for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
+            figment = figment.merge(One {
+                origin: "default".into(),
+                key,
+                text: key.default.into(),
+            });
+        }
+        let mut warnings = Vec::new();
+        let content = read(file)?;
+        let path = content.as_ref().map(|content| content.path.clone());
+        if let Some(content) = content {
+            let origin = content.path.display().to_string();
+            check_keys(&origin, "", &content.table)?;
+            if holds_token(&content.table) && accounts::readable_by_everyone(&content.path) {
+                warnings.push(format!(
+                    "{origin} holds a token and can be read by everyone on this machine; chmod 600 {origin}"
+                ));
+            }
+            figment = figment.merge(content);
+        }
+        check_variables(&environment)?;
+        let token_set = |name: &str| environment.get(name).is_some_and(|t| !t.trim().is_empty());
+        if token_set(TOKEN_VARIABLE) && token_set(TOKEN_FILE_VARIABLE) {
+            return Err(ConfigError::TwoTokens);
+        }
+        for key in KEYS {
+            let variable = key.variable();
+            if let Some(text) = environment.get(&variable) {
+                figment = figment.merge(One {
+                    origin: variable,
+                    key,
+                    text: text.to_owned(),
+                });
+            }
+        }
+        for flag in flags {
+            if let Some(key) = Key::find(flag.key) {
+                figment = figment.merge(One {
+                    origin: flag.flag.to_owned(),
+                    key,
+                    text: flag.value.clone(),
+                });
+            }
+        }
+        Ok(Self {
+            figment,
+            file: path,
+            environment,
+            warnings,
+        })
+    }
+
+    /// The file that was read.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// What is doubtful about the file itself; for the log.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// A variable that is no key of ours, such as `RUST_LOG`.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.get(name)
+    }
+
+    /// `[api]`.
+    pub fn api(&self) -> Result<Api, ConfigError> {
+        self.section("api")
+    }
+
+    /// `[database]`.
+    pub fn database(&self) -> Result<Database, ConfigError> {
+        self.section("database")
+    }
+
+    /// `[sync]`.
+    pub fn sync(&self) -> Result<Sync, ConfigError> {
+        self.section("sync")
+    }
+
+    /// `[backfill]`.
+    pub fn backfill(&self) -> Result<Backfill, ConfigError> {
+        self.section("backfill")
+    }
+
+    /// `[store]`.
+    pub fn store(&self) -> Result<Store, ConfigError> {
+        self.section("store")
+    }
+
+    /// `[verify]`.
+    pub fn verify(&self) -> Result<Verify, ConfigError> {
+        self.section("verify")
+    }
+
+    /// `[log]`.
+    pub fn log(&self) -> Result<Log, ConfigError> {
+        self.section("log")
+    }
+
+    /// `timezone`.
+    pub fn timezone(&self) -> Result<Zone, ConfigError> {
+        #[derive(serde::Deserialize)]
+        struct Wrapper(#[serde(deserialize_with = "values::zone")] Zone);
+        self.section::<Wrapper>("timezone").map(|wrapper| wrapper.0)
+    }
+
+    /// The configured accounts, at least one.
+    pub fn accounts(&self) -> Result<Accounts, ConfigError> {
+        let entries: Vec<Entry> = match self.figment.find_value("accounts") {
+            Ok(_) => self.section("accounts")?,
+            Err(_) => Vec::new(),
+        };
+        let file = self
+            .file
+            .as_deref()
+            .unwrap_or(Path::new(DEFAULT_FILE))
+            .display()
+            .to_string();
+        let mut token = self.text("api.token")?;
+        let mut token_file = self.text("api.token_file")?;
+        // The variables override the file together: a token in one place and its file in another
+        // are two settings of the same thing.
+        let set = |name: &str| {
+            self.environment
+                .get(name)
+                .is_some_and(|text| !text.trim().is_empty())
+        };
+        if set(TOKEN_VARIABLE) {
+            token_file = None;
+        } else if set(TOKEN_FILE_VARIABLE) {
+            token = None;
+        } else if token.is_some() && token_file.is_some() && entries.is_empty() {
+            let empty = |pair: &Option<(String, String)>| {
+                pair.as_ref()
+                    .is_some_and(|(text, _)| text.trim().is_empty())
+            };
+            match (empty(&token), empty(&token_file)) {
+                (true, false) => token = None,
+                (false, true) => token_file = None,
+                _ => {
+                    return Err(ConfigError::Value {
+                        origin: file,
+                        key: "api.token_file".into(),
+                        problem: "is set beside api.token: give one of them".into(),
+                    });
+                }
+            }
+        }
+        let base_url = match self.text("api.base_url")? {
+            Some((url, origin)) if url.trim().is_empty() => {
+                return Err(ConfigError::Value {
+                    origin,
+                    key: "api.base_url".into(),
+                    problem: "is empty (accepted: a URL such as https://api.helena.run)".into(),
+                });
+            }
+            Some((url, _)) => url,
+            None => String::new(),
+        };
+        let single = Single {
+            base_url,
+            token: token.map(|(text, origin)| (SecretString::from(text), origin)),
+            token_file: token_file.filter(|(text, _)| !text.trim().is_empty()),
+        };
+        let mut accounts = accounts::accounts(entries, &file, single, &self.environment)?;
+        accounts.warnings.extend(self.warnings.iter().cloned());
+        Ok(accounts)
+    }
+
+    /// A text, and where it came from.
+    fn text(&self, name: &str) -> Result<Option<(String, String)>, ConfigError> {
+        let Ok(value) = self.figment.find_value(name) else {
+            return Ok(None);
+        };
+        let origin = self
+            .figment
+            .get_metadata(value.tag())
+            .map_or_else(|| name.to_owned(), |metadata| origin(metadata, name));
+        match value.into_string() {
+            Some(text) => Ok(Some((text, origin))),
+            None => Err(ConfigError::Value {
+                origin,
+                key: name.to_owned(),
+                problem: "expected a text in quotes".into(),
+            }),
+        }
+    }
+
+    fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
+        self.figment
+            .extract_inner(name)
+            .map_err(|error| report(&error, name, self.figment.find_metadata(name)))
+    }
+}
+
+/// The place a value came from, as an operator would look for it.
+fn origin(metadata: &Metadata, key: &str) -> String {
+    match &metadata.source {
+        Some(Source::File(path)) => format!("{key} in {}", path.display()),
+        _ => metadata.name.to_string(),
+    }
+}
+
+/// `whole` is where the section as such came from: a key that is no part of a section carries no
+/// origin of its own in the error.
+fn report(error: &figment::Error, section: &str, whole: Option<&Metadata>) -> ConfigError {
+    use figment::error::Kind;
+    let origin = error.metadata.as_ref().or(whole).map_or_else(
+        || "configuration".to_owned(),
+        |metadata| match &metadata.source {
+            Some(Source::File(path)) => path.display().to_string(),
+            _ => metadata.name.to_string(),
+        },
+    );
+    // figment puts the section after the path within it.
+    let inner = error.path.iter().map(String::as_str);
+    let inner: Vec<&str> = inner.filter(|part| *part != section).collect();
+    let key: Vec<&str> = std::iter::once(section).chain(inner).collect();
+    let key = key.join(".");
+    let problem = match &error.kind {
+        Kind::Message(text) => text.clone(),
+        Kind::InvalidType(actual, expected) => format!("expected {expected}, found {actual}"),
+        Kind::MissingField(name) => format!("{name} is missing"),
+        other => other.to_string(),
+    };
+    ConfigError::Value {
+        origin,
+        key,
+        problem,
+    }
+}
+
+fn read(file: Option<&Path>) -> Result<Option<Content>, ConfigError> {
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        Err(source) => {
+            return Err(ConfigError::File {
+                path: path.to_owned(),
+                source,
+            });
+        }
+    };
+    let table = text.parse::<toml::Table>().map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start).min(text.len());
+        let before = text.get(..start).unwrap_or_default();
+        ConfigError::Syntax {
+            path: path.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before
+                .rsplit('\n')
+                .next()
+                .unwrap_or_default()
+                .chars()
+                .count()
+                + 1,
+            problem: error.message().to_owned(),
+        }
+    })?;
+    Ok(Some(Content {
+        path: path.to_owned(),
+        table,
+    }))
+}
+
+fn holds_token(table: &toml::Table) -> bool {
+    let in_api = table.get("api").and_then(|api| api.get("token")).is_some();
+    let in_accounts = table
+        .get("accounts")
+        .and_then(toml::Value::as_array)
+        .is_some_and(|accounts| {
+            accounts
+                .iter()
+                .any(|account| account.get("token").is_some())
+        });
+    in_api || in_accounts
+}
+
+fn check_keys(origin: &str, prefix: &str, table: &toml::Table) -> Result<(), ConfigError> {
+    for (name, value) in table {
+        let path = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}.{name}")
+        };
+        if path == "accounts" {
+            check_account_keys(origin, value)?;
+        } else if Key::find(&path).is_some() {
+        } else if KEYS
+            .iter()
+            .any(|key| key.name.starts_with(&format!("{path}.")))
+        {
+            let section = value.as_table().ok_or_else(|| ConfigError::Value {
+                origin: origin.to_owned(),
+                key: path.clone(),
+                problem: format!("expected a section [{path}], found a single value"),
+            })?;
+            check_keys(origin, &path, section)?;
+        } else {
+            let known = KEYS.iter().map(|key| key.name).chain(["accounts"]);
+            // An unknown section is told by what it holds, if it holds anything.
+            let probe = value
+                .as_table()
+                .and_then(|section| section.keys().next())
+                .map_or_else(|| path.clone(), |first| format!("{path}.{first}"));
+            return Err(ConfigError::UnknownKey {
+                origin: origin.to_owned(),
+                nearest: nearest_key(&probe, known).unwrap_or_default().to_owned(),
+                key: path,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_account_keys(origin: &str, value: &toml::Value) -> Result<(), ConfigError> {
+    let wrong = || ConfigError::Value {
+        origin: origin.to_owned(),
+        key: "accounts".into(),
+        problem: "expected entries of the form [[accounts]]".into(),
+    };
+    for (index, account) in value.as_array().ok_or_else(wrong)?.iter().enumerate() {
+        for name in account.as_table().ok_or_else(wrong)?.keys() {
+            let known = || ACCOUNT_KEYS.iter().map(|(key, _)| *key);
+            if !known().any(|key| key == name) {
+                return Err(ConfigError::UnknownKey {
+                    origin: origin.to_owned(),
+                    key: format!("accounts[{index}].{name}"),
+                    nearest: nearest_key(name, known()).unwrap_or_default().to_owned(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_variables(environment: &Environment) -> Result<(), ConfigError> {
+    for variable in environment.names().filter(|name| name.starts_with(PREFIX)) {
+        if KEYS.iter().any(|key| key.variable() == variable) {
+            continue;
+        }
+        let path = variable[PREFIX.len()..].replace("__", ".").to_lowercase();
+        let names = KEYS.iter().map(|key| key.name);
+        let key = nearest_key(&path, names).and_then(Key::find);
+        return Err(ConfigError::UnknownVariable {
+            variable: variable.to_owned(),
+            nearest: key.map(Key::variable).unwrap_or_default(),
+            key: key.map_or("", |key| key.name),
+        });
+    }
+    Ok(())
+}

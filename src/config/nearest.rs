@@ -1,0 +1,74 @@
+//! The known name that a mistyped one probably meant.
+//!
+//! Must not know what is being named.
+
+/// Up to `limit` of `known` that look like `text`, the most similar first; none that does not look
+/// like it at all.
+pub fn nearest<'a>(
+    text: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    limit: usize,
+) -> Vec<&'a str> {
+    let mut scored: Vec<(f64, &str)> = known
+        .into_iter()
+        .map(|name| (similarity(text, name), name))
+        .filter(|(score, _)| *score >= 0.5)
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored.truncate(limit);
+    scored.into_iter().map(|(_, name)| name).collect()
+}
+
+/// The one of `known` that is least unlike `text`, however unlike; names are compared whole and by
+/// their last part, so that a key in the wrong section is found too.
+pub(super) fn nearest_key<'a>(
+    text: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    known
+        .into_iter()
+        .map(|name| {
+            let whole = similarity(text, name);
+            let part = similarity(&last(text), &last(name)) - 0.05;
+            (whole.max(part), name)
+        })
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+/// From 0 (nothing in common) to 1 (equal), in any case of letters. A text that is contained in
+/// the other counts as similar.
+fn similarity(a: &str, b: &str) -> f64 {
+    let (a, b) = (a.to_lowercase(), b.to_lowercase());
+    if a.is_empty() || b.is_empty() {
+        return 0.0;
+    }
+    let distance = strsim::normalized_damerau_levenshtein(&a, &b);
+    if b.contains(&a) || a.contains(&b) {
+        distance.max(0.6)
+    } else {
+        distance
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_similar_names_come_first() {
+        let known = ["STARTED", "PENDING", "IN_PROGRESS", "COMPLETED"];
+        assert_eq!(nearest("complete", known, 3), ["COMPLETED"]);
+        assert_eq!(nearest("progress", known, 3), ["IN_PROGRESS"]);
+        assert!(nearest("xyz", known, 3).is_empty());
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_section_is_found_by_its_last_part() {
+        let known = ["sync.schedule", "sync.overlap", "api.page_size"];
+        assert_eq!(nearest_key("schedule", known), Some("sync.schedule"));
+        assert_eq!(nearest_key("sync.page_size", known), Some("api.page_size"));
+        assert_eq!(nearest_key("sync.shedule", known), Some("sync.schedule"));
+    }
+}

@@ -1,0 +1,242 @@
+//! Records as a table, JSON, JSON lines or CSV.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::str::FromStr;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Row, Table};
+
+/// How records are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// Columns for people, fitted to the terminal.
+    #[default]
+    Table,
+    /// One JSON array of whole records.
+    Json,
+    /// One whole record a line, as JSON.
+    Ndjson,
+    /// The table's columns, separated by commas, with a header.
+    Csv,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Table, Self::Json, Self::Ndjson, Self::Csv];
+
+    /// As typed on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|format| format.as_str() == text)
+            .ok_or_else(|| "accepted: table, json, ndjson, csv".to_owned())
+    }
+}
+
+/// The width that a table on stdout must fit, in columns; `None` if it goes to a file or a pipe,
+/// where nothing is cut.
+pub fn terminal_width() -> Option<u16> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    Table::new().width()
+}
+
+/// A text as it may stand in a table: control characters, which could move a terminal's cursor,
+/// become spaces.
+pub fn cell(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+/// Prints records one by one, so that the number of records costs no memory except in a table.
+pub struct Printer<W: Write> {
+    out: Out<W>,
+    count: u64,
+}
+
+enum Out<W: Write> {
+    Table {
+        out: W,
+        table: Table,
+        width: Option<u16>,
+    },
+    Json(W),
+    Ndjson(W),
+    Csv(Box<csv::Writer<W>>),
+}
+
+impl<W: Write> Printer<W> {
+    /// A printer of records with these columns. `width` is the terminal's, if there is one.
+    pub fn new(
+        mut out: W,
+        format: Format,
+        columns: &[&str],
+        width: Option<u16>,
+    ) -> io::Result<Self> {
+        let out = match format {
+            Format::Table => {
+                let mut table = Table::new();
+                table.load_style(NOTHING);
+                table.set_header(columns);
+                table.set_truncation_indicator("…");
+                if let Some(width) = width {
+                    table.set_content_arrangement(ContentArrangement::Dynamic);
+                    table.set_width(width);
+                }
+                Out::Table { out, table, width }
+            }
+            Format::Json => {
+                out.write_all(b"[")?;
+                Out::Json(out)
+            }
+            Format::Ndjson => Out::Ndjson(out),
+            Format::Csv => {
+                let mut writer = csv::Writer::from_writer(out);
+                writer.write_record(columns)?;
+                Out::Csv(Box::new(writer))
+            }
+        };
+        Ok(Self { out, count: 0 })
+    }
+
+    /// Prints a record: its cells, one a column, and the record whole as JSON text on one line.
+    pub fn record(&mut self, cells: &[String], json: &str) -> io::Result<()> {
+        self.count += 1;
+        match &mut self.out {
+            Out::Table { table, width, .. } => {
+                let mut row = Row::from(cells.iter().map(|text| cell(text)));
+                if width.is_some() {
+                    row.max_height(1);
+                }
+                table.add_row(row);
+            }
+            Out::Json(out) => {
+                let before = if self.count == 1 { "\n" } else { ",\n" };
+                write!(out, "{before}  {}", one_line(json))?;
+            }
+            Out::Ndjson(out) => writeln!(out, "{}", one_line(json))?,
+            Out::Csv(writer) => writer.write_record(cells)?,
+        }
+        Ok(())
+    }
+
+    /// Ends the output and says how many records it holds. A table without rows prints nothing.
+    pub fn finish(self) -> io::Result<u64> {
+        match self.out {
+            Out::Table { mut out, table, .. } => {
+                if self.count > 0 {
+                    for line in table.lines() {
+                        // The column padding before the first cell.
+                        let line = line.strip_prefix(' ').unwrap_or(&line);
+                        writeln!(out, "{}", line.trim_end())?;
+                    }
+                }
+                out.flush()?;
+            }
+            Out::Json(mut out) => {
+                out.write_all(if self.count == 0 { b"]\n" } else { b"\n]\n" })?;
+                out.flush()?;
+            }
+            Out::Ndjson(mut out) => out.flush()?,
+            Out::Csv(mut writer) => writer.flush()?,
+        }
+        Ok(self.count)
+    }
+}
+
+/// JSON text without line breaks: outside of its strings they mean nothing, and inside they
+/// cannot occur.
+fn one_line(json: &str) -> String {
+    json.replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(format: Format, width: Option<u16>, rows: &[(&[&str], &str)]) -> String {
+        let mut out = Vec::new();
+        let mut printer = Printer::new(&mut out, format, &["number", "contact"], width).unwrap();
+        for (cells, json) in rows {
+            let cells: Vec<String> = cells.iter().map(|text| (*text).to_owned()).collect();
+            printer.record(&cells, json).unwrap();
+        }
+        assert_eq!(printer.finish().unwrap(), rows.len() as u64);
+        String::from_utf8(out).unwrap()
+    }
+
+    const ROWS: &[(&[&str], &str)] = &[
+        (&["1", "Ana, of \"Casa\""], "{\"id\":\n1}"),
+        (&["22", "Zé"], "{\"id\":2}"),
+    ];
+
+    #[test]
+    fn json_is_one_array_of_whole_records() {
+        assert_eq!(
+            printed(Format::Json, None, ROWS),
+            "[\n  {\"id\": 1},\n  {\"id\":2}\n]\n"
+        );
+        assert_eq!(printed(Format::Json, None, &[]), "[]\n");
+    }
+
+    #[test]
+    fn ndjson_is_one_record_a_line() {
+        assert_eq!(
+            printed(Format::Ndjson, None, ROWS),
+            "{\"id\": 1}\n{\"id\":2}\n"
+        );
+        assert_eq!(printed(Format::Ndjson, None, &[]), "");
+    }
+
+    #[test]
+    fn csv_quotes_what_needs_it_and_has_a_header_even_if_empty() {
+        assert_eq!(
+            printed(Format::Csv, None, ROWS),
+            "number,contact\n1,\"Ana, of \"\"Casa\"\"\"\n22,Zé\n"
+        );
+        assert_eq!(printed(Format::Csv, None, &[]), "number,contact\n");
+    }
+
+    #[test]
+    fn a_table_fits_its_terminal_with_one_line_a_record() {
+        let long = "a name that is far too long for the terminal that it is shown in";
+        let rows: &[(&[&str], &str)] = &[(&["1", long], "{}"), (&["2", "Zé"], "{}")];
+        let text = printed(Format::Table, Some(40), rows);
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 40),
+            "{text}"
+        );
+        assert!(text.contains('…'), "{text}");
+        let whole = printed(Format::Table, None, rows);
+        assert!(whole.contains(long), "{whole}");
+        assert_eq!(printed(Format::Table, None, &[]), "");
+    }
+
+    #[test]
+    fn control_characters_cannot_reach_the_terminal() {
+        let text = printed(Format::Table, None, &[(&["1", "a\u{1b}[2Jb\nc"], "{}")]);
+        assert!(text.contains("a [2Jb c"), "{text}");
+    }
+}

@@ -1,0 +1,229 @@
+//! How far a long command has come: a bar on a terminal, plain log lines otherwise.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+
+use crate::clock::Clock;
+use crate::data::Timestamp;
+use crate::telemetry;
+
+/// How far the work has come, as the engine knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What is being done: `first load of sessions`.
+    pub phase: String,
+    /// Rows done so far.
+    pub rows: u64,
+    /// Rows there will be; `None` if that is not known yet.
+    pub total: Option<u64>,
+    /// What is being waited for: `rate limit, 12s`.
+    pub waiting: Option<String>,
+}
+
+/// Rows a second over the last half minute, so that a pause or a burst long ago does not disturb.
+#[derive(Debug, Default)]
+pub struct Pace {
+    samples: VecDeque<(Timestamp, u64)>,
+}
+
+const MEMORY: Duration = Duration::from_secs(30);
+/// Distance of log lines where there is no terminal.
+const QUIET: Duration = Duration::from_secs(10);
+
+impl Pace {
+    /// Notes how many rows were done at an instant.
+    pub fn note(&mut self, at: Timestamp, rows: u64) {
+        if self.samples.back().is_some_and(|(_, last)| rows < *last) {
+            self.samples.clear();
+        }
+        self.samples.push_back((at, rows));
+        while self.samples.len() > 2
+            && self
+                .samples
+                .get(1)
+                .is_some_and(|(next, _)| at.since(*next) >= MEMORY)
+        {
+            self.samples.pop_front();
+        }
+    }
+
+    /// Rows a second; `None` before there is anything to tell from.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a rate for people; row counts stay far below 2^52"
+    )]
+    pub fn rate(&self) -> Option<f64> {
+        let (first, last) = (self.samples.front()?, self.samples.back()?);
+        let seconds = last.0.since(first.0).as_secs_f64();
+        (seconds > 0.0).then(|| (last.1 - first.1) as f64 / seconds)
+    }
+
+    /// How long `rest` rows will take at this rate, to the second.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "an estimate for people; row counts stay far below 2^52"
+    )]
+    pub fn eta(&self, rest: u64) -> Option<Duration> {
+        let rate = self.rate().filter(|rate| *rate > 0.0)?;
+        let seconds = (rest as f64 / rate).ceil();
+        (seconds < 1e9).then(|| Duration::from_secs_f64(seconds))
+    }
+}
+
+/// Shows [`Snapshot`]s.
+pub struct Progress {
+    clock: Arc<dyn Clock>,
+    bar: Option<ProgressBar>,
+    pace: Pace,
+    shown_at: Option<Timestamp>,
+    phase: String,
+}
+
+impl Progress {
+    /// A reporter: a bar if `on_terminal`, else a log line every ten seconds.
+    pub fn new(clock: Arc<dyn Clock>, on_terminal: bool) -> Self {
+        let bar = on_terminal.then(|| {
+            let bar = telemetry::screen().add(ProgressBar::new_spinner());
+            bar.enable_steady_tick(Duration::from_millis(250));
+            bar
+        });
+        Self {
+            clock,
+            bar,
+            pace: Pace::default(),
+            shown_at: None,
+            phase: String::new(),
+        }
+    }
+
+    /// Shows where the work is. Cheap; may be called after every page and while waiting.
+    pub fn show(&mut self, snapshot: &Snapshot) {
+        let now = self.clock.now();
+        if snapshot.phase != self.phase {
+            self.phase.clone_from(&snapshot.phase);
+            self.pace = Pace::default();
+            self.shown_at = None;
+        }
+        self.pace.note(now, snapshot.rows);
+        let text = describe(snapshot, &self.pace);
+        if let Some(bar) = &self.bar {
+            style(bar, snapshot.total);
+            bar.set_position(snapshot.rows);
+            bar.set_message(text);
+        } else if self.shown_at.is_none_or(|at| now.since(at) >= QUIET) {
+            self.shown_at = Some(now);
+            tracing::info!(
+                phase = snapshot.phase,
+                rows = snapshot.rows,
+                total = snapshot.total,
+                waiting = snapshot.waiting,
+                "{text}"
+            );
+        }
+    }
+
+    /// Removes the bar.
+    pub fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+            telemetry::screen().remove(&bar);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn style(bar: &ProgressBar, total: Option<u64>) {
+    let template = match total {
+        Some(total) if bar.length() != Some(total) => {
+            bar.set_length(total);
+            "{spinner} [{bar:24}] {percent:>3}% {wide_msg}"
+        }
+        None if bar.length().is_some() => {
+            bar.unset_length();
+            "{spinner} {wide_msg}"
+        }
+        _ => return,
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+}
+
+/// `first load of sessions: 1,200 of 20,000 rows, 310 rows/s, 1m 1s left; waiting: rate limit`.
+fn describe(snapshot: &Snapshot, pace: &Pace) -> String {
+    use std::fmt::Write;
+    let mut text = format!("{}: {}", snapshot.phase, HumanCount(snapshot.rows));
+    // Writing to a String cannot fail.
+    if let Some(total) = snapshot.total {
+        let _ = write!(text, " of {}", HumanCount(total));
+    }
+    text.push_str(" rows");
+    if let Some(rate) = pace.rate() {
+        let _ = write!(text, ", {rate:.0} rows/s");
+    }
+    if let Some(eta) = snapshot
+        .total
+        .and_then(|total| pace.eta(total.saturating_sub(snapshot.rows)))
+    {
+        let _ = write!(text, ", {} left", humantime::format_duration(eta));
+    }
+    if let Some(waiting) = &snapshot.waiting {
+        let _ = write!(text, "; waiting: {waiting}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::FakeClock;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn the_pace_forgets_what_is_long_ago() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.rate(), None);
+        pace.note(at(0), 0);
+        pace.note(at(10), 1000);
+        assert_eq!(pace.eta(500), Some(Duration::from_secs(5)));
+        pace.note(at(100), 1000);
+        pace.note(at(140), 1400);
+        assert_eq!(pace.rate(), Some(10.0));
+    }
+
+    #[test]
+    fn a_line_says_rows_rate_rest_and_what_is_waited_for() {
+        let mut pace = Pace::default();
+        pace.note(at(0), 0);
+        pace.note(at(4), 1200);
+        let snapshot = Snapshot {
+            phase: "first load of sessions".into(),
+            rows: 1200,
+            total: Some(20_000),
+            waiting: Some("rate limit, 12s".into()),
+        };
+        assert_eq!(
+            describe(&snapshot, &pace),
+            "first load of sessions: 1,200 of 20,000 rows, 300 rows/s, 1m 3s left; waiting: rate limit, 12s"
+        );
+    }
+
+    #[test]
+    fn without_a_terminal_there_is_no_bar() {
+        let clock = Arc::new(FakeClock::at(at(0)));
+        let mut progress = Progress::new(clock, false);
+        progress.show(&Snapshot::default());
+        assert!(progress.bar.is_none() && progress.shown_at.is_some());
+    }
+}
