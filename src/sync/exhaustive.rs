@@ -377,7 +377,7 @@ impl Case {
                 mirror,
                 Some(created),
                 &mut chunks,
-                walk.created_window(&window),
+                walk.backfill_window(&window),
             )?;
         }
         Ok(())

@@ -291,6 +291,11 @@ impl Tally {
         self.last_total = Some(total);
     }
 
+    /// The ids seen.
+    pub(super) fn ids(&self) -> impl Iterator<Item = Uuid> {
+        self.ids.iter().copied()
+    }
+
     /// Records seen, each once.
     pub(super) fn records(&self) -> u64 {
         self.ids.len() as u64 + self.unreadable

@@ -6,8 +6,11 @@
 //! the number of different records must agree, or the window is read again, and in the end in
 //! parts: a window of one page is one answer, and never torn.
 
+use std::collections::HashSet;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use tracing::debug;
+use uuid::Uuid;
 
 use super::keyset::PassEnd;
 use super::plan::{self, STEP};
@@ -19,13 +22,16 @@ const ATTEMPTS: u32 = 3;
 /// Times a window that can't be split is read.
 const LAST_ATTEMPTS: u32 = 8;
 
-/// What became of the windows of a backfill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WindowsEnd {
-    /// All were read.
-    Done,
-    /// One was replaced by parts, which have to be looked up; those after it were not read.
-    Split,
+/// What became of a window of creation times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WindowEnd {
+    /// It was read completely.
+    Done {
+        /// Records it holds.
+        records: u64,
+    },
+    /// It was too deep, or would not hold still, and has to be read in these parts, newest first.
+    Split(Vec<Span>),
 }
 
 impl<S: Source> Walk<'_, S> {
@@ -178,47 +184,64 @@ impl<S: Source> Walk<'_, S> {
         Ok(end)
     }
 
-    /// Reads one window of a backfill: creation times, pages concurrently.
-    pub async fn created_window(&self, window: &BackfillWindow) -> Result<WindowsEnd, WalkError> {
-        let query = self.query(plan::widen(window.created), Span::OPEN, Order::CREATED);
+    /// Reads one window of a backfill, or replaces it by parts.
+    pub async fn backfill_window(&self, window: &BackfillWindow) -> Result<WindowEnd, WalkError> {
+        let end = self
+            .created_window(window.created, &mut HashSet::new())
+            .await?;
+        let progress = match &end {
+            WindowEnd::Done { records } => Progress::WindowDone {
+                window: window.id,
+                records: *records,
+            },
+            WindowEnd::Split(into) => Progress::WindowSplit {
+                window: window.id,
+                into: into.clone(),
+            },
+        };
+        self.send(None, vec![progress]).await?;
+        Ok(end)
+    }
+
+    /// Reads a range of creation times whole, splitting it as needed. Yields the ids it showed.
+    pub async fn created_range(&self, range: Span) -> Result<HashSet<Uuid>, WalkError> {
+        let mut seen = HashSet::new();
+        let mut windows = vec![range];
+        while let Some(window) = windows.pop() {
+            if let WindowEnd::Split(parts) = self.created_window(window, &mut seen).await? {
+                windows.extend(parts);
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Reads one window of creation times, its pages concurrently, adding what it shows to `seen`.
+    async fn created_window(
+        &self,
+        window: Span,
+        seen: &mut HashSet<Uuid>,
+    ) -> Result<WindowEnd, WalkError> {
+        let query = self.query(plan::widen(window), Span::OPEN, Order::CREATED);
         let depth = self.settings.window_pages;
         let mut attempts = 0;
         loop {
             let first = self.fetch(&query).await?;
             if leaves(&first, query.created, |head| head.created_at) {
                 // Whatever the range asked for, the server shows everything.
-                let into = vec![Span::OPEN];
-                self.send(
-                    None,
-                    vec![Progress::WindowSplit {
-                        window: window.id,
-                        into,
-                    }],
-                )
-                .await?;
-                return Ok(WindowsEnd::Split);
+                return Ok(WindowEnd::Split(vec![Span::OPEN]));
             }
             let pages = plan::pages(first.total.unwrap_or(0), query.size).max(1);
-            let parts = plan::split(window.created, pages, depth);
-            let unsteady = attempts >= ATTEMPTS;
-            if (pages > depth || unsteady) && !parts.is_empty() {
-                self.send(
-                    Some(first),
-                    vec![Progress::WindowSplit {
-                        window: window.id,
-                        into: parts,
-                    }],
-                )
-                .await?;
-                return Ok(WindowsEnd::Split);
+            let parts = plan::split(window, pages, depth);
+            if (pages > depth || attempts >= ATTEMPTS) && !parts.is_empty() {
+                self.send(Some(first), Vec::new()).await?;
+                return Ok(WindowEnd::Split(parts));
             }
-            let mut tally = Tally::default();
             let whole = is_whole(&first);
+            let mut tally = Tally::default();
             tally.add(&first);
             self.send(Some(first), Vec::new()).await?;
             if !whole {
-                let numbers = stream::iter(2..=pages);
-                let mut answers = numbers
+                let mut answers = stream::iter(2..=pages)
                     .map(|number| {
                         let query = PageQuery {
                             number,
@@ -232,28 +255,22 @@ impl<S: Source> Walk<'_, S> {
                     self.send(Some(page), Vec::new()).await?;
                 }
             }
+            seen.extend(tally.ids());
             // Records dated in the future are looked for while new ones arrive; those carry a
             // change after the backfill's beginning, which the incremental passes read.
-            let future = window.created.after.is_some() && window.created.before.is_none();
+            let future = window.after.is_some() && window.before.is_none();
             let objection = tally
                 .objection(false)
                 .filter(|_| !whole && !future && self.has(Safeguard::Count));
             let Some(objection) = objection else {
-                let records = tally.records();
-                self.send(
-                    None,
-                    vec![Progress::WindowDone {
-                        window: window.id,
-                        records,
-                    }],
-                )
-                .await?;
-                return Ok(WindowsEnd::Done);
+                return Ok(WindowEnd::Done {
+                    records: tally.records(),
+                });
             };
             attempts += 1;
-            debug!(stream = %self.stream, window = ?window.created, objection, "window read again");
+            debug!(stream = %self.stream, ?window, objection, "window read again");
             if attempts >= LAST_ATTEMPTS {
-                return Err(self.unsteady(window.created, attempts, objection));
+                return Err(self.unsteady(window, attempts, objection));
             }
         }
     }

@@ -1,0 +1,491 @@
+//! The engine of one account: which walks are due, in which order, and what their failures mean.
+//!
+//! Owns the sequence; what is read completely is decided by the walks, what is stored by the store.
+//! Must not know the HTTP client, schedules or the command line.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::policy::{RunError, Verdict};
+use super::run::RunReport;
+use super::survey;
+use super::walk::{Chunk, Walk, WalkError, WalkSettings};
+use crate::clock::Clock;
+use crate::data::{
+    Guard, Ordering, Page, PageQuery, Progress, Resource, RunKind, SessionFilter, Source, Span,
+    Stream, Timestamp,
+};
+use crate::schema::BatchBuilder;
+use crate::store::{Lease, Store, StoreError};
+
+/// How long it is believed that the server orders, or does not, before it is shown again.
+const ORDERING_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Open sessions that are asked for one by one, at most, because the platform no longer lists them
+/// as open. The rest is left to the next time.
+const MISSING_ASKED: usize = 200;
+
+/// The statuses of a session that is not over (API notes, 4.2).
+const OPEN: [&str; 3] = ["STARTED", "PENDING", "IN_PROGRESS"];
+
+/// How the engine works.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// How walks behave.
+    pub walk: WalkSettings,
+    /// Whether the complete JSON of every record is kept.
+    pub keep_raw: bool,
+    /// What is mirrored.
+    pub resources: Vec<Resource>,
+    /// How often incremental passes are made while a long load goes on.
+    pub interleave: Duration,
+}
+
+/// How far the present work has come, for progress bars.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What is being done.
+    pub phase: String,
+    /// Records read.
+    pub rows: u64,
+    /// Records there will be, if that is known.
+    pub total: Option<u64>,
+}
+
+/// What is asked of one call of the engine.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits<'a> {
+    /// Cancelled when nothing new is to begin.
+    pub stop: &'a CancellationToken,
+    /// Records that may still be read.
+    pub budget: Option<&'a AtomicU64>,
+}
+
+/// The runs of a pass, in the order in which they were made.
+pub type Runs = Vec<RunReport>;
+
+/// Reads one account into the store.
+pub struct Engine<S> {
+    pub(super) name: String,
+    pub(super) source: Arc<S>,
+    pub(super) store: Store,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) lease: Lease,
+    pub(super) settings: EngineSettings,
+    pub(super) report: watch::Sender<Report>,
+}
+
+impl<S: Source + 'static> Engine<S> {
+    /// An engine that writes under this lease.
+    pub fn new(
+        name: String,
+        source: Arc<S>,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        lease: Lease,
+        settings: EngineSettings,
+    ) -> Self {
+        let (report, _) = watch::channel(Report::default());
+        Self {
+            name,
+            source,
+            store,
+            clock,
+            lease,
+            settings,
+            report,
+        }
+    }
+
+    /// Where to look how far it has come.
+    pub fn reports(&self) -> watch::Receiver<Report> {
+        self.report.subscribe()
+    }
+
+    /// The lease it writes under.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    pub(super) fn begin(&self, phase: String, total: Option<u64>) {
+        self.report.send_replace(Report {
+            phase,
+            rows: 0,
+            total,
+        });
+    }
+
+    pub(super) fn walk<'a>(
+        &'a self,
+        stream: Stream,
+        limits: Limits<'a>,
+        out: tokio::sync::mpsc::Sender<Chunk>,
+    ) -> Walk<'a, S> {
+        Walk::new(
+            self.source.as_ref(),
+            stream,
+            self.settings.walk,
+            limits.stop,
+            out,
+        )
+        .limited(limits.budget)
+    }
+
+    /// Makes sure that the token still belongs to the company whose data is here, and that no other
+    /// account is the same company. Asks for as little as shows a company's id.
+    pub async fn identify(&self, stop: &CancellationToken) -> Result<(), RunError> {
+        let mut refusal = None;
+        for resource in [Resource::Departments, Resource::Agents] {
+            match self.ask_list(resource, stop).await {
+                Ok(page) => {
+                    if self.note_company(&page).await? {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.is_refusal() => refusal = Some(error),
+                Err(error) if error.verdict() == Verdict::NextResource => {}
+                Err(error) => return Err(error),
+            }
+        }
+        for stream in [Resource::Contacts, Resource::Sessions]
+            .map(Resource::streams)
+            .concat()
+        {
+            let query = survey::everything(stream, Span::OPEN, 1);
+            match survey::ask(self.source.as_ref(), &query, stop).await {
+                Ok(page) => {
+                    if self.note_company(&page).await? {
+                        return Ok(());
+                    }
+                    refusal = None;
+                }
+                Err(error) if error.is_refusal() => {}
+                Err(error) if error.verdict() == Verdict::NextResource => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // Everything was refused: the token is no good. An account without any record has no
+        // company yet, and nothing to mix up.
+        refusal.map_or(Ok(()), Err)
+    }
+
+    async fn note_company(&self, page: &Page) -> Result<bool, RunError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Owned {
+            company_id: Option<Uuid>,
+        }
+        let company = page.items.iter().find_map(|item| {
+            serde_json::from_str::<Owned>(page.raw(item))
+                .ok()?
+                .company_id
+        });
+        let Some(company) = company else {
+            return Ok(false);
+        };
+        self.store
+            .set_company(self.lease.account(), company)
+            .await?;
+        Ok(true)
+    }
+
+    async fn ask_list(
+        &self,
+        resource: Resource,
+        stop: &CancellationToken,
+    ) -> Result<Page, RunError> {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(WalkError::Stopped.into()),
+            page = self.source.list(resource) => Ok(page?),
+        }
+    }
+
+    /// Reads the lists among `resources` whole.
+    pub async fn lists(&self, resources: &[Resource], limits: Limits<'_>) -> Runs {
+        let mut runs = Runs::new();
+        for &resource in resources.iter().filter(|resource| resource.is_list()) {
+            let run = self.list(resource, limits).await;
+            let go_on = goes_on(&run);
+            runs.push(run);
+            if !go_on {
+                break;
+            }
+        }
+        runs
+    }
+
+    /// Reads one list whole: what is stored and not in it is marked as removed.
+    pub async fn list(&self, resource: Resource, limits: Limits<'_>) -> RunReport {
+        self.begin(resource.to_string(), None);
+        let (report, _) = self
+            .run(
+                RunKind::List,
+                resource.name(),
+                resource,
+                limits.stop,
+                |out| async move {
+                    let page = tokio::select! {
+                        biased;
+                        () = limits.stop.cancelled() => return Err(WalkError::Stopped),
+                        page = self.source.list(resource) => page?,
+                    };
+                    let progress = keys(resource, &page)
+                        .map(|keys| Progress::ListRead { resource, keys })
+                        .into_iter()
+                        .collect();
+                    let chunk = Chunk {
+                        page: Some(page),
+                        progress,
+                    };
+                    out.send(chunk).await.map_err(|_| WalkError::Closed)
+                },
+            )
+            .await;
+        report
+    }
+
+    /// Makes one incremental pass over every stream of `resources` that has been loaded, or whose
+    /// load has begun.
+    pub async fn incremental(&self, resources: &[Resource], limits: Limits<'_>) -> Runs {
+        let mut runs = Runs::new();
+        for stream in resources.iter().flat_map(|resource| resource.streams()) {
+            let Some(run) = self.pass(stream, limits).await else {
+                continue;
+            };
+            let go_on = goes_on(&run);
+            runs.push(run);
+            if !go_on {
+                break;
+            }
+        }
+        runs
+    }
+
+    async fn pass(&self, stream: Stream, limits: Limits<'_>) -> Option<RunReport> {
+        let state = self.store.state(self.lease.account(), stream).await;
+        let now = self.clock.now();
+        let subject = stream.to_string();
+        let mut state = match state {
+            Ok(state) => state,
+            Err(error) => return Some(RunReport::not_begun(RunKind::Incremental, subject, error)),
+        };
+        let watermark = state.watermark?;
+        if state
+            .ordering_checked_at
+            .is_none_or(|at| now.since(at) > ORDERING_KEPT)
+        {
+            state.ordering = Ordering::Unknown;
+        }
+        self.begin(format!("changes of {stream}"), None);
+        let known = state.ordering;
+        let (mut report, end) = self
+            .run(
+                RunKind::Incremental,
+                &subject,
+                stream.resource,
+                limits.stop,
+                |out| {
+                    let walk = self.walk(stream, limits, out);
+                    async move { walk.incremental(&state, watermark).await }
+                },
+            )
+            .await;
+        if let Some(end) = end
+            && end.ordering != known
+        {
+            let noted = self
+                .store
+                .set_ordering(&self.lease, stream, end.ordering, self.clock.now())
+                .await;
+            if let Err(error) = noted {
+                report.error = Some(error.into());
+            }
+        }
+        Some(report)
+    }
+
+    /// Reads the sessions that are not over again, whatever their `updatedAt` says, and asks one by
+    /// one for those that are stored as open and no longer listed so.
+    pub async fn refresh_open(&self, limits: Limits<'_>) -> RunReport {
+        self.begin("open sessions".to_owned(), None);
+        let stream = Stream {
+            resource: Resource::Sessions,
+            partition: "",
+        };
+        let stored = match self.store.open_session_ids(self.lease.account()).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                let subject = stream.to_string();
+                return RunReport::not_begun(RunKind::RefreshOpen, subject, error);
+            }
+        };
+        let filter = SessionFilter {
+            status: OPEN.map(str::to_owned).to_vec(),
+            ..SessionFilter::default()
+        };
+        let (mut report, missing) = self
+            .run(
+                RunKind::RefreshOpen,
+                stream.resource.name(),
+                stream.resource,
+                limits.stop,
+                |out| {
+                    let walk = self
+                        .walk(stream, limits, out.clone())
+                        .filtered(Arc::new(filter));
+                    async move {
+                        let query = PageQuery {
+                            size: 1,
+                            ..walk.query(Span::OPEN, Span::OPEN, crate::data::Order::CREATED)
+                        };
+                        let now = walk.fetch(&query).await?.server_time;
+                        let seen = walk
+                            .created_range(Span {
+                                after: None,
+                                before: Some(now),
+                            })
+                            .await?;
+                        drop(walk);
+                        let missing = stored.into_iter().filter(|id| !seen.contains(id));
+                        self.ask_each(stream.resource, missing.take(MISSING_ASKED), limits, &out)
+                            .await
+                    }
+                },
+            )
+            .await;
+        if let Some(gone) = missing.filter(|gone| !gone.is_empty())
+            && let Err(error) = self
+                .mark_removed(RunKind::RefreshOpen, stream.resource, &gone)
+                .await
+        {
+            report.error = Some(error.into());
+        }
+        report
+    }
+
+    /// Marks records as removed, as a run of its own.
+    pub(super) async fn mark_removed(
+        &self,
+        kind: RunKind,
+        resource: Resource,
+        gone: &[Uuid],
+    ) -> Result<u64, StoreError> {
+        let now = self.clock.now();
+        let run = self
+            .store
+            .begin_run(&self.lease, kind, resource.name(), now)
+            .await?;
+        let marked = self
+            .store
+            .mark_removed(&self.lease, run, resource, gone, now)
+            .await?;
+        let outcome = crate::data::RunOutcome::Succeeded;
+        self.store
+            .finish_run(&self.lease, run, outcome, None, self.clock.now())
+            .await?;
+        Ok(marked)
+    }
+
+    /// Asks for records by id and sends them on. Yields the ids that the platform says it has not.
+    pub(super) async fn ask_each(
+        &self,
+        resource: Resource,
+        ids: impl Iterator<Item = Uuid>,
+        limits: Limits<'_>,
+        out: &tokio::sync::mpsc::Sender<Chunk>,
+    ) -> Result<Vec<Uuid>, WalkError> {
+        let mut gone = Vec::new();
+        for id in ids {
+            let page = tokio::select! {
+                biased;
+                () = limits.stop.cancelled() => return Err(WalkError::Stopped),
+                page = self.source.by_id(resource, id) => page?,
+            };
+            if page.items.is_empty() {
+                gone.push(id);
+            } else {
+                let chunk = Chunk {
+                    page: Some(page),
+                    progress: Vec::new(),
+                };
+                out.send(chunk).await.map_err(|_| WalkError::Closed)?;
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Fetches rejected records again by their ids.
+    pub async fn retry_rejects(
+        &self,
+        resource: Resource,
+        ids: &HashSet<Uuid>,
+        limits: Limits<'_>,
+    ) -> RunReport {
+        if resource.is_list() {
+            return self.list(resource, limits).await;
+        }
+        self.begin(format!("rejected {resource}"), Some(ids.len() as u64));
+        let (report, _) = self
+            .run(
+                RunKind::RetryRejects,
+                resource.name(),
+                resource,
+                limits.stop,
+                |out| async move {
+                    self.ask_each(resource, ids.iter().copied(), limits, &out)
+                        .await
+                },
+            )
+            .await;
+        report
+    }
+}
+
+impl RunReport {
+    /// The report of a run that could not even be recorded.
+    pub(super) fn not_begun(kind: RunKind, subject: String, error: StoreError) -> Self {
+        Self {
+            subject,
+            kind,
+            counters: crate::data::Counters::default(),
+            watermark: None::<Timestamp>,
+            duration: Duration::ZERO,
+            error: Some(error.into()),
+        }
+    }
+}
+
+/// Whether a pass goes on after this run.
+pub(super) fn goes_on(run: &RunReport) -> bool {
+    run.error
+        .as_ref()
+        .is_none_or(|error| error.verdict() == Verdict::NextResource)
+}
+
+/// The keys of all records of a list; `None` if one of them has none that can be read, so that
+/// nothing can be said of what is missing.
+fn keys(resource: Resource, page: &Page) -> Option<Vec<Uuid>> {
+    let mut builder = BatchBuilder::new(resource, false);
+    builder.add(page);
+    let batch = builder.finish();
+    if batch.rejects.iter().any(|reject| !reject.partial) {
+        return None;
+    }
+    let rows = batch
+        .writes
+        .iter()
+        .filter(|write| write.table.guard == Guard::Version && write.table.name == resource.name());
+    Some(
+        rows.flat_map(|write| &write.rows)
+            .map(|row| row.key)
+            .collect(),
+    )
+}

@@ -1,0 +1,249 @@
+//! First loads and backfills: ranges of creation times, read window by window.
+//!
+//! Every finished window is a checkpoint in the database; whoever comes next goes on from there.
+//! Between windows the incremental passes go on, so that a long load does not let today's data
+//! grow old.
+
+use std::sync::Arc;
+
+use super::engine::{Engine, Limits, Runs, goes_on};
+use super::plan;
+use super::policy::RunError;
+use super::run::RunReport;
+use super::survey;
+use super::window::WindowEnd;
+use crate::data::{
+    BackfillWindow, Resource, RunKind, SessionFilter, Source, Span, Stream, Timestamp,
+};
+use crate::store::{Backfill, NewBackfill, StoreError};
+
+impl<S: Source + 'static> Engine<S> {
+    /// The resources among `resources` of which nothing was loaded yet.
+    pub async fn unloaded(&self, resources: &[Resource]) -> Result<Vec<Resource>, StoreError> {
+        let states = self.store.states(self.lease.account()).await?;
+        let begun = |stream: &Stream| {
+            states
+                .iter()
+                .any(|state| state.stream == *stream && state.watermark.is_some())
+        };
+        Ok(resources
+            .iter()
+            .copied()
+            .filter(|resource| !resource.streams().iter().all(begun) && !resource.is_list())
+            .collect())
+    }
+
+    /// Records the first load of a resource. From here on the incremental passes read what changes,
+    /// and the load what was there.
+    pub async fn plan_first_load(
+        &self,
+        resource: Resource,
+        limits: Limits<'_>,
+    ) -> Result<i64, RunError> {
+        let filters = vec![SessionFilter::default()];
+        self.plan_backfill(resource, Span::OPEN, filters, true, limits)
+            .await
+    }
+
+    /// Records a backfill. Nothing is read yet but what planning it takes.
+    pub async fn plan_backfill(
+        &self,
+        resource: Resource,
+        range: Span,
+        filters: Vec<SessionFilter>,
+        first_load: bool,
+        limits: Limits<'_>,
+    ) -> Result<i64, RunError> {
+        let mut windows = Vec::new();
+        let mut begun: Option<Timestamp> = None;
+        for (index, filter) in filters.iter().enumerate() {
+            for stream in resource.streams() {
+                let survey = survey::survey(
+                    self.source.as_ref(),
+                    survey::Range {
+                        stream,
+                        created: range,
+                        filter,
+                    },
+                    self.settings.walk.page_size,
+                    limits.stop,
+                )
+                .await?;
+                // The earliest of the answers: what each of them saw was visible then.
+                let now = begun.map_or(survey.server_time, |at| at.min(survey.server_time));
+                begun = Some(now);
+                let pages = plan::pages(survey.total, self.settings.walk.page_size);
+                let depth = self.settings.walk.window_pages;
+                let slices = plan::windows(range, survey.oldest, survey.server_time, pages, depth);
+                windows.extend(slices.into_iter().map(|span| (stream, span, index)));
+            }
+        }
+        let new = NewBackfill {
+            resource,
+            first_load,
+            range,
+            filters,
+            windows,
+            watermark: begun.filter(|_| first_load),
+        };
+        Ok(self
+            .store
+            .create_backfill(&self.lease, &new, self.clock.now())
+            .await?)
+    }
+
+    /// Works on a backfill until it is finished, or something ends it. Incremental passes over
+    /// `fresh` are made between its windows whenever they are due.
+    pub async fn work_on(
+        &self,
+        backfill: &Backfill,
+        fresh: &[Resource],
+        limits: Limits<'_>,
+    ) -> Runs {
+        let mut runs = Runs::new();
+        let mut due = self.clock.now() + self.settings.interleave;
+        let what = if backfill.first_load {
+            "first load"
+        } else {
+            "backfill"
+        };
+        let phase = format!("{what} of {}", backfill.resource);
+        let total = survey::estimate(
+            self.source.as_ref(),
+            backfill.resource,
+            backfill.range,
+            &backfill.filters,
+            self.settings.walk.page_size,
+            limits.stop,
+        )
+        .await
+        .ok()
+        .map(|estimate| estimate.records);
+        let mut done = backfill.rows_done;
+        loop {
+            let pending = match self.store.pending_windows(backfill.id).await {
+                Ok(pending) => pending,
+                Err(error) => {
+                    runs.push(RunReport::not_begun(
+                        RunKind::Backfill,
+                        backfill.resource.to_string(),
+                        error,
+                    ));
+                    return runs;
+                }
+            };
+            if pending.is_empty() {
+                let now = self.clock.now();
+                if let Err(error) = self
+                    .store
+                    .finish_backfill(&self.lease, backfill.id, now)
+                    .await
+                {
+                    let subject = backfill.resource.to_string();
+                    let kind = RunKind::Backfill;
+                    runs.push(RunReport::not_begun(kind, subject, error));
+                }
+                return runs;
+            }
+            self.begin(phase.clone(), total);
+            self.report.send_modify(|report| report.rows = done);
+            let run = self.read_windows(backfill, &pending, due, limits).await;
+            let go_on = run.succeeded();
+            done += run.counters.rows_read;
+            runs.push(run);
+            if !go_on {
+                return runs;
+            }
+            if self.clock.now() >= due {
+                let passes = self.incremental(fresh, limits).await;
+                let go_on = passes.iter().all(goes_on);
+                runs.extend(passes);
+                if !go_on {
+                    return runs;
+                }
+                due = self.clock.now() + self.settings.interleave;
+            }
+        }
+    }
+
+    /// Reads windows until one is split, a pass is due, or all are read.
+    async fn read_windows(
+        &self,
+        backfill: &Backfill,
+        pending: &[BackfillWindow],
+        due: Timestamp,
+        limits: Limits<'_>,
+    ) -> RunReport {
+        let kind = if backfill.first_load {
+            RunKind::FirstLoad
+        } else {
+            RunKind::Backfill
+        };
+        let resource = backfill.resource;
+        let (report, _) = self
+            .run(
+                kind,
+                resource.name(),
+                resource,
+                limits.stop,
+                |out| async move {
+                    for window in pending {
+                        let filter = backfill
+                            .filters
+                            .get(window.filter)
+                            .cloned()
+                            .unwrap_or_default();
+                        let walk = self
+                            .walk(window.stream, limits, out.clone())
+                            .filtered(Arc::new(filter));
+                        let end = walk.backfill_window(window).await?;
+                        if matches!(end, WindowEnd::Split(_)) || self.clock.now() >= due {
+                            break;
+                        }
+                    }
+                    Ok(())
+                },
+            )
+            .await;
+        report
+    }
+
+    /// Goes on with every unfinished load and backfill of the account, oldest first.
+    pub async fn work_off(&self, limits: Limits<'_>) -> Runs {
+        let mut runs = Runs::new();
+        let fresh: Vec<Resource> = self.settings.resources.clone();
+        let backfills = match self.store.unfinished_backfills(self.lease.account()).await {
+            Ok(backfills) => backfills,
+            Err(error) => {
+                let kind = RunKind::Backfill;
+                return vec![RunReport::not_begun(kind, "backfills".to_owned(), error)];
+            }
+        };
+        for backfill in backfills {
+            if backfill.windows_done > 0 {
+                tracing::info!(
+                    account = self.name,
+                    resource = backfill.resource.name(),
+                    windows_done = backfill.windows_done,
+                    windows_left = backfill.windows_left,
+                    "{} of {} goes on: {} windows are done, {} are left",
+                    if backfill.first_load {
+                        "first load"
+                    } else {
+                        "backfill"
+                    },
+                    backfill.resource,
+                    backfill.windows_done,
+                    backfill.windows_left,
+                );
+            }
+            let more = self.work_on(&backfill, &fresh, limits).await;
+            let go_on = more.iter().all(goes_on);
+            runs.extend(more);
+            if !go_on {
+                break;
+            }
+        }
+        runs
+    }
+}

@@ -1,0 +1,90 @@
+//! What a failure means for the rest of the pass: one decision, in one place.
+
+use super::walk::WalkError;
+use crate::data::SourceError;
+use crate::store::StoreError;
+
+/// Why a run did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The pages could not be read.
+    #[error(transparent)]
+    Walk(#[from] WalkError),
+    /// The pages could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<SourceError> for RunError {
+    fn from(error: SourceError) -> Self {
+        Self::Walk(error.into())
+    }
+}
+
+/// What follows from a failed run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The resource could not be read; the others may be.
+    NextResource,
+    /// Nothing else will work either; the next trigger tries again.
+    EndPass,
+    /// The operator, or a limit of time or rows, ended it.
+    Stop,
+    /// Another process has taken over the account.
+    LeaseLost,
+}
+
+impl RunError {
+    /// What follows from it.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::Walk(WalkError::Stopped) => Verdict::Stop,
+            Self::Walk(WalkError::Source(SourceError::Unavailable { .. }) | WalkError::Closed) => {
+                Verdict::EndPass
+            }
+            Self::Walk(
+                WalkError::Unsteady { .. }
+                | WalkError::Source(
+                    SourceError::Refused { .. }
+                    | SourceError::NotFound { .. }
+                    | SourceError::NotAccepted { .. }
+                    | SourceError::Malformed { .. },
+                ),
+            ) => Verdict::NextResource,
+            Self::Store(StoreError::LeaseLost) => Verdict::LeaseLost,
+            Self::Store(
+                StoreError::Url(_)
+                | StoreError::SameCompany { .. }
+                | StoreError::OtherCompany { .. }
+                | StoreError::TooOld { .. }
+                | StoreError::TooNew { .. }
+                | StoreError::Unavailable { .. }
+                | StoreError::Inconsistent { .. }
+                | StoreError::Database { .. }
+                | StoreError::Migrate(_),
+            ) => Verdict::EndPass,
+        }
+    }
+
+    /// Whether the platform refuses the token for this.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Walk(WalkError::Source(SourceError::Refused { .. }))
+        )
+    }
+
+    /// The error and its causes in one line.
+    pub fn line(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !line.contains(&text) {
+                line = format!("{line}: {text}");
+            }
+            cause = error.source();
+        }
+        line
+    }
+}

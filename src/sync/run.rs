@@ -1,0 +1,327 @@
+//! One run: a walk on one side, the store on the other, and the record of what was done.
+//!
+//! The walk asks for the next page while the last ones are being stored; the channel between them
+//! bounds the memory, whatever the account's size.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::engine::Engine;
+use super::policy::{RunError, Verdict};
+use super::walk::{Chunk, WalkError};
+use crate::clock::Clock;
+use crate::data::{
+    Batch, Counters, Progress, Resource, RunKind, RunOutcome, Source, Timestamp, Usage,
+};
+use crate::schema::BatchBuilder;
+use crate::store::{Commit, Lease, Store, StoreError};
+
+/// Pages that wait to be stored.
+const QUEUE: usize = 8;
+
+/// Pages that are stored in one transaction at most. A transaction costs the database a wait for
+/// the disk, so several share one; but never does a page wait for others to come.
+const PAGES_A_COMMIT: u64 = 10;
+
+/// What a run did.
+#[derive(Debug)]
+pub struct RunReport {
+    /// What it read, as displayed.
+    pub subject: String,
+    /// Why.
+    pub kind: RunKind,
+    /// What it did until it ended.
+    pub counters: Counters,
+    /// The newest watermark it stored.
+    pub watermark: Option<Timestamp>,
+    /// How long it took.
+    pub duration: Duration,
+    /// Why it did not end well.
+    pub error: Option<RunError>,
+}
+
+impl RunReport {
+    /// Whether it read and stored everything.
+    pub fn succeeded(&self) -> bool {
+        self.error.is_none()
+    }
+}
+
+/// Stores what a walk sends.
+struct Writer<S> {
+    source: Arc<S>,
+    store: Store,
+    lease: Lease,
+    run: i64,
+    resource: Resource,
+    keep_raw: bool,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+    rows: tokio::sync::watch::Sender<super::engine::Report>,
+    used: Usage,
+    counters: Counters,
+    watermark: Option<Timestamp>,
+}
+
+impl<S: Source> Writer<S> {
+    /// Until the walk ends or is stopped. The pages of a stopped walk that wait are dropped: they
+    /// prove nothing yet, and are read again.
+    async fn write(&mut self, mut chunks: mpsc::Receiver<Chunk>) -> Result<(), StoreError> {
+        while let Some(chunk) = chunks.recv().await {
+            if self.stop.is_cancelled() {
+                break;
+            }
+            let mut builder = BatchBuilder::new(self.resource, self.keep_raw);
+            let mut progress = Vec::new();
+            let mut pages = 0;
+            let mut next = Some(chunk);
+            while let Some(chunk) = next {
+                if let Some(page) = &chunk.page {
+                    builder.add(page);
+                    pages += 1;
+                }
+                progress.extend(chunk.progress);
+                next = if pages < PAGES_A_COMMIT {
+                    chunks.try_recv().ok()
+                } else {
+                    None
+                };
+            }
+            self.commit(&builder.finish(), &progress, pages).await?;
+        }
+        Ok(())
+    }
+
+    async fn commit(
+        &mut self,
+        batch: &Batch,
+        progress: &[Progress],
+        pages: u64,
+    ) -> Result<(), StoreError> {
+        let used = self.source.usage();
+        let spent = Counters {
+            pages,
+            requests: used.requests - self.used.requests,
+            retries: used.retries - self.used.retries,
+            ..Counters::default()
+        };
+        let commit = Commit {
+            lease: &self.lease,
+            run: self.run,
+            batch,
+            progress,
+            spent,
+            now: self.clock.now(),
+        };
+        let counters = self.store.commit(commit).await?;
+        self.used = used;
+        self.counters += counters;
+        for progress in progress {
+            if let Progress::Watermark { to, .. } = progress {
+                self.watermark = self.watermark.max(Some(*to));
+            }
+        }
+        self.rows
+            .send_modify(|report| report.rows += counters.rows_read);
+        Ok(())
+    }
+}
+
+impl<S: Source + 'static> Engine<S> {
+    /// Carries out a walk and stores what it sends, as one recorded run.
+    ///
+    /// The second part of the answer is what the walk yields, if it ended well.
+    pub(super) async fn run<T, F>(
+        &self,
+        kind: RunKind,
+        subject: &str,
+        resource: Resource,
+        stop: &CancellationToken,
+        walk: impl FnOnce(mpsc::Sender<Chunk>) -> F,
+    ) -> (RunReport, Option<T>)
+    where
+        F: Future<Output = Result<T, WalkError>>,
+    {
+        let begun = self.clock.now();
+        let mut report = RunReport {
+            subject: subject.to_owned(),
+            kind,
+            counters: Counters::default(),
+            watermark: None,
+            duration: Duration::ZERO,
+            error: None,
+        };
+        let run = match self
+            .store
+            .begin_run(&self.lease, kind, subject, begun)
+            .await
+        {
+            Ok(run) => run,
+            Err(error) => {
+                report.error = Some(error.into());
+                self.log(&report);
+                return (report, None);
+            }
+        };
+        let (out, chunks) = mpsc::channel(QUEUE);
+        let mut writer = Writer {
+            source: Arc::clone(&self.source),
+            store: self.store.clone(),
+            lease: self.lease.clone(),
+            run,
+            resource,
+            keep_raw: self.settings.keep_raw,
+            clock: Arc::clone(&self.clock),
+            stop: stop.clone(),
+            rows: self.report.clone(),
+            used: self.source.usage(),
+            counters: Counters::default(),
+            watermark: None,
+        };
+        let writing = tokio::spawn(async move {
+            let result = writer.write(chunks).await;
+            (writer, result)
+        });
+        let walked = walk(out).await;
+        let result = match writing.await {
+            Ok((mut writer, written)) => {
+                if written.is_ok() && walked.is_err() {
+                    // The requests of a failed walk count too; its failure is worth more than
+                    // theirs.
+                    let _uncounted = writer.commit(&Batch::default(), &[], 0).await;
+                }
+                report.counters = writer.counters;
+                report.watermark = writer.watermark;
+                match (written, walked) {
+                    (Err(error), _) => Err(RunError::Store(error)),
+                    (Ok(()), Err(error)) => Err(RunError::Walk(error)),
+                    (Ok(()), Ok(value)) => Ok(value),
+                }
+            }
+            // The writer does not panic and nobody aborts it, but the runtime may be going down.
+            Err(_) => Err(RunError::Walk(WalkError::Closed)),
+        };
+        let (value, error) = match result {
+            Ok(value) => (Some(value), None),
+            Err(error) => (None, Some(error)),
+        };
+        let outcome = match error.as_ref().map(RunError::verdict) {
+            None => RunOutcome::Succeeded,
+            Some(Verdict::Stop) => RunOutcome::Stopped,
+            Some(_) => RunOutcome::Failed,
+        };
+        report.error = error;
+        let line = report.error.as_ref().map(RunError::line);
+        let now = self.clock.now();
+        let finished = self
+            .store
+            .finish_run(&self.lease, run, outcome, line.as_deref(), now)
+            .await;
+        if let (Err(error), None) = (finished, &report.error) {
+            report.error = Some(error.into());
+        }
+        report.duration = now.since(begun);
+        self.log(&report);
+        let value = if report.error.is_some() { None } else { value };
+        (report, value)
+    }
+
+    fn log(&self, report: &RunReport) {
+        let Counters {
+            pages,
+            requests,
+            retries,
+            ..
+        } = report.counters;
+        let Counters {
+            rows_read,
+            rows_inserted,
+            rows_updated,
+            rows_unchanged,
+            rows_rejected,
+            ..
+        } = report.counters;
+        let lag = report
+            .watermark
+            .map(|at| self.clock.now().since(at).as_secs());
+        let (account, resource, kind) = (&self.name, &report.subject, report.kind.as_str());
+        let duration_ms = u64::try_from(report.duration.as_millis()).unwrap_or(u64::MAX);
+        match &report.error {
+            Some(error) if error.verdict() != Verdict::Stop => {
+                let error = error.line();
+                warn!(
+                    account,
+                    resource,
+                    kind,
+                    pages,
+                    requests,
+                    retries,
+                    rows_read,
+                    duration_ms,
+                    error,
+                    "{resource}: {kind} failed: {error}"
+                );
+            }
+            _ => info!(
+                account,
+                resource,
+                kind,
+                pages,
+                requests,
+                retries,
+                rows_read,
+                rows_inserted,
+                rows_updated,
+                rows_unchanged,
+                rows_rejected,
+                duration_ms,
+                lag_s = lag,
+                "{resource}: {}",
+                summary(report)
+            ),
+        }
+    }
+}
+
+/// `12 read, 3 new, 2 changed, 7 unchanged, 0 rejected (1 request, 0.2 s)`.
+fn summary(report: &RunReport) -> String {
+    let counters = report.counters;
+    let requests = if counters.requests == 1 {
+        "request"
+    } else {
+        "requests"
+    };
+    let stopped = if report.error.is_some() {
+        ", stopped"
+    } else {
+        ""
+    };
+    let kind = match report.kind {
+        RunKind::Incremental | RunKind::List => String::new(),
+        kind => format!("{}: ", kind.as_str().replace('_', " ")),
+    };
+    if counters.rows_read == 0 && stopped.is_empty() {
+        let watermark = report
+            .watermark
+            .map_or_else(String::new, |at| format!("; complete up to {at}"));
+        return format!(
+            "{kind}nothing new{watermark} ({} {requests})",
+            counters.requests
+        );
+    }
+    format!(
+        "{kind}{} read: {} new, {} changed, {} unchanged, {} rejected ({} {requests}, {:.1} s{stopped})",
+        counters.rows_read,
+        counters.rows_inserted,
+        counters.rows_updated,
+        counters.rows_unchanged,
+        counters.rows_rejected,
+        counters.requests,
+        report.duration.as_secs_f64(),
+    )
+}
