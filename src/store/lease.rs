@@ -20,7 +20,7 @@ use crate::data::Timestamp;
 pub const LEASE_TTL: Duration = Duration::from_secs(30);
 
 /// How long runs that found nothing are remembered.
-const IDLE_RUNS_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const IDLE_RUNS_KEPT: Duration = Duration::from_hours(7 * 24);
 
 /// The right to write for one account, until it is released or lost.
 #[derive(Debug, Clone, PartialEq, Eq)]

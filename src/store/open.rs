@@ -19,7 +19,7 @@ use super::transaction::Transaction;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long to wait for the one connection that writes to SQLite: longer than any commit.
-const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(60);
+const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long to wait for a connection to Postgres, tried again when it is refused.
 const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -36,7 +36,7 @@ pub(super) fn rows(rows: &[&Row], with_hash: bool) -> String {
 
 /// An array of uuids.
 pub(super) fn ids(ids: impl IntoIterator<Item = Uuid>) -> String {
-    list(ids, |text, id| quote(text, id))
+    list(ids, quote)
 }
 
 /// An array of pairs of uuids.

@@ -152,12 +152,11 @@ async fn news<'a>(
         .collect();
     let mut news = Vec::with_capacity(rows.len());
     for &row in rows {
-        let is = match stored.get(&row.key) {
-            Some(stored) => stored.news(row),
-            None => {
-                written.new.insert(row.key);
-                News::Inserted
-            }
+        let is = if let Some(stored) = stored.get(&row.key) {
+            stored.news(row)
+        } else {
+            written.new.insert(row.key);
+            News::Inserted
         };
         let counters = &mut written.counters;
         match is {

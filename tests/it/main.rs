@@ -1,4 +1,6 @@
 //! The integration tests: one binary.
 
+#![expect(clippy::unwrap_used, reason = "a failing test says where it failed")]
+
 mod store;
 mod support;

@@ -100,11 +100,31 @@ async fn a_first_load_sets_its_watermark_and_is_resumed_window_by_window() {
                 .unwrap()
                 .is_empty()
         );
+    })
+    .await;
+}
 
-        // A later one does not move the watermark; cancelled, it is not resumed.
+#[tokio::test]
+async fn a_later_backfill_moves_no_watermark_and_one_that_is_cancelled_is_not_resumed() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        let store = &database.store;
+        writer
+            .progress(
+                Progress::Watermark {
+                    stream: SESSIONS,
+                    to: at(50),
+                },
+                1,
+            )
+            .await;
         let later = NewBackfill {
             watermark: Some(at(90)),
-            ..new
+            resource: Resource::Sessions,
+            first_load: false,
+            range: Span::OPEN,
+            filters: Vec::new(),
+            windows: Vec::new(),
         };
         let id = store
             .create_backfill(&writer.lease, &later, at(5))

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use helena_sync::data::{Batch, RunKind, RunOutcome};
-use helena_sync::store::{Acquired, Holder, LEASE_TTL, StoreError};
+use helena_sync::data::{Batch, Resource, RunKind, RunOutcome};
+use helena_sync::store::{Acquired, Holder, LEASE_TTL, OpenOptions, Store, StoreError};
 
 use super::{Writer, at, lease, session};
 use crate::support::database::{Kind, on_both};
-use helena_sync::data::Resource;
 
 #[tokio::test]
 async fn a_second_process_is_told_who_writes_and_since_when() {
@@ -176,6 +175,26 @@ async fn two_accounts_cannot_be_one_company_nor_one_account_two() {
             store.set_company(first, super::id(2)).await,
             Err(StoreError::OtherCompany { .. })
         ));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_that_ask_at_once_one_gets_the_lease() {
+    on_both(|database| async move {
+        let other = Store::open(&database.url, &OpenOptions::default())
+            .await
+            .unwrap();
+        let account = other.account("a", "https://x", at(0)).await.unwrap();
+        let me = Holder::current();
+        let (one, two) = tokio::join!(
+            database.store.acquire(account, &me, at(0)),
+            other.acquire(account, &me, at(0))
+        );
+        let leases = [one.unwrap(), two.unwrap()];
+        let got = |answer: &&Acquired| matches!(answer, Acquired::Lease(_));
+        assert_eq!(leases.iter().filter(got).count(), 1, "{leases:?}");
+        other.close().await;
     })
     .await;
 }

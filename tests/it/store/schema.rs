@@ -35,11 +35,10 @@ async fn columns(database: &Database) -> BTreeMap<(String, String), String> {
 
 fn word(database: database::Kind, kind: Kind) -> &'static str {
     match (database, kind) {
-        (database::Kind::Sqlite, Kind::Uuid | Kind::Text | Kind::Time | Kind::Json) => "text",
+        (database::Kind::Sqlite, Kind::Uuid | Kind::Time | Kind::Json) | (_, Kind::Text) => "text",
         (database::Kind::Sqlite, Kind::Bool | Kind::Int) => "integer",
         (database::Kind::Sqlite, Kind::Real) => "real",
         (database::Kind::Postgres, Kind::Uuid) => "uuid",
-        (database::Kind::Postgres, Kind::Text) => "text",
         (database::Kind::Postgres, Kind::Time) => "timestamp with time zone",
         (database::Kind::Postgres, Kind::Bool) => "boolean",
         (database::Kind::Postgres, Kind::Int) => "bigint",
@@ -91,9 +90,10 @@ async fn both_databases_have_the_same_tables_and_columns() {
         let path = path.clone();
         async move {
             let names = columns(&database).await.into_keys();
-            let text: String = names
-                .map(|(table, column)| format!("{table}.{column}\n"))
+            let names: Vec<String> = names
+                .map(|(table, column)| format!("{table}.{column}"))
                 .collect();
+            let text = names.join("\n");
             if database.kind == database::Kind::Sqlite {
                 std::fs::write(path, text).unwrap();
             } else {
@@ -136,6 +136,25 @@ async fn a_database_without_tables_is_too_old_and_one_with_unknown_migrations_to
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn two_processes_may_migrate_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/m.db", folder.path().display());
+    let (mut admin, postgres) = database::create().await;
+    for url in [&url, &postgres] {
+        let options = OpenOptions::default();
+        let first = Store::open(url, &options).await.unwrap();
+        let second = Store::open(url, &options).await.unwrap();
+        let (one, other) = tokio::join!(first.migrate(), second.migrate());
+        one.unwrap();
+        other.unwrap();
+        first.check_schema().await.unwrap();
+        first.close().await;
+        second.close().await;
+    }
+    database::drop(&mut admin, &postgres).await;
 }
 
 #[tokio::test]

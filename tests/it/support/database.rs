@@ -34,41 +34,35 @@ where
 {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}/mirror.db", folder.path().display());
-    tell(Kind::Sqlite, url, &story).await;
+    let database = open(Kind::Sqlite, url).await;
+    let opened = database.store.clone();
+    story(database).await;
+    opened.close().await;
 
     let (mut admin, url) = create().await;
-    let name = url.rsplit('/').next().unwrap().to_owned();
-    let told = tokio::spawn({
-        let url = url.clone();
-        let database = open(Kind::Postgres, url).await;
-        let store = database.store.clone();
-        let future = story(database);
-        async move {
-            future.await;
-            store.close().await;
-        }
+    let database = open(Kind::Postgres, url.clone()).await;
+    let opened = database.store.clone();
+    let future = story(database);
+    let told = tokio::spawn(async move {
+        future.await;
+        opened.close().await;
     })
     .await;
-    sqlx::query(AssertSqlSafe(format!(
-        "drop database \"{name}\" with (force)"
-    )))
-    .execute(&mut admin)
-    .await
-    .unwrap();
+    drop(&mut admin, &url).await;
     if let Err(error) = told {
         std::panic::resume_unwind(error.into_panic());
     }
 }
 
-async fn tell<F, Fut>(kind: Kind, url: String, story: &F)
-where
-    F: Fn(Database) -> Fut,
-    Fut: Future<Output = ()>,
-{
-    let database = open(kind, url).await;
-    let store = database.store.clone();
-    story(database).await;
-    store.close().await;
+/// Drops what [`create`] created, whoever is still connected.
+pub(crate) async fn drop(admin: &mut PgConnection, url: &str) {
+    let name = url.rsplit('/').next().unwrap();
+    sqlx::query(AssertSqlSafe(format!(
+        "drop database \"{name}\" with (force)"
+    )))
+    .execute(admin)
+    .await
+    .unwrap();
 }
 
 async fn open(kind: Kind, url: String) -> Database {
