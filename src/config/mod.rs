@@ -7,6 +7,7 @@
 
 mod accounts;
 mod keys;
+mod known;
 mod load;
 mod nearest;
 mod schedule;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use accounts::{Account, Accounts, DEFAULT_ACCOUNT};
-pub use keys::{ACCOUNT_KEYS, KEYS, Key, PREFIX, Shape};
+pub use keys::{ACCOUNT_KEYS, KEYS, Key, PREFIX, Shape, markdown};
 pub use load::{Environment, Flag, Settings};
 pub use nearest::nearest;
 pub use schedule::{Schedule, ScheduleError};
