@@ -125,22 +125,19 @@ async fn check_database(database: &config::Database) -> Result<Finding, Failure>
     };
     // Only to look: a check creates no file. What is not there yet is no mistake as long as its
     // folder is.
-    if let Some(path) = database.url.expose().strip_prefix("sqlite://") {
-        let path = Path::new(path.split('?').next().unwrap_or(path));
-        if !path.exists() {
-            let folder = match path.parent() {
-                Some(folder) if !folder.as_os_str().is_empty() => folder,
-                _ => Path::new("."),
-            };
-            return Ok(match std::fs::metadata(folder) {
-                Ok(meta) if meta.is_dir() && !meta.permissions().readonly() => found(
-                    Outcome::Good,
-                    "does not exist yet; run, sync, backfill and migrate create it".into(),
-                ),
-                Ok(_) => found(Outcome::Failed, "its folder cannot be written to".into()),
-                Err(error) => found(Outcome::Failed, format!("its folder: {error}")),
-            });
-        }
+    if let Some(path) = database.url.sqlite_file().filter(|path| !path.exists()) {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        return Ok(match std::fs::metadata(folder) {
+            Ok(meta) if meta.is_dir() && !meta.permissions().readonly() => found(
+                Outcome::Good,
+                "does not exist yet; run, sync, backfill and migrate create it".into(),
+            ),
+            Ok(_) => found(Outcome::Failed, "its folder cannot be written to".into()),
+            Err(error) => found(Outcome::Failed, format!("its folder: {error}")),
+        });
     }
     let options = OpenOptions { read_only: true };
     let store = match Store::open(database.url.expose(), &options).await {

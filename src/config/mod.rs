@@ -19,7 +19,7 @@ mod zone;
 use std::fmt;
 use std::io;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -150,6 +150,13 @@ impl DatabaseUrl {
     /// The URL with its password: for opening the database and nothing else.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The database's file, if it is one of `SQLite`'s; `None` for other databases and for one in memory.
+    pub fn sqlite_file(&self) -> Option<&Path> {
+        let path = self.0.strip_prefix("sqlite://")?;
+        let path = path.split('?').next().unwrap_or(path);
+        (!path.is_empty() && path != ":memory:").then(|| Path::new(path))
     }
 }
 

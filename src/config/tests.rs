@@ -83,6 +83,7 @@ fn the_defaults_are_valid_and_documented() {
     assert_eq!(sync.resources, Resource::ALL);
     let database = settings.database().unwrap();
     assert_eq!(database.url.expose(), "sqlite://helena.db");
+    assert_eq!(database.url.sqlite_file(), Some(Path::new("helena.db")));
     assert!(database.migrate);
     assert_eq!(settings.backfill().unwrap().concurrency.get(), 4);
     assert!(settings.verify().unwrap().schedule.is_some());
