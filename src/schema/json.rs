@@ -80,7 +80,8 @@ pub(super) fn decode(literal: &str) -> Cow<'_, str> {
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'))
         .unwrap_or(literal);
-    if !inner.contains(['\\', '\0']) {
+    // JSON has no bare control character: without an escape there is no NUL.
+    if !inner.as_bytes().contains(&b'\\') {
         return Cow::Borrowed(inner);
     }
     let mut text = String::with_capacity(inner.len());

@@ -1,6 +1,7 @@
 //! Whole pages to whole batches.
 
 mod properties;
+mod versions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -460,92 +461,4 @@ fn a_text_of_megabytes_is_one_text() {
         row(&batch, &tables::SESSIONS, ID)["last_message_text"],
         long
     );
-}
-
-#[test]
-fn the_newest_version_counts_and_of_equal_ones_the_one_read_last() {
-    let tag = |name: &str, updated: &str| {
-        json!({"id": ID, "name": name, "updatedAt": updated}).to_string()
-    };
-    let none = ColumnGroup::NONE;
-    let old = page(&[&tag("old", "2026-01-01T00:00:57Z")], 9, none);
-    let new = page(&[&tag("new", "2026-01-01T00:00:57.3Z")], 1, none);
-    let same = page(&[&tag("same", "2026-01-01T00:00:57.3Z")], 2, none);
-    let bare = page(&[&json!({"id": ID, "name": "bare"}).to_string()], 10, none);
-    for (pages, expected) in [
-        (vec![&old, &new], "new"),
-        (vec![&new, &old], "new"),
-        (vec![&new, &same], "same"),
-        (vec![&same, &new], "same"),
-        (vec![&bare, &old], "old"),
-        (vec![&old, &bare], "old"),
-    ] {
-        let batch = batch(Resource::Tags, &pages);
-        assert_eq!(row(&batch, &tables::TAGS, ID)["name"], expected);
-        assert_eq!(batch.rows_read, 2);
-    }
-}
-
-#[test]
-fn a_good_newer_version_takes_its_own_reject_away() {
-    let bad = json!({"id": ID, "name": 7, "updatedAt": "2026-01-01T00:00:00Z"}).to_string();
-    let good = json!({"id": ID, "name": "x", "updatedAt": "2026-01-02T00:00:00Z"}).to_string();
-    let batch = batch(
-        Resource::Tags,
-        &[&page(&[&bad, &good, &bad], 0, ColumnGroup::NONE)],
-    );
-    assert!(batch.rejects.is_empty());
-    assert_eq!(batch.clean.len(), 1);
-}
-
-#[test]
-fn details_read_last_count_whatever_the_session_s_version() {
-    let session = |id: &str, updated: &str, name: &str| {
-        let contact = json!({"id": CONTACT, "name": name, "tagsId": [TAG], "tagsName": [name]});
-        json!({"id": id, "updatedAt": updated, "contactId": CONTACT, "contactDetails": contact})
-            .to_string()
-    };
-    let none = ColumnGroup::NONE;
-    let first = page(&[&session(ID, "2026-02-01T00:00:00Z", "before")], 1, none);
-    let second = page(&[&session(TAG, "2026-01-01T00:00:00Z", "after")], 2, none);
-    let third = page(&[&session(ID, "2026-02-01T00:00:00Z", "before")], 3, none);
-    for (pages, expected) in [
-        (vec![&first, &second], "after"),
-        (vec![&second, &first], "after"),
-        (vec![&first, &second, &third], "before"),
-        (vec![&third, &second, &first], "before"),
-    ] {
-        let batch = batch(Resource::Sessions, &pages);
-        assert_eq!(
-            row(&batch, &tables::CONTACT_DETAILS, CONTACT)["name"],
-            expected
-        );
-        assert_eq!(row(&batch, &tables::TAG_NAMES, TAG)["name"], expected);
-        assert_eq!(
-            batch.observed_at,
-            Some(pages.iter().map(|p| p.server_time).max().unwrap())
-        );
-    }
-}
-
-#[test]
-fn the_hash_follows_the_content_and_the_tags_but_not_the_time_of_reading() {
-    let session = |tags: Value| {
-        json!({"id": ID, "contactDetails": {"id": CONTACT, "tagsId": tags}}).to_string()
-    };
-    let read = |text: &str, second| {
-        let batch = batch(
-            Resource::Sessions,
-            &[&page(&[text], second, ColumnGroup::NONE)],
-        );
-        let hash = |table| rows(&batch, table)[0].hash;
-        (hash(&tables::SESSIONS), hash(&tables::CONTACT_DETAILS))
-    };
-    assert_eq!(read(&session(json!([])), 0), read(&session(json!([])), 9));
-    let (tagged, plain) = (
-        read(&session(json!([TAG])), 0),
-        read(&session(json!([])), 0),
-    );
-    assert_ne!(tagged.0, plain.0);
-    assert_ne!(tagged.1, plain.1);
 }

@@ -4,7 +4,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -17,8 +18,11 @@ use super::transaction::Transaction;
 /// How long a statement waits for another process's transaction on the same SQLite file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long to wait for a connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait for the one connection that writes to SQLite: longer than any commit.
+const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long to wait for a connection to Postgres, tried again when it is refused.
+const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Readers of a SQLite file beside its one writer.
 const SQLITE_READERS: u32 = 3;
@@ -178,7 +182,7 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
     let pool = |connections| {
         SqlitePoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .acquire_timeout(SQLITE_ACQUIRE_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
     };
@@ -235,12 +239,15 @@ async fn open_postgres(url: &str, options: OpenOptions) -> Result<Postgres, Stor
     if options.read_only {
         connect = connect.options([("default_transaction_read_only", "on")]);
     }
+    // The pool tries again until its timeout when a connection is refused; whoever opens a database
+    // wants to be told at once.
+    let failed = |error| StoreError::from_sqlx(OPENING, "it", error);
+    let first = PgConnection::connect_with(&connect).await.map_err(failed)?;
+    first.close().await.map_err(failed)?;
     let pool = PgPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(connect)
-        .await
-        .map_err(|error| StoreError::from_sqlx(OPENING, "it", error))?;
+        .acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
+        .connect_lazy_with(connect);
     Ok(Postgres {
         pool,
         memory: Arc::new(Memory::default()),

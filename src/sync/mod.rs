@@ -1,1 +1,7 @@
-//! placeholder
+//! The engine
+#[cfg(test)]
+mod exhaustive;
+pub mod keyset;
+pub mod plan;
+pub mod walk;
+pub mod window;

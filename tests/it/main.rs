@@ -1,2 +1,4 @@
 //! The integration tests: one binary.
-fn _x() {}
+
+mod store;
+mod support;

@@ -120,7 +120,7 @@ proptest! {
     #[test]
     fn a_kept_record_reads_like_the_one_that_came(text in any_record()) {
         // A number that no database holds has become text.
-        prop_assume!(!text.contains("1e999"));
+        let text = text.replace("1e999", "1e99");
         for resource in Resource::ALL {
             let first = batch(resource, &[&page(&[&text], 0, ColumnGroup::NONE)]);
             let Some(raw) = first.writes.last().and_then(|w| w.rows[0].raw.clone()) else {

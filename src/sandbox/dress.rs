@@ -1,0 +1,233 @@
+//! From a sketch to a whole record: texts, names, numbers, and the ids behind the indexes.
+
+use std::borrow::Cow;
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::Ticks;
+use super::company::{Company, NOBODY};
+use super::ids::{self, Of};
+use super::names;
+use super::record::{
+    Category, Classification, Contact, Origin, Session, Status, Text, Utm, WindowStatus,
+};
+use super::slots::{ContactSlot, NO_CONTACT, NONE};
+use super::ticks::{DAY, SECOND};
+use super::year::{Sketch, local_day, span};
+
+fn pick(dice: &mut fastrand::Rng, from: &'static [&'static str]) -> Text {
+    Cow::Borrowed(from[dice.usize(..from.len())])
+}
+
+fn some(ticks: i64) -> Option<Ticks> {
+    (ticks != NONE).then_some(Ticks(ticks))
+}
+
+/// Text of a status in the account's language.
+pub(super) fn description(status: Status) -> &'static str {
+    match status {
+        Status::Undefined => "Indefinido",
+        Status::Started => "Iniciado",
+        Status::Pending => "Aguardando atendimento",
+        Status::InProgress => "Em atendimento",
+        Status::Completed => "Concluído",
+        Status::Hidden => "Oculto",
+    }
+}
+
+fn channel_id(company: &Company, index: u16) -> Uuid {
+    company
+        .channels
+        .get(usize::from(index))
+        .map_or(Uuid::nil(), |entry| entry.id)
+}
+
+fn utm(dice: &mut fastrand::Rng) -> Option<Utm> {
+    match dice.u32(..10) {
+        0..2 => {
+            let (source, medium, campaign, headline) =
+                names::CAMPAIGNS[dice.usize(..names::CAMPAIGNS.len())];
+            Some(Utm {
+                source_id: Some(Cow::Owned(format!(
+                    "1202{:014}",
+                    dice.u64(..100_000_000_000_000)
+                ))),
+                source: Some(Cow::Borrowed(source)),
+                medium: Some(Cow::Borrowed(medium)),
+                campaign: Some(Cow::Borrowed(campaign)),
+                content: None,
+                headline: headline.map(Cow::Borrowed),
+                referral_url: (dice.u32(..2) == 0)
+                    .then_some(Cow::Borrowed("https://fb.me/2aBcDeF?x=1&y=2")),
+            })
+        }
+        2..6 => Some(Utm::default()),
+        _ => None,
+    }
+}
+
+/// A classification of a category, with an amount where money was spoken of.
+pub(super) fn classify(
+    seed: u64,
+    number: u32,
+    category: Category,
+    dice: &mut fastrand::Rng,
+) -> Classification {
+    let (name, texts): (_, &[&str]) = match category {
+        Category::Won => ("Ganho", &names::WON),
+        Category::Lost => ("Perdido", &names::LOST),
+        Category::Info => ("Informação", &names::INFO),
+        Category::Other | Category::Undefined => ("Outros", &names::OTHER),
+    };
+    let third = dice.f64();
+    let cents = match category {
+        Category::Won | Category::Lost => (1_990.0 + third * third * third * 800_000.0).round(),
+        _ => 0.0,
+    };
+    Classification {
+        id: ids::id(seed, Of::Classification, number),
+        category,
+        name: Some(Cow::Borrowed(name)),
+        description: Some(Cow::Borrowed(texts[dice.usize(..texts.len())])),
+        amount: cents / 100.0,
+    }
+}
+
+/// The whole session of a sketch.
+pub(super) fn session(
+    seed: u64,
+    number: u32,
+    id: Uuid,
+    sketch: &Sketch,
+    contact_id: impl Fn(u32) -> Option<Uuid>,
+    company: &Company,
+) -> Session {
+    let slot = &sketch.slot;
+    let mut dice = ids::dice(seed, Of::Message, number);
+    let answered = some(sketch.answered);
+    let end = some(slot.end);
+    let until = end.unwrap_or(Ticks(slot.updated));
+    let idle = slot.updated - sketch.last_in;
+    Session {
+        id,
+        created_at: Ticks(slot.created),
+        updated_at: Ticks(slot.updated),
+        start_at: Ticks(slot.created - slot.created.rem_euclid(SECOND).min(400_000)),
+        end_at: end,
+        status: slot.status,
+        contact_id: (slot.contact != NO_CONTACT)
+            .then(|| contact_id(slot.contact))
+            .flatten(),
+        channel_id: channel_id(company, slot.channel),
+        department_id: company
+            .departments
+            .get(usize::from(slot.department))
+            .map(|entry| entry.id),
+        user_id: (slot.agent != NOBODY)
+            .then(|| company.agents.get(usize::from(slot.agent)))
+            .flatten()
+            .map(|entry| entry.more.user_id),
+        title: None,
+        number: (dice.u32(..20) != 0).then(|| {
+            Cow::Owned(format!(
+                "{}{:05}",
+                local_day(slot.created),
+                number % 100_000
+            ))
+        }),
+        utm: utm(&mut dice),
+        origin: (dice.u32(..30) == 0).then_some(Cow::Borrowed("widget")),
+        classification: sketch
+            .outcome
+            .map(|category| classify(seed, number, category, &mut dice)),
+        status_description: (dice.u32(..4) != 0).then(|| Cow::Borrowed(description(slot.status))),
+        time_service: answered.map(|answered| span(until.0 - answered.0)),
+        time_wait: Some(span(answered.unwrap_or(until).0 - slot.created)),
+        first_response_at: answered,
+        bot_id: sketch
+            .bot
+            .then(|| company.bots.first().map(|bot| bot.id))
+            .flatten(),
+        unread_count: if slot.status.is_open() && answered.is_none() {
+            dice.i32(1..5)
+        } else {
+            0
+        },
+        last_message_text: Some(if sketch.last_in > sketch.last_out {
+            pick(&mut dice, &names::QUESTIONS)
+        } else {
+            pick(&mut dice, &names::ANSWERS)
+        }),
+        last_interaction: some(slot.interaction),
+        last_message_out: some(sketch.last_out),
+        last_message_in: some(sketch.last_in),
+        window_status: if idle < DAY {
+            WindowStatus::Active
+        } else {
+            WindowStatus::Expired
+        },
+        metadata: (dice.u32(..25) == 0)
+            .then(|| json!({"lead_ref": format!("A-{}", dice.u32(1_000..9_999))})),
+        kind: slot.kind,
+    }
+}
+
+/// The whole contact of a slot.
+pub(super) fn contact(
+    seed: u64,
+    number: u32,
+    id: Uuid,
+    slot: &ContactSlot,
+    company: &Company,
+) -> Contact {
+    let mut dice = ids::dice(seed, Of::Picture, number);
+    let first = names::FIRST_NAMES[dice.usize(..names::FIRST_NAMES.len())];
+    let last = names::LAST_NAMES[dice.usize(..names::LAST_NAMES.len())];
+    let social = dice.u32(..100) < 16;
+    let origin = match dice.u32(..20) {
+        0..16 => Origin::CreatedFromHub,
+        16..18 => Origin::CreatedByUser,
+        _ => Origin::Imported,
+    };
+    let area = names::AREA_CODES[dice.usize(..names::AREA_CODES.len())];
+    let name = match dice.u32(..50) {
+        0 => None,
+        1..4 => Some(Cow::Borrowed(first)),
+        4 => Some(Cow::Owned(format!("{first} 🌻"))),
+        _ => Some(Cow::Owned(format!("{first} {last}"))),
+    };
+    Contact {
+        id,
+        created_at: Ticks(slot.created),
+        updated_at: Ticks(slot.updated),
+        name,
+        phone: (!social).then(|| Cow::Owned(format!("+55|{area}9{:08}", dice.u32(..100_000_000)))),
+        email: (dice.u32(..5) == 0).then(|| Cow::Owned(format!("cliente{number}@example.com"))),
+        instagram: social.then(|| Cow::Owned(format!("{}.{number}", ascii(first)))),
+        annotation: (dice.u32(..40) == 0).then_some(Cow::Borrowed("Prefere contato à tarde")),
+        tags: company.shown_tags(slot.tags).map(|tag| tag.id).collect(),
+        status: slot.status,
+        origin,
+        imported_at: (origin == Origin::Imported).then_some(Ticks(slot.created)),
+        utm: utm(&mut dice),
+        custom_fields: match dice.u32(..4) {
+            0 => Some(json!({
+                "cidade": names::CITIES[dice.usize(..names::CITIES.len())],
+                "interesses": [names::INTERESTS[dice.usize(..names::INTERESTS.len())]],
+            })),
+            1 => Some(json!({})),
+            _ => None,
+        },
+        metadata: None,
+        picture_url: (dice.u32(..3) == 0)
+            .then(|| Cow::Owned(format!("https://cdn.example.com/contacts/{number}.jpg"))),
+    }
+}
+
+fn ascii(name: &str) -> String {
+    name.chars()
+        .filter(char::is_ascii_alphabetic)
+        .map(|letter| letter.to_ascii_lowercase())
+        .collect()
+}

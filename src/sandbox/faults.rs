@@ -1,0 +1,111 @@
+//! What goes wrong with an answer on its way.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::stream;
+
+use super::account::Account;
+use super::config::Fault;
+use super::errors::{self, Answer};
+use crate::clock::Clock;
+
+impl Account {
+    /// The fault that chance has for the next answer.
+    pub(super) fn draw_fault(&mut self) -> Fault {
+        let rates = self.faults.clone();
+        let shares = [
+            rates.too_many,
+            rates.internal,
+            rates.bad_gateway,
+            rates.unavailable,
+            rates.cut,
+            rates.reset,
+            rates.error_true,
+            rates.slow,
+        ];
+        if shares.iter().all(|share| *share <= 0.0) {
+            return Fault::None;
+        }
+        let mut drawn = self.fault_dice.f64();
+        let hit = shares.iter().position(|share| {
+            drawn -= share;
+            drawn < 0.0
+        });
+        match hit {
+            Some(0) => {
+                let wait = Duration::from_secs(self.fault_dice.u64(1..4));
+                Fault::TooMany(errors::retry_after(rates.retry_after, self.now(), wait))
+            }
+            Some(1) => Fault::Internal,
+            Some(2) => Fault::BadGateway,
+            Some(3) => Fault::Unavailable,
+            Some(4) => Fault::Cut,
+            Some(5) => Fault::Reset,
+            Some(6) => Fault::ErrorTrue,
+            Some(_) => Fault::Slow(rates.slow_for),
+            None => Fault::None,
+        }
+    }
+
+    /// The answer that a fault puts in the place of the right one; `None` if it only spoils that.
+    pub(super) fn faulty(&mut self, fault: &Fault) -> Option<Answer> {
+        Some(match fault {
+            Fault::None | Fault::Cut | Fault::Slow(_) | Fault::Late(_) => return None,
+            Fault::TooMany(retry_after) => errors::too_many(retry_after.clone()),
+            Fault::Internal => self.internal("Ocorreu um erro inesperado."),
+            Fault::BadGateway => Answer::html(502),
+            Fault::Unavailable | Fault::Reset => Answer::empty(503),
+            Fault::ErrorTrue => Answer {
+                status: 200,
+                ..self.internal("Tente novamente.")
+            },
+            Fault::Unauthorized => self.unauthorised(),
+            Fault::Answer(status, body) => Answer {
+                status: *status,
+                ..Answer::good(body.clone().into_bytes(), 0)
+            },
+            Fault::Html => Answer::html(200),
+        })
+    }
+}
+
+/// A body that ends in the middle: its first half, then an error that makes the server close the
+/// connection.
+pub(super) fn cut(body: &[u8]) -> Body {
+    let half = Bytes::copy_from_slice(&body[..body.len() / 2]);
+    Body::from_stream(stream::unfold(0, move |step| {
+        let half = half.clone();
+        async move {
+            match step {
+                0 => Some((Ok(half), 1)),
+                1 => {
+                    // Lets the first half leave before the connection is closed.
+                    tokio::task::yield_now().await;
+                    Some((Err(io::Error::from(io::ErrorKind::ConnectionAborted)), 2))
+                }
+                _ => None,
+            }
+        }
+    }))
+}
+
+/// A body in ten drops over a time.
+pub(super) fn slow(body: Vec<u8>, over: Duration, clock: Arc<dyn Clock>) -> Body {
+    let body = Bytes::from(body);
+    let drop = body.len().div_ceil(10).max(1);
+    Body::from_stream(stream::unfold(0_usize, move |sent| {
+        let (body, clock) = (body.clone(), Arc::clone(&clock));
+        async move {
+            if sent >= body.len() {
+                return None;
+            }
+            clock.sleep(over / 10).await;
+            let to = (sent + drop).min(body.len());
+            Some((Ok::<_, io::Error>(body.slice(sent..to)), to))
+        }
+    }))
+}

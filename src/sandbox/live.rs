@@ -1,0 +1,233 @@
+//! The account lives: sessions are opened, answered, transferred, completed and reopened, and
+//! contacts renamed, retagged and put away.
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+use super::account::Account;
+use super::dress;
+use super::names;
+use super::record::{Category, ContactStatus, Session, Status};
+use super::year::{self, span};
+
+impl Account {
+    /// Makes `count` changes, as they happen on a working day; each carries the present. Some
+    /// become visible late, as `moods.late_share` says.
+    pub fn live_step(&mut self, count: usize) {
+        for _ in 0..count {
+            self.settle();
+            match self.dice.u32(..100) {
+                0..18 => self.open_session(),
+                18..24 => self.touch_contact(),
+                24..28 => self.touch_old_session(),
+                _ => self.move_session(),
+            }
+        }
+    }
+
+    fn any_contact(&mut self) -> Option<Uuid> {
+        let order = &self.contacts.by_created;
+        let at = self.dice.usize(..order.len().max(1));
+        let index = order.slots(at, at + 1).next()?;
+        self.contact_id(index)
+    }
+
+    fn open_session(&mut self) {
+        let contact = if self.dice.u32(..5) < 2 {
+            None
+        } else {
+            self.any_contact()
+        };
+        let contact = contact.unwrap_or_else(|| {
+            let first = names::FIRST_NAMES[self.dice.usize(..names::FIRST_NAMES.len())];
+            let last = names::LAST_NAMES[self.dice.usize(..names::LAST_NAMES.len())];
+            let mut contact = self.draft_contact(&format!("{first} {last}"));
+            let area = names::AREA_CODES[self.dice.usize(..names::AREA_CODES.len())];
+            contact.phone = Some(Cow::Owned(format!(
+                "+55|{area}9{:08}",
+                self.dice.u32(..100_000_000)
+            )));
+            let late = self.lateness(contact.updated_at);
+            self.insert_contact_at(contact, late)
+        });
+        let mut session = self.draft_session();
+        let channels = self.channels();
+        if !channels.is_empty() {
+            session.channel_id = channels[self.dice.usize(..channels.len())];
+        }
+        session.contact_id = Some(contact);
+        session.number = Some(Cow::Owned(format!(
+            "{}{:05}",
+            year::local_day(session.created_at.0),
+            self.sessions.size() % 100_000
+        )));
+        session.unread_count = 1;
+        session.last_message_text = Some(Cow::Borrowed(
+            names::QUESTIONS[self.dice.usize(..names::QUESTIONS.len())],
+        ));
+        session.status_description = Some(Cow::Borrowed(dress::description(session.status)));
+        let late = self.lateness(session.updated_at);
+        self.insert_session_at(session, late);
+    }
+
+    /// An open session, if one is left.
+    fn any_open(&mut self) -> Option<Uuid> {
+        while !self.open.is_empty() {
+            let at = self.dice.usize(..self.open.len());
+            let index = self.open[at];
+            let version = self.sessions.committed(index)?;
+            if version.slot.alive && version.slot.status.is_open() {
+                let slot = version.slot;
+                return Some(self.session_of(index, &slot, version.record.as_deref()).id);
+            }
+            self.open.swap_remove(at);
+        }
+        None
+    }
+
+    fn any_department(&mut self) -> Option<Uuid> {
+        let departments = self.departments();
+        (!departments.is_empty()).then(|| departments[self.dice.usize(..departments.len())])
+    }
+
+    fn any_agent(&mut self, department: Option<Uuid>) -> Option<Uuid> {
+        let home = self.department_of(department);
+        let listed = self.company.agents.iter().filter(|agent| agent.listed);
+        let mut found: Vec<Uuid> = listed
+            .clone()
+            .filter(|agent| agent.more.departments.contains(&home))
+            .map(|agent| agent.more.user_id)
+            .collect();
+        if found.is_empty() {
+            found = listed.map(|agent| agent.more.user_id).collect();
+        }
+        (!found.is_empty()).then(|| found[self.dice.usize(..found.len())])
+    }
+
+    /// The next thing that happens in an open session.
+    fn move_session(&mut self) {
+        let Some(id) = self.any_open() else {
+            return self.open_session();
+        };
+        let department = self.any_department();
+        let agent = self.any_agent(department);
+        let (roll, text, number) = (self.dice.u32(..100), self.dice.usize(..1_000), self.made);
+        let mut dice = fastrand::Rng::with_seed(self.dice.u64(..));
+        let seed = self.year.seed;
+        let now = self.now();
+        let late = self.lateness(now);
+        self.update_session_at(id, late, |session| match session.status {
+            Status::Started => {
+                session.department_id = department;
+                set_status(session, Status::Pending);
+            }
+            Status::Pending if roll < 60 => {
+                session.department_id = session.department_id.or(department);
+                session.user_id = agent;
+                session.first_response_at = Some(session.updated_at);
+                session.time_wait = Some(span(session.updated_at.0 - session.created_at.0));
+                answer(session, text);
+                set_status(session, Status::InProgress);
+            }
+            _ if roll < 45 => ask(session, text),
+            Status::InProgress if roll < 65 => answer(session, text),
+            _ if roll < 75 => {
+                session.department_id = department;
+                session.user_id = agent.filter(|_| session.status == Status::InProgress);
+            }
+            _ => {
+                let category = [Category::Won, Category::Lost, Category::Info][text % 3];
+                session.end_at = Some(session.updated_at);
+                let from = session.first_response_at.unwrap_or(session.created_at);
+                session.time_service = Some(span(session.updated_at.0 - from.0));
+                session.unread_count = 0;
+                session.classification = Some(dress::classify(seed, number, category, &mut dice));
+                set_status(session, Status::Completed);
+            }
+        });
+    }
+
+    /// A session closed long ago is reopened, reclassified or hidden.
+    fn touch_old_session(&mut self) {
+        let order = &self.sessions.by_created;
+        let at = self.dice.usize(..order.len().max(1));
+        let Some(index) = order.slots(at, at + 1).next() else {
+            return self.open_session();
+        };
+        let Some(slot) = self.sessions.slot(index).copied() else {
+            return;
+        };
+        let id = self
+            .session_of(index, &slot, self.sessions.changed(index))
+            .id;
+        let roll = self.dice.u32(..3);
+        let now = self.now();
+        let late = self.lateness(now);
+        self.update_session_at(id, late, |session| match (session.status, roll) {
+            (Status::Completed, 0) => {
+                session.end_at = None;
+                set_status(session, Status::InProgress);
+            }
+            (Status::Completed, 1) => {
+                if let Some(classification) = &mut session.classification {
+                    classification.category = Category::Other;
+                    classification.amount += 10.0;
+                }
+            }
+            _ => session.title = Some(Cow::Borrowed("Revisado")),
+        });
+    }
+
+    fn touch_contact(&mut self) {
+        let Some(id) = self.any_contact() else {
+            return self.open_session();
+        };
+        let tags = self.tags();
+        let tag = (!tags.is_empty()).then(|| tags[self.dice.usize(..tags.len())]);
+        let roll = self.dice.u32(..100);
+        let now = self.now();
+        let late = self.lateness(now);
+        self.update_contact_at(id, late, |contact| match (roll, tag) {
+            (0..70, Some(tag)) => {
+                if let Some(at) = contact.tags.iter().position(|old| *old == tag) {
+                    contact.tags.remove(at);
+                } else {
+                    contact.tags.push(tag);
+                }
+            }
+            (70..85, _) => contact.annotation = Some(Cow::Owned(format!("Ligação {roll}"))),
+            (85..95, _) => {
+                contact.status = match contact.status {
+                    ContactStatus::Active => ContactStatus::Archived,
+                    _ => ContactStatus::Active,
+                };
+            }
+            _ => {
+                let name = contact.name.take().unwrap_or_default();
+                contact.name = Some(Cow::Owned(format!("{} ✓", name.trim_end_matches(" ✓"))));
+            }
+        });
+    }
+}
+
+fn set_status(session: &mut Session, status: Status) {
+    session.status = status;
+    session.status_description = Some(Cow::Borrowed(dress::description(status)));
+}
+
+fn ask(session: &mut Session, text: usize) {
+    session.unread_count += 1;
+    session.last_message_in = Some(session.updated_at);
+    session.last_interaction = Some(session.updated_at);
+    session.last_message_text = Some(Cow::Borrowed(
+        names::QUESTIONS[text % names::QUESTIONS.len()],
+    ));
+}
+
+fn answer(session: &mut Session, text: usize) {
+    session.unread_count = 0;
+    session.last_message_out = Some(session.updated_at);
+    session.last_interaction = Some(session.updated_at);
+    session.last_message_text = Some(Cow::Borrowed(names::ANSWERS[text % names::ANSWERS.len()]));
+}

@@ -1,0 +1,622 @@
+//! Both walks against a model of the server, under every interleaving of a few changes.
+//!
+//! The model has six records and shows two a page. Up to three changes (an update, an insert, or a
+//! commit that becomes visible late but within the overlap) are made at every combination of points
+//! of one pass or first load; then come quiet passes; then the mirror must hold exactly what the
+//! model holds. With one safeguard taken out the same search must find a loss.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::plan;
+use super::walk::{Chunk, Safeguard, Walk, WalkError, WalkSettings};
+use crate::data::{
+    BackfillWindow, ColumnGroup, Direction, Head, Item, Ordering, Page, PageQuery, Progress,
+    Resource, Source, SourceError, Span, StreamState, Timestamp, Usage,
+};
+
+const RECORDS: usize = 6;
+const PAGE: u32 = 2;
+const OVERLAP: Duration = Duration::from_secs(20);
+/// A late commit takes this long to become visible: longer than any pass lasts here.
+const LATE: Duration = Duration::from_secs(19);
+/// A commit that has been under way for a while still takes this long: it appears within the pass,
+/// in a place that the pass may have left behind.
+const HANGING: Duration = Duration::from_millis(2005);
+const TICK: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Update(usize),
+    Insert,
+    LateUpdate(usize),
+    LateInsert,
+    HangingUpdate(usize),
+    HangingInsert,
+}
+
+impl Change {
+    fn all() -> Vec<Self> {
+        let mut all = vec![Self::Insert, Self::LateInsert, Self::HangingInsert];
+        all.extend((0..RECORDS).map(Self::Update));
+        // The first, a middle and the last record stand for the places a late one can leave.
+        for record in [0, 2, RECORDS - 1] {
+            all.extend([Self::LateUpdate(record), Self::HangingUpdate(record)]);
+        }
+        all
+    }
+}
+
+/// A change, and before which request it happens.
+type Event = (usize, Change);
+
+#[derive(Debug, Clone, Copy)]
+struct Version {
+    updated: Timestamp,
+    visible: Timestamp,
+}
+
+/// The versions of a record, oldest first; it was created with the first.
+#[derive(Debug, Clone)]
+struct Record {
+    created: Timestamp,
+    versions: Vec<Version>,
+}
+
+impl Record {
+    fn shown(&self, now: Timestamp) -> Option<Timestamp> {
+        self.versions
+            .iter()
+            .filter(|version| version.visible <= now)
+            .map(|v| v.updated)
+            .max()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Mood {
+    ordered: bool,
+    inclusive: bool,
+    /// The order of the six records' last changes, by their order of creation.
+    shuffle: [i64; RECORDS],
+}
+
+#[derive(Debug)]
+struct Model {
+    mood: Mood,
+    now: Timestamp,
+    records: Vec<Record>,
+    pending: Vec<Event>,
+    requests: usize,
+}
+
+fn origin() -> Timestamp {
+    Timestamp::from_micros(1_700_000_000_000_000)
+}
+
+fn seconds(count: i64) -> Timestamp {
+    Timestamp::from_micros(origin().micros() + count * 1_000_000)
+}
+
+impl Model {
+    fn new(mood: Mood, events: &[Event]) -> Self {
+        let records = mood
+            .shuffle
+            .iter()
+            .enumerate()
+            .map(|(index, &place)| {
+                let updated = seconds(100 + place * 10);
+                let created = seconds(60 + i64::try_from(index).unwrap() * 18);
+                Record {
+                    created,
+                    versions: vec![Version {
+                        updated,
+                        visible: updated,
+                    }],
+                }
+            })
+            .collect();
+        Self {
+            mood,
+            now: seconds(152),
+            records,
+            pending: events.to_vec(),
+            requests: 0,
+        }
+    }
+
+    fn apply(&mut self, change: Change) {
+        // No two changes share an instant, as they would not on a server.
+        self.now = self.now + Duration::from_millis(10);
+        let (age, delay) = match change {
+            Change::Update(_) | Change::Insert => (Duration::ZERO, Duration::ZERO),
+            Change::LateUpdate(_) | Change::LateInsert => (Duration::ZERO, LATE),
+            Change::HangingUpdate(_) | Change::HangingInsert => (OVERLAP - HANGING, HANGING),
+        };
+        let version = Version {
+            updated: self.now - age,
+            visible: self.now + delay,
+        };
+        match change {
+            Change::Update(record) | Change::LateUpdate(record) | Change::HangingUpdate(record) => {
+                self.records[record].versions.push(version);
+            }
+            Change::Insert | Change::LateInsert | Change::HangingInsert => {
+                self.records.push(Record {
+                    created: version.updated,
+                    versions: vec![version],
+                });
+            }
+        }
+    }
+
+    /// Whether the mirror holds every record in its newest version; with `settled`, also that no
+    /// commit is still on its way and no change still to come.
+    fn is_mirrored(&self, mirror: &Mirror, settled: bool) -> bool {
+        (!settled || self.pending.is_empty())
+            && self.records.iter().enumerate().all(|(index, record)| {
+                let newest = if settled {
+                    record.versions.iter().map(|version| version.updated).max()
+                } else {
+                    record.shown(self.now)
+                };
+                mirror.rows.get(&Uuid::from_u128(index as u128)).copied() == newest
+            })
+    }
+
+    fn due(&mut self) {
+        let requests = self.requests;
+        while let Some(index) = self.pending.iter().position(|(at, _)| *at <= requests) {
+            let (_, change) = self.pending.remove(index);
+            self.apply(change);
+        }
+    }
+
+    fn answer(&mut self, query: &PageQuery) -> Page {
+        self.due();
+        self.requests += 1;
+        self.now = self.now + TICK;
+        let inside = |span: Span, at: Timestamp| {
+            let (after, before) = if self.mood.inclusive {
+                (
+                    span.after.is_none_or(|a| at >= a),
+                    span.before.is_none_or(|b| at <= b),
+                )
+            } else {
+                (
+                    span.after.is_none_or(|a| at > a),
+                    span.before.is_none_or(|b| at < b),
+                )
+            };
+            after && before
+        };
+        let mut shown: Vec<Head> = self
+            .records
+            .iter()
+            .enumerate()
+            .filter_map(|(index, record)| {
+                let updated = record.shown(self.now)?;
+                (inside(query.updated, updated) && inside(query.created, record.created)).then(
+                    || Head {
+                        id: Some(Uuid::from_u128(index as u128)),
+                        updated_at: Some(updated),
+                        created_at: Some(record.created),
+                    },
+                )
+            })
+            .collect();
+        if let Some(order) = query.order.filter(|_| self.mood.ordered) {
+            shown.sort_by_key(|head| match order.field {
+                crate::data::OrderField::UpdatedAt => head.updated_at,
+                crate::data::OrderField::CreatedAt => head.created_at,
+            });
+            if order.direction == Direction::Descending {
+                shown.reverse();
+            }
+        }
+        let total = shown.len();
+        let from = ((query.number - 1) * query.size) as usize;
+        let items: Vec<Item> = shown
+            .into_iter()
+            .skip(from)
+            .take(query.size as usize)
+            .map(|head| Item { head, raw: 0..0 })
+            .collect();
+        Page {
+            body: Arc::from(""),
+            has_more: from + items.len() < total,
+            items,
+            total: Some(total as u64),
+            // What the `Date` header would say, in whole seconds, less the time the answer took.
+            server_time: Timestamp::from_micros(self.now.micros() / 1_000_000 * 1_000_000) - TICK,
+            unknown: ColumnGroup::NONE,
+        }
+    }
+}
+
+struct Server(Mutex<Model>);
+
+impl Source for Server {
+    async fn page(&self, query: &PageQuery) -> Result<Page, SourceError> {
+        Ok(self.0.lock().unwrap().answer(query))
+    }
+    async fn list(&self, _: Resource) -> Result<Page, SourceError> {
+        unreachable!("no walk reads lists")
+    }
+    async fn by_id(&self, _: Resource, _: Uuid) -> Result<Page, SourceError> {
+        unreachable!("no walk reads by id")
+    }
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+/// What the database would hold.
+#[derive(Debug, Default)]
+struct Mirror {
+    rows: BTreeMap<Uuid, Timestamp>,
+    watermark: Option<Timestamp>,
+    observed: Option<Timestamp>,
+    ordering: Ordering,
+    left: Vec<Span>,
+}
+
+impl Mirror {
+    fn store(&mut self, chunk: Chunk, window: Option<Span>) {
+        for item in chunk.page.iter().flat_map(|page| &page.items) {
+            let (id, updated) = (item.head.id.unwrap(), item.head.updated_at.unwrap());
+            let row = self.rows.entry(id).or_insert(updated);
+            *row = (*row).max(updated);
+        }
+        for progress in chunk.progress {
+            match progress {
+                Progress::Watermark { to, .. } => self.watermark = self.watermark.max(Some(to)),
+                Progress::PassDone { server_time, .. } => self.observed = Some(server_time),
+                Progress::WindowDone { .. } => self.left.retain(|left| Some(*left) != window),
+                Progress::WindowSplit { into, .. } => {
+                    self.left.retain(|left| Some(*left) != window);
+                    self.left.extend(into);
+                }
+                Progress::ListRead { .. } => unreachable!("no walk reads lists"),
+            }
+        }
+    }
+}
+
+/// Runs a walk to its end without a runtime: nothing in it waits for anything but the channel.
+fn drive<T>(
+    mirror: &mut Mirror,
+    window: Option<Span>,
+    chunks: &mut mpsc::Receiver<Chunk>,
+    walk: impl Future<Output = T>,
+) -> T {
+    let mut walk = pin!(walk);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        let polled = walk.as_mut().poll(&mut context);
+        while let Ok(chunk) = chunks.try_recv() {
+            mirror.store(chunk, window);
+        }
+        if let Poll::Ready(result) = polled {
+            return result;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Case {
+    mood: Mood,
+    /// Where the watermark of the mirror stands at first, in seconds; what lies before it by more
+    /// than the overlap is mirrored already.
+    watermark: i64,
+    first_load: bool,
+    depth: u32,
+    without: Option<Safeguard>,
+}
+
+impl Case {
+    fn walk<'a>(
+        &self,
+        server: &'a Server,
+        stop: &'a CancellationToken,
+    ) -> (Walk<'a, Server>, mpsc::Receiver<Chunk>) {
+        let settings = WalkSettings {
+            overlap: OVERLAP,
+            page_size: PAGE,
+            window_pages: self.depth,
+            concurrency: 1,
+        };
+        let (out, chunks) = mpsc::channel(4);
+        let stream = Resource::Sessions.streams()[0];
+        let mut walk = Walk::new(server, stream, settings, stop, out);
+        walk.without = self.without;
+        (walk, chunks)
+    }
+
+    fn pass(&self, server: &Server, mirror: &mut Mirror) -> Result<(), WalkError> {
+        let stop = CancellationToken::new();
+        let (walk, mut chunks) = self.walk(server, &stop);
+        let mut state = StreamState::new(walk.stream);
+        state.observed_at = mirror.observed;
+        state.ordering = mirror.ordering;
+        let watermark = mirror.watermark.unwrap();
+        let end = drive(
+            mirror,
+            None,
+            &mut chunks,
+            walk.incremental(&state, watermark),
+        )?;
+        mirror.ordering = end.ordering;
+        Ok(())
+    }
+
+    fn load(&self, server: &Server, mirror: &mut Mirror) -> Result<(), WalkError> {
+        let now = server.0.lock().unwrap().now;
+        let total = server.0.lock().unwrap().records.len() as u64;
+        mirror.watermark = Some(now);
+        let pages = plan::pages(total, PAGE);
+        mirror.left = plan::windows(Span::OPEN, Some(seconds(0)), now, pages, self.depth);
+        while let Some(created) = mirror.left.first().copied() {
+            let stop = CancellationToken::new();
+            let (walk, mut chunks) = self.walk(server, &stop);
+            let window = BackfillWindow {
+                id: 1,
+                stream: walk.stream,
+                created,
+                filter: 0,
+            };
+            drive(
+                mirror,
+                Some(created),
+                &mut chunks,
+                walk.created_window(&window),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// What the mirror lacks after the events and quiet passes; and how many requests the disturbed
+    /// part took.
+    fn run(&self, events: &[Event]) -> (Option<String>, usize) {
+        let server = Server(Mutex::new(Model::new(self.mood, events)));
+        let mut mirror = Mirror {
+            watermark: Some(seconds(self.watermark)),
+            ..Mirror::default()
+        };
+        for (index, place) in self.mood.shuffle.iter().enumerate() {
+            let updated = seconds(100 + place * 10);
+            if !self.first_load && updated <= seconds(self.watermark) - OVERLAP {
+                mirror.rows.insert(Uuid::from_u128(index as u128), updated);
+            }
+        }
+        let disturbed = if self.first_load {
+            self.load(&server, &mut mirror)
+        } else {
+            self.pass(&server, &mut mirror)
+        };
+        let requests = server.0.lock().unwrap().requests;
+        // A first load that failed would go on; here it is simply begun again.
+        let mut failed = disturbed.is_err();
+        for _ in 0..3 {
+            if !failed && server.0.lock().unwrap().is_mirrored(&mirror, true) {
+                // Quiet passes only read again what is there.
+                return (None, requests);
+            }
+            {
+                let mut model = server.0.lock().unwrap();
+                model.requests = usize::MAX / 2;
+                model.due();
+                model.now = model.now + Duration::from_secs(60);
+            }
+            if failed && self.first_load {
+                failed = self.load(&server, &mut mirror).is_err();
+            }
+            if let Err(error) = self.pass(&server, &mut mirror) {
+                return (Some(format!("a quiet pass failed: {error}")), requests);
+            }
+        }
+        let model = server.0.lock().unwrap();
+        for (index, record) in model.records.iter().enumerate() {
+            let truth = record.shown(model.now).unwrap();
+            let stored = mirror.rows.get(&Uuid::from_u128(index as u128));
+            if stored != Some(&truth) {
+                return (
+                    Some(format!(
+                        "record {index}: {truth} on the server, {stored:?} here"
+                    )),
+                    requests,
+                );
+            }
+        }
+        (None, requests)
+    }
+
+    /// Every combination of up to `most` changes at every point; the first loss, and how many
+    /// combinations were tried.
+    fn search(&self, most: usize) -> (Option<(Vec<Event>, String)>, usize) {
+        let (calm, points) = self.run(&[]);
+        if let Some(loss) = calm {
+            return (Some((Vec::new(), loss)), 1);
+        }
+        // Changes make a walk longer; two points more than it takes in calm reach into what
+        // it does about them.
+        let points = points + 2;
+        let singles: Vec<Event> = (0..points)
+            .flat_map(|at| Change::all().into_iter().map(move |change| (at, change)))
+            .collect();
+        let mut tried = 1;
+        let mut stack: Vec<Vec<Event>> = singles.iter().map(|event| vec![*event]).collect();
+        while let Some(events) = stack.pop() {
+            tried += 1;
+            if let (Some(loss), _) = self.run(&events) {
+                return (Some((events, loss)), tried);
+            }
+            if events.len() < most {
+                let last = events.last().map_or(0, |(at, _)| *at);
+                for event in singles.iter().filter(|(at, _)| *at >= last) {
+                    stack.push(events.iter().copied().chain([*event]).collect());
+                }
+            }
+        }
+        (None, tried)
+    }
+}
+
+const SORTED: [i64; RECORDS] = [0, 1, 2, 3, 4, 5];
+const REVERSED: [i64; RECORDS] = [5, 4, 3, 2, 1, 0];
+const MIXED: [i64; RECORDS] = [2, 0, 1, 5, 3, 4];
+
+fn cases(without: Option<Safeguard>) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for ordered in [true, false] {
+        for shuffle in [SORTED, MIXED, REVERSED] {
+            for inclusive in [false, true] {
+                let mood = Mood {
+                    ordered,
+                    inclusive,
+                    shuffle,
+                };
+                for (watermark, first_load, depth) in [
+                    (50, false, 50),
+                    (125, false, 50),
+                    (0, true, 50),
+                    (0, true, 2),
+                ] {
+                    cases.push(Case {
+                        mood,
+                        watermark,
+                        first_load,
+                        depth,
+                        without,
+                    });
+                }
+            }
+        }
+    }
+    cases
+}
+
+/// Changes to combine in the cases that are searched most deeply. `EXHAUSTIVE=all` searches every
+/// case as deeply; that takes a release build and some patience.
+const DEEP: usize = 3;
+
+fn search(cases: impl IntoIterator<Item = Case>, changes: usize) {
+    let deep = std::env::var("EXHAUSTIVE").is_ok_and(|value| value == "all");
+    let mut tried = 0;
+    for case in cases {
+        let (loss, count) = case.search(if deep { DEEP } else { changes });
+        tried += count;
+        assert_eq!(loss, None, "{case:?}");
+    }
+    println!("{tried} interleavings, nothing lost");
+}
+
+#[test]
+fn no_interleaving_of_two_changes_loses_a_record_where_the_order_is_honoured() {
+    search(cases(None).into_iter().filter(|case| case.mood.ordered), 2);
+}
+
+#[test]
+fn no_interleaving_of_two_changes_loses_a_record_where_the_order_is_ignored() {
+    search(cases(None).into_iter().filter(|case| !case.mood.ordered), 2);
+}
+
+#[test]
+fn no_interleaving_of_three_changes_loses_a_record_from_a_pass_in_order() {
+    let mood = Mood {
+        ordered: true,
+        inclusive: false,
+        shuffle: MIXED,
+    };
+    search(
+        [Case {
+            mood,
+            watermark: 50,
+            first_load: false,
+            depth: 50,
+            without: None,
+        }],
+        DEEP,
+    );
+}
+
+#[test]
+fn no_interleaving_of_three_changes_loses_a_record_from_a_pass_without_order() {
+    let mood = Mood {
+        ordered: false,
+        inclusive: false,
+        shuffle: SORTED,
+    };
+    search(
+        [Case {
+            mood,
+            watermark: 125,
+            first_load: false,
+            depth: 50,
+            without: None,
+        }],
+        DEEP,
+    );
+}
+
+#[test]
+fn no_interleaving_of_three_changes_loses_a_record_from_a_first_load() {
+    let mood = Mood {
+        ordered: true,
+        inclusive: true,
+        shuffle: REVERSED,
+    };
+    search(
+        [Case {
+            mood,
+            watermark: 0,
+            first_load: true,
+            depth: 2,
+            without: None,
+        }],
+        DEEP,
+    );
+}
+
+fn loss_without(safeguard: Safeguard) {
+    let found = cases(Some(safeguard)).into_iter().find_map(|case| {
+        case.search(2)
+            .0
+            .map(|(events, loss)| (format!("{case:?}"), events, loss))
+    });
+    println!("without {safeguard:?}: {found:#?}");
+    assert!(found.is_some(), "nothing is lost without {safeguard:?}");
+}
+
+#[test]
+fn without_the_order_check_a_record_is_lost() {
+    loss_without(Safeguard::OrderCheck);
+}
+
+#[test]
+fn without_the_cap_at_the_beginning_of_the_pass_a_record_is_lost() {
+    loss_without(Safeguard::Cap);
+}
+
+#[test]
+fn without_settled_windows_a_record_is_lost() {
+    loss_without(Safeguard::Settled);
+}
+
+#[test]
+fn without_backward_reading_a_record_is_lost() {
+    loss_without(Safeguard::Backward);
+}
+
+#[test]
+fn without_the_count_check_a_record_is_lost() {
+    loss_without(Safeguard::Count);
+}

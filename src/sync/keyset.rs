@@ -1,0 +1,208 @@
+//! The keyset walk: what changed since the watermark, oldest change first.
+//!
+//! Offset pages over moving data lose records: one that is updated moves to the end, its followers
+//! move up, and one of them slips over a page boundary unread. This walk always asks for page 1,
+//! beginning where the last page ended, so that whatever moves is met later. It is only right
+//! where the server orders by `updatedAt`; that is verified, and where it does not hold the
+//! window walk reads instead (see [`super::window`]).
+
+use tracing::warn;
+
+use super::plan::{self, STEP};
+use super::walk::{
+    Safeguard, Walk, WalkError, distinct_instants, is_sorted, is_whole, leaves, newest,
+};
+use crate::data::{
+    Direction, Order, OrderField, Ordering, Page, Progress, Source, Span, StreamState, Timestamp,
+};
+
+/// Records of the two answers that show whether the server orders. The greatest page there is.
+const PROBE_SIZE: u32 = 100;
+
+/// Different instants that both answers must show. A server that ignores the order answers both
+/// questions in the same one; to make the second look descending nonetheless, all of these
+/// records but one would have to change in between, newest last.
+const PROBE_INSTANTS: usize = 5;
+
+/// Pages that are read beyond the server's time at the beginning of the pass. What lies there is
+/// read again by the next pass, and an account that changes faster than it can be read, or dates
+/// its records in the future, must not keep a pass from ending.
+const PAGES_BEYOND: u32 = 20;
+
+/// How a pass ended that read everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassEnd {
+    /// What is now known of the server's ordering.
+    pub ordering: Ordering,
+    /// Server time before the first answer.
+    pub server_time: Timestamp,
+    /// The newest change that was seen, if any was.
+    pub newest: Option<Timestamp>,
+}
+
+impl<S: Source> Walk<'_, S> {
+    /// Reads everything that changed since the watermark of `state`.
+    ///
+    /// The watermark moves with every page that proves it, and stays at or before the server's
+    /// time at the beginning of the pass: what lies behind it is stored, but read again next time,
+    /// since records may still appear among it.
+    pub async fn incremental(
+        &self,
+        state: &StreamState,
+        watermark: Timestamp,
+    ) -> Result<PassEnd, WalkError> {
+        let overlap = self.settings.overlap;
+        let mut after = plan::start(state, watermark, overlap);
+        let mut page = self.fetch(&self.changes_after(after)).await?;
+        let server_time = page.server_time;
+        // A server whose clock was set back stamps changes before the watermark.
+        if server_time - overlap < after {
+            after = server_time - overlap;
+            page = self.fetch(&self.changes_after(after)).await?;
+        }
+        let mut end = PassEnd {
+            ordering: state.ordering,
+            server_time,
+            newest: None,
+        };
+        let mut cap = if self.has(Safeguard::Cap) {
+            server_time
+        } else {
+            Timestamp::from_micros(i64::MAX)
+        };
+        let mut beyond = 0;
+        loop {
+            end.newest = end.newest.max(newest(&page));
+            if leaves(&page, Span::after(after), |head| head.updated_at) {
+                warn!(
+                    stream = %self.stream,
+                    "the server ignores the UpdatedAt filter of {}: everything is read in every pass",
+                    self.stream
+                );
+                return self.everything(end).await;
+            }
+            if is_whole(&page) {
+                let proof = newest(&page).map(|at| self.watermark(at.min(cap)));
+                self.send(Some(page), proof.into_iter().collect()).await?;
+                break;
+            }
+            if self.has(Safeguard::OrderCheck) {
+                end.ordering = self.judge_order(end.ordering, after, &page).await?;
+                if end.ordering != Ordering::Honoured {
+                    return self.windows(after, end).await;
+                }
+            }
+            // Behind a page without one readable time there is no instant to go on from.
+            let Some(last) = newest(&page) else {
+                return self.windows(after, end).await;
+            };
+            let next = if last - STEP > after {
+                let kept = page.items.iter().filter_map(|item| item.head.updated_at);
+                let passed = kept.filter(|at| *at < last).count() as u64;
+                let unreadable = page
+                    .items
+                    .iter()
+                    .filter(|item| item.head.updated_at.is_none())
+                    .count() as u64;
+                let least = page
+                    .total
+                    .map(|total| total.saturating_sub(passed + unreadable));
+                self.send(Some(page), vec![self.watermark(last.min(cap))])
+                    .await?;
+                let previous = after;
+                after = last - STEP;
+                let next = self.fetch(&self.changes_after(after)).await?;
+                // Records only ever join the end of an ordered list. If fewer are left than were
+                // there, some were passed over, or deleted: the windows tell.
+                if self.has(Safeguard::OrderCheck)
+                    && next
+                        .total
+                        .zip(least)
+                        .is_some_and(|(left, least)| left < least)
+                {
+                    return self.windows(previous, end).await;
+                }
+                next
+            } else {
+                // Hundreds of records share one instant: there is no progress within it.
+                let until = last + STEP * 2;
+                let settled = server_time - overlap;
+                self.changed_window(after, until, until <= settled).await?;
+                if until > settled {
+                    cap = cap.min(settled);
+                }
+                self.send(None, vec![self.watermark(last.min(cap))]).await?;
+                after = last + STEP;
+                self.fetch(&self.changes_after(after)).await?
+            };
+            page = next;
+            if last > server_time {
+                beyond += 1;
+                if beyond > PAGES_BEYOND {
+                    break;
+                }
+            }
+        }
+        self.send(None, vec![self.done(&end)]).await?;
+        Ok(end)
+    }
+
+    pub(super) fn done(&self, end: &PassEnd) -> Progress {
+        Progress::PassDone {
+            stream: self.stream,
+            server_time: end.server_time,
+        }
+    }
+
+    fn changes_after(&self, after: Timestamp) -> crate::data::PageQuery {
+        self.query(Span::OPEN, Span::after(after), Order::UPDATED)
+    }
+
+    /// Whether the server orders by `updatedAt`, from what is known and what this page shows.
+    ///
+    /// A page in order proves little by itself: records that were never updated since they were
+    /// created are in order whatever the server does. A server that ignores the order answers the
+    /// ascending and the descending question alike, so both are asked before it is trusted.
+    async fn judge_order(
+        &self,
+        known: Ordering,
+        after: Timestamp,
+        page: &Page,
+    ) -> Result<Ordering, WalkError> {
+        if !is_sorted(page, false) {
+            if known != Ordering::Ignored {
+                warn!(
+                    stream = %self.stream,
+                    "the server does not order {} by UpdatedAt: they are read by windows of time",
+                    self.stream
+                );
+            }
+            return Ok(Ordering::Ignored);
+        }
+        if known != Ordering::Unknown {
+            return Ok(known);
+        }
+        let mut probe = self.changes_after(after);
+        probe.size = PROBE_SIZE;
+        let ascending = self.fetch(&probe).await?;
+        probe.order = Some(Order {
+            field: OrderField::UpdatedAt,
+            direction: Direction::Descending,
+        });
+        let descending = self.fetch(&probe).await?;
+        if !is_sorted(&ascending, false) || !is_sorted(&descending, true) {
+            warn!(
+                stream = %self.stream,
+                "the server does not order {} by UpdatedAt: they are read by windows of time",
+                self.stream
+            );
+            return Ok(Ordering::Ignored);
+        }
+        let shown = distinct_instants(&ascending).min(distinct_instants(&descending));
+        Ok(if shown >= PROBE_INSTANTS {
+            Ordering::Honoured
+        } else {
+            Ordering::Unknown
+        })
+    }
+}

@@ -1,0 +1,273 @@
+//! The window walk: a closed range of time, read whole and counted.
+//!
+//! In a window of change that is settled records can only leave, so it is read from the last page
+//! to the first: what shifts, shifts toward pages not yet read, whatever the server's order. In a
+//! window of creation nothing leaves, so its pages are read concurrently. Either way the totals and
+//! the number of different records must agree, or the window is read again, and in the end in
+//! parts: a window of one page is one answer, and never torn.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use tracing::debug;
+
+use super::keyset::PassEnd;
+use super::plan::{self, STEP};
+use super::walk::{Safeguard, Tally, Walk, WalkError, is_whole, leaves};
+use crate::data::{BackfillWindow, Order, Page, PageQuery, Progress, Source, Span, Timestamp};
+
+/// Times a window is read before it is read in parts, or, where it has no parts, given up.
+const ATTEMPTS: u32 = 3;
+/// Times a window that can't be split is read.
+const LAST_ATTEMPTS: u32 = 8;
+
+/// What became of the windows of a backfill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowsEnd {
+    /// All were read.
+    Done,
+    /// One was replaced by parts, which have to be looked up; those after it were not read.
+    Split,
+}
+
+impl<S: Source> Walk<'_, S> {
+    /// Reads what changed after an instant without relying on the server's order.
+    ///
+    /// First the part that is settled: changes that carry a time before the server's less the
+    /// overlap have all become visible. Then what came since, for the sake of freshness alone: it
+    /// still moves, so nothing is concluded from it, and the watermark stays before it.
+    pub(super) async fn windows(
+        &self,
+        after: Timestamp,
+        end: PassEnd,
+    ) -> Result<PassEnd, WalkError> {
+        let settled = if self.has(Safeguard::Settled) {
+            end.server_time - self.settings.overlap
+        } else {
+            end.server_time
+        };
+        if after < settled {
+            self.changed_window(after, settled, true).await?;
+        }
+        let rest = after.max(settled - STEP);
+        self.backward(
+            &self.query(Span::OPEN, Span::after(rest), Order::UPDATED),
+            None,
+        )
+        .await?;
+        self.send(None, vec![self.done(&end)]).await?;
+        Ok(end)
+    }
+
+    /// Reads a window of change and, where it is settled, moves the watermark through it.
+    pub(super) async fn changed_window(
+        &self,
+        after: Timestamp,
+        before: Timestamp,
+        settled: bool,
+    ) -> Result<(), WalkError> {
+        let mut windows = vec![Span::between(after, before)];
+        let mut attempts = 0;
+        // Oldest first, since the watermark only moves forward.
+        while let Some(window) = windows.pop() {
+            let query = self.query(Span::OPEN, window, Order::UPDATED);
+            let first = self.fetch(&query).await?;
+            if leaves(&first, window, |head| head.updated_at) {
+                return Err(self.unsteady(window, 1, "the server ignored the filter".to_owned()));
+            }
+            let pages = plan::pages(first.total.unwrap_or(0), query.size);
+            let parts = plan::split(window, pages, self.settings.window_pages);
+            if pages > self.settings.window_pages && !parts.is_empty() {
+                windows.extend(parts.into_iter().map(|part| self.touching(part, window)));
+                continue;
+            }
+            let tally = self.backward(&query, Some(first)).await?;
+            let objection = tally.objection(true).filter(|_| self.has(Safeguard::Count));
+            match objection {
+                None => {
+                    attempts = 0;
+                    let proof = tally.newest.filter(|_| settled).map(|at| {
+                        self.watermark(window.before.map_or(at, |before| at.min(before)))
+                    });
+                    self.send(None, proof.into_iter().collect()).await?;
+                }
+                Some(objection) => {
+                    attempts += 1;
+                    debug!(stream = %self.stream, ?window, objection, "window read again");
+                    if attempts >= LAST_ATTEMPTS {
+                        return Err(self.unsteady(window, attempts, objection));
+                    }
+                    if attempts % ATTEMPTS == 0 && !parts.is_empty() {
+                        windows.extend(parts.into_iter().map(|part| self.touching(part, window)));
+                    } else {
+                        windows.push(window);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A part of a window, begun one step earlier, so that a record on the border is in one of the
+    /// two neighbours even if both exclude their ends.
+    #[expect(clippy::unused_self, reason = "reads as a verb of the walk")]
+    fn touching(&self, part: Span, whole: Span) -> Span {
+        if part.after == whole.after {
+            part
+        } else {
+            Span {
+                after: part.after.map(|after| after - STEP * 2),
+                ..part
+            }
+        }
+    }
+
+    /// Reads a window from its last page to its first.
+    async fn backward(&self, query: &PageQuery, first: Option<Page>) -> Result<Tally, WalkError> {
+        let first = match first {
+            Some(first) => first,
+            None => self.fetch(query).await?,
+        };
+        let mut tally = Tally::default();
+        if is_whole(&first) {
+            tally.add(&first);
+            self.send(Some(first), Vec::new()).await?;
+            return Ok(tally);
+        }
+        tally.add_total(&first);
+        let pages = plan::pages(first.total.unwrap_or(0), query.size).max(1);
+        let numbers: Vec<u32> = if self.has(Safeguard::Backward) {
+            (1..=pages).rev().collect()
+        } else {
+            (1..=pages).collect()
+        };
+        for number in numbers {
+            let page = self
+                .fetch(&PageQuery {
+                    number,
+                    ..query.clone()
+                })
+                .await?;
+            tally.add(&page);
+            self.send(Some(page), Vec::new()).await?;
+        }
+        Ok(tally)
+    }
+
+    /// Reads everything there is, for a server that knows no filter.
+    pub(super) async fn everything(&self, mut end: PassEnd) -> Result<PassEnd, WalkError> {
+        let query = self.query(Span::OPEN, Span::OPEN, Order::CREATED);
+        let mut attempts = 0;
+        let tally = loop {
+            let tally = self.backward(&query, None).await?;
+            let Some(objection) = tally
+                .objection(false)
+                .filter(|_| self.has(Safeguard::Count))
+            else {
+                break tally;
+            };
+            attempts += 1;
+            if attempts >= ATTEMPTS {
+                return Err(self.unsteady(Span::OPEN, attempts, objection));
+            }
+        };
+        end.newest = end.newest.max(tally.newest);
+        let proof = tally
+            .newest
+            .map(|at| self.watermark(at.min(end.server_time)));
+        self.send(None, proof.into_iter().chain([self.done(&end)]).collect())
+            .await?;
+        Ok(end)
+    }
+
+    /// Reads one window of a backfill: creation times, pages concurrently.
+    pub async fn created_window(&self, window: &BackfillWindow) -> Result<WindowsEnd, WalkError> {
+        let query = self.query(plan::widen(window.created), Span::OPEN, Order::CREATED);
+        let depth = self.settings.window_pages;
+        let mut attempts = 0;
+        loop {
+            let first = self.fetch(&query).await?;
+            if leaves(&first, query.created, |head| head.created_at) {
+                // Whatever the range asked for, the server shows everything.
+                let into = vec![Span::OPEN];
+                self.send(
+                    None,
+                    vec![Progress::WindowSplit {
+                        window: window.id,
+                        into,
+                    }],
+                )
+                .await?;
+                return Ok(WindowsEnd::Split);
+            }
+            let pages = plan::pages(first.total.unwrap_or(0), query.size).max(1);
+            let parts = plan::split(window.created, pages, depth);
+            let unsteady = attempts >= ATTEMPTS;
+            if (pages > depth || unsteady) && !parts.is_empty() {
+                self.send(
+                    Some(first),
+                    vec![Progress::WindowSplit {
+                        window: window.id,
+                        into: parts,
+                    }],
+                )
+                .await?;
+                return Ok(WindowsEnd::Split);
+            }
+            let mut tally = Tally::default();
+            let whole = is_whole(&first);
+            tally.add(&first);
+            self.send(Some(first), Vec::new()).await?;
+            if !whole {
+                let numbers = stream::iter(2..=pages);
+                let mut answers = numbers
+                    .map(|number| {
+                        let query = PageQuery {
+                            number,
+                            ..query.clone()
+                        };
+                        async move { self.fetch(&query).await }
+                    })
+                    .buffered(self.settings.concurrency.max(1));
+                while let Some(page) = answers.try_next().await? {
+                    tally.add(&page);
+                    self.send(Some(page), Vec::new()).await?;
+                }
+            }
+            // Records dated in the future are looked for while new ones arrive; those carry a
+            // change after the backfill's beginning, which the incremental passes read.
+            let future = window.created.after.is_some() && window.created.before.is_none();
+            let objection = tally
+                .objection(false)
+                .filter(|_| !whole && !future && self.has(Safeguard::Count));
+            let Some(objection) = objection else {
+                let records = tally.records();
+                self.send(
+                    None,
+                    vec![Progress::WindowDone {
+                        window: window.id,
+                        records,
+                    }],
+                )
+                .await?;
+                return Ok(WindowsEnd::Done);
+            };
+            attempts += 1;
+            debug!(stream = %self.stream, window = ?window.created, objection, "window read again");
+            if attempts >= LAST_ATTEMPTS {
+                return Err(self.unsteady(window.created, attempts, objection));
+            }
+        }
+    }
+
+    fn unsteady(&self, window: Span, attempts: u32, last: String) -> WalkError {
+        let show = |end: Option<Timestamp>, open: &str| {
+            end.map_or_else(|| open.to_owned(), |at| at.to_string())
+        };
+        WalkError::Unsteady {
+            stream: self.stream,
+            after: show(window.after, "the beginning"),
+            before: show(window.before, "now"),
+            attempts,
+            last,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A fresh database of each kind, for one test.
+//!
+//! Postgres is that of `TEST_POSTGRES_URL`, the address of a superuser; a test that finds none
+//! fails, since half of what it says would not be shown.
+
+use std::future::Future;
+use std::str::FromStr;
+
+use helena_sync::store::{OpenOptions, Store};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, SqliteConnection};
+use uuid::Uuid;
+
+/// Which database a story runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+/// A database with its tables made, open.
+#[derive(Debug, Clone)]
+pub(crate) struct Database {
+    pub(crate) kind: Kind,
+    pub(crate) url: String,
+    pub(crate) store: Store,
+}
+
+/// Tells a story on both databases, each fresh, one after the other.
+pub(crate) async fn on_both<F, Fut>(story: F)
+where
+    F: Fn(Database) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/mirror.db", folder.path().display());
+    tell(Kind::Sqlite, url, &story).await;
+
+    let (mut admin, url) = create().await;
+    let name = url.rsplit('/').next().unwrap().to_owned();
+    let told = tokio::spawn({
+        let url = url.clone();
+        let database = open(Kind::Postgres, url).await;
+        let store = database.store.clone();
+        let future = story(database);
+        async move {
+            future.await;
+            store.close().await;
+        }
+    })
+    .await;
+    sqlx::query(AssertSqlSafe(format!(
+        "drop database \"{name}\" with (force)"
+    )))
+    .execute(&mut admin)
+    .await
+    .unwrap();
+    if let Err(error) = told {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}
+
+async fn tell<F, Fut>(kind: Kind, url: String, story: &F)
+where
+    F: Fn(Database) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let database = open(kind, url).await;
+    let store = database.store.clone();
+    story(database).await;
+    store.close().await;
+}
+
+async fn open(kind: Kind, url: String) -> Database {
+    let store = Store::open(&url, &OpenOptions::default()).await.unwrap();
+    store.migrate().await.unwrap();
+    Database { kind, url, store }
+}
+
+/// An empty Postgres database: a connection that can drop it, and its address.
+pub(crate) async fn create() -> (PgConnection, String) {
+    let admin_url = std::env::var("TEST_POSTGRES_URL").expect(
+        "TEST_POSTGRES_URL is not set: start a Postgres and set it to the address of a superuser, \
+         for example postgres://postgres@127.0.0.1:5432/postgres",
+    );
+    let options = PgConnectOptions::from_str(&admin_url).unwrap();
+    let mut admin = PgConnection::connect_with(&options).await.unwrap();
+    let name = format!("helena_test_{}", Uuid::new_v4().simple());
+    sqlx::query(AssertSqlSafe(format!("create database \"{name}\"")))
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    let url = options.database(&name).to_url_lossy();
+    (
+        admin,
+        format!("{}://{}", url.scheme(), address(&url, &name)),
+    )
+}
+
+/// User, password, host, port and database, without any of the driver's own options.
+fn address(url: &url::Url, name: &str) -> String {
+    let password = url
+        .password()
+        .map(|password| format!(":{password}"))
+        .unwrap_or_default();
+    format!(
+        "{}{password}@{}:{}/{name}",
+        url.username(),
+        url.host_str().unwrap_or("localhost"),
+        url.port().unwrap_or(5432)
+    )
+}
+
+impl Database {
+    /// Runs statements beside the store, on a connection of their own.
+    pub(crate) async fn execute(&self, sql: &str) {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match self.kind {
+            Kind::Sqlite => {
+                let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+                sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+            }
+            Kind::Postgres => {
+                let mut connection = PgConnection::connect(&self.url).await.unwrap();
+                sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+            }
+        }
+    }
+
+    /// The one text column of a query's rows; null is `-`.
+    pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        let rows: Vec<Option<String>> = match self.kind {
+            Kind::Sqlite => {
+                let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+                sqlx::query_scalar(sql)
+                    .fetch_all(&mut connection)
+                    .await
+                    .unwrap()
+            }
+            Kind::Postgres => {
+                let mut connection = PgConnection::connect(&self.url).await.unwrap();
+                sqlx::query_scalar(sql)
+                    .fetch_all(&mut connection)
+                    .await
+                    .unwrap()
+            }
+        };
+        rows.into_iter()
+            .map(|text| text.unwrap_or_else(|| "-".to_owned()))
+            .collect()
+    }
+
+    /// The one text of a query.
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        self.texts(sql).await.join("|")
+    }
+
+    /// How many rows of a table fulfil a condition.
+    pub(crate) async fn count(&self, table: &str, condition: &str) -> i64 {
+        let sql = format!("select cast(count(*) as text) from {table} where {condition}");
+        self.text(&sql).await.parse().unwrap()
+    }
+}
