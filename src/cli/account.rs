@@ -23,7 +23,8 @@ pub struct Account {
 impl Account {
     /// Checks what is configured.
     pub(super) fn new(account: config::Account, allow_http: bool) -> Result<Self, Failure> {
-        let concerning = |failure: Failure| failure.context(format!("account {}", account.name));
+        let concerning =
+            |failure: Failure| failure.context(format!("account {} cannot be used", account.name));
         let base_url = api::base_url(&account.base_url, allow_http)
             .map_err(|error| concerning(error.into()))?;
         let token =

@@ -57,6 +57,7 @@ impl Outcome {
 struct Finding {
     account: String,
     what: String,
+    place: String,
     outcome: Outcome,
     detail: String,
 }
@@ -76,11 +77,15 @@ pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Fail
     let mut findings = vec![Finding {
         account: String::new(),
         what: "configuration".into(),
+        place: settings
+            .file()
+            .map_or_else(String::new, |file| file.display().to_string()),
         outcome: Outcome::Good,
-        detail: settings.file().map_or_else(
-            || "environment and defaults; no file".to_owned(),
-            |file| format!("{}, environment and defaults", file.display()),
-        ),
+        detail: if settings.file().is_some() {
+            "file, environment and defaults".into()
+        } else {
+            "environment and defaults; no file".into()
+        },
     }];
     findings.push(check_database(&database).await?);
     for account in &accounts {
@@ -114,27 +119,25 @@ async fn check_database(database: &config::Database) -> Result<Finding, Failure>
     let found = |outcome, detail: String| Finding {
         account: String::new(),
         what: "database".into(),
+        place: database.url.to_string(),
         outcome,
-        detail: format!("{}: {detail}", database.url),
+        detail,
     };
     // Only to look: a check creates no file. What is not there yet is no mistake as long as its
     // folder is.
-    if let Some(path) = database.url.expose().strip_prefix("sqlite://") {
-        let path = Path::new(path.split('?').next().unwrap_or(path));
-        if !path.exists() {
-            let folder = match path.parent() {
-                Some(folder) if !folder.as_os_str().is_empty() => folder,
-                _ => Path::new("."),
-            };
-            return Ok(match std::fs::metadata(folder) {
-                Ok(meta) if meta.is_dir() && !meta.permissions().readonly() => found(
-                    Outcome::Good,
-                    "does not exist yet; run, sync, backfill and migrate create it".into(),
-                ),
-                Ok(_) => found(Outcome::Failed, "its folder cannot be written to".into()),
-                Err(error) => found(Outcome::Failed, format!("its folder: {error}")),
-            });
-        }
+    if let Some(path) = database.url.sqlite_file().filter(|path| !path.exists()) {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        return Ok(match std::fs::metadata(folder) {
+            Ok(meta) if meta.is_dir() && !meta.permissions().readonly() => found(
+                Outcome::Good,
+                "does not exist yet; run, sync, backfill and migrate create it".into(),
+            ),
+            Ok(_) => found(Outcome::Failed, "its folder cannot be written to".into()),
+            Err(error) => found(Outcome::Failed, format!("its folder: {error}")),
+        });
     }
     let options = OpenOptions { read_only: true };
     let store = match Store::open(database.url.expose(), &options).await {
@@ -194,7 +197,8 @@ async fn check_api(client: &Client, account: &Account) -> Vec<Finding> {
         };
         findings.push(Finding {
             account: account.name.clone(),
-            what: format!("{resource} at {}", account.base_url),
+            what: resource.to_string(),
+            place: account.base_url.to_string(),
             outcome,
             detail,
         });
@@ -235,18 +239,20 @@ fn readable(client: &Client, resource: Resource, page: &Page) -> String {
 
 fn print(findings: &[Finding], json: bool) -> Result<(), Failure> {
     let format = if json { Format::Json } else { Format::Table };
-    let columns = ["account", "what", "result", "detail"];
+    let columns = ["account", "what", "where", "result", "detail"];
     let mut printer = Printer::new(io::stdout(), format, &columns, None)?;
     for finding in findings {
         let cells = [
             finding.account.clone(),
             finding.what.clone(),
+            finding.place.clone(),
             finding.outcome.as_str().to_owned(),
             finding.detail.clone(),
         ];
         let json = serde_json::json!({
             "account": if finding.account.is_empty() { None } else { Some(&finding.account) },
             "what": finding.what,
+            "where": finding.place,
             "result": finding.outcome.as_str(),
             "detail": finding.detail,
         });
@@ -264,6 +270,7 @@ mod tests {
         Finding {
             account: account.into(),
             what: String::new(),
+            place: String::new(),
             outcome,
             detail: String::new(),
         }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::dates::span;
 use super::record::{Fields, number, shown_at};
+use super::waiting::patiently;
 use super::{Context, Exit, Failure, direction};
 use crate::config::{Zone, one_of};
 use crate::data::{
@@ -61,7 +62,8 @@ pub struct ContactsArgs {
     /// ascending or descending; alone it orders by created
     #[arg(long, value_name = "DIRECTION", value_parser = direction)]
     pub direction: Option<Direction>,
-    /// table, json (one array), ndjson (one record a line) or csv; the table fits the terminal
+    /// table, json (one array), ndjson (one record a line) or csv; the table leaves out columns that
+    /// do not fit the terminal, csv has all
     #[arg(long, value_name = "FORMAT", default_value_t)]
     pub format: Format,
 }
@@ -91,9 +93,8 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
     let out = io::BufWriter::new(io::stdout());
     let mut printer = Printer::new(out, args.format, &COLUMNS, terminal_width())?;
     loop {
-        let page = client
-            .page(&query)
-            .await
+        let page = patiently(context, &client, client.page(&query))
+            .await?
             .map_err(|error| at(error.into()))?;
         total = page.total.or(total);
         for item in &page.items {

@@ -102,6 +102,17 @@ impl Context {
     pub async fn store(&self, access: Access) -> Result<Store, Failure> {
         let database = self.settings.database()?;
         let doing = || format!("cannot use the database {}", database.url);
+        if access == Access::Read
+            && database
+                .url
+                .sqlite_file()
+                .is_some_and(|file| !file.exists())
+        {
+            return Err(Failure::failed(anyhow::anyhow!(
+                "the database {} does not exist yet; run, sync and migrate create it",
+                database.url
+            )));
+        }
         let options = OpenOptions {
             read_only: access == Access::Read,
         };

@@ -217,7 +217,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            day.after.unwrap() + std::time::Duration::from_secs(86_400),
+            day.after.unwrap() + std::time::Duration::from_hours(24),
             day.before.unwrap()
         );
     }

@@ -30,10 +30,13 @@ pub(super) async fn explain(client: &Client, queries: &[LiveQuery]) -> Result<St
     Ok(text(&counts))
 }
 
+/// Takes one filter away.
+type Change = fn(&mut SessionFilter);
+
 /// The same question without one of its filters, for each filter that it has.
 fn without_each(query: &LiveQuery) -> Vec<(&'static str, LiveQuery)> {
     let filter = &query.filter;
-    let changed = |change: &dyn Fn(&mut SessionFilter)| {
+    let changed = |change: Change| {
         let mut query = query.clone();
         change(&mut query.filter);
         query
@@ -44,32 +47,32 @@ fn without_each(query: &LiveQuery) -> Vec<(&'static str, LiveQuery)> {
         query.created = Span::OPEN;
         parts.push(("--from/--to", query));
     }
-    let candidates: [(&str, bool, &dyn Fn(&mut SessionFilter)); 11] = [
-        ("--status", filter.status.is_empty(), &|f| f.status.clear()),
-        ("--tag", filter.tags.is_empty(), &|f| f.tags.clear()),
-        ("--channel", filter.channels.is_empty(), &|f| {
-            f.channels.clear()
+    let candidates: [(&str, bool, Change); 11] = [
+        ("--status", filter.status.is_empty(), |f| f.status.clear()),
+        ("--tag", filter.tags.is_empty(), |f| f.tags.clear()),
+        ("--channel", filter.channels.is_empty(), |f| {
+            f.channels.clear();
         }),
-        ("--department", filter.department.is_none(), &|f| {
-            f.department = None
+        ("--department", filter.department.is_none(), |f| {
+            f.department = None;
         }),
-        ("--user", filter.user.is_none(), &|f| f.user = None),
-        ("--contact", filter.contact.is_none(), &|f| f.contact = None),
-        ("--updated-after/-before", filter.updated.is_open(), &|f| {
-            f.updated = Span::OPEN
+        ("--user", filter.user.is_none(), |f| f.user = None),
+        ("--contact", filter.contact.is_none(), |f| f.contact = None),
+        ("--updated-after/-before", filter.updated.is_open(), |f| {
+            f.updated = Span::OPEN;
         }),
-        ("--active-after/-before", filter.active.is_open(), &|f| {
-            f.active = Span::OPEN
+        ("--active-after/-before", filter.active.is_open(), |f| {
+            f.active = Span::OPEN;
         }),
-        ("--ended-after/-before", filter.ended.is_open(), &|f| {
-            f.ended = Span::OPEN
+        ("--ended-after/-before", filter.ended.is_open(), |f| {
+            f.ended = Span::OPEN;
         }),
         (
             "--interacted-after/-before",
             filter.interacted.is_open(),
-            &|f| f.interacted = Span::OPEN,
+            |f| f.interacted = Span::OPEN,
         ),
-        ("--type", filter.kind.is_none(), &|f| f.kind = None),
+        ("--type", filter.kind.is_none(), |f| f.kind = None),
     ];
     for (flag, absent, change) in candidates {
         if !absent {

@@ -1,5 +1,10 @@
 //! The filters of the platform's session list, as flags shared by `sessions` and `backfill`.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "help texts are read in a terminal, where nothing renders back-quotes"
+)]
+
 use clap::Args;
 use uuid::Uuid;
 
@@ -32,7 +37,7 @@ pub struct FilterArgs {
     /// --to 2025-12-31 is one whole day
     #[arg(long, visible_alias = "created-before", value_name = "DATE")]
     pub to: Option<String>,
-    /// Status: STARTED, PENDING, `IN_PROGRESS`, COMPLETED, HIDDEN or UNDEFINED; repeated: any of them
+    /// Status: STARTED, PENDING, IN_PROGRESS, COMPLETED, HIDDEN or UNDEFINED; repeated: any of them
     #[arg(long, value_name = "STATUS")]
     pub status: Vec<String>,
     /// Tag of the session's contact, by name or id; repeated: any of them

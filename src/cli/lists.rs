@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::record::{Fields, number, shown_at};
+use super::waiting::patiently;
 use super::{Context, Exit, Failure};
 use crate::config::Zone;
 use crate::data::{Resource, Source};
@@ -14,7 +15,8 @@ use crate::report::{Format, Printer, terminal_width};
 /// How a list is printed.
 #[derive(Debug, Clone, Args)]
 pub struct ListArgs {
-    /// table, json (one array), ndjson (one record a line) or csv; the table fits the terminal
+    /// table, json (one array), ndjson (one record a line) or csv; the table leaves out columns that
+    /// do not fit the terminal, csv has all
     #[arg(long, value_name = "FORMAT", default_value_t)]
     pub format: Format,
 }
@@ -149,9 +151,11 @@ async fn list(
     let zone = context.zone()?;
     let account = context.account()?;
     let client = account.client(context, &[], None)?;
-    let page = client.list(resource).await.map_err(|error| {
-        Failure::from(error).context(format!("cannot list {resource} at {}", account.base_url))
-    })?;
+    let page = patiently(context, &client, client.list(resource))
+        .await?
+        .map_err(|error| {
+            Failure::from(error).context(format!("cannot list {resource} at {}", account.base_url))
+        })?;
     let out = io::BufWriter::new(io::stdout());
     let mut printer = Printer::new(out, args.format, columns, terminal_width())?;
     for item in &page.items {

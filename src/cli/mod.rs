@@ -2,6 +2,11 @@
 //!
 //! Must not know SQL or HTTP. Data goes to stdout, everything else to stderr.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "help texts are read in a terminal, where nothing renders back-quotes"
+)]
+
 mod account;
 mod context;
 mod dates;
@@ -11,6 +16,7 @@ mod filter;
 mod names;
 mod record;
 mod stored;
+mod waiting;
 
 pub mod backfill;
 pub mod check;
@@ -87,10 +93,10 @@ pub struct Global {
     /// Only this account of the configuration; may be repeated
     #[arg(long = "account", global = true, value_name = "NAME")]
     pub accounts: Vec<String>,
-    /// Database, instead of `DATABASE_URL`; other users of this machine can see it
+    /// Database, instead of DATABASE_URL; other users of this machine can see it
     #[arg(long, global = true, value_name = "URL")]
     pub database_url: Option<String>,
-    /// Where the API answers, instead of `HELENA_BASE_URL`
+    /// Where the API answers, instead of HELENA_BASE_URL
     #[arg(long, global = true, value_name = "URL")]
     pub base_url: Option<String>,
     /// Time zone of dates, such as America/Sao_Paulo [default: the machine's]

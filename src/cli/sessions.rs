@@ -1,5 +1,10 @@
 //! `sessions`: the platform's list of sessions, live.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "help texts are read in a terminal, where nothing renders back-quotes"
+)]
+
 use std::collections::HashSet;
 use std::io;
 
@@ -8,6 +13,7 @@ use serde_json::Value;
 
 use super::empty::explain;
 use super::record::{Fields, number, shown_at};
+use super::waiting::patiently;
 use super::{Context, Exit, Failure, FilterArgs, direction};
 use crate::api::{Client, Detail, LiveQuery};
 use crate::config::{DETAILS, Zone, one_of};
@@ -46,20 +52,21 @@ pub struct SessionsArgs {
     /// All pages, from the first on
     #[arg(long, conflicts_with = "page")]
     pub all: bool,
-    /// Field to order by, as the platform spells it: `CreatedAt`, `UpdatedAt`, `LastInteractionAt`
+    /// Field to order by, as the platform spells it: CreatedAt, UpdatedAt, LastInteractionAt
     /// [default: the platform's own order]
     #[arg(long, value_name = "FIELD")]
     pub order_by: Option<String>,
-    /// ascending or descending; alone it orders by `CreatedAt`, since the platform ignores a
+    /// ascending or descending; alone it orders by CreatedAt, since the platform ignores a
     /// direction without a field
     #[arg(long, value_name = "DIRECTION", value_parser = direction)]
     pub direction: Option<Direction>,
-    /// Details to include: `AgentDetails`, `DepartmentsDetails`, `ContactDetails`,
-    /// `ChannelTypeDetails`, `ClassificationDetails`, `ChannelDetails` or none; may be repeated
+    /// Details to include: AgentDetails, DepartmentsDetails, ContactDetails,
+    /// ChannelTypeDetails, ClassificationDetails, ChannelDetails or none; may be repeated
     /// [default: all]
     #[arg(long = "include", value_name = "DETAIL")]
     pub include: Vec<String>,
-    /// table, json (one array), ndjson (one record a line) or csv; the table fits the terminal
+    /// table, json (one array), ndjson (one record a line) or csv; the table leaves out columns that
+    /// do not fit the terminal, csv has all
     #[arg(long, value_name = "FORMAT", default_value_t)]
     pub format: Format,
 }
@@ -90,16 +97,12 @@ pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, F
     let client = account.client(context, &[], None)?;
     let at =
         |failure: Failure| failure.context(format!("cannot list sessions at {}", account.base_url));
-    let question = args
-        .filter
-        .resolve(&client, zone)
-        .await
-        .map_err(|failure| {
-            if failure.exit == Exit::Usage {
-                failure
-            } else {
-                at(failure)
-            }
+    let resolved = args.filter.resolve(&client, zone);
+    let question = patiently(context, &client, resolved)
+        .await?
+        .map_err(|failure| match failure.exit {
+            Exit::Usage => failure,
+            _ => at(failure),
         })?;
     if args.filter.kind.is_some() {
         // Only the second version of the list knows the type (API notes, 4.2).
@@ -124,7 +127,8 @@ pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, F
             ..LiveQuery::default()
         })
         .collect();
-    let printed = print(&client, &queries, &args, zone).await.map_err(at)?;
+    let printing = print(&client, &queries, &args, zone);
+    let printed = patiently(context, &client, printing).await?.map_err(at)?;
     if printed.count > 0 {
         context.note(&printed.summary(&args, size));
     } else if args.page > 1 && printed.total != Some(0) {
@@ -137,8 +141,8 @@ pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, F
             None => format!("page {} is empty", args.page),
         });
     } else {
-        let text = explain(&client, &queries)
-            .await
+        let text = patiently(context, &client, explain(&client, &queries))
+            .await?
             .map_err(|error| at(error.into()))?;
         context.note(&text);
     }

@@ -203,7 +203,8 @@ fn too_old(
             match last {
                 None => old.push(format!("{shown} was never read to its end")),
                 Some(at) if now.since(at) > most => {
-                    old.push(format!("{shown} was last read {} ago", ago(now.since(at))))
+                    let ago = ago(now.since(at));
+                    old.push(format!("{shown} was last read {ago} ago"));
                 }
                 Some(_) => {}
             }
@@ -245,7 +246,7 @@ async fn gather(
         backfills: store
             .unfinished_backfills(account.id)
             .await?
-            .into_iter()
+            .iter()
             .map(backfill_status)
             .collect(),
         rejects: store.reject_counts(account.id).await?,
@@ -285,7 +286,7 @@ fn resource_status(count: &TableCount, streams: &[StreamStatus], now: Timestamp)
     }
 }
 
-fn backfill_status(backfill: Backfill) -> BackfillStatus {
+fn backfill_status(backfill: &Backfill) -> BackfillStatus {
     BackfillStatus {
         id: backfill.id,
         resource: backfill.resource.name(),
@@ -503,7 +504,7 @@ mod tests {
             Resource::Contacts,
         ];
         let now = Timestamp::from_micros(60 * 60_000_000);
-        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        let minutes = Duration::from_mins;
         assert_eq!(
             too_old(&statuses, &resources, now, minutes(10), minutes(15)),
             [

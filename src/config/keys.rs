@@ -3,6 +3,8 @@
 //! The one list that defaults, the environment, the check for unknown keys and the README's table
 //! come from. Must not know what a section does with its values.
 
+use std::fmt::Write;
+
 /// How a key's text from the environment or from a flag becomes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -260,3 +262,47 @@ pub const ACCOUNT_KEYS: &[(&str, &str)] = &[
         "The name of the environment variable that holds its token.",
     ),
 ];
+
+/// The table of all keys, in Markdown: the README holds it word for word.
+pub fn markdown() -> String {
+    let mut text = String::from("| key | default | variable | meaning |\n|---|---|---|---|\n");
+    let mut row = |name: &str, default: &str, variable: &str, meaning: &str| {
+        let code = |text: &str| {
+            if text.is_empty() {
+                String::new()
+            } else {
+                format!("`{text}`")
+            }
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "| `{name}` | {} | {} | {meaning} |",
+            code(default),
+            code(variable)
+        );
+    };
+    for key in KEYS {
+        row(key.name, key.default, &key.variable(), key.meaning);
+    }
+    for (name, meaning) in ACCOUNT_KEYS {
+        row(&format!("accounts.{name}"), "", "", meaning);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_row_for_every_key() {
+        let text = markdown();
+        assert_eq!(text.lines().count(), 2 + KEYS.len() + ACCOUNT_KEYS.len());
+        assert!(text.contains("| `api.page_size` | `100` | `HELENA_SYNC__API__PAGE_SIZE` | "));
+        assert!(
+            text.lines()
+                .all(|line| line.matches(" | ").count() == 3 || line.starts_with("|---"))
+        );
+    }
+}

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod keys;
+mod known;
 mod load;
 mod nearest;
 mod schedule;
@@ -18,13 +19,13 @@ mod zone;
 use std::fmt;
 use std::io;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 pub use accounts::{Account, Accounts, DEFAULT_ACCOUNT};
-pub use keys::{ACCOUNT_KEYS, KEYS, Key, PREFIX, Shape};
+pub use keys::{ACCOUNT_KEYS, KEYS, Key, PREFIX, Shape, markdown};
 pub use load::{Environment, Flag, Settings};
 pub use nearest::nearest;
 pub use schedule::{Schedule, ScheduleError};
@@ -149,6 +150,13 @@ impl DatabaseUrl {
     /// The URL with its password: for opening the database and nothing else.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The database's file, if it is one of `SQLite`'s; `None` for other databases and for one in memory.
+    pub fn sqlite_file(&self) -> Option<&Path> {
+        let path = self.0.strip_prefix("sqlite://")?;
+        let path = path.split('?').next().unwrap_or(path);
+        (!path.is_empty() && path != ":memory:").then(|| Path::new(path))
     }
 }
 

@@ -53,7 +53,7 @@ impl FromStr for Schedule {
             if every < Duration::from_secs(1) || every.subsec_nanos() != 0 {
                 return Err(form("the distance is not a number of whole seconds".into()));
             }
-            if every > Duration::from_secs(366 * 86_400) {
+            if every > Duration::from_hours(366 * 24) {
                 return Err(form("the distance is more than a year".into()));
             }
             return Ok(Self::Every(every));

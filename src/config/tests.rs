@@ -75,14 +75,15 @@ fn the_defaults_are_valid_and_documented() {
     assert_eq!(api.rate_limit.burst.to_string(), "200/5s");
     assert!((api.rate_limit.share - 0.9).abs() < f64::EPSILON);
     assert!(!api.allow_http);
-    assert_eq!(api.request_timeout, Duration::from_secs(120));
+    assert_eq!(api.request_timeout, Duration::from_mins(2));
     let sync = settings.sync().unwrap();
-    assert_eq!(sync.schedule, Schedule::Every(Duration::from_secs(60)));
-    assert_eq!(sync.overlap, Duration::from_secs(120));
+    assert_eq!(sync.schedule, Schedule::Every(Duration::from_mins(1)));
+    assert_eq!(sync.overlap, Duration::from_mins(2));
     assert_eq!(sync.include_details, DETAILS);
     assert_eq!(sync.resources, Resource::ALL);
     let database = settings.database().unwrap();
     assert_eq!(database.url.expose(), "sqlite://helena.db");
+    assert_eq!(database.url.sqlite_file(), Some(Path::new("helena.db")));
     assert!(database.migrate);
     assert_eq!(settings.backfill().unwrap().concurrency.get(), 4);
     assert!(settings.verify().unwrap().schedule.is_some());

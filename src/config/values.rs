@@ -174,7 +174,7 @@ pub fn duration_of(text: &str) -> Result<Duration, String> {
         humantime::DurationError::NumberOverflow => wrong(": too long"),
         _ => wrong(""),
     })?;
-    if duration > Duration::from_secs(100 * 366 * 86_400) {
+    if duration > Duration::from_hours(100 * 366 * 24) {
         return Err(wrong(": more than a century"));
     }
     Ok(duration)
@@ -324,7 +324,7 @@ mod tests {
     fn a_limit_reads_back_as_it_is_shown() {
         let rate: Rate = "1000/5m".parse().unwrap();
         assert_eq!(rate.count.get(), 1000);
-        assert_eq!(rate.per, Duration::from_secs(300));
+        assert_eq!(rate.per, Duration::from_mins(5));
         assert_eq!(rate.to_string(), "1000/5m");
     }
 
@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_length_of_time_needs_its_unit() {
-        assert_eq!(duration_of("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration_of("1h 30m"), Ok(Duration::from_mins(90)));
         for text in ["", "90", "2 moons", "-5s", "1000y"] {
             let error = duration_of(text).unwrap_err();
             assert!(error.contains("accepted: a number and a unit"), "{text}");

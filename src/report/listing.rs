@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Row, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, Width};
 
 /// How records are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,7 +78,8 @@ pub struct Printer<W: Write> {
 enum Out<W: Write> {
     Table {
         out: W,
-        table: Table,
+        columns: Vec<String>,
+        rows: Vec<Vec<String>>,
         width: Option<u16>,
     },
     Json(W),
@@ -96,15 +97,14 @@ impl<W: Write> Printer<W> {
     ) -> io::Result<Self> {
         let out = match format {
             Format::Table => {
-                let mut table = Table::new();
-                table.load_style(NOTHING);
-                table.set_header(columns);
-                table.set_truncation_indicator("…");
-                if let Some(width) = width {
-                    table.set_content_arrangement(ContentArrangement::Dynamic);
-                    table.set_width(width);
+                let columns = columns.iter().map(|&name| name.to_owned()).collect();
+                let rows = Vec::new();
+                Out::Table {
+                    out,
+                    columns,
+                    rows,
+                    width,
                 }
-                Out::Table { out, table, width }
             }
             Format::Json => {
                 out.write_all(b"[")?;
@@ -124,12 +124,8 @@ impl<W: Write> Printer<W> {
     pub fn record(&mut self, cells: &[String], json: &str) -> io::Result<()> {
         self.count += 1;
         match &mut self.out {
-            Out::Table { table, width, .. } => {
-                let mut row = Row::from(cells.iter().map(|text| cell(text)));
-                if width.is_some() {
-                    row.max_height(1);
-                }
-                table.add_row(row);
+            Out::Table { rows, .. } => {
+                rows.push(cells.iter().map(|text| cell(text)).collect());
             }
             Out::Json(out) => {
                 let before = if self.count == 1 { "\n" } else { ",\n" };
@@ -144,9 +140,14 @@ impl<W: Write> Printer<W> {
     /// Ends the output and says how many records it holds. A table without rows prints nothing.
     pub fn finish(self) -> io::Result<u64> {
         match self.out {
-            Out::Table { mut out, table, .. } => {
+            Out::Table {
+                mut out,
+                columns,
+                rows,
+                width,
+            } => {
                 if self.count > 0 {
-                    for line in table.lines() {
+                    for line in laid_out(&columns, rows, width).lines() {
                         // The column padding before the first cell.
                         let line = line.strip_prefix(' ').unwrap_or(&line);
                         writeln!(out, "{}", line.trim_end())?;
@@ -163,6 +164,65 @@ impl<W: Write> Printer<W> {
         }
         Ok(self.count)
     }
+}
+
+/// The width up to which a column is shown whole if it is shown at all: an instant, a status.
+const WHOLE: usize = 20;
+/// The least that a wider column shrinks to.
+const LEAST: usize = 12;
+
+/// A table that fits `width`: columns without any content are left out, wide ones are cut, and
+/// what still has no room is left out from the right.
+fn laid_out(columns: &[String], rows: Vec<Vec<String>>, width: Option<u16>) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_truncation_indicator("…");
+    let Some(width) = width else {
+        table.set_header(columns);
+        table.add_rows(rows);
+        return table;
+    };
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(width);
+    let mut shown: Vec<usize> = Vec::new();
+    let mut whole: Vec<bool> = Vec::new();
+    let mut taken = 0;
+    for (index, name) in columns.iter().enumerate() {
+        let lengths = rows
+            .iter()
+            .filter_map(|row| row.get(index))
+            .map(|text| text.chars().count());
+        let longest = lengths.max().unwrap_or(0);
+        let wanted = longest.max(name.chars().count());
+        // The cell's padding is a column on either side.
+        let needed = 2 + if wanted <= WHOLE { wanted } else { LEAST };
+        let fits = taken + needed <= usize::from(width);
+        if longest > 0 && (fits || shown.is_empty()) {
+            taken += needed;
+            shown.push(index);
+            whole.push(wanted <= WHOLE && fits);
+        }
+    }
+    let pick = |cells: &[String]| -> Vec<String> {
+        shown
+            .iter()
+            .map(|&index| cells.get(index).cloned().unwrap_or_default())
+            .collect()
+    };
+    table.set_header(pick(columns));
+    for row in rows {
+        let mut row = Row::from(pick(&row));
+        row.max_height(1);
+        table.add_row(row);
+    }
+    table.set_constraints(whole.into_iter().map(|whole| {
+        if whole {
+            ColumnConstraint::ContentWidth
+        } else {
+            ColumnConstraint::LowerBoundary(Width::Fixed(4))
+        }
+    }));
+    table
 }
 
 /// JSON text without line breaks: outside of its strings they mean nothing, and inside they
@@ -232,6 +292,29 @@ mod tests {
         let whole = printed(Format::Table, None, rows);
         assert!(whole.contains(long), "{whole}");
         assert_eq!(printed(Format::Table, None, &[]), "");
+    }
+
+    #[test]
+    fn what_has_no_room_is_left_out_from_the_right_and_the_rest_stays_readable() {
+        let mut out = Vec::new();
+        let columns = ["number", "created", "agent", "contact", "id"];
+        let mut printer = Printer::new(&mut out, Format::Table, &columns, Some(60)).unwrap();
+        let cells = [
+            "2026000",
+            "2026-01-01 00:00",
+            "",
+            "Maria da Silva e Souza de Albuquerque",
+            "00000000-0000-4000-8000-000000000100",
+        ];
+        printer.record(&cells.map(str::to_owned), "{}").unwrap();
+        printer.finish().unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 60),
+            "{text}"
+        );
+        assert!(text.contains("2026000  2026-01-01 00:00  Maria"), "{text}");
+        assert!(!text.contains("agent"), "{text}");
     }
 
     #[test]
