@@ -1,10 +1,17 @@
 //! `backfill`: a range of sessions, once.
 
+use std::io::{self, Write};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{Context, Exit, Failure, FilterArgs, duration};
+use super::engine::{self, Working};
+use super::record::number;
+use super::{Access, Context, Exit, Failure, FilterArgs, Question, duration};
+use crate::data::Resource;
+use crate::store::Backfill;
+use crate::sync::{self, Estimate, Limits, RunReport, Runs};
 
 /// Read a range of sessions again, or for the first time.
 ///
@@ -43,7 +50,131 @@ pub struct BackfillArgs {
     pub wait: bool,
 }
 
-/// Reads the range; needs the engine.
-pub(super) async fn run(_context: &Context, _args: BackfillArgs) -> Result<Exit, Failure> {
-    Err(super::without_engine())
+/// Reads the range of every account.
+pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, Failure> {
+    let zone = context.zone()?;
+    let settings = engine::settings(context)?;
+    let stop = engine::signals()?;
+    let accounts = context.accounts()?;
+    // Names are resolved, and what is wrong with the filters refused, before anything is touched.
+    let mut asked = Vec::new();
+    for account in &accounts {
+        let client = engine::client(context, account, args.max_runtime)?;
+        let question = args.filter.resolve(&client, zone).await?;
+        asked.push((account, client, question));
+    }
+    if args.dry_run {
+        let mut total = Estimate::default();
+        for (_, client, question) in &asked {
+            let (created, size) = (question.created, settings.walk.page_size);
+            let sessions = Resource::Sessions;
+            let estimate =
+                sync::estimate(client, sessions, created, &question.filters, size, &stop).await?;
+            total.records += estimate.records;
+            total.requests += estimate.requests;
+        }
+        let least = engine::least_time(context, total.requests)?;
+        writeln!(
+            io::stdout().lock(),
+            "{} sessions in {} requests, at least {} under the limits; nothing was written",
+            number(total.records),
+            number(total.requests),
+            humantime::format_duration(least),
+        )?;
+        return Ok(Exit::Done);
+    }
+    let store = context.store(Access::Write).await?;
+    engine::stop_after(&context.clock, &stop, args.max_runtime);
+    let budget = args.limit.map(AtomicU64::new);
+    let mut runs = Vec::new();
+    for (account, client, question) in asked {
+        let working = Working::begin(context, &store, account, client, args.wait, &stop).await?;
+        let limits = Limits {
+            stop: &working.stop,
+            budget: budget.as_ref(),
+        };
+        let made = read(context, &working, &question, args.restart, limits).await;
+        working.end().await;
+        match made {
+            Ok(made) => runs.extend(made),
+            Err(failure) => {
+                store.close().await;
+                return Err(failure.context(format!("account {}", account.name)));
+            }
+        }
+    }
+    let exit = engine::conclude(context, &runs);
+    if exit == Exit::Done && runs.iter().all(RunReport::succeeded) {
+        let count = |rows: fn(&RunReport) -> u64| number(runs.iter().map(rows).sum());
+        context.note(&format!(
+            "done: {} sessions read, {} new, {} changed, {} as they were, {} rejected",
+            count(|run| run.counters.rows_read),
+            count(|run| run.counters.rows_inserted),
+            count(|run| run.counters.rows_updated),
+            count(|run| run.counters.rows_unchanged),
+            count(|run| run.counters.rows_rejected),
+        ));
+    }
+    store.close().await;
+    Ok(exit)
+}
+
+/// Goes on with the same backfill if it is unfinished, else begins it.
+async fn read(
+    context: &Context,
+    working: &Working,
+    question: &Question,
+    restart: bool,
+    limits: Limits<'_>,
+) -> Result<Runs, Failure> {
+    let (engine, store) = (&working.engine, &working.store);
+    engine.identify(limits.stop).await?;
+    let account = engine.lease().account();
+    let same = |backfill: &Backfill| {
+        !backfill.first_load
+            && backfill.resource == Resource::Sessions
+            && backfill.range == question.created
+            && backfill.filters == question.filters
+    };
+    let unfinished = store
+        .unfinished_backfills(account)
+        .await?
+        .into_iter()
+        .find(same);
+    let id = match unfinished {
+        Some(old) if restart => {
+            store
+                .cancel_backfill(engine.lease(), old.id, context.clock.now())
+                .await?;
+            None
+        }
+        Some(old) => {
+            context.note(&format!(
+                "going on where the last one stopped: {} windows done, {} left (--restart begins again)",
+                number(old.windows_done),
+                number(old.windows_left)
+            ));
+            Some(old.id)
+        }
+        None => None,
+    };
+    let id = match id {
+        Some(id) => id,
+        None => {
+            let (range, filters) = (question.created, question.filters.clone());
+            engine
+                .plan_backfill(Resource::Sessions, range, filters, false, limits)
+                .await?
+        }
+    };
+    let backfill = store
+        .unfinished_backfills(account)
+        .await?
+        .into_iter()
+        .find(|b| b.id == id);
+    let Some(backfill) = backfill else {
+        return Ok(Runs::new());
+    };
+    let loaded = context.settings.sync()?.resources;
+    Ok(engine.work_on(&backfill, &loaded, limits).await)
 }

@@ -10,6 +10,7 @@ use crate::api::{BaseUrlError, ClientError, TokenError};
 use crate::config::ConfigError;
 use crate::data::SourceError;
 use crate::store::StoreError;
+use crate::sync::{RunError, WalkError};
 use crate::telemetry::TelemetryError;
 
 /// The exit status of the program.
@@ -65,6 +66,15 @@ impl Failure {
             exit: Exit::Failed,
             error: error.into(),
         }
+    }
+
+    /// From an error that has lost its exit status on the way.
+    pub fn of(error: anyhow::Error) -> Self {
+        let exit = error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<StoreError>())
+            .map_or(Exit::Failed, exit_of_store);
+        Self { exit, error }
     }
 
     /// Puts what was being done before what went wrong.
@@ -166,23 +176,37 @@ impl From<SourceError> for Failure {
     }
 }
 
+fn exit_of_store(error: &StoreError) -> Exit {
+    match error {
+        StoreError::Url(_) | StoreError::SameCompany { .. } | StoreError::OtherCompany { .. } => {
+            Exit::Usage
+        }
+        StoreError::TooOld { .. }
+        | StoreError::TooNew { .. }
+        | StoreError::LeaseLost
+        | StoreError::Unavailable { .. }
+        | StoreError::Inconsistent { .. }
+        | StoreError::Database { .. }
+        | StoreError::Migrate(_) => Exit::Failed,
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let exit = match &error {
-            StoreError::Url(_)
-            | StoreError::SameCompany { .. }
-            | StoreError::OtherCompany { .. } => Exit::Usage,
-            StoreError::TooOld { .. }
-            | StoreError::TooNew { .. }
-            | StoreError::LeaseLost
-            | StoreError::Unavailable { .. }
-            | StoreError::Inconsistent { .. }
-            | StoreError::Database { .. }
-            | StoreError::Migrate(_) => Exit::Failed,
-        };
+        let exit = exit_of_store(&error);
         Self {
             exit,
             error: error.into(),
+        }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Walk(WalkError::Source(error)) => error.into(),
+            RunError::Walk(error) => Self::failed(error),
+            RunError::Store(error) => error.into(),
         }
     }
 }

@@ -11,6 +11,7 @@ mod account;
 mod context;
 mod dates;
 mod empty;
+mod engine;
 mod failure;
 mod filter;
 mod names;
@@ -210,13 +211,6 @@ pub async fn run_command(
         Command::Agents(args) => lists::agents(&context, args.list).await,
         Command::Completions(args) => completions::run(&args),
     }
-}
-
-/// What the commands say that need the engine, in a build that does not have it.
-fn without_engine() -> Failure {
-    Failure::failed(anyhow::anyhow!(
-        "this build has no engine; the command cannot be carried out"
-    ))
 }
 
 /// A length of time above zero, as an option's value.

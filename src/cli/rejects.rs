@@ -1,14 +1,18 @@
 //! `rejects`: what could not be read.
 
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
+use uuid::Uuid;
 
+use super::engine::{self, Working};
 use super::record::number;
 use super::{Access, Context, Exit, Failure, stored};
 use crate::data::Resource;
 use crate::report::{Format, Printer, cell, terminal_width};
 use crate::store::{RejectFilter, StoredReject};
+use crate::sync::Limits;
 
 /// Show or fetch again what could not be read.
 ///
@@ -219,7 +223,71 @@ fn json(account: &str, reject: &StoredReject) -> serde_json::Value {
     })
 }
 
-/// Fetches the records again; needs the engine.
-async fn retry(_context: &Context, _args: RetryArgs) -> Result<Exit, Failure> {
-    Err(super::without_engine())
+/// Fetches the records again by their ids; a good answer resolves the reject.
+async fn retry(context: &Context, args: RetryArgs) -> Result<Exit, Failure> {
+    let stop = engine::signals()?;
+    let accounts = context.accounts()?;
+    let store = context.store(Access::Write).await?;
+    let (mut runs, mut asked, mut nameless) = (Vec::new(), 0, 0);
+    let mut known = HashSet::new();
+    let mut left = 0;
+    for account in &accounts {
+        let Some(stored) = store.find_account(&account.name).await? else {
+            continue;
+        };
+        let all = RejectFilter {
+            resource: None,
+            resolved: false,
+            limit: 0,
+        };
+        let mut wanted: BTreeMap<Resource, HashSet<Uuid>> = BTreeMap::new();
+        for reject in store.rejects(stored.id, all).await? {
+            known.insert(reject.id);
+            if !args.ids.is_empty() && !args.ids.contains(&reject.id) {
+                continue;
+            }
+            match (reject.resource.parse::<Resource>(), reject.record_id) {
+                (Ok(resource), Some(id)) => {
+                    asked += u64::from(wanted.entry(resource).or_default().insert(id));
+                }
+                // A list is read whole, whether the record's id could be read or not.
+                (Ok(resource), None) if resource.is_list() => {
+                    asked += 1;
+                    wanted.entry(resource).or_default();
+                }
+                _ => nameless += 1,
+            }
+        }
+        if wanted.is_empty() {
+            continue;
+        }
+        let client = engine::client(context, account, None)?;
+        let working = Working::begin(context, &store, account, client, args.wait, &stop).await?;
+        let limits = Limits {
+            stop: &working.stop,
+            budget: None,
+        };
+        for (resource, ids) in &wanted {
+            runs.push(working.engine.retry_rejects(*resource, ids, limits).await);
+        }
+        left += store.reject_counts(stored.id).await?.values().sum::<u64>();
+        working.end().await;
+    }
+    store.close().await;
+    if let Some(id) = args.ids.iter().find(|id| !known.contains(id)) {
+        return Err(Failure::failed(anyhow::anyhow!(
+            "there is no unresolved reject {id}; helena-sync rejects lists them"
+        )));
+    }
+    let exit = engine::conclude(context, &runs);
+    context.note(&match (asked, nameless) {
+        (0, 0) => "no rejects: every record could be read".to_owned(),
+        (0, _) => "none of them names a record that could be fetched".to_owned(),
+        (asked, _) => format!(
+            "{} fetched again; {} unresolved in all",
+            number(asked),
+            number(left)
+        ),
+    });
+    Ok(exit)
 }

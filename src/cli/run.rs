@@ -1,8 +1,17 @@
 //! `run`: the daemon.
 
-use clap::Args;
+use std::sync::Arc;
 
-use super::{Context, Exit, Failure};
+use clap::Args;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::engine::{self, Working};
+use super::{Access, Account, Context, Exit, Failure};
+use crate::api::Client;
+use crate::daemon::{self, End, Intervals, Tender};
+use crate::schedule::{Scheduler, Trigger};
+use crate::store::Store;
 
 /// Keep the mirror fresh until stopped.
 ///
@@ -29,7 +38,139 @@ pub struct RunArgs {
     pub wait: bool,
 }
 
-/// Runs until stopped; needs the engine.
-pub(super) async fn run(_context: &Context, _args: RunArgs) -> Result<Exit, Failure> {
-    Err(super::without_engine())
+/// Runs until stopped.
+pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failure> {
+    let accounts = context.accounts()?;
+    let sync = context.settings.sync()?;
+    let verify = context.settings.verify()?;
+    let zone = context.zone()?;
+    engine::settings(context)?;
+    let mut clients = Vec::new();
+    for account in &accounts {
+        clients.push(engine::client(context, account, None)?);
+    }
+    let stop = engine::signals()?;
+    let open = || async {
+        context
+            .store(Access::Write)
+            .await
+            .map_err(|failure| failure.error)
+    };
+    let store = match daemon::patiently(&context.clock, &stop, open).await {
+        None => return Ok(Exit::Done),
+        Some(Ok(store)) => store,
+        // Asked again for the exit status that belongs to it.
+        Some(Err(error)) => return Err(Failure::of(error)),
+    };
+    let scheduler = Scheduler::new(Arc::clone(&context.clock))
+        .await
+        .map_err(Failure::failed)?;
+    let mut tenders = Vec::new();
+    for (account, client) in accounts.iter().zip(clients) {
+        let begun = Working::begin(context, &store, account, client.clone(), args.wait, &stop);
+        let working = match begun.await {
+            Ok(working) => working,
+            Err(failure) => {
+                if stop.is_cancelled() {
+                    break;
+                }
+                return Err(failure);
+            }
+        };
+        let (sender, triggers) = mpsc::channel(1);
+        for (trigger, schedule) in [
+            (Trigger::Pass, Some(&sync.schedule)),
+            (Trigger::Verify, verify.schedule.as_ref()),
+        ] {
+            if let Some(schedule) = schedule {
+                let added = scheduler.add(trigger, schedule, zone, sender.clone()).await;
+                added.map_err(Failure::failed)?;
+            }
+        }
+        tenders.push((account, client, working, triggers));
+    }
+    scheduler.start().await.map_err(Failure::failed)?;
+    tracing::info!(
+        accounts = tenders.len(),
+        "keeping {} in {} fresh, {}",
+        if tenders.len() == 1 {
+            "1 account"
+        } else {
+            "the accounts"
+        },
+        context.settings.database()?.url,
+        sync.schedule,
+    );
+    let intervals = Intervals {
+        catalog: sync.catalog_interval,
+        refresh_open: sync.refresh_open,
+    };
+    let tending = tenders
+        .into_iter()
+        .map(|(account, client, working, triggers)| {
+            let tended = Tended {
+                context,
+                store: &store,
+                account,
+                client,
+                intervals,
+            };
+            tended.tend(working, triggers, &stop)
+        });
+    let ended = futures::future::try_join_all(tending).await;
+    if let Err(error) = scheduler.stop().await {
+        tracing::debug!(error = %error, "the scheduler did not stop cleanly");
+    }
+    store.close().await;
+    ended?;
+    tracing::info!("stopped");
+    Ok(Exit::Done)
+}
+
+/// An account that is tended, through as many leases as it takes.
+struct Tended<'a> {
+    context: &'a Context,
+    store: &'a Store,
+    account: &'a Account,
+    client: Client,
+    intervals: Intervals,
+}
+
+impl Tended<'_> {
+    async fn tend(
+        self,
+        mut working: Working,
+        mut triggers: mpsc::Receiver<Trigger>,
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let resources = self.context.settings.sync()?.resources;
+        loop {
+            let mut tender = Tender::new(
+                Arc::clone(&working.engine),
+                Arc::clone(&self.context.clock),
+                resources.clone(),
+                self.intervals,
+            );
+            let lost = working.stop.clone();
+            let end = tender.tend(&mut triggers, stop, &lost).await;
+            working.end().await;
+            if end == End::Stopped {
+                return Ok(());
+            }
+            // Whoever has the lease now may end; then this one goes on.
+            let client = self.client.clone();
+            let open = || async {
+                let (client, store) = (client.clone(), self.store);
+                Working::begin(self.context, store, self.account, client, true, stop)
+                    .await
+                    .map_err(|failure| failure.error)
+            };
+            working = match daemon::patiently(&self.context.clock, stop, open).await {
+                Some(Ok(working)) => working,
+                _ if stop.is_cancelled() => return Ok(()),
+                None => return Ok(()),
+                Some(Err(error)) => return Err(Failure::of(error)),
+            };
+        }
+    }
 }

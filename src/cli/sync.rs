@@ -1,11 +1,17 @@
 //! `sync`: one pass.
 
+use std::io;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{Context, Exit, Failure, duration};
-use crate::data::Resource;
+use super::engine::{self, Working};
+use super::record::number;
+use super::{Access, Account, Context, Exit, Failure, duration};
+use crate::data::{Resource, RunKind, SessionFilter, Source, Span, StreamState};
+use crate::report::{Format, Printer, terminal_width};
+use crate::sync::{self, Estimate, Limits, RunError, RunReport, Runs, Verdict};
 
 /// Make one pass and exit.
 ///
@@ -41,7 +47,158 @@ pub struct SyncArgs {
     pub wait: bool,
 }
 
-/// Makes one pass; needs the engine.
-pub(super) async fn run(_context: &Context, _args: SyncArgs) -> Result<Exit, Failure> {
-    Err(super::without_engine())
+/// Makes one pass over every account.
+pub(super) async fn run(context: &Context, args: SyncArgs) -> Result<Exit, Failure> {
+    let resources = engine::chosen(context, &args.resources)?;
+    let accounts = context.accounts()?;
+    if args.dry_run {
+        return dry_run(context, &args, &resources, &accounts).await;
+    }
+    let stop = engine::signals()?;
+    let store = context.store(Access::Write).await?;
+    engine::stop_after(&context.clock, &stop, args.max_runtime);
+    let budget = args.limit.map(AtomicU64::new);
+    let mut runs = Vec::new();
+    for account in &accounts {
+        let client = engine::client(context, account, args.max_runtime)?;
+        let working = Working::begin(context, &store, account, client, args.wait, &stop).await?;
+        let limits = Limits {
+            stop: &working.stop,
+            budget: budget.as_ref(),
+        };
+        let made = pass(&working, &resources, args.full_refresh, limits).await;
+        working.end().await;
+        match made {
+            Ok(made) => runs.extend(made),
+            Err(error) => {
+                store.close().await;
+                return Err(Failure::from(error).context(format!("account {}", account.name)));
+            }
+        }
+    }
+    let exit = engine::conclude(context, &runs);
+    store.close().await;
+    Ok(exit)
+}
+
+/// One pass: lists, loads that are due or unfinished, changes.
+async fn pass(
+    working: &Working,
+    resources: &[Resource],
+    full_refresh: bool,
+    limits: Limits<'_>,
+) -> Result<Runs, RunError> {
+    let engine = &working.engine;
+    engine.identify(limits.stop).await?;
+    let mut runs = engine.lists(resources, limits).await;
+    let unloaded = engine.unloaded(resources).await?;
+    for &resource in resources.iter().filter(|resource| !resource.is_list()) {
+        let planned = if unloaded.contains(&resource) {
+            engine.plan_first_load(resource, limits).await
+        } else if full_refresh {
+            let filters = vec![SessionFilter::default()];
+            engine
+                .plan_backfill(resource, Span::OPEN, filters, false, limits)
+                .await
+        } else {
+            continue;
+        };
+        match planned {
+            Ok(_) => {}
+            Err(error) if error.verdict() == Verdict::NextResource => {
+                runs.push(RunReport::failed(RunKind::FirstLoad, resource, error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    runs.extend(engine.incremental(resources, limits).await);
+    if !limits.stop.is_cancelled() {
+        runs.extend(engine.work_off(limits).await);
+    }
+    Ok(runs)
+}
+
+async fn dry_run(
+    context: &Context,
+    args: &SyncArgs,
+    resources: &[Resource],
+    accounts: &[Account],
+) -> Result<Exit, Failure> {
+    let settings = engine::settings(context)?;
+    let stop = engine::signals()?;
+    let store = match context.store(Access::Read).await {
+        Ok(store) => Some(store),
+        Err(failure) if failure.exit == Exit::Failed => {
+            context.note("there is no mirror that could be read: everything is counted as new");
+            None
+        }
+        Err(failure) => return Err(failure),
+    };
+    let columns = ["account", "resource", "would read", "records", "requests"];
+    let mut printer = Printer::new(io::stdout(), Format::Table, &columns, terminal_width())?;
+    let mut requests = 0;
+    for account in accounts {
+        let client = engine::client(context, account, args.max_runtime)?;
+        let stored = match &store {
+            Some(store) => store.find_account(&account.name).await?,
+            None => None,
+        };
+        for &resource in resources {
+            let (what, estimate) = if resource.is_list() {
+                let records = client.list(resource).await?.items.len() as u64;
+                (
+                    "all",
+                    Estimate {
+                        records,
+                        requests: 1,
+                    },
+                )
+            } else {
+                let mut changes = Some(Estimate::default());
+                for stream in resource.streams() {
+                    let state = match (&store, &stored) {
+                        (Some(store), Some(account)) => store.state(account.id, stream).await?,
+                        _ => StreamState::new(stream),
+                    };
+                    let more =
+                        sync::estimate_changes(&client, &state, &settings.walk, &stop).await?;
+                    changes = changes.zip(more).map(|(sum, more)| Estimate {
+                        records: sum.records + more.records,
+                        requests: sum.requests + more.requests,
+                    });
+                }
+                match changes.filter(|_| !args.full_refresh) {
+                    Some(changes) => ("changes", changes),
+                    None => {
+                        let filters = [SessionFilter::default()];
+                        let size = settings.walk.page_size;
+                        let all =
+                            sync::estimate(&client, resource, Span::OPEN, &filters, size, &stop)
+                                .await?;
+                        ("all", all)
+                    }
+                }
+            };
+            requests += estimate.requests;
+            let cells = [
+                account.name.clone(),
+                resource.to_string(),
+                what.to_owned(),
+                number(estimate.records),
+                number(estimate.requests),
+            ];
+            let json = serde_json::json!({
+                "account": account.name, "resource": resource.name(), "reads": what,
+                "records": estimate.records, "requests": estimate.requests,
+            });
+            printer.record(&cells, &json.to_string())?;
+        }
+    }
+    printer.finish()?;
+    context.note(&format!(
+        "nothing was written; {} requests take at least {} under the limits",
+        number(requests),
+        humantime::format_duration(engine::least_time(context, requests)?)
+    ));
+    Ok(Exit::Done)
 }

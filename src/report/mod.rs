@@ -6,4 +6,4 @@ mod listing;
 mod progress;
 
 pub use listing::{Format, Printer, cell, terminal_width};
-pub use progress::{Pace, Progress, Snapshot};
+pub use progress::{Pace, Progress, Snapshot, on_terminal};

@@ -1,6 +1,7 @@
 //! How far a long command has come: a bar on a terminal, plain log lines otherwise.
 
 use std::collections::VecDeque;
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,11 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use crate::clock::Clock;
 use crate::data::Timestamp;
 use crate::telemetry;
+
+/// Whether progress bars have a terminal to be drawn on.
+pub fn on_terminal() -> bool {
+    io::stderr().is_terminal()
+}
 
 /// How far the work has come, as the engine knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -104,6 +104,11 @@ impl<S: Source + 'static> Engine<S> {
         }
     }
 
+    /// The account's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Where to look how far it has come.
     pub fn reports(&self) -> watch::Receiver<Report> {
         self.report.subscribe()

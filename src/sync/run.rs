@@ -46,6 +46,18 @@ pub struct RunReport {
 }
 
 impl RunReport {
+    /// The report of a run that failed before it began.
+    pub fn failed(kind: RunKind, resource: Resource, error: RunError) -> Self {
+        Self {
+            subject: resource.to_string(),
+            kind,
+            counters: Counters::default(),
+            watermark: None,
+            duration: Duration::ZERO,
+            error: Some(error),
+        }
+    }
+
     /// Whether it read and stored everything.
     pub fn succeeded(&self) -> bool {
         self.error.is_none()

@@ -1,0 +1,258 @@
+//! From a configured account to an engine that may write: what `run`, `sync`, `backfill` and
+//! `rejects retry` share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Account, Context, Exit, Failure, acquire};
+use crate::api::{Client, WaitReason};
+use crate::clock::Clock;
+use crate::data::Resource;
+use crate::report::{Progress, Snapshot};
+use crate::store::{Lease, Store};
+use crate::sync::{Engine, EngineSettings, Keeper, Report, RunReport, Verdict, WalkSettings};
+
+/// How often a progress bar looks at the engine.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Incremental passes during a long load, where no schedule says how often.
+const INTERLEAVE: Duration = Duration::from_secs(60);
+
+/// An engine at work: it has the lease, and keeps it while this lives.
+pub(super) struct Working {
+    pub(super) engine: Arc<Engine<Client>>,
+    pub(super) store: Store,
+    pub(super) stop: CancellationToken,
+    keeper: Keeper,
+    watcher: JoinHandle<()>,
+}
+
+/// What the configuration says about the engine.
+pub(super) fn settings(context: &Context) -> Result<EngineSettings, Failure> {
+    let (api, sync) = (context.settings.api()?, context.settings.sync()?);
+    let backfill = context.settings.backfill()?;
+    Ok(EngineSettings {
+        walk: WalkSettings {
+            overlap: sync.overlap,
+            page_size: api.page_size.get(),
+            window_pages: backfill.window_pages.get(),
+            concurrency: usize::try_from(backfill.concurrency.get()).unwrap_or(1),
+        },
+        keep_raw: context.settings.store()?.raw,
+        resources: sync.resources,
+        interleave: INTERLEAVE,
+    })
+}
+
+/// A client of the account with the details that the configuration asks for.
+pub(super) fn client(
+    context: &Context,
+    account: &Account,
+    patience: Option<Duration>,
+) -> Result<Client, Failure> {
+    account.client(context, &context.settings.sync()?.include_details, patience)
+}
+
+impl Working {
+    /// Takes the lease of the account and begins to keep it.
+    pub(super) async fn begin(
+        context: &Context,
+        store: &Store,
+        account: &Account,
+        client: Client,
+        wait: bool,
+        stop: &CancellationToken,
+    ) -> Result<Self, Failure> {
+        let now = context.clock.now();
+        let id = store
+            .account(&account.name, account.base_url.as_str(), now)
+            .await?;
+        let lease: Lease = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(stopped()),
+            lease = acquire(context, store, &account.name, id, wait) => lease?,
+        };
+        let stop = stop.child_token();
+        let clock = Arc::clone(&context.clock);
+        let keeper = Keeper::start(store.clone(), lease.clone(), clock, stop.clone());
+        let engine = Arc::new(Engine::new(
+            account.name.clone(),
+            Arc::new(client.clone()),
+            store.clone(),
+            Arc::clone(&context.clock),
+            lease,
+            settings(context)?,
+        ));
+        let watcher = tokio::spawn(watch(Arc::clone(&context.clock), engine.reports(), client));
+        Ok(Self {
+            engine,
+            store: store.clone(),
+            stop,
+            keeper,
+            watcher,
+        })
+    }
+
+    /// Gives the lease back.
+    pub(super) async fn end(self) {
+        self.watcher.abort();
+        // The bar disappears before the command's last words.
+        let _aborted = self.watcher.await;
+        if !self.keeper.is_lost()
+            && let Err(error) = self.store.release(self.engine.lease()).await
+        {
+            tracing::debug!(error = %error, "lease not released; it expires by itself");
+        }
+    }
+}
+
+/// The failure of a command that was stopped before it could begin.
+fn stopped() -> Failure {
+    Failure::failed(anyhow::anyhow!(
+        "stopped before the account was free to write for"
+    ))
+}
+
+/// Shows how far the engine has come. What is quickly done is not worth a bar.
+async fn watch(
+    clock: Arc<dyn Clock>,
+    reports: tokio::sync::watch::Receiver<Report>,
+    client: Client,
+) {
+    let on_terminal = crate::report::on_terminal();
+    let mut shown: Option<Progress> = None;
+    loop {
+        clock.sleep(LOOK).await;
+        let report = reports.borrow().clone();
+        let waiting = client.waiting().map(|waiting| {
+            let rest = waiting.until.since(clock.now()).as_secs() + 1;
+            let why = match waiting.reason {
+                WaitReason::OwnLimit => "rate limit",
+                WaitReason::Refused => "the platform limits this account",
+                WaitReason::Backoff => "the platform is in trouble",
+            };
+            format!("{why}, {rest}s")
+        });
+        // A load has a total; everything else shows itself only while it waits.
+        if report.total.is_none() && waiting.is_none() {
+            shown = None;
+            continue;
+        }
+        let snapshot = Snapshot {
+            phase: report.phase,
+            rows: report.rows,
+            total: report.total,
+            waiting,
+        };
+        shown
+            .get_or_insert_with(|| Progress::new(Arc::clone(&clock), on_terminal))
+            .show(&snapshot);
+    }
+}
+
+/// Cancelled by SIGINT or SIGTERM; a second signal ends the process at once, with 130.
+pub(super) fn signals() -> Result<CancellationToken, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        let mut first = true;
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if !first {
+                std::process::exit(130);
+            }
+            first = false;
+            tracing::info!("stopping: the transaction in progress is finished first");
+            told.cancel();
+        }
+    });
+    Ok(stop)
+}
+
+/// Cancels `stop` after a time.
+pub(super) fn stop_after(
+    clock: &Arc<dyn Clock>,
+    stop: &CancellationToken,
+    after: Option<Duration>,
+) {
+    let Some(after) = after else { return };
+    let (clock, stop) = (Arc::clone(clock), stop.clone());
+    tokio::spawn(async move {
+        clock.sleep(after).await;
+        tracing::info!("the time given by --max-runtime is over");
+        stop.cancel();
+    });
+}
+
+/// The exit status of a command that made these runs, with a line on stderr if there is something
+/// to say.
+pub(super) fn conclude(context: &Context, runs: &[RunReport]) -> Exit {
+    let failed: Vec<&RunReport> = runs
+        .iter()
+        .filter(|run| {
+            run.error
+                .as_ref()
+                .is_some_and(|error| error.verdict() != Verdict::Stop)
+        })
+        .collect();
+    if failed.is_empty() {
+        if runs.iter().any(|run| !run.succeeded()) {
+            context.note("stopped before the end; the next start goes on from there");
+        }
+        return Exit::Done;
+    }
+    let mut names: Vec<&str> = failed.iter().map(|run| run.subject.as_str()).collect();
+    names.dedup();
+    let refused = |run: &&RunReport| run.error.as_ref().is_some_and(|error| error.is_refusal());
+    if failed.iter().all(refused) && !runs.iter().any(RunReport::succeeded) {
+        context.note("error: the API refuses the token everywhere; check HELENA_API_TOKEN");
+        return Exit::Refused;
+    }
+    let others = if runs.iter().any(RunReport::succeeded) {
+        "; the others are stored"
+    } else {
+        ""
+    };
+    context.note(&format!(
+        "error: not read completely: {}{others}",
+        names.join(", ")
+    ));
+    Exit::Failed
+}
+
+/// The least time that so many requests take under the configured limits.
+pub(super) fn least_time(context: &Context, requests: u64) -> Result<Duration, Failure> {
+    let limit = context.settings.api()?.rate_limit;
+    let rounds = |rate: crate::config::Rate| {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a positive count"
+        )]
+        let ours = ((f64::from(rate.count.get()) * limit.share) as u64).max(1);
+        rate.per * u32::try_from(requests.saturating_sub(1) / ours).unwrap_or(u32::MAX)
+    };
+    Ok(rounds(limit.sustained).max(rounds(limit.burst)))
+}
+
+/// The resources to work on: those named, or all that the configuration mirrors.
+pub(super) fn chosen(context: &Context, named: &[Resource]) -> Result<Vec<Resource>, Failure> {
+    let mirrored = context.settings.sync()?.resources;
+    if named.is_empty() {
+        return Ok(mirrored);
+    }
+    // Parents first, whatever the order of the flags.
+    Ok(Resource::ALL
+        .into_iter()
+        .filter(|resource| named.contains(resource))
+        .collect())
+}
