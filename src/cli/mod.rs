@@ -27,6 +27,7 @@ pub mod lists;
 pub mod migrate;
 pub mod rejects;
 pub mod run;
+pub mod sandbox;
 pub mod sessions;
 pub mod state;
 pub mod status;
@@ -158,6 +159,8 @@ pub enum Command {
     Departments(lists::DepartmentsArgs),
     /// List the platform's agents, live
     Agents(lists::AgentsArgs),
+    /// Serve a simulated account to try the program with
+    Sandbox(sandbox::SandboxCommand),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -189,9 +192,18 @@ pub async fn run_command(
     environment: Environment,
     clock: Arc<dyn Clock>,
 ) -> Result<Exit, Failure> {
-    // The one command that needs no configuration, and must work with a broken one.
-    if let Command::Completions(args) = &cli.command {
-        return completions::run(args);
+    // These need no configuration, and must work with a broken one.
+    match &cli.command {
+        Command::Completions(args) => return completions::run(args),
+        Command::Sandbox(args) => {
+            return args
+                .clone()
+                .run()
+                .await
+                .map(|()| Exit::Done)
+                .map_err(Failure::failed);
+        }
+        _ => {}
     }
     let context = Context::load(&cli.global, environment, clock)?;
     match cli.command {
@@ -209,7 +221,7 @@ pub async fn run_command(
         Command::Channels(args) => lists::channels(&context, args.list).await,
         Command::Departments(args) => lists::departments(&context, args.list).await,
         Command::Agents(args) => lists::agents(&context, args.list).await,
-        Command::Completions(args) => completions::run(&args),
+        Command::Completions(_) | Command::Sandbox(_) => Ok(Exit::Done),
     }
 }
 

@@ -19,6 +19,7 @@
 mod account;
 mod company;
 mod config;
+mod drafts;
 mod dress;
 mod errors;
 mod faults;

@@ -148,12 +148,6 @@ impl<S: Slot, R: Clone> Table<S, R> {
         self.shown.clear();
     }
 
-    /// When the next change becomes visible.
-    #[cfg(test)]
-    pub(super) fn next_due(&self) -> Option<i64> {
-        self.pending.keys().next().map(|key| key.0)
-    }
-
     fn replace(&mut self, index: u32, version: Version<S, R>) {
         let Some(slot) = self.slots.get_mut(index as usize) else {
             return;

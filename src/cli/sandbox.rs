@@ -1,0 +1,381 @@
+//! `helena-sync sandbox`: a simulated account in the foreground.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+
+use crate::clock::SystemClock;
+use crate::sandbox::{
+    FaultRates, Moods, Precision, RequestLimit, RetryAfter, Sandbox, SandboxConfig,
+};
+
+/// A simulated Helena account behind the real HTTP contract, on this machine only.
+///
+/// Sessions are opened, answered, transferred, completed and retagged while it runs. It needs no
+/// token and no network, writes nothing to disk, and prints the lines that sync it. The same seed
+/// and sizes give the same account. Rates are shares of all answers, from 0 to 1.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:\n  helena-sync sandbox --sessions 20000 --rate 5 --faults 0.02")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent flag of the command line"
+)]
+pub struct SandboxCommand {
+    /// Sessions of the year that the account begins with.
+    #[arg(long, value_name = "COUNT", default_value_t = 5_000)]
+    sessions: u32,
+    /// Contacts; two fifths of the sessions unless given.
+    #[arg(long, value_name = "COUNT")]
+    contacts: Option<u32>,
+    /// The same seed and sizes give the same account.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
+    /// Port on 127.0.0.1; 0 takes a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    port: u16,
+    /// The token that is accepted.
+    #[arg(long, value_name = "TOKEN", default_value = "pn_sandbox")]
+    accept_token: String,
+    /// Changes a second; 0 for an account that stands still.
+    #[arg(long, value_name = "CHANGES", default_value_t = 1.0, value_parser = rate)]
+    rate: f64,
+    /// Time between a request and its answer.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    latency: Duration,
+    /// Requests that are let through (`1000/5m`), repeatable; `off` for no limit. The
+    /// platform's own unless given: 1000/5m and 200/5s.
+    #[arg(long = "limit", value_name = "COUNT/TIME")]
+    limits: Vec<String>,
+    /// Answers are not compressed.
+    #[arg(long)]
+    no_gzip: bool,
+
+    /// Share of answers of every kind of fault below that is not given its own.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
+    faults: f64,
+    /// 429 beyond those of the limits.
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
+    too_many: Option<f64>,
+    /// 500 with the platform's own error body.
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
+    internal: Option<f64>,
+    /// 502 with a gateway's HTML page.
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
+    bad_gateway: Option<f64>,
+    /// 503 without a body.
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
+    unavailable: Option<f64>,
+    /// Bodies that end in the middle.
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
+    cut: Option<f64>,
+    /// Connections that are reset.
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
+    reset: Option<f64>,
+    /// `"error": true` under status 200.
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
+    error_true: Option<f64>,
+    /// Bodies that come in drops, over --slow-for.
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
+    slow: Option<f64>,
+    /// How long a slow body takes.
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration, help_heading = "Faults")]
+    slow_for: Duration,
+    /// What a 429 says about waiting.
+    #[arg(long, value_enum, default_value_t = WaitHint::Absent, help_heading = "Faults")]
+    retry_after: WaitHint,
+    /// Share of records that are broken in some way.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
+    poison: f64,
+    /// Share of live changes that become visible late, by up to --late-for.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
+    late: f64,
+    /// How late at most.
+    #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = humantime::parse_duration, help_heading = "Faults")]
+    late_for: Duration,
+
+    /// `OrderBy` has no effect.
+    #[arg(long, help_heading = "Open questions about the platform")]
+    ignore_order: bool,
+    /// `*.After` lets the instant itself through.
+    #[arg(long, help_heading = "Open questions about the platform")]
+    after_inclusive: bool,
+    /// `*.Before` lets the instant itself through.
+    #[arg(long, help_heading = "Open questions about the platform")]
+    before_inclusive: bool,
+    /// How precisely the date filters compare.
+    #[arg(long, value_enum, default_value_t = Compare::Ticks, help_heading = "Open questions about the platform")]
+    precision: Compare,
+    /// `UpdatedAt.*` has no effect.
+    #[arg(long, help_heading = "Open questions about the platform")]
+    ignore_updated_filter: bool,
+    /// `CreatedAt.*` has no effect.
+    #[arg(long, help_heading = "Open questions about the platform")]
+    ignore_created_filter: bool,
+    /// The first version of the session list is gone, and answers 401, 404 or 410.
+    #[arg(long, value_name = "STATUS", value_parser = withdrawn, help_heading = "Open questions about the platform")]
+    v1_withdrawn: Option<u16>,
+    /// A path prefix that the token may not use (`/chat/`), repeatable.
+    #[arg(
+        long = "refuse",
+        value_name = "PREFIX",
+        help_heading = "Open questions about the platform"
+    )]
+    refused: Vec<String>,
+    /// Seconds that the server's clock is ahead; negative if behind.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        help_heading = "Open questions about the platform"
+    )]
+    clock_skew: i32,
+    /// Share of null fields that are left out instead.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Open questions about the platform")]
+    absent: f64,
+    /// Records carry fields that no contract knows.
+    #[arg(long, help_heading = "Open questions about the platform")]
+    extra_fields: bool,
+    /// Contacts list their tags without being asked.
+    #[arg(long, help_heading = "Open questions about the platform")]
+    tags_unasked: bool,
+}
+
+/// How a 429 says how long to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WaitHint {
+    /// Not at all.
+    Absent,
+    /// In seconds.
+    Seconds,
+    /// As a date.
+    Date,
+}
+
+/// The precision of the date filters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Compare {
+    /// 100 ns.
+    Ticks,
+    /// Microseconds.
+    Micros,
+    /// Milliseconds.
+    Millis,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "a share is a number from 0 to 1".to_owned())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|rate| (0.0..=10_000.0).contains(rate))
+        .ok_or_else(|| "a rate is a number of changes a second, from 0 to 10000".to_owned())
+}
+
+fn withdrawn(text: &str) -> Result<u16, String> {
+    match text {
+        "401" => Ok(401),
+        "404" => Ok(404),
+        "410" => Ok(410),
+        _ => Err("accepted: 401, 404, 410".to_owned()),
+    }
+}
+
+fn limit(text: &str) -> anyhow::Result<RequestLimit> {
+    let read = || {
+        let (count, per) = text.split_once('/')?;
+        let per = humantime::parse_duration(per)
+            .ok()
+            .filter(|per| !per.is_zero())?;
+        let count = count.parse().ok().filter(|count| *count > 0)?;
+        Some(RequestLimit { count, per })
+    };
+    read().with_context(|| format!("--limit {text:?} is no limit (accepted: 1000/5m, 200/5s, off)"))
+}
+
+impl SandboxCommand {
+    /// The account that the flags ask for.
+    pub fn config(&self) -> anyhow::Result<SandboxConfig> {
+        let limits = match &*self.limits {
+            [] => RequestLimit::documented(),
+            [off] if off == "off" => Vec::new(),
+            given => given
+                .iter()
+                .map(|text| limit(text))
+                .collect::<Result<_, _>>()?,
+        };
+        if self.accept_token.trim().is_empty() {
+            bail!("--accept-token is empty (any text without spaces is accepted)");
+        }
+        let of = |own: Option<f64>| own.unwrap_or(self.faults);
+        Ok(SandboxConfig {
+            sessions: self.sessions,
+            contacts: self.contacts,
+            seed: self.seed,
+            until: None,
+            token: self.accept_token.clone(),
+            port: self.port,
+            gzip: !self.no_gzip,
+            live_rate: self.rate,
+            remembered_requests: 0,
+            moods: self.moods(),
+            faults: FaultRates {
+                too_many: of(self.too_many),
+                internal: of(self.internal),
+                bad_gateway: of(self.bad_gateway),
+                unavailable: of(self.unavailable),
+                cut: of(self.cut),
+                reset: of(self.reset),
+                error_true: of(self.error_true),
+                slow: of(self.slow),
+                slow_for: self.slow_for,
+                retry_after: match self.retry_after {
+                    WaitHint::Absent => RetryAfter::Absent,
+                    WaitHint::Seconds => RetryAfter::Seconds,
+                    WaitHint::Date => RetryAfter::Date,
+                },
+            },
+            limits,
+        })
+    }
+
+    fn moods(&self) -> Moods {
+        Moods {
+            ignore_order: self.ignore_order,
+            after_inclusive: self.after_inclusive,
+            before_inclusive: self.before_inclusive,
+            precision: match self.precision {
+                Compare::Ticks => Precision::Ticks,
+                Compare::Micros => Precision::Micros,
+                Compare::Millis => Precision::Millis,
+            },
+            ignore_updated_filter: self.ignore_updated_filter,
+            ignore_created_filter: self.ignore_created_filter,
+            v1_withdrawn: self.v1_withdrawn,
+            refused: self.refused.clone(),
+            offline: false,
+            skew_micros: i64::from(self.clock_skew) * 1_000_000,
+            latency: self.latency,
+            late_share: self.late,
+            late_max: self.late_for,
+            absent_share: self.absent,
+            extra_fields: self.extra_fields,
+            poison_share: self.poison,
+            tags_unasked: self.tags_unasked,
+        }
+    }
+
+    /// Serves the account until `stop` is ready, having said on `out` how to sync it.
+    pub async fn run(
+        &self,
+        out: &mut (impl Write + Send),
+        stop: impl Future<Output = ()> + Send,
+    ) -> anyhow::Result<()> {
+        let sandbox = Sandbox::start(self.config()?, Arc::new(SystemClock))
+            .await
+            .with_context(|| format!("the sandbox cannot listen on 127.0.0.1:{}", self.port))?;
+        let (sessions, contacts) = {
+            let mut account = sandbox.account();
+            (account.session_count(), account.contact_count())
+        };
+        announce(out, &sandbox, sessions, contacts).context("the address cannot be printed")?;
+        stop.await;
+        sandbox.stop().await;
+        Ok(())
+    }
+}
+
+fn announce(
+    out: &mut impl Write,
+    sandbox: &Sandbox,
+    sessions: usize,
+    contacts: usize,
+) -> io::Result<()> {
+    let (url, token) = (sandbox.base_url(), sandbox.token());
+    writeln!(
+        out,
+        "# {sessions} sessions, {contacts} contacts; Ctrl-C ends it. In another terminal:"
+    )?;
+    writeln!(out, "export HELENA_BASE_URL={url} HELENA_API_TOKEN={token}")?;
+    writeln!(out, "helena-sync run")?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        command: SandboxCommand,
+    }
+
+    fn config(flags: &[&str]) -> anyhow::Result<SandboxConfig> {
+        let line = ["sandbox"].into_iter().chain(flags.iter().copied());
+        Line::try_parse_from(line)?.command.config()
+    }
+
+    #[test]
+    fn the_platforms_own_limits_hold_unless_others_are_given() {
+        assert_eq!(config(&[]).unwrap().limits, RequestLimit::documented());
+        assert!(config(&["--limit", "off"]).unwrap().limits.is_empty());
+        let limits = config(&["--limit", "10/1m", "--limit", "2/1s"])
+            .unwrap()
+            .limits;
+        assert_eq!(
+            limits[0],
+            RequestLimit {
+                count: 10,
+                per: Duration::from_secs(60)
+            }
+        );
+        assert_eq!(limits.len(), 2);
+    }
+
+    #[test]
+    fn a_fault_of_its_own_goes_before_the_common_share() {
+        let faults = config(&["--faults", "0.1", "--cut", "0"]).unwrap().faults;
+        assert_eq!((faults.reset, faults.cut), (0.1, 0.0));
+    }
+
+    #[test]
+    fn what_is_no_share_limit_or_status_is_refused() {
+        for flags in [
+            ["--faults", "2"],
+            ["--rate", "-1"],
+            ["--limit", "many"],
+            ["--limit", "0/5s"],
+            ["--v1-withdrawn", "500"],
+            ["--accept-token", " "],
+        ] {
+            assert!(config(&flags).is_err(), "{flags:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn it_prints_the_lines_that_sync_it() {
+        let line = Line::try_parse_from(["sandbox", "--sessions", "10"]).unwrap();
+        let mut out = Vec::new();
+        line.command.run(&mut out, async {}).await.unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(
+            text.contains("export HELENA_BASE_URL=http://127.0.0.1:"),
+            "{text}"
+        );
+        assert!(
+            text.contains("HELENA_API_TOKEN=pn_sandbox\nhelena-sync run\n"),
+            "{text}"
+        );
+    }
+}
