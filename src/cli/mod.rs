@@ -196,12 +196,9 @@ pub async fn run_command(
     match &cli.command {
         Command::Completions(args) => return completions::run(args),
         Command::Sandbox(args) => {
-            return args
-                .clone()
-                .run()
-                .await
-                .map(|()| Exit::Done)
-                .map_err(Failure::failed);
+            let stop = engine::signals()?;
+            let served = args.run(&mut std::io::stdout(), stop.cancelled()).await;
+            return served.map(|()| Exit::Done).map_err(Failure::failed);
         }
         _ => {}
     }
