@@ -197,17 +197,24 @@ impl<S: Source + 'static> Tender<S> {
         let mut runs = self.pass(limits).await?;
         if limits.stop.is_cancelled() || !runs.iter().all(RunReport::succeeded) {
             let account = self.engine.name();
-            info!(account, "verification left out: the pass before it did not end well");
+            info!(
+                account,
+                "verification left out: the pass before it did not end well"
+            );
             return Ok(runs);
         }
         let engine = Arc::clone(&self.engine);
         let verified = engine.verify(&self.resources, SAMPLES, limits).await;
-        runs.extend(verified.into_iter().filter_map(|verified| match verified.outcome {
-            Outcome::Failed(error) => {
-                Some(RunReport::failed(RunKind::Verify, verified.resource, error))
-            }
-            Outcome::Compared(_) | Outcome::NotLoaded => None,
-        }));
+        runs.extend(
+            verified
+                .into_iter()
+                .filter_map(|verified| match verified.outcome {
+                    Outcome::Failed(error) => {
+                        Some(RunReport::failed(RunKind::Verify, verified.resource, error))
+                    }
+                    Outcome::Compared(_) | Outcome::NotLoaded => None,
+                }),
+        );
         Ok(runs)
     }
 

@@ -310,7 +310,8 @@ fn conclude(context: &Context, verified: &[(&str, Verified)], repaired: bool) ->
         .filter(|(_, one)| !matches!(one.outcome, Outcome::Compared(_)))
         .count();
     let cost = format!("{} requests", number(requests));
-    let refused = |one: &Verified| matches!(&one.outcome, Outcome::Failed(error) if error.is_refusal());
+    let refused =
+        |one: &Verified| matches!(&one.outcome, Outcome::Failed(error) if error.is_refusal());
     if unsure > 0 {
         context.note(&format!(
             "error: {unsure} of {} could not be compared ({cost})",

@@ -21,7 +21,8 @@ use crate::data::{Resource, Span, Stream, Timestamp};
 const MOST_REJECTS: i64 = 10_000;
 
 /// A row that some listing showed.
-const SHOWN: &str = "(updated_at is not null or created_at is not null or content_hash is not null)";
+const SHOWN: &str =
+    "(updated_at is not null or created_at is not null or content_hash is not null)";
 
 /// The rows of a stream in a range: 1 the account, 2 the status or nothing, 3 and 4 the range.
 fn in_range(stream: Stream) -> String {
@@ -61,7 +62,9 @@ impl Store {
         stream: Stream,
         created: Span,
     ) -> Result<u64, StoreError> {
-        let mut tx = self.reading("count the rows", stream.resource.name()).await?;
+        let mut tx = self
+            .reading("count the rows", stream.resource.name())
+            .await?;
         let sql = format!("select count(*) {}", in_range(stream));
         let number = tx
             .number(
@@ -82,7 +85,9 @@ impl Store {
         step: u64,
         width: u64,
     ) -> Result<Vec<(u64, Timestamp)>, StoreError> {
-        let mut tx = self.reading("order the rows", stream.resource.name()).await?;
+        let mut tx = self
+            .reading("order the rows", stream.resource.name())
+            .await?;
         let sql = format!(
             "select n, created_at from (select created_at, \
              row_number() over (order by created_at) - 1 as n {}) as ranked \

@@ -234,11 +234,7 @@ impl<S: Source> Comparing<'_, S> {
     }
 
     /// Compares the records of a page with what is stored now, and hands the page on if one differs.
-    async fn compare_page(
-        &mut self,
-        page: Page,
-        seen: &mut HashSet<Uuid>,
-    ) -> Result<(), RunError> {
+    async fn compare_page(&mut self, page: Page, seen: &mut HashSet<Uuid>) -> Result<(), RunError> {
         let ids: Vec<Uuid> = page.items.iter().filter_map(|item| item.head.id).collect();
         let resource = self.stream.resource;
         let stored = self.store.versions(self.account, resource, &ids).await?;

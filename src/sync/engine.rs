@@ -361,7 +361,9 @@ impl<S: Source + 'static> Engine<S> {
                         drop(walk);
                         let missing = stored.into_iter().filter(|id| !seen.contains(id));
                         let missing = missing.take(MISSING_ASKED);
-                        let keys = self.ask_each(stream.resource, missing, limits, &out).await?;
+                        let keys = self
+                            .ask_each(stream.resource, missing, limits, &out)
+                            .await?;
                         let gone = Progress::Gone {
                             resource: stream.resource,
                             keys,

@@ -285,9 +285,10 @@ fn versions(resource: Resource, page: &Page) -> Vec<(Uuid, Option<Timestamp>)> {
     let mut builder = BatchBuilder::new(resource, false);
     builder.add(page);
     let batch = builder.finish();
-    let own = batch.writes.iter().filter(|write| {
-        write.table.guard == Guard::Version && write.table.name == resource.name()
-    });
+    let own = batch
+        .writes
+        .iter()
+        .filter(|write| write.table.guard == Guard::Version && write.table.name == resource.name());
     own.flat_map(|write| &write.rows)
         .map(|row| (row.key, row.version))
         .collect()
