@@ -23,6 +23,7 @@ pub mod backfill;
 pub mod check;
 pub mod completions;
 pub mod contacts;
+pub mod demo;
 pub mod lists;
 pub mod migrate;
 pub mod rejects;
@@ -132,6 +133,8 @@ impl Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Watch it work on a simulated account, without token or database
+    Demo(demo::DemoArgs),
     /// Keep the mirror fresh until stopped
     Run(run::RunArgs),
     /// Make one pass and exit
@@ -203,6 +206,7 @@ pub async fn run_command(
             let served = args.run(&mut std::io::stdout(), stop.cancelled()).await;
             return served.map(|()| Exit::Done).map_err(Failure::failed);
         }
+        Command::Demo(args) => return demo::run(&cli.global, &environment, args, clock).await,
         _ => {}
     }
     let context = Context::load(&cli.global, environment, clock)?;
@@ -222,7 +226,7 @@ pub async fn run_command(
         Command::Channels(args) => lists::channels(&context, args.list).await,
         Command::Departments(args) => lists::departments(&context, args.list).await,
         Command::Agents(args) => lists::agents(&context, args.list).await,
-        Command::Completions(_) | Command::Sandbox(_) => Ok(Exit::Done),
+        Command::Completions(_) | Command::Sandbox(_) | Command::Demo(_) => Ok(Exit::Done),
     }
 }
 

@@ -170,6 +170,19 @@ impl Settings {
         environment: Environment,
         flags: &[Flag],
     ) -> Result<Self, ConfigError> {
+        Self::assemble(read(file)?, environment, flags)
+    }
+
+    /// The defaults and these variables alone, whatever file is in the folder.
+    pub fn without_file(environment: Environment) -> Result<Self, ConfigError> {
+        Self::assemble(None, environment, &[])
+    }
+
+    fn assemble(
+        content: Option<Content>,
+        environment: Environment,
+        flags: &[Flag],
+    ) -> Result<Self, ConfigError> {
         let mut figment = Figment::new();
         for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
             figment = figment.merge(One {
@@ -179,7 +192,6 @@ impl Settings {
             });
         }
         let mut warnings = Vec::new();
-        let content = read(file)?;
         let path = content.as_ref().map(|content| content.path.clone());
         if let Some(content) = content {
             let origin = content.path.display().to_string();

@@ -205,7 +205,7 @@ impl<S: Source> Mirror<'_, S> {
         out: Option<tokio::sync::mpsc::Sender<Chunk>>,
     ) -> Result<Comparison, RunError> {
         let mut page = self.ask_list(resource).await?;
-        let stored = self.store.list_versions(self.account, resource).await?;
+        let stored = self.store.all_versions(self.account, resource).await?;
         let mut found = Comparison {
             stored: stored.values().filter(|stored| !stored.removed).count() as u64,
             shown: page.items.len() as u64,
