@@ -1,6 +1,7 @@
 //! Stories of `verify`: a simulated account and its mirror, made to differ.
 
 mod finding;
+mod playing;
 mod repairing;
 
 use std::collections::BTreeSet;
