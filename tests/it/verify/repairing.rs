@@ -33,6 +33,7 @@ async fn sessions_are_repaired_and_what_was_found_is_counted() {
         // A second look finds nothing.
         for verified in world.repair().await {
             assert_eq!(verified.differences(), 0);
+            assert_eq!(verified.requests, 1);
         }
     })
     .await;
