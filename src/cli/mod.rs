@@ -32,6 +32,7 @@ pub mod sessions;
 pub mod state;
 pub mod status;
 pub mod sync;
+pub mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -143,6 +144,8 @@ pub enum Command {
     State(state::StateArgs),
     /// Check configuration, database and what the token may read
     Check(check::CheckArgs),
+    /// Compare the mirror with the API, and repair it
+    Verify(verify::VerifyArgs),
     /// Bring the tables up to date
     Migrate(migrate::MigrateArgs),
     /// Show or fetch again what could not be read
@@ -210,6 +213,7 @@ pub async fn run_command(
         Command::Status(args) => status::run(&context, args).await,
         Command::State(args) => state::run(&context, args).await,
         Command::Check(args) => check::run(&context, args).await,
+        Command::Verify(args) => verify::run(&context, args).await,
         Command::Migrate(args) => migrate::run(&context, args).await,
         Command::Rejects(args) => rejects::run(&context, args).await,
         Command::Sessions(args) => sessions::run(&context, args).await,

@@ -11,6 +11,7 @@ use super::plan;
 use super::policy::RunError;
 use super::run::RunReport;
 use super::survey;
+use super::walk::WalkError;
 use super::window::WindowEnd;
 use crate::data::{
     BackfillWindow, Resource, RunKind, SessionFilter, Source, Span, Stream, Timestamp,
@@ -207,7 +208,7 @@ impl<S: Source + 'static> Engine<S> {
                             break;
                         }
                     }
-                    Ok(())
+                    Ok::<_, WalkError>(())
                 },
             )
             .await;
