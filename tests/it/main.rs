@@ -2,5 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test says where it failed")]
 
+mod readme;
 mod store;
 mod support;
