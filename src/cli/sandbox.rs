@@ -14,9 +14,10 @@ use crate::sandbox::{
 
 /// Serve a simulated account to try the program with.
 ///
-/// The real HTTP contract, on this machine only. Sessions are opened, answered, transferred, completed and retagged while it runs. It needs no
-/// token and no network, writes nothing to disk, and prints the lines that sync it. The same seed
-/// and sizes give the same account. Rates are shares of all answers, from 0 to 1.
+/// The real HTTP contract, on this machine only. Sessions are opened, answered, transferred,
+/// completed and retagged while it runs. It needs no token and no network, writes nothing to disk,
+/// and prints the lines that sync it. The same seed and sizes give the same account. Rates are
+/// shares of all answers, from 0 to 1.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  helena-sync sandbox --sessions 20000 --rate 5 --faults 0.02")]
 #[expect(
