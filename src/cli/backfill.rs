@@ -99,7 +99,7 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
             Ok(made) => runs.extend(made),
             Err(failure) => {
                 store.close().await;
-                return Err(failure.context(format!("account {}", account.name)));
+                return Err(account.concern(failure));
             }
         }
     }

@@ -72,7 +72,7 @@ pub(super) async fn run(context: &Context, args: SyncArgs) -> Result<Exit, Failu
             Ok(made) => runs.extend(made),
             Err(error) => {
                 store.close().await;
-                return Err(Failure::from(error).context(format!("account {}", account.name)));
+                return Err(account.concern(error.into()));
             }
         }
     }

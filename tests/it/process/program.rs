@@ -213,7 +213,9 @@ fn follow(from: impl Read + Send + 'static, into: &Arc<Mutex<String>>) -> JoinHa
         let mut from = BufReader::new(from);
         let mut line = Vec::new();
         while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            into.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+            into.lock()
+                .unwrap()
+                .push_str(&String::from_utf8_lossy(&line));
             line.clear();
         }
     })
