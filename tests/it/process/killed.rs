@@ -117,7 +117,11 @@ async fn killed_at_three_quarters_of_a_first_load_little_is_read_again() {
 
         let done = place.succeeds(&["sync"]).await;
         done.says(&["first load of sessions goes on"]);
-        let read = sandbox.requests().iter().filter(|request| is_page(request)).count();
+        let read = sandbox
+            .requests()
+            .iter()
+            .filter(|request| is_page(request))
+            .count();
         println!("{pages} pages in all, {read} after the kill at three quarters");
         assert!(read <= pages / 4 + WINDOW, "{read} of {pages}");
         assert_perfect(&place, &sandbox).await;

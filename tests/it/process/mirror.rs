@@ -73,8 +73,12 @@ pub(crate) async fn differences(
         stored.extend(database.texts(query).await);
     }
     let truth = truth(sandbox);
-    let missing = truth.difference(&stored).map(|line| format!("missing: {line}"));
-    let wrong = stored.difference(&truth).map(|line| format!("wrong: {line}"));
+    let missing = truth
+        .difference(&stored)
+        .map(|line| format!("missing: {line}"));
+    let wrong = stored
+        .difference(&truth)
+        .map(|line| format!("wrong: {line}"));
     missing.chain(wrong).take(20).collect()
 }
 
@@ -107,7 +111,11 @@ fn truth(sandbox: &Sandbox) -> BTreeSet<String> {
     }
     for (table, name, records) in [
         ("tags", "/name", account.truth_tags()),
-        ("channels", "/identity/displayName", account.truth_channels()),
+        (
+            "channels",
+            "/identity/displayName",
+            account.truth_channels(),
+        ),
         ("departments", "/name", account.truth_departments()),
         ("agents", "/name", account.truth_agents()),
     ] {
