@@ -26,7 +26,7 @@ use crate::schema::BatchBuilder;
 use crate::store::{Lease, Store, StoreError};
 
 /// How long it is believed that the server orders, or does not, before it is shown again.
-const ORDERING_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+const ORDERING_KEPT: Duration = Duration::from_hours(24);
 
 /// Open sessions that are asked for one by one, at most, because the platform no longer lists them
 /// as open. The rest is left to the next time.
@@ -146,6 +146,7 @@ impl<S: Source + 'static> Engine<S> {
     /// Makes sure that the token still belongs to the company whose data is here, and that no other
     /// account is the same company. Asks for as little as shows a company's id.
     pub async fn identify(&self, stop: &CancellationToken) -> Result<(), RunError> {
+        self.begin("whose token it is".to_owned(), None);
         let mut refusal = None;
         for resource in [Resource::Departments, Resource::Agents] {
             match self.ask_list(resource, stop).await {
