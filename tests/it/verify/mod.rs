@@ -3,6 +3,7 @@
 mod finding;
 mod playing;
 mod repairing;
+mod scale;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
