@@ -196,7 +196,8 @@ fn what_is_in(table: &str) -> &'static str {
 fn next(args: &DemoArgs) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(file) = args.database.strip_prefix("sqlite://") {
-        lines.push(format!("  sqlite3 {file}                    # look around"));
+        let look = format!("sqlite3 {file}");
+        lines.push(format!("  {look:<36} # look around"));
     }
     lines.extend(
         [

@@ -288,7 +288,7 @@ impl Stage {
             ),
         )?;
         let given_up = if lived.failed == 0 {
-            "none was given up".to_owned()
+            "no pass was given up".to_owned()
         } else {
             format!(
                 "{} given up, and made up for by the next",
