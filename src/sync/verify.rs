@@ -246,15 +246,13 @@ impl<S: Source> Mirror<'_, S> {
             }
         }
         if let Some(out) = out.filter(|_| found.differences() > 0) {
-            match keys(resource, &page) {
-                Some(keys) => {
-                    send(&out, Some(page), Progress::ListRead { resource, keys }).await?;
-                }
-                None => {
-                    let keys = found.gone.iter().copied().collect();
-                    send(&out, Some(page), Progress::Gone { resource, keys }).await?;
-                }
-            }
+            let proof = if let Some(keys) = keys(resource, &page) {
+                Progress::ListRead { resource, keys }
+            } else {
+                let keys = found.gone.iter().copied().collect();
+                Progress::Gone { resource, keys }
+            };
+            send(&out, Some(page), proof).await?;
         }
         Ok(found)
     }

@@ -383,11 +383,8 @@ async fn clear(context: &Context) -> Result<(), Failure> {
     let store = Store::open(url.expose(), &read_only)
         .await
         .map_err(|error| Failure::from(error).context(format!("cannot use the database {url}")))?;
-    let accounts = match store.accounts().await {
-        Ok(accounts) => Some(accounts),
-        // No table of that name: an empty database, or somebody else's.
-        Err(_) => None,
-    };
+    // Without the table it is an empty database, or somebody else's.
+    let accounts = store.accounts().await.ok();
     store.close().await;
     let Some(accounts) = accounts else {
         return match url.sqlite_file() {
