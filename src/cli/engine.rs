@@ -21,6 +21,9 @@ use crate::sync::{
 /// How often a progress bar looks at the engine.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// Shorter waits are not worth a line.
+const WORTH_SAYING: Duration = Duration::from_secs(2);
+
 /// Incremental passes during a long load, where no schedule says how often.
 const INTERLEAVE: Duration = Duration::from_mins(1);
 
@@ -131,14 +134,18 @@ async fn watch(
     loop {
         clock.sleep(LOOK).await;
         let report = reports.borrow().clone();
-        let waiting = client.waiting().map(|waiting| {
-            let rest = waiting.until.since(clock.now()).as_secs() + 1;
+        let waiting = client.waiting().and_then(|waiting| {
+            let rest = waiting.until.since(clock.now());
+            if rest < WORTH_SAYING {
+                return None;
+            }
+            let rest = rest.as_secs() + 1;
             let why = match waiting.reason {
                 WaitReason::OwnLimit => "rate limit",
                 WaitReason::Refused => "the platform limits this account",
                 WaitReason::Backoff => "the platform is in trouble",
             };
-            format!("{why}, {rest}s")
+            Some(format!("{why}, {rest}s"))
         });
         // A load has a total; everything else shows itself only while it waits.
         if report.total.is_none() && waiting.is_none() {

@@ -32,6 +32,7 @@ pub mod sessions;
 pub mod state;
 pub mod status;
 pub mod sync;
+pub mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -140,6 +141,7 @@ pub enum Command {
     Status(status::StatusArgs),
     State(state::StateArgs),
     Check(check::CheckArgs),
+    Verify(verify::VerifyArgs),
     Migrate(migrate::MigrateArgs),
     Rejects(rejects::RejectsArgs),
     Sessions(sessions::SessionsArgs),
@@ -197,6 +199,7 @@ pub async fn run_command(
         Command::Status(args) => status::run(&context, args).await,
         Command::State(args) => state::run(&context, args).await,
         Command::Check(args) => check::run(&context, args).await,
+        Command::Verify(args) => verify::run(&context, args).await,
         Command::Migrate(args) => migrate::run(&context, args).await,
         Command::Rejects(args) => rejects::run(&context, args).await,
         Command::Sessions(args) => sessions::run(&context, args).await,

@@ -33,7 +33,7 @@ Examples:
   HELENA_API_TOKEN=pn_... helena-sync run
   DATABASE_URL=postgres://helena:secret@db/helena helena-sync run --log-format json")]
 pub struct RunArgs {
-    /// Wait until another process that writes for the account has ended, instead of exiting
+    /// Wait until another process that writes for the account has ended, instead of exiting with 1
     #[arg(long)]
     pub wait: bool,
 }

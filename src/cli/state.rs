@@ -27,18 +27,31 @@ pub struct StateArgs {
 #[derive(Debug, Subcommand)]
 pub enum StateCommand {
     /// Show the watermarks
+    ///
+    /// One line for each account and resource, for contacts one for each status: the watermark,
+    /// when the resource was last read to its end, whether the platform was seen to honour the
+    /// order that is asked for, and the last error.
     #[command(after_long_help = "Example:\n  helena-sync state show")]
     Show,
     /// Set a watermark; what changed since then is read again
+    ///
+    /// An earlier one costs requests and nothing else: rows that are stored already and did not
+    /// change stay untouched. A later one skips what changed in between, until a backfill or verify
+    /// finds it. Refused while another process writes for the account.
     #[command(after_long_help = "\
 Examples:
   helena-sync state set sessions 2026-01-31
   helena-sync state set contacts \"2026-01-31 18:30\" --status ARCHIVED")]
     Set(SetArgs),
     /// Forget a watermark; the resource is loaded from its beginning again
+    ///
+    /// No row is deleted. The next run or sync makes a first load of the resource. Refused while
+    /// another process writes for the account.
     #[command(after_long_help = "Example:\n  helena-sync state reset sessions")]
     Reset(ResetArgs),
     /// Print the state as JSON
+    ///
+    /// For records and for comparing; what it prints can be set again with state set.
     #[command(after_long_help = "Example:\n  helena-sync state export > state.json")]
     Export,
 }

@@ -151,7 +151,7 @@ impl<S: Source + 'static> Engine<S> {
     /// Carries out a walk and stores what it sends, as one recorded run.
     ///
     /// The second part of the answer is what the walk yields, if it ended well.
-    pub(super) async fn run<T, F>(
+    pub(super) async fn run<T, E, F>(
         &self,
         kind: RunKind,
         subject: &str,
@@ -160,7 +160,8 @@ impl<S: Source + 'static> Engine<S> {
         walk: impl FnOnce(mpsc::Sender<Chunk>) -> F,
     ) -> (RunReport, Option<T>)
     where
-        F: Future<Output = Result<T, WalkError>>,
+        F: Future<Output = Result<T, E>>,
+        E: Into<RunError>,
     {
         let begun = self.clock.now();
         let mut report = RunReport {
@@ -214,7 +215,7 @@ impl<S: Source + 'static> Engine<S> {
                 report.watermark = writer.watermark;
                 match (written, walked) {
                     (Err(error), _) => Err(RunError::Store(error)),
-                    (Ok(()), Err(error)) => Err(RunError::Walk(error)),
+                    (Ok(()), Err(error)) => Err(error.into()),
                     (Ok(()), Ok(value)) => Ok(value),
                 }
             }
