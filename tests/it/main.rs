@@ -2,5 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test says where it failed")]
 
+mod contract;
 mod store;
 mod support;
+mod torture;
