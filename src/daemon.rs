@@ -17,10 +17,10 @@ use crate::store::StoreError;
 use crate::sync::{Engine, Limits, RunError, RunReport, Runs, Verdict};
 
 /// How long the first pause is after the API has refused the token everywhere; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_mins(1);
 
 /// The longest pause: a token that was renewed is noticed within this time.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
 /// What the daemon does when.
 #[derive(Debug, Clone, Copy)]

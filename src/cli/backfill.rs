@@ -158,14 +158,13 @@ async fn read(
         }
         None => None,
     };
-    let id = match id {
-        Some(id) => id,
-        None => {
-            let (range, filters) = (question.created, question.filters.clone());
-            engine
-                .plan_backfill(Resource::Sessions, range, filters, false, limits)
-                .await?
-        }
+    let id = if let Some(id) = id {
+        id
+    } else {
+        let (range, filters) = (question.created, question.filters.clone());
+        engine
+            .plan_backfill(Resource::Sessions, range, filters, false, limits)
+            .await?
     };
     let backfill = store
         .unfinished_backfills(account)

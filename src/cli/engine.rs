@@ -13,13 +13,15 @@ use crate::clock::Clock;
 use crate::data::Resource;
 use crate::report::{Progress, Snapshot};
 use crate::store::{Lease, Store};
-use crate::sync::{Engine, EngineSettings, Keeper, Report, RunReport, Verdict, WalkSettings};
+use crate::sync::{
+    Engine, EngineSettings, Keeper, Report, RunError, RunReport, Verdict, WalkSettings,
+};
 
 /// How often a progress bar looks at the engine.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Incremental passes during a long load, where no schedule says how often.
-const INTERLEAVE: Duration = Duration::from_secs(60);
+const INTERLEAVE: Duration = Duration::from_mins(1);
 
 /// An engine at work: it has the lease, and keeps it while this lives.
 pub(super) struct Working {
@@ -212,7 +214,7 @@ pub(super) fn conclude(context: &Context, runs: &[RunReport]) -> Exit {
     }
     let mut names: Vec<&str> = failed.iter().map(|run| run.subject.as_str()).collect();
     names.dedup();
-    let refused = |run: &&RunReport| run.error.as_ref().is_some_and(|error| error.is_refusal());
+    let refused = |run: &&RunReport| run.error.as_ref().is_some_and(RunError::is_refusal);
     if failed.iter().all(refused) && !runs.iter().any(RunReport::succeeded) {
         context.note("error: the API refuses the token everywhere; check HELENA_API_TOKEN");
         return Exit::Refused;

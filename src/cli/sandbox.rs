@@ -337,7 +337,7 @@ mod tests {
             limits[0],
             RequestLimit {
                 count: 10,
-                per: Duration::from_secs(60)
+                per: Duration::from_mins(1)
             }
         );
         assert_eq!(limits.len(), 2);

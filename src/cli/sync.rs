@@ -167,16 +167,14 @@ async fn dry_run(
                         requests: sum.requests + more.requests,
                     });
                 }
-                match changes.filter(|_| !args.full_refresh) {
-                    Some(changes) => ("changes", changes),
-                    None => {
-                        let filters = [SessionFilter::default()];
-                        let size = settings.walk.page_size;
-                        let all =
-                            sync::estimate(&client, resource, Span::OPEN, &filters, size, &stop)
-                                .await?;
-                        ("all", all)
-                    }
+                if let Some(changes) = changes.filter(|_| !args.full_refresh) {
+                    ("changes", changes)
+                } else {
+                    let filters = [SessionFilter::default()];
+                    let size = settings.walk.page_size;
+                    let all = sync::estimate(&client, resource, Span::OPEN, &filters, size, &stop)
+                        .await?;
+                    ("all", all)
                 }
             };
             requests += estimate.requests;

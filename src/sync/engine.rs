@@ -26,7 +26,7 @@ use crate::schema::BatchBuilder;
 use crate::store::{Lease, Store, StoreError};
 
 /// How long it is believed that the server orders, or does not, before it is shown again.
-const ORDERING_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+const ORDERING_KEPT: Duration = Duration::from_hours(24);
 
 /// Open sessions that are asked for one by one, at most, because the platform no longer lists them
 /// as open. The rest is left to the next time.

@@ -139,7 +139,9 @@ impl Model {
         let (age, delay) = match change {
             Change::Update(_) | Change::Insert => (Duration::ZERO, Duration::ZERO),
             Change::LateUpdate(_) | Change::LateInsert => (Duration::ZERO, LATE),
-            Change::HangingUpdate(_) | Change::HangingInsert => (OVERLAP - HANGING, HANGING),
+            Change::HangingUpdate(_) | Change::HangingInsert => {
+                (OVERLAP.saturating_sub(HANGING), HANGING)
+            }
         };
         let version = Version {
             updated: self.now - age,
@@ -414,7 +416,7 @@ impl Case {
                 let mut model = server.0.lock().unwrap();
                 model.requests = usize::MAX / 2;
                 model.due();
-                model.now = model.now + Duration::from_secs(60);
+                model.now = model.now + Duration::from_mins(1);
             }
             if failed && self.first_load {
                 failed = self.load(&server, &mut mirror).is_err();

@@ -17,6 +17,10 @@ pub const TOLERANCE: Duration = Duration::from_secs(2);
 /// time does not have to be split again.
 const AIM: f64 = 0.7;
 
+/// 2010: no account of the platform is older. What is older still, by a broken clock, stays in a
+/// window that is open below.
+const FLOOR: Timestamp = Timestamp::from_micros(1_262_304_000_000_000);
+
 /// Where an incremental pass begins to read: everything that changed before has been read for
 /// good.
 ///
@@ -57,12 +61,11 @@ pub fn windows(
     depth: u32,
 ) -> Vec<Span> {
     let mut windows = Vec::new();
-    let top = match range.before {
-        Some(before) => before,
-        None => {
-            windows.push(Span::after(range.after.map_or(now, |after| after.max(now))));
-            now
-        }
+    let top = if let Some(before) = range.before {
+        before
+    } else {
+        windows.push(Span::after(range.after.map_or(now, |after| after.max(now))));
+        now
     };
     if range.after.is_some_and(|after| after >= top) {
         return windows;
@@ -92,9 +95,6 @@ pub fn split(window: Span, pages: u32, depth: u32) -> Vec<Span> {
     let Some(before) = window.before else {
         return Vec::new();
     };
-    // No account of the platform is older. What is older still, by a broken clock, stays in a
-    // window that is open below.
-    const FLOOR: Timestamp = Timestamp::from_micros(1_262_304_000_000_000);
     let after = window.after.unwrap_or(FLOOR);
     if before.since(after) <= STEP * 4 {
         return Vec::new();
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn a_pass_begins_one_overlap_before_the_watermark_until_nothing_can_appear_there() {
         let mut state = StreamState::new(Resource::Sessions.streams()[0]);
-        let overlap = Duration::from_secs(120);
+        let overlap = Duration::from_mins(2);
         assert_eq!(start(&state, at(0), overlap), at(-120));
         state.observed_at = Some(at(239));
         assert_eq!(start(&state, at(0), overlap), at(-120));

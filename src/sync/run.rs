@@ -21,6 +21,9 @@ use crate::data::{
 use crate::schema::BatchBuilder;
 use crate::store::{Commit, Lease, Store, StoreError};
 
+/// The name of an account that nobody has named.
+const DEFAULT_NAME: &str = "default";
+
 /// Pages that wait to be stored.
 const QUEUE: usize = 8;
 
@@ -243,6 +246,15 @@ impl<S: Source + 'static> Engine<S> {
         (report, value)
     }
 
+    /// What tells the lines of several accounts apart.
+    fn prefix(&self) -> String {
+        if self.name == DEFAULT_NAME {
+            String::new()
+        } else {
+            format!("{}: ", self.name)
+        }
+    }
+
     fn log(&self, report: &RunReport) {
         let Counters {
             pages,
@@ -276,7 +288,8 @@ impl<S: Source + 'static> Engine<S> {
                     rows_read,
                     duration_ms,
                     error,
-                    "{resource}: {kind} failed: {error}"
+                    "{}{resource}: {kind} failed: {error}",
+                    self.prefix()
                 );
             }
             _ => info!(
