@@ -2,7 +2,5 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test says where it failed")]
 
-mod contract;
 mod store;
 mod support;
-mod torture;
