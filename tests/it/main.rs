@@ -2,5 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test says where it failed")]
 
+mod contract;
+mod outside;
 mod store;
 mod support;
+mod torture;

@@ -244,3 +244,79 @@ fn converted(schema: &Value) -> Value {
         other => other.clone(),
     }
 }
+
+#[test]
+fn a_request_that_is_not_documented_is_found() {
+    let mut spec = Spec::load();
+    let mut wrong = |path: &str, query: &[(&str, &str)]| {
+        let query = query
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        spec.wrong_request(&RequestSeen {
+            method: "GET".to_owned(),
+            path: path.to_owned(),
+            query: query.collect(),
+            status: 200,
+            at: helena_sync::data::Timestamp::from_micros(0),
+            items: 0,
+        })
+        .len()
+    };
+    let list = "/chat/v1/session";
+    assert_eq!(
+        wrong(list, &[("Status", "STARTED"), ("Status", "PENDING")]),
+        0
+    );
+    for query in [
+        ("PageSize", "101"),
+        ("PageSize", "many"),
+        ("PageNumber", "2147483648"),
+        ("pageNumber", "1"),
+        ("Status", "ON_HOLD"),
+        ("IncludeDetails", "DepartmentDetails"),
+        ("ContactId", "7"),
+        ("UpdatedAt.After", "2026-05-04"),
+        ("UpdatedAt.After", "2026-05-04 12:00"),
+        // The second version's alone.
+        ("Type", "GROUP"),
+    ] {
+        assert_eq!(wrong(list, &[query]), 1, "{query:?}");
+    }
+    assert_eq!(wrong(list, &[("PageSize", "1"), ("PageSize", "2")]), 1);
+    assert_eq!(wrong("/chat/v1/message", &[]), 1);
+    assert_eq!(wrong("/chat/v2/session/7", &[]), 1);
+    assert_eq!(wrong("/chat/v3/session", &[]), 1);
+}
+
+#[test]
+fn an_answer_that_is_not_documented_is_found() {
+    let mut spec = Spec::load();
+    let mut wrong = |status, body: Value| {
+        let all = spec.wrong_answer(("GET", "/core/v1/tag"), status, &body);
+        all.len()
+    };
+    let tag = json!({"id": "00000000-0000-0000-0000-000000000001", "color": null,
+                     "createdAt": "2026-05-04T12:44:52.1182041Z"});
+    assert_eq!(wrong(200, json!([tag])), 0);
+    for (field, value) in [
+        ("id", json!("7")),
+        ("id", json!(null)),
+        ("createdAt", json!("2026-05-04 12:44:52")),
+        ("color", json!("GREY_100")),
+        ("colour", json!("GRAY_100")),
+    ] {
+        let mut other = tag.clone();
+        other[field] = value;
+        assert_eq!(wrong(200, json!([other])), 1, "{other}");
+    }
+    assert_eq!(wrong(200, json!({"items": []})), 1);
+    assert_eq!(wrong(302, json!([])), 1);
+    assert_eq!(
+        wrong(
+            500,
+            json!({"error": true, "httpStatusCode": "InternalServerError"})
+        ),
+        0
+    );
+    assert_eq!(wrong(500, json!({"mensagem": "?"})), 1);
+}

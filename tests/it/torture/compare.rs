@@ -87,6 +87,10 @@ fn compare(table: &str, id: &str, record: &Value, row: &Value, found: &mut Vec<S
     }
     for (name, expected) in flat(table, record) {
         let got = row.get(&name).unwrap_or(&Value::Null);
+        if got.is_null() && (table, name.as_str()) == ("sessions", "type") {
+            // The first version of the list does not show it.
+            continue;
+        }
         if !same(&expected, got) {
             found.push(format!("{table} {id}: {name} is {got}, not {expected}"));
         }

@@ -1,10 +1,12 @@
 //! The database of a round, and the ways to trouble it.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use helena_sync::clock::{Clock, SystemClock};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use uuid::Uuid;
 
 use crate::support::database::{self, Kind};
 
@@ -100,7 +102,7 @@ impl Target {
     }
 
     /// What is wrong with the database as such, and with what the program says of its own work.
-    pub(super) async fn damage(&self) -> Vec<String> {
+    pub(super) async fn damage(&self, deleted: &HashSet<Uuid>) -> Vec<String> {
         let mut found = Vec::new();
         if self.kind == Kind::Sqlite {
             for (check, good) in [
@@ -128,7 +130,8 @@ impl Target {
                  where resolved_at is null and record_id is not null",
             ),
         ] {
-            let rows = self.texts(sql).await;
+            let mut rows = self.texts(sql).await;
+            rows.retain(|row| !deleted.iter().any(|id| row.starts_with(&id.to_string())));
             if !rows.is_empty() {
                 found.push(format!("{what}: {rows:?}"));
             }

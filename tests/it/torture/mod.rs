@@ -241,7 +241,7 @@ impl Round {
             ("status", &mut third),
         ] {
             // One that waits for a daemon's lease ends with the daemon, or by its own limit.
-            match running.within(Duration::from_secs(8)).await {
+            match running.within(Duration::from_secs(3)).await {
                 Some(end) => self.judge(what, end, &[0, 1, 3]),
                 None => {
                     running.kill();
@@ -337,7 +337,7 @@ impl Round {
     }
 
     async fn differences(&mut self) -> Vec<String> {
-        let mut found = self.target.damage().await;
+        let mut found = self.target.damage(&self.deleted).await;
         let truth = {
             let mut account = self.sandbox.account();
             compare::Truth {

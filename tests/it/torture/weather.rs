@@ -50,6 +50,8 @@ impl Weather {
         SandboxConfig {
             sessions: dice.u32(300..1_500),
             seed,
+            // What it begins with lies in the past also where its clock is behind.
+            until: Some(super::now() - Duration::from_hours(2)),
             gzip: true,
             moods: self.lasting.clone(),
             faults: faults(dice),
@@ -100,9 +102,9 @@ impl Weather {
     /// overlap allows in all.
     pub(super) fn step_clock(&mut self, account: &mut Account, dice: &mut fastrand::Rng) {
         let skew = if dice.bool() {
-            account.moods.skew_micros + dice.i64(..60_000_000)
+            account.moods.skew_micros + dice.i64(0..60_000_000)
         } else {
-            self.ahead - dice.i64(..FURTHEST_BACK)
+            self.ahead - dice.i64(0..FURTHEST_BACK)
         };
         account.moods.skew_micros = skew;
         self.ahead = self.ahead.max(skew);
