@@ -72,7 +72,7 @@ pub(super) async fn run(context: &Context, args: SyncArgs) -> Result<Exit, Failu
             Ok(made) => runs.extend(made),
             Err(error) => {
                 store.close().await;
-                return Err(Failure::from(error).context(format!("account {}", account.name)));
+                return Err(account.concern(error.into()));
             }
         }
     }
@@ -194,9 +194,9 @@ async fn dry_run(
     }
     printer.finish()?;
     context.note(&format!(
-        "nothing was written; {} requests take at least {} under the limits",
+        "nothing was written; {} requests, {}",
         number(requests),
-        humantime::format_duration(engine::least_time(context, requests)?)
+        engine::least_time(context, requests)?
     ));
     Ok(Exit::Done)
 }

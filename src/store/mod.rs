@@ -28,6 +28,7 @@ mod state;
 mod transaction;
 mod upsert;
 mod value;
+mod verify;
 
 pub use account::{Account, AccountId};
 pub use backfill::{Backfill, NewBackfill};
@@ -40,3 +41,4 @@ pub use read::{ExtraKeys, TableCount};
 pub use reject::{RejectFilter, StoredReject};
 pub use run::RunRecord;
 pub use state::StreamStatus;
+pub use verify::StoredVersion;

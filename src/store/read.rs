@@ -7,13 +7,10 @@ use uuid::Uuid;
 
 use super::account::AccountId;
 use super::error::StoreError;
-use super::lease::Lease;
 use super::open::Store;
-use super::parameter;
-use super::progress::key_of;
 use super::run::count;
 use super::value::{Id, args};
-use crate::data::{Resource, Timestamp};
+use crate::data::Resource;
 
 /// How many rows a table holds of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,40 +50,6 @@ impl Store {
             )
             .await?;
         Ok(rows.into_iter().map(|(Id(id),)| id).collect())
-    }
-
-    /// Marks records that the platform says it has no longer. Yields how many were not marked yet.
-    pub async fn mark_removed(
-        &self,
-        lease: &Lease,
-        run: i64,
-        resource: Resource,
-        ids: &[Uuid],
-        now: Timestamp,
-    ) -> Result<u64, StoreError> {
-        let mut tx = self
-            .writing_under(lease, "mark records as removed", resource.name())
-            .await?;
-        let sql = format!(
-            "update {} set removed_at = $4, run_id = $3, synced_at = $4 \
-             where account_id = $2 and removed_at is null and {} in ({})",
-            resource.name(),
-            key_of(resource),
-            tx.backend().ids("$1")
-        );
-        let marked = tx
-            .execute(
-                AssertSqlSafe(sql),
-                args![
-                    parameter::ids(ids.iter().copied()),
-                    lease.account().0,
-                    run,
-                    now
-                ],
-            )
-            .await?;
-        tx.commit().await?;
-        Ok(marked)
     }
 
     /// How many rows each table holds. Counts them one by one: seconds for millions.

@@ -287,7 +287,9 @@ impl Mirror {
                     self.left.retain(|left| Some(*left) != window);
                     self.left.extend(into);
                 }
-                Progress::ListRead { .. } => unreachable!("no walk reads lists"),
+                Progress::ListRead { .. } | Progress::Gone { .. } => {
+                    unreachable!("walks read neither lists nor by id")
+                }
             }
         }
     }
@@ -365,7 +367,13 @@ impl Case {
         let total = server.0.lock().unwrap().records.len() as u64;
         mirror.watermark = Some(now);
         let pages = plan::pages(total, PAGE);
-        mirror.left = plan::windows(Span::OPEN, Some(seconds(0)), now, pages, self.depth);
+        mirror.left = plan::windows(
+            Span::OPEN,
+            Some(seconds(0)),
+            now,
+            OVERLAP,
+            (pages, self.depth),
+        );
         while let Some(created) = mirror.left.first().copied() {
             let stop = CancellationToken::new();
             let (walk, mut chunks) = self.walk(server, &stop);

@@ -11,6 +11,7 @@ use super::plan;
 use super::policy::RunError;
 use super::run::RunReport;
 use super::survey;
+use super::walk::WalkError;
 use super::window::WindowEnd;
 use crate::data::{
     BackfillWindow, Resource, RunKind, SessionFilter, Source, Span, Stream, Timestamp,
@@ -74,7 +75,13 @@ impl<S: Source + 'static> Engine<S> {
                 begun = Some(now);
                 let pages = plan::pages(survey.total, self.settings.walk.page_size);
                 let depth = self.settings.walk.window_pages;
-                let slices = plan::windows(range, survey.oldest, survey.server_time, pages, depth);
+                let slices = plan::windows(
+                    range,
+                    survey.oldest,
+                    survey.server_time,
+                    self.settings.walk.overlap,
+                    (pages, depth),
+                );
                 windows.extend(slices.into_iter().map(|span| (stream, span, index)));
             }
         }
@@ -201,7 +208,7 @@ impl<S: Source + 'static> Engine<S> {
                             break;
                         }
                     }
-                    Ok(())
+                    Ok::<_, WalkError>(())
                 },
             )
             .await;

@@ -52,13 +52,14 @@ pub fn pages(total: u64, size: u32) -> u32 {
 
 /// The windows of a backfill over `range`, newest first, given how many pages the whole of it has
 /// and when its oldest record was made. `now` is the server's time: windows end there, and one
-/// more looks for records dated in the future.
+/// more looks for records dated in the future. What was made within the overlap is a window of its
+/// own, since records may still appear in it, and a window that grew is read again.
 pub fn windows(
     range: Span,
     oldest: Option<Timestamp>,
     now: Timestamp,
-    pages: u32,
-    depth: u32,
+    overlap: Duration,
+    (pages, depth): (u32, u32),
 ) -> Vec<Span> {
     let mut windows = Vec::new();
     let top = if let Some(before) = range.before {
@@ -70,6 +71,13 @@ pub fn windows(
     if range.after.is_some_and(|after| after >= top) {
         return windows;
     }
+    let settled = now - overlap;
+    let top = if top > settled && range.after.is_none_or(|after| after < settled) {
+        windows.push(Span::between(settled, top));
+        settled
+    } else {
+        top
+    };
     let bottom = range.after.into_iter().chain(oldest).max();
     match bottom {
         Some(bottom) if pages > depth && bottom < top => {
@@ -134,6 +142,8 @@ mod tests {
     use super::*;
     use crate::data::Resource;
 
+    const OVERLAP: Duration = Duration::from_mins(2);
+
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_micros(1_700_000_000_000_000 + seconds * 1_000_000)
     }
@@ -150,24 +160,23 @@ mod tests {
     }
 
     #[test]
-    fn a_small_account_is_one_window_and_one_for_the_future() {
-        let windows = windows(Span::OPEN, Some(at(-1000)), at(0), 3, 50);
+    fn a_small_account_is_one_window_and_one_each_for_what_still_moves() {
+        let windows = windows(Span::OPEN, Some(at(-1000)), at(0), OVERLAP, (3, 50));
+        let settled = at(-120);
+        let rest = Span {
+            after: None,
+            before: Some(settled),
+        };
         assert_eq!(
             windows,
-            [
-                Span::after(at(0)),
-                Span {
-                    after: None,
-                    before: Some(at(0))
-                }
-            ]
+            [Span::after(at(0)), Span::between(settled, at(0)), rest]
         );
     }
 
     #[test]
     fn a_range_in_the_past_is_not_looked_for_in_the_future() {
-        let range = Span::between(at(-100), at(-50));
-        assert_eq!(windows(range, None, at(0), 3, 50), [range]);
+        let range = Span::between(at(-1000), at(-500));
+        assert_eq!(windows(range, None, at(0), OVERLAP, (3, 50)), [range]);
     }
 
     #[test]
@@ -184,7 +193,7 @@ mod tests {
             bounded in any::<bool>(),
         ) {
             let after = bounded.then(|| at(-age));
-            let windows = windows(Span { after, before: None }, Some(at(-age)), at(0), pages, depth);
+            let windows = windows(Span { after, before: None }, Some(at(-age)), at(0), OVERLAP, (pages, depth));
             prop_assert_eq!(windows[0], Span::after(at(0)));
             for pair in windows.windows(2) {
                 prop_assert_eq!(pair[0].after, pair[1].before);

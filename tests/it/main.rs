@@ -4,6 +4,9 @@
 
 mod contract;
 mod outside;
+mod process;
+mod readme;
 mod store;
 mod support;
 mod torture;
+mod verify;
