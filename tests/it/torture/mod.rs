@@ -134,6 +134,11 @@ impl Round {
             }
             panic!("{}: {} differences", self.name, found.len());
         }
+        // What was deleted is still there, until it is missed.
+        for arguments in [&["verify", "--repair", "--sample", "2"][..], &["verify"]] {
+            let end = self.program.start(arguments).wait(COMMAND).await;
+            self.judge(&arguments.join(" "), end, &[0]);
+        }
         self.target.drop().await;
     }
 
