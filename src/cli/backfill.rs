@@ -60,7 +60,14 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
     let mut asked = Vec::new();
     for account in &accounts {
         let client = engine::client(context, account, args.max_runtime)?;
-        let question = args.filter.resolve(&client, zone).await?;
+        let question = args
+            .filter
+            .resolve(&client, zone)
+            .await
+            .map_err(|failure| match failure.exit {
+                Exit::Usage => failure,
+                _ => account.concern(failure),
+            })?;
         asked.push((account, client, question));
     }
     if args.dry_run {
@@ -76,10 +83,9 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
         let least = engine::least_time(context, total.requests)?;
         writeln!(
             io::stdout().lock(),
-            "{} sessions in {} requests, at least {} under the limits; nothing was written",
+            "{} sessions in {} requests, {least}; nothing was written",
             number(total.records),
             number(total.requests),
-            humantime::format_duration(least),
         )?;
         return Ok(Exit::Done);
     }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Account, Context, Exit, Failure, acquire};
+use super::stored::{Busy, acquire};
+use super::{Account, Context, Exit, Failure};
 use crate::api::{Client, WaitReason};
 use crate::clock::Clock;
 use crate::data::Resource;
@@ -79,10 +80,11 @@ impl Working {
         let id = store
             .account(&account.name, account.base_url.as_str(), now)
             .await?;
+        let busy = if wait { Busy::Wait } else { Busy::GiveUp };
         let lease: Lease = tokio::select! {
             biased;
             () = stop.cancelled() => return Err(stopped()),
-            lease = acquire(context, store, &account.name, id, wait) => lease?,
+            lease = acquire(context, store, &account.name, id, busy) => lease?,
         };
         let stop = stop.child_token();
         let clock = Arc::clone(&context.clock);
@@ -243,8 +245,8 @@ pub(super) fn conclude(context: &Context, runs: &[RunReport]) -> Exit {
     Exit::Failed
 }
 
-/// The least time that so many requests take under the configured limits.
-pub(super) fn least_time(context: &Context, requests: u64) -> Result<Duration, Failure> {
+/// The least time that so many requests take under the configured limits, in words.
+pub(super) fn least_time(context: &Context, requests: u64) -> Result<String, Failure> {
     let limit = context.settings.api()?.rate_limit;
     let rounds = |rate: crate::config::Rate| {
         #[expect(
@@ -255,7 +257,13 @@ pub(super) fn least_time(context: &Context, requests: u64) -> Result<Duration, F
         let ours = ((f64::from(rate.count.get()) * limit.share) as u64).max(1);
         rate.per * u32::try_from(requests.saturating_sub(1) / ours).unwrap_or(u32::MAX)
     };
-    Ok(rounds(limit.sustained).max(rounds(limit.burst)))
+    let least = rounds(limit.sustained).max(rounds(limit.burst));
+    Ok(if least.is_zero() {
+        "no waiting under the limits".to_owned()
+    } else {
+        let least = humantime::format_duration(least);
+        format!("at least {least} under the limits")
+    })
 }
 
 /// The resources to work on: those named, or all that the configuration mirrors.

@@ -52,7 +52,6 @@ pub use dates::{DateError, parse as parse_date};
 pub use failure::{Exit, Failure};
 pub use filter::{FilterArgs, Question};
 pub use names::{Catalog, NameError};
-pub use stored::acquire;
 
 const ABOUT: &str =
     "Keeps a complete SQL copy of a Helena account (also WTS Chat, FLW Chat and other brands)";

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::stored::Busy;
 use super::{Access, Context, Exit, Failure, parse_date, stored};
 use crate::config::{Edge, one_of};
-use crate::data::{CONTACT_STATUSES, Resource, RunKind, RunOutcome, Stream, Timestamp};
+use crate::data::{CONTACT_STATUSES, Ordering, Resource, RunKind, RunOutcome, Stream, Timestamp};
 use crate::report::{Format, Printer, terminal_width};
 use crate::store::{Lease, Store, StoreError};
 
@@ -130,7 +131,11 @@ async fn show(context: &Context) -> Result<Exit, Failure> {
                     stream.partition,
                     at(stream.watermark),
                     at(stream.last_success_at),
-                    stream.ordering.as_str().to_owned(),
+                    match stream.ordering {
+                        // Lists have no order, and small accounts show none.
+                        Ordering::Unknown => "-".to_owned(),
+                        known => known.as_str().to_owned(),
+                    },
                     stream.last_error.unwrap_or_default(),
                 ],
                 "",
@@ -207,7 +212,7 @@ async fn change(
     let zone = context.zone()?;
     let store = context.store(Access::Write).await?;
     let account = stored::account(context, &store).await?;
-    let lease = stored::acquire(context, &store, &account.name, account.id, false).await?;
+    let lease = stored::acquire(context, &store, &account.name, account.id, Busy::Refuse).await?;
     let changed = apply(context, &store, &lease, &streams, to).await;
     store.release(&lease).await?;
     let shown = |at: Option<Timestamp>| at.map_or("none".to_owned(), |at| zone.show_seconds(at));

@@ -194,9 +194,9 @@ async fn dry_run(
     }
     printer.finish()?;
     context.note(&format!(
-        "nothing was written; {} requests take at least {} under the limits",
+        "nothing was written; {} requests, {}",
         number(requests),
-        humantime::format_duration(engine::least_time(context, requests)?)
+        engine::least_time(context, requests)?
     ));
     Ok(Exit::Done)
 }

@@ -287,7 +287,9 @@ impl Mirror {
                     self.left.retain(|left| Some(*left) != window);
                     self.left.extend(into);
                 }
-                Progress::ListRead { .. } => unreachable!("no walk reads lists"),
+                Progress::ListRead { .. } | Progress::Gone { .. } => {
+                    unreachable!("walks read neither lists nor by id")
+                }
             }
         }
     }

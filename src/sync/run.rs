@@ -314,40 +314,43 @@ impl<S: Source + 'static> Engine<S> {
     }
 }
 
-/// `12 read, 3 new, 2 changed, 7 unchanged, 0 rejected (1 request, 0.2 s)`.
+/// `3 new, 2 changed, 7 unchanged (1 request, 0.2 s)`, or that there is nothing new.
 fn summary(report: &RunReport) -> String {
     let counters = report.counters;
-    let requests = if counters.requests == 1 {
-        "request"
-    } else {
-        "requests"
+    let requests = match counters.requests {
+        1 => "1 request".to_owned(),
+        more => format!("{more} requests"),
     };
     let stopped = if report.error.is_some() {
         ", stopped"
     } else {
         ""
     };
+    let spent = format!(
+        "({requests}, {:.1} s{stopped})",
+        report.duration.as_secs_f64()
+    );
     let kind = match report.kind {
         RunKind::Incremental | RunKind::List => String::new(),
         kind => format!("{}: ", kind.as_str().replace('_', " ")),
     };
-    if counters.rows_read == 0 && stopped.is_empty() {
+    // What a pass reads again because it may have become visible late is no news.
+    if counters.rows_inserted + counters.rows_updated + counters.rows_rejected == 0 {
+        let what = match (report.kind, counters.rows_unchanged) {
+            (RunKind::Incremental, _) | (_, 0) => "nothing new".to_owned(),
+            (_, unchanged) => format!("nothing new, {unchanged} unchanged"),
+        };
         let watermark = report
             .watermark
-            .map_or_else(String::new, |at| format!("; complete up to {at}"));
-        return format!(
-            "{kind}nothing new{watermark} ({} {requests})",
-            counters.requests
-        );
+            .map_or_else(String::new, |at| format!(", complete up to {at}"));
+        return format!("{kind}{what}{watermark} {spent}");
     }
+    let rejected = match counters.rows_rejected {
+        0 => String::new(),
+        some => format!(", {some} rejected"),
+    };
     format!(
-        "{kind}{} read: {} new, {} changed, {} unchanged, {} rejected ({} {requests}, {:.1} s{stopped})",
-        counters.rows_read,
-        counters.rows_inserted,
-        counters.rows_updated,
-        counters.rows_unchanged,
-        counters.rows_rejected,
-        counters.requests,
-        report.duration.as_secs_f64(),
+        "{kind}{} new, {} changed, {} unchanged{rejected} {spent}",
+        counters.rows_inserted, counters.rows_updated, counters.rows_unchanged,
     )
 }

@@ -1,12 +1,14 @@
 //! Starting the program, and what came of it.
 
 use std::io::{BufRead, BufReader, Read};
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures::FutureExt;
 use helena_sync::clock::{Clock, SystemClock};
 use helena_sync::sandbox::{Sandbox, SandboxConfig};
 use rustix::process::{Pid, Signal, kill_process};
@@ -60,17 +62,17 @@ pub(crate) async fn sandbox(config: SandboxConfig) -> Sandbox {
 }
 
 /// Tells a story on both databases, each in a folder of its own.
-pub(crate) async fn on_both<F: Future<Output = ()> + Send + 'static>(story: impl Fn(Place) -> F) {
+pub(crate) async fn on_both<F: Future<Output = ()>>(story: impl Fn(Place) -> F) {
     story(Place::new()).await;
     let (mut admin, url) = database::create().await;
     let mut place = Place::new();
     place.kind = Kind::Postgres;
     place.database_url.clone_from(&url);
     place.set("DATABASE_URL", &url);
-    let told = tokio::spawn(story(place)).await;
+    let told = AssertUnwindSafe(story(place)).catch_unwind().await;
     database::drop(&mut admin, &url).await;
-    if let Err(error) = told {
-        std::panic::resume_unwind(error.into_panic());
+    if let Err(panic) = told {
+        std::panic::resume_unwind(panic);
     }
 }
 
