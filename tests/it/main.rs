@@ -4,6 +4,7 @@
 
 mod contract;
 mod process;
+mod progress;
 mod readme;
 mod store;
 mod support;
