@@ -16,7 +16,7 @@ use crate::sync::{self, Estimate, Limits, RunError, RunReport, Runs, Verdict};
 /// Make one pass and exit.
 ///
 /// Reads what changed since the last pass and the small lists whole, or goes on with a first load
-/// that was not finished. Prints one line for each resource.
+/// that was not finished. Logs one line for each resource.
 ///
 /// Exits with 1 if a resource could not be read, naming it; the others are stored all the same.
 #[derive(Debug, Args)]

@@ -178,6 +178,17 @@ impl Settings {
         Self::assemble(None, environment, &[])
     }
 
+    /// The same as [`Settings::load`] with the text of a file that need not exist; `path` is what
+    /// messages call it.
+    pub fn parse(
+        path: &Path,
+        text: &str,
+        environment: Environment,
+        flags: &[Flag],
+    ) -> Result<Self, ConfigError> {
+        Self::assemble(Some(content(path, text)?), environment, flags)
+    }
+
     fn assemble(
         content: Option<Content>,
         environment: Environment,
@@ -432,6 +443,10 @@ fn read(file: Option<&Path>) -> Result<Option<Content>, ConfigError> {
             });
         }
     };
+    content(path, &text).map(Some)
+}
+
+fn content(path: &Path, text: &str) -> Result<Content, ConfigError> {
     let table = text.parse::<toml::Table>().map_err(|error| {
         let start = error.span().map_or(0, |span| span.start).min(text.len());
         let before = text.get(..start).unwrap_or_default();
@@ -448,8 +463,8 @@ fn read(file: Option<&Path>) -> Result<Option<Content>, ConfigError> {
             problem: error.message().to_owned(),
         }
     })?;
-    Ok(Some(Content {
+    Ok(Content {
         path: path.to_owned(),
         table,
-    }))
+    })
 }
