@@ -106,7 +106,7 @@ impl Stage {
             context,
             sandbox: Arc::new(sandbox),
             store,
-            interrupted: engine::signals()?,
+            interrupted: ctrl_c(),
             sessions,
             contacts,
             database,
@@ -344,6 +344,22 @@ impl Lived {
             self.changed += run.counters.rows_updated;
         }
     }
+}
+
+/// Cancelled by Ctrl-C; a second one ends the process. Unlike that of the other commands it sets no
+/// time for the end: the comparison of a large account takes a while, and is what people wait for.
+fn ctrl_c() -> CancellationToken {
+    let pressed = CancellationToken::new();
+    let told = pressed.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            told.cancel();
+        }
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(130);
+        }
+    });
+    pressed
 }
 
 /// What the daemon does every minute.
