@@ -2,7 +2,7 @@
 //! `rejects retry` share.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,10 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// Shorter waits are not worth a line.
 const WORTH_SAYING: Duration = Duration::from_secs(2);
+
+/// Signals this close together are one wish: `timeout`, for one, sends its signal to the process and
+/// then to the group that the process is in.
+const SAME_WISH: Duration = Duration::from_millis(100);
 
 /// Incremental passes during a long load, where no schedule says how often.
 const INTERLEAVE: Duration = Duration::from_mins(1);
@@ -177,7 +181,7 @@ pub(super) fn signals() -> Result<CancellationToken, Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::spawn(async move {
-        let mut first = true;
+        let mut first: Option<Instant> = None;
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
@@ -187,10 +191,11 @@ pub(super) fn signals() -> Result<CancellationToken, Failure> {
                     std::process::exit(0);
                 }
             }
-            if !first {
-                std::process::exit(130);
+            match first {
+                Some(at) if at.elapsed() > SAME_WISH => std::process::exit(130),
+                Some(_) => continue,
+                None => first = Some(Instant::now()),
             }
-            first = false;
             tracing::info!("stopping: the transaction in progress is finished first");
             told.cancel();
         }

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test says where it failed")]
 
+mod contract;
 mod process;
+mod progress;
 mod readme;
 mod store;
 mod support;
