@@ -1,6 +1,7 @@
 //! Keeps a lease alive while its holder works.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -17,18 +18,20 @@ const RENEW_EVERY: Duration = Duration::from_secs(LEASE_TTL.as_secs() / 3);
 #[derive(Debug)]
 pub struct Keeper {
     task: JoinHandle<()>,
-    lost: CancellationToken,
+    lost: Arc<AtomicBool>,
 }
 
 impl Keeper {
-    /// Begins to renew. `lost` is cancelled when another process has taken the lease.
+    /// Begins to renew. `stop` is cancelled when another process has taken the lease.
     pub fn start(
         store: Store,
         lease: Lease,
         clock: Arc<dyn Clock>,
-        lost: CancellationToken,
+        stop: CancellationToken,
     ) -> Self {
-        let told = lost.clone();
+        // Apart from the token, which is cancelled for other reasons too.
+        let lost = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&lost);
         let task = tokio::spawn(async move {
             loop {
                 clock.sleep(RENEW_EVERY).await;
@@ -38,7 +41,8 @@ impl Keeper {
                         error!(
                             "another process writes for this account now; this one stops writing"
                         );
-                        told.cancel();
+                        told.store(true, Ordering::Relaxed);
+                        stop.cancel();
                         return;
                     }
                     // The database is away. What this process writes later is refused if somebody
@@ -52,7 +56,7 @@ impl Keeper {
 
     /// Whether another process has taken the lease.
     pub fn is_lost(&self) -> bool {
-        self.lost.is_cancelled()
+        self.lost.load(Ordering::Relaxed)
     }
 }
 

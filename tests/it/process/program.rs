@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::support::database::{self, Database, Kind};
 
 /// No test waits longer than this for anything; it only keeps a hung one from hanging for ever.
-pub(crate) const GUARD: Duration = Duration::from_secs(60);
+pub(crate) const GUARD: Duration = Duration::from_mins(2);
 
 /// The token of every sandbox here: no output may ever show it.
 pub(crate) const TOKEN: &str = "pn_7hVq2ZsecretNeverShown";
