@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::stored::{Busy, acquire};
 use super::{Account, Context, Exit, Failure};
 use crate::api::{Client, WaitReason};
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::data::Resource;
 use crate::report::{Progress, Snapshot};
 use crate::store::{Lease, Store};
@@ -168,7 +168,12 @@ async fn watch(
     }
 }
 
-/// Cancelled by SIGINT or SIGTERM; a second signal ends the process at once, with 130.
+/// How long the end may take after a signal. A database that does not answer would hold it up for
+/// longer; what it has not committed by then is rolled back and read again.
+const GRACE: Duration = Duration::from_secs(9);
+
+/// Cancelled by SIGINT or SIGTERM; a second signal ends the process at once, with 130, and so does
+/// a first one after [`GRACE`], with 0.
 pub(super) fn signals() -> Result<CancellationToken, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
@@ -181,6 +186,10 @@ pub(super) fn signals() -> Result<CancellationToken, Failure> {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                () = SystemClock.sleep(GRACE), if !first => {
+                    tracing::warn!("the database does not answer; ending without it");
+                    std::process::exit(0);
+                }
             }
             match first {
                 Some(at) if at.elapsed() > SAME_WISH => std::process::exit(130),

@@ -82,7 +82,7 @@ pub(super) async fn run(context: &Context, args: SyncArgs) -> Result<Exit, Failu
 }
 
 /// One pass: lists, loads that are due or unfinished, changes.
-async fn pass(
+pub(super) async fn pass(
     working: &Working,
     resources: &[Resource],
     full_refresh: bool,

@@ -195,6 +195,10 @@ impl<S: Source + 'static> Engine<S> {
                 limits.stop,
                 |out| async move {
                     for window in pending {
+                        // No window begins before what was read of the last one is taken up for
+                        // storing: killed here, its checkpoint is not lost beside this one's pages.
+                        let room = out.reserve_many(out.max_capacity()).await;
+                        drop(room.map_err(|_| WalkError::Closed)?);
                         let filter = backfill
                             .filters
                             .get(window.filter)
