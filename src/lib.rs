@@ -29,8 +29,8 @@
 //! | [`clock`] | the only calls of the machine's clock and timer | what time is used for |
 //!
 //! [`sandbox`] stands aside: a simulated account behind the real HTTP contract, which all tests and
-//! the command `sandbox` use. It knows the clock and the instant and nothing else, so that no
-//! misunderstanding of the contract can be shared with the client.
+//! the commands `sandbox` and `demo` use. It knows the clock and the instant and nothing else, so
+//! that no misunderstanding of the contract can be shared with the client.
 //!
 //! # Flow
 //!

@@ -8,10 +8,10 @@ use helena_sync::clock::SystemClock;
 use helena_sync::data::Resource;
 use helena_sync::sandbox::{Sandbox, SandboxConfig};
 use helena_sync::store::{Acquired, Holder, OpenOptions, Store};
-use helena_sync::sync::{Engine, EngineSettings, Limits, Report, WalkSettings};
+use helena_sync::sync::{Engine, EngineSettings, Limits, Report, RunReport, WalkSettings};
 use tokio_util::sync::CancellationToken;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn a_finished_load_is_no_longer_shown() {
@@ -70,7 +70,7 @@ async fn a_finished_load_is_no_longer_shown() {
     let planned = engine.plan_first_load(Resource::Sessions, limits).await;
     planned.unwrap();
     let runs = engine.work_off(limits).await;
-    assert!(runs.iter().all(|run| run.succeeded()), "{runs:?}");
+    assert!(runs.iter().all(RunReport::succeeded), "{runs:?}");
     assert_eq!(*engine.reports().borrow(), Report::default());
     store.close().await;
     sandbox.stop().await;
