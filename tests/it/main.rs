@@ -2,5 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test says where it failed")]
 
+mod mirror;
 mod store;
 mod support;
