@@ -14,13 +14,16 @@ use crate::clock::Clock;
 use crate::data::{Resource, RunKind, Source, Timestamp};
 use crate::schedule::Trigger;
 use crate::store::StoreError;
-use crate::sync::{Engine, Limits, RunError, RunReport, Runs, Verdict};
+use crate::sync::{Engine, Limits, Outcome, RunError, RunReport, Runs, Verdict, Verified};
 
 /// How long the first pause is after the API has refused the token everywhere; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_mins(1);
 
 /// The longest pause: a token that was renewed is noticed within this time.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
+/// Windows of each stream that a nightly verification re-reads although their counts agree.
+const SAMPLES: u32 = 5;
 
 /// What the daemon does when.
 #[derive(Debug, Clone, Copy)]
@@ -112,7 +115,7 @@ impl<S: Source + 'static> Tender<S> {
         let limits = Limits { stop, budget: None };
         let runs = match trigger {
             Trigger::Pass => self.pass(limits).await,
-            Trigger::Verify => Ok(Runs::new()),
+            Trigger::Verify => self.verify(limits).await,
         };
         let runs = match runs {
             Ok(runs) => runs,
@@ -184,6 +187,40 @@ impl<S: Source + 'static> Tender<S> {
             }
             self.open_at = Some(self.clock.now());
         }
+        Ok(runs)
+    }
+
+    /// Compares the mirror with the API and repairs it. A pass goes before, lists included: what it
+    /// reads is fresh, and no difference.
+    async fn verify(&mut self, limits: Limits<'_>) -> Result<Runs, RunError> {
+        self.lists_at = None;
+        let mut runs = self.pass(limits).await?;
+        if limits.stop.is_cancelled() || !runs.iter().all(RunReport::succeeded) {
+            let account = self.engine.name();
+            info!(
+                account,
+                "verification left out: the pass before it did not end well"
+            );
+            return Ok(runs);
+        }
+        let engine = Arc::clone(&self.engine);
+        let verified = engine.verify(&self.resources, SAMPLES, limits).await;
+        let differences: u64 = verified.iter().map(Verified::differences).sum();
+        let account = engine.name();
+        info!(
+            account,
+            differences, "account {account}: verified, {differences} differences"
+        );
+        runs.extend(
+            verified
+                .into_iter()
+                .filter_map(|verified| match verified.outcome {
+                    Outcome::Failed(error) => {
+                        Some(RunReport::failed(RunKind::Verify, verified.resource, error))
+                    }
+                    Outcome::Compared(_) | Outcome::NotLoaded => None,
+                }),
+        );
         Ok(runs)
     }
 

@@ -3,12 +3,16 @@
 //! Owns the subscriber and the terminal's bottom line, which log lines and progress bars share
 //! ([`screen`]). Must not know what is logged; tokens, bodies and row contents never reach it.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::LazyLock;
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::time::ChronoLocal;
 
 /// What log lines look like, and which are shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,12 +65,27 @@ pub fn init(options: &Options) -> Result<(), TelemetryError> {
         builder
             .with_ansi(io::stderr().is_terminal())
             .with_target(false)
+            .with_timer(ChronoLocal::new("%Y-%m-%d %H:%M:%S".to_owned()))
+            .fmt_fields(debug_fn(sentence))
             .try_init()
     };
     // The error says only that there is a subscriber already.
     drop(installed);
     Ok(())
 }
+
+/// A message is readable alone; its fields are for machines, and are in the JSON lines.
+fn sentence(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    if field.name() == "message" {
+        write!(writer, "{value:?}")
+    } else {
+        Ok(())
+    }
+}
+
+/// Libraries speak from `warn` on. That somebody waits for the connection that writes is how the store
+/// works, and no warning.
+const LIBRARIES: &str = "warn,sqlx::pool::acquire=error";
 
 fn filter(options: &Options) -> Result<EnvFilter, TelemetryError> {
     let directives = options
@@ -75,7 +94,7 @@ fn filter(options: &Options) -> Result<EnvFilter, TelemetryError> {
         .map(str::trim)
         .filter(|text| !text.is_empty())
         .map_or_else(
-            || format!("warn,helena_sync={}", options.level),
+            || format!("{LIBRARIES},helena_sync={}", options.level),
             str::to_owned,
         );
     EnvFilter::try_new(directives).map_err(|error| TelemetryError::Directives {

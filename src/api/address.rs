@@ -35,8 +35,8 @@ pub enum BaseUrlError {
     Credentials(String),
     /// Plain http to another machine.
     #[error(
-        "the base URL {0:?} would send the token unencrypted: use https://, or allow plain http \
-         by name if the network is trusted"
+        "the base URL {0:?} would send the token unencrypted: use https://, or set \
+         api.allow_http if the network is trusted"
     )]
     Plain(String),
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::{Context, Failure};
+use super::{Context, Exit, Failure};
 use crate::api::{self, Client, ClientConfig, Detail, Limit};
 use crate::config::{self, Rate};
 
@@ -34,6 +34,18 @@ impl Account {
             base_url,
             token,
         })
+    }
+
+    /// A failure that concerns this account, with where it was asked and what to do about a token
+    /// that is refused.
+    pub(super) fn concern(&self, failure: Failure) -> Failure {
+        let refused = if failure.exit == Exit::Refused {
+            "; check its token (HELENA_API_TOKEN, or the one in the file)"
+        } else {
+            ""
+        };
+        let (name, url) = (&self.name, &self.base_url);
+        failure.context(format!("account {name} at {url} cannot be synced{refused}"))
     }
 
     /// A client of this account; it holds the account's one rate limiter, so a command makes one

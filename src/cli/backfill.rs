@@ -60,7 +60,14 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
     let mut asked = Vec::new();
     for account in &accounts {
         let client = engine::client(context, account, args.max_runtime)?;
-        let question = args.filter.resolve(&client, zone).await?;
+        let question = args
+            .filter
+            .resolve(&client, zone)
+            .await
+            .map_err(|failure| match failure.exit {
+                Exit::Usage => failure,
+                _ => account.concern(failure),
+            })?;
         asked.push((account, client, question));
     }
     if args.dry_run {
@@ -76,10 +83,9 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
         let least = engine::least_time(context, total.requests)?;
         writeln!(
             io::stdout().lock(),
-            "{} sessions in {} requests, at least {} under the limits; nothing was written",
+            "{} sessions in {} requests, {least}; nothing was written",
             number(total.records),
             number(total.requests),
-            humantime::format_duration(least),
         )?;
         return Ok(Exit::Done);
     }
@@ -99,7 +105,7 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
             Ok(made) => runs.extend(made),
             Err(failure) => {
                 store.close().await;
-                return Err(failure.context(format!("account {}", account.name)));
+                return Err(account.concern(failure));
             }
         }
     }
@@ -158,14 +164,13 @@ async fn read(
         }
         None => None,
     };
-    let id = match id {
-        Some(id) => id,
-        None => {
-            let (range, filters) = (question.created, question.filters.clone());
-            engine
-                .plan_backfill(Resource::Sessions, range, filters, false, limits)
-                .await?
-        }
+    let id = if let Some(id) = id {
+        id
+    } else {
+        let (range, filters) = (question.created, question.filters.clone());
+        engine
+            .plan_backfill(Resource::Sessions, range, filters, false, limits)
+            .await?
     };
     let backfill = store
         .unfinished_backfills(account)

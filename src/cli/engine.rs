@@ -2,24 +2,34 @@
 //! `rejects retry` share.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Account, Context, Exit, Failure, acquire};
+use super::stored::{Busy, acquire};
+use super::{Account, Context, Exit, Failure};
 use crate::api::{Client, WaitReason};
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::data::Resource;
 use crate::report::{Progress, Snapshot};
 use crate::store::{Lease, Store};
-use crate::sync::{Engine, EngineSettings, Keeper, Report, RunReport, Verdict, WalkSettings};
+use crate::sync::{
+    Engine, EngineSettings, Keeper, Report, RunError, RunReport, Verdict, WalkSettings,
+};
 
 /// How often a progress bar looks at the engine.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// Shorter waits are not worth a line.
+const WORTH_SAYING: Duration = Duration::from_secs(2);
+
+/// Signals this close together are one wish: `timeout`, for one, sends its signal to the process and
+/// then to the group that the process is in.
+const SAME_WISH: Duration = Duration::from_millis(100);
+
 /// Incremental passes during a long load, where no schedule says how often.
-const INTERLEAVE: Duration = Duration::from_secs(60);
+const INTERLEAVE: Duration = Duration::from_mins(1);
 
 /// An engine at work: it has the lease, and keeps it while this lives.
 pub(super) struct Working {
@@ -70,10 +80,11 @@ impl Working {
         let id = store
             .account(&account.name, account.base_url.as_str(), now)
             .await?;
+        let busy = if wait { Busy::Wait } else { Busy::GiveUp };
         let lease: Lease = tokio::select! {
             biased;
             () = stop.cancelled() => return Err(stopped()),
-            lease = acquire(context, store, &account.name, id, wait) => lease?,
+            lease = acquire(context, store, &account.name, id, busy) => lease?,
         };
         let stop = stop.child_token();
         let clock = Arc::clone(&context.clock);
@@ -127,14 +138,18 @@ async fn watch(
     loop {
         clock.sleep(LOOK).await;
         let report = reports.borrow().clone();
-        let waiting = client.waiting().map(|waiting| {
-            let rest = waiting.until.since(clock.now()).as_secs() + 1;
+        let waiting = client.waiting().and_then(|waiting| {
+            let rest = waiting.until.since(clock.now());
+            if rest < WORTH_SAYING {
+                return None;
+            }
+            let rest = rest.as_secs() + 1;
             let why = match waiting.reason {
                 WaitReason::OwnLimit => "rate limit",
                 WaitReason::Refused => "the platform limits this account",
                 WaitReason::Backoff => "the platform is in trouble",
             };
-            format!("{why}, {rest}s")
+            Some(format!("{why}, {rest}s"))
         });
         // A load has a total; everything else shows itself only while it waits.
         if report.total.is_none() && waiting.is_none() {
@@ -153,7 +168,12 @@ async fn watch(
     }
 }
 
-/// Cancelled by SIGINT or SIGTERM; a second signal ends the process at once, with 130.
+/// How long the end may take after a signal. A database that does not answer would hold it up for
+/// longer; what it has not committed by then is rolled back and read again.
+const GRACE: Duration = Duration::from_secs(9);
+
+/// Cancelled by SIGINT or SIGTERM; a second signal ends the process at once, with 130, and so does
+/// a first one after [`GRACE`], with 0.
 pub(super) fn signals() -> Result<CancellationToken, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
@@ -161,16 +181,21 @@ pub(super) fn signals() -> Result<CancellationToken, Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::spawn(async move {
-        let mut first = true;
+        let mut first: Option<Instant> = None;
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                () = SystemClock.sleep(GRACE), if !first => {
+                    tracing::warn!("the database does not answer; ending without it");
+                    std::process::exit(0);
+                }
             }
-            if !first {
-                std::process::exit(130);
+            match first {
+                Some(at) if at.elapsed() > SAME_WISH => std::process::exit(130),
+                Some(_) => continue,
+                None => first = Some(Instant::now()),
             }
-            first = false;
             tracing::info!("stopping: the transaction in progress is finished first");
             told.cancel();
         }
@@ -212,7 +237,7 @@ pub(super) fn conclude(context: &Context, runs: &[RunReport]) -> Exit {
     }
     let mut names: Vec<&str> = failed.iter().map(|run| run.subject.as_str()).collect();
     names.dedup();
-    let refused = |run: &&RunReport| run.error.as_ref().is_some_and(|error| error.is_refusal());
+    let refused = |run: &&RunReport| run.error.as_ref().is_some_and(RunError::is_refusal);
     if failed.iter().all(refused) && !runs.iter().any(RunReport::succeeded) {
         context.note("error: the API refuses the token everywhere; check HELENA_API_TOKEN");
         return Exit::Refused;
@@ -229,8 +254,8 @@ pub(super) fn conclude(context: &Context, runs: &[RunReport]) -> Exit {
     Exit::Failed
 }
 
-/// The least time that so many requests take under the configured limits.
-pub(super) fn least_time(context: &Context, requests: u64) -> Result<Duration, Failure> {
+/// The least time that so many requests take under the configured limits, in words.
+pub(super) fn least_time(context: &Context, requests: u64) -> Result<String, Failure> {
     let limit = context.settings.api()?.rate_limit;
     let rounds = |rate: crate::config::Rate| {
         #[expect(
@@ -241,7 +266,13 @@ pub(super) fn least_time(context: &Context, requests: u64) -> Result<Duration, F
         let ours = ((f64::from(rate.count.get()) * limit.share) as u64).max(1);
         rate.per * u32::try_from(requests.saturating_sub(1) / ours).unwrap_or(u32::MAX)
     };
-    Ok(rounds(limit.sustained).max(rounds(limit.burst)))
+    let least = rounds(limit.sustained).max(rounds(limit.burst));
+    Ok(if least.is_zero() {
+        "no waiting under the limits".to_owned()
+    } else {
+        let least = humantime::format_duration(least);
+        format!("at least {least} under the limits")
+    })
 }
 
 /// The resources to work on: those named, or all that the configuration mirrors.

@@ -23,6 +23,7 @@ pub mod backfill;
 pub mod check;
 pub mod completions;
 pub mod contacts;
+pub mod demo;
 pub mod lists;
 pub mod migrate;
 pub mod rejects;
@@ -32,6 +33,7 @@ pub mod sessions;
 pub mod state;
 pub mod status;
 pub mod sync;
+pub mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -51,7 +53,6 @@ pub use dates::{DateError, parse as parse_date};
 pub use failure::{Exit, Failure};
 pub use filter::{FilterArgs, Question};
 pub use names::{Catalog, NameError};
-pub use stored::acquire;
 
 const ABOUT: &str =
     "Keeps a complete SQL copy of a Helena account (also WTS Chat, FLW Chat and other brands)";
@@ -130,38 +131,28 @@ impl Global {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "a command's help stands whole on its arguments; a text here would replace all of it"
+)]
 pub enum Command {
-    /// Keep the mirror fresh until stopped
+    Demo(demo::DemoArgs),
     Run(run::RunArgs),
-    /// Make one pass and exit
     Sync(sync::SyncArgs),
-    /// Read a range of sessions again, or for the first time
     Backfill(backfill::BackfillArgs),
-    /// Show how fresh and complete the mirror is
     Status(status::StatusArgs),
-    /// Show or change the watermarks
     State(state::StateArgs),
-    /// Check configuration, database and what the token may read
     Check(check::CheckArgs),
-    /// Bring the tables up to date
+    Verify(verify::VerifyArgs),
     Migrate(migrate::MigrateArgs),
-    /// Show or fetch again what could not be read
     Rejects(rejects::RejectsArgs),
-    /// List the platform's sessions, live
     Sessions(sessions::SessionsArgs),
-    /// List the platform's contacts, live
     Contacts(contacts::ContactsArgs),
-    /// List the platform's tags, live
     Tags(lists::TagsArgs),
-    /// List the platform's channels, live
     Channels(lists::ChannelsArgs),
-    /// List the platform's departments, live
     Departments(lists::DepartmentsArgs),
-    /// List the platform's agents, live
     Agents(lists::AgentsArgs),
-    /// Serve a simulated account to try the program with
     Sandbox(sandbox::SandboxCommand),
-    /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }
 
@@ -200,6 +191,7 @@ pub async fn run_command(
             let served = args.run(&mut std::io::stdout(), stop.cancelled()).await;
             return served.map(|()| Exit::Done).map_err(Failure::failed);
         }
+        Command::Demo(args) => return demo::run(&cli.global, &environment, args, clock).await,
         _ => {}
     }
     let context = Context::load(&cli.global, environment, clock)?;
@@ -210,6 +202,7 @@ pub async fn run_command(
         Command::Status(args) => status::run(&context, args).await,
         Command::State(args) => state::run(&context, args).await,
         Command::Check(args) => check::run(&context, args).await,
+        Command::Verify(args) => verify::run(&context, args).await,
         Command::Migrate(args) => migrate::run(&context, args).await,
         Command::Rejects(args) => rejects::run(&context, args).await,
         Command::Sessions(args) => sessions::run(&context, args).await,
@@ -218,7 +211,7 @@ pub async fn run_command(
         Command::Channels(args) => lists::channels(&context, args.list).await,
         Command::Departments(args) => lists::departments(&context, args.list).await,
         Command::Agents(args) => lists::agents(&context, args.list).await,
-        Command::Completions(_) | Command::Sandbox(_) => Ok(Exit::Done),
+        Command::Completions(_) | Command::Sandbox(_) | Command::Demo(_) => Ok(Exit::Done),
     }
 }
 
@@ -257,6 +250,13 @@ mod tests {
                 let help = command.get_after_long_help().or(command.get_after_help());
                 let help = help.map(ToString::to_string).unwrap_or_default();
                 assert!(help.contains("Example"), "{}", command.get_name());
+                let about = command.get_long_about().map(ToString::to_string);
+                let short = command.get_about().map(ToString::to_string);
+                assert!(
+                    about.is_some() && about > short,
+                    "{} says no more than its summary",
+                    command.get_name()
+                );
             }
             for argument in command.get_arguments() {
                 assert!(

@@ -32,16 +32,24 @@ pub struct RejectsArgs {
 /// What to do with rejects.
 #[derive(Debug, Subcommand)]
 pub enum RejectsCommand {
-    /// List them, newest first; what nothing is said means too
+    /// List them, newest first
+    ///
+    /// The same as rejects without a further word: id, resource, the record's id if it could be
+    /// read, the reason, and when it was last seen.
     #[command(after_long_help = "\
 Examples:
   helena-sync rejects
   helena-sync rejects list --resource sessions --json")]
     List(ListArgs),
     /// Show one whole, with its raw text
+    ///
+    /// The raw text is what the platform sent, with whatever personal data it holds.
     #[command(after_long_help = "Example:\n  helena-sync rejects show 17")]
     Show(ShowArgs),
     /// Fetch the records again by their ids
+    ///
+    /// A good answer stores the record and resolves its reject. Records without a readable id
+    /// cannot be asked for and stay as they are.
     #[command(after_long_help = "\
 Examples:
   helena-sync rejects retry

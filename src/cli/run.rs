@@ -33,7 +33,7 @@ Examples:
   HELENA_API_TOKEN=pn_... helena-sync run
   DATABASE_URL=postgres://helena:secret@db/helena helena-sync run --log-format json")]
 pub struct RunArgs {
-    /// Wait until another process that writes for the account has ended, instead of exiting
+    /// Wait until another process that writes for the account has ended, instead of exiting with 1
     #[arg(long)]
     pub wait: bool,
 }
@@ -62,10 +62,7 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
         // Asked again for the exit status that belongs to it.
         Some(Err(error)) => return Err(Failure::of(error)),
     };
-    let scheduler = Scheduler::new(Arc::clone(&context.clock))
-        .await
-        .map_err(Failure::failed)?;
-    let mut tenders = Vec::new();
+    let mut leased = Vec::new();
     for (account, client) in accounts.iter().zip(clients) {
         let begun = Working::begin(context, &store, account, client.clone(), args.wait, &stop);
         let working = match begun.await {
@@ -77,6 +74,14 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
                 return Err(failure);
             }
         };
+        leased.push((account, client, working));
+    }
+    // Not before: a scheduler that is dropped before it runs complains on stderr.
+    let scheduler = Scheduler::new(Arc::clone(&context.clock))
+        .await
+        .map_err(Failure::failed)?;
+    let mut tenders = Vec::new();
+    for (account, client, working) in leased {
         let (sender, triggers) = mpsc::channel(1);
         for (trigger, schedule) in [
             (Trigger::Pass, Some(&sync.schedule)),

@@ -12,11 +12,12 @@ use crate::sandbox::{
     FaultRates, Moods, Precision, RequestLimit, RetryAfter, Sandbox, SandboxConfig,
 };
 
-/// A simulated Helena account behind the real HTTP contract, on this machine only.
+/// Serve a simulated account to try the program with.
 ///
-/// Sessions are opened, answered, transferred, completed and retagged while it runs. It needs no
-/// token and no network, writes nothing to disk, and prints the lines that sync it. The same seed
-/// and sizes give the same account. Rates are shares of all answers, from 0 to 1.
+/// The real HTTP contract, on this machine only. Sessions are opened, answered, transferred,
+/// completed and retagged while it runs. It needs no token and no network, writes nothing to disk,
+/// and prints the lines that sync it. The same seed and sizes give the same account. Rates are
+/// shares of all answers, from 0 to 1.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  helena-sync sandbox --sessions 20000 --rate 5 --faults 0.02")]
 #[expect(
@@ -45,7 +46,7 @@ pub struct SandboxCommand {
     /// Time between a request and its answer.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
     latency: Duration,
-    /// Requests that are let through (`1000/5m`), repeatable; `off` for no limit. The
+    /// Requests that are let through (1000/5m), repeatable; off for no limit. The
     /// platform's own unless given: 1000/5m and 200/5s.
     #[arg(long = "limit", value_name = "COUNT/TIME")]
     limits: Vec<String>,
@@ -74,7 +75,7 @@ pub struct SandboxCommand {
     /// Connections that are reset.
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
     reset: Option<f64>,
-    /// `"error": true` under status 200.
+    /// "error": true under status 200.
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
     error_true: Option<f64>,
     /// Bodies that come in drops, over --slow-for.
@@ -96,28 +97,28 @@ pub struct SandboxCommand {
     #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = humantime::parse_duration, help_heading = "Faults")]
     late_for: Duration,
 
-    /// `OrderBy` has no effect.
+    /// OrderBy has no effect.
     #[arg(long, help_heading = "Open questions about the platform")]
     ignore_order: bool,
-    /// `*.After` lets the instant itself through.
+    /// *.After lets the instant itself through.
     #[arg(long, help_heading = "Open questions about the platform")]
     after_inclusive: bool,
-    /// `*.Before` lets the instant itself through.
+    /// *.Before lets the instant itself through.
     #[arg(long, help_heading = "Open questions about the platform")]
     before_inclusive: bool,
     /// How precisely the date filters compare.
     #[arg(long, value_enum, default_value_t = Compare::Ticks, help_heading = "Open questions about the platform")]
     precision: Compare,
-    /// `UpdatedAt.*` has no effect.
+    /// UpdatedAt.* has no effect.
     #[arg(long, help_heading = "Open questions about the platform")]
     ignore_updated_filter: bool,
-    /// `CreatedAt.*` has no effect.
+    /// CreatedAt.* has no effect.
     #[arg(long, help_heading = "Open questions about the platform")]
     ignore_created_filter: bool,
     /// The first version of the session list is gone, and answers 401, 404 or 410.
     #[arg(long, value_name = "STATUS", value_parser = withdrawn, help_heading = "Open questions about the platform")]
     v1_withdrawn: Option<u16>,
-    /// A path prefix that the token may not use (`/chat/`), repeatable.
+    /// A path prefix that the token may not use (/chat/), repeatable.
     #[arg(
         long = "refuse",
         value_name = "PREFIX",
@@ -273,7 +274,7 @@ impl SandboxCommand {
         }
     }
 
-    /// Serves the account until `stop` is ready, having said on `out` how to sync it.
+    /// Serves the account until stop is ready, having said on out how to sync it.
     pub async fn run(
         &self,
         out: &mut (impl Write + Send),
@@ -337,7 +338,7 @@ mod tests {
             limits[0],
             RequestLimit {
                 count: 10,
-                per: Duration::from_secs(60)
+                per: Duration::from_mins(1)
             }
         );
         assert_eq!(limits.len(), 2);

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::stored::Busy;
 use super::{Access, Context, Exit, Failure, parse_date, stored};
 use crate::config::{Edge, one_of};
-use crate::data::{CONTACT_STATUSES, Resource, RunKind, RunOutcome, Stream, Timestamp};
+use crate::data::{CONTACT_STATUSES, Ordering, Resource, RunKind, RunOutcome, Stream, Timestamp};
 use crate::report::{Format, Printer, terminal_width};
 use crate::store::{Lease, Store, StoreError};
 
@@ -26,18 +27,31 @@ pub struct StateArgs {
 #[derive(Debug, Subcommand)]
 pub enum StateCommand {
     /// Show the watermarks
+    ///
+    /// One line for each account and resource, for contacts one for each status: the watermark,
+    /// when the resource was last read to its end, whether the platform was seen to honour the
+    /// order that is asked for, and the last error.
     #[command(after_long_help = "Example:\n  helena-sync state show")]
     Show,
     /// Set a watermark; what changed since then is read again
+    ///
+    /// An earlier one costs requests and nothing else: rows that are stored already and did not
+    /// change stay untouched. A later one skips what changed in between, until a backfill or verify
+    /// finds it. Refused while another process writes for the account.
     #[command(after_long_help = "\
 Examples:
   helena-sync state set sessions 2026-01-31
   helena-sync state set contacts \"2026-01-31 18:30\" --status ARCHIVED")]
     Set(SetArgs),
     /// Forget a watermark; the resource is loaded from its beginning again
+    ///
+    /// No row is deleted. The next run or sync makes a first load of the resource. Refused while
+    /// another process writes for the account.
     #[command(after_long_help = "Example:\n  helena-sync state reset sessions")]
     Reset(ResetArgs),
     /// Print the state as JSON
+    ///
+    /// For records and for comparing; what it prints can be set again with state set.
     #[command(after_long_help = "Example:\n  helena-sync state export > state.json")]
     Export,
 }
@@ -117,7 +131,11 @@ async fn show(context: &Context) -> Result<Exit, Failure> {
                     stream.partition,
                     at(stream.watermark),
                     at(stream.last_success_at),
-                    stream.ordering.as_str().to_owned(),
+                    match stream.ordering {
+                        // Lists have no order, and small accounts show none.
+                        Ordering::Unknown => "-".to_owned(),
+                        known => known.as_str().to_owned(),
+                    },
                     stream.last_error.unwrap_or_default(),
                 ],
                 "",
@@ -194,7 +212,7 @@ async fn change(
     let zone = context.zone()?;
     let store = context.store(Access::Write).await?;
     let account = stored::account(context, &store).await?;
-    let lease = stored::acquire(context, &store, &account.name, account.id, false).await?;
+    let lease = stored::acquire(context, &store, &account.name, account.id, Busy::Refuse).await?;
     let changed = apply(context, &store, &lease, &streams, to).await;
     store.release(&lease).await?;
     let shown = |at: Option<Timestamp>| at.map_or("none".to_owned(), |at| zone.show_seconds(at));

@@ -347,17 +347,25 @@ fn print(status: &AccountStatus, zone: Zone, now: Timestamp) -> io::Result<()> {
             number(backfill.rows_done)
         )?;
     }
+    if !status.rejects.is_empty() || !status.extra_fields.is_empty() {
+        writeln!(out)?;
+    }
     for (resource, count) in &status.rejects {
+        let (rejects, them) = if *count == 1 {
+            ("reject", "it")
+        } else {
+            ("rejects", "them")
+        };
         writeln!(
             out,
-            "\n{} rejects of {resource}; helena-sync rejects shows them",
+            "{} {rejects} of {resource}; helena-sync rejects shows {them}",
             number(*count)
         )?;
     }
     for (resource, keys) in &status.extra_fields {
         writeln!(
             out,
-            "\nfields of {resource} without a column, kept in extra: {}",
+            "fields of {resource} without a column, kept in extra: {}",
             keys.join(", ")
         )?;
     }
@@ -395,6 +403,14 @@ fn print_resources(
         } else {
             &resource.streams
         };
+        if lines.len() > 1 {
+            // The rows are those of all streams together.
+            let (rows, removed) = (number(resource.rows), number(resource.removed));
+            let mut whole = [resource.resource.to_owned(), rows, removed].to_vec();
+            whole.resize(columns.len(), String::new());
+            printer.record(&whole, "")?;
+            first = false;
+        }
         for line in lines {
             let name = if line.status.is_empty() {
                 resource.resource.to_owned()

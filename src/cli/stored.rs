@@ -42,14 +42,25 @@ pub(super) async fn account(context: &Context, store: &Store) -> Result<Account,
     })
 }
 
+/// What to do while another process writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Busy {
+    /// Wait until it has ended.
+    Wait,
+    /// Give up, since `--wait` was not given.
+    GiveUp,
+    /// Give up; the command has no `--wait`.
+    Refuse,
+}
+
 /// The right to write for an account. If another process has it: a failure that says which and
-/// since when, or, with `wait`, a wait until it is free.
-pub async fn acquire(
+/// since when, or a wait until it is free.
+pub(super) async fn acquire(
     context: &Context,
     store: &Store,
     name: &str,
     account: AccountId,
-    wait: bool,
+    busy: Busy,
 ) -> Result<Lease, Failure> {
     let holder = Holder::current();
     let zone = context.zone()?;
@@ -59,9 +70,14 @@ pub async fn acquire(
             Acquired::Lease(lease) => return Ok(lease),
             Acquired::Held { by, since } => {
                 let since = zone.show_seconds(since);
-                if !wait {
+                let advice = match busy {
+                    Busy::Wait => None,
+                    Busy::GiveUp => Some("stop it, or add --wait to wait for its end"),
+                    Busy::Refuse => Some("stop it first"),
+                };
+                if let Some(advice) = advice {
                     return Err(Failure::failed(anyhow::anyhow!(
-                        "{by} has been writing for account {name} since {since}; stop it, or add --wait where the command has it"
+                        "{by} has been writing for account {name} since {since}; {advice}"
                     )));
                 }
                 if !told {

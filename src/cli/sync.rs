@@ -16,7 +16,7 @@ use crate::sync::{self, Estimate, Limits, RunError, RunReport, Runs, Verdict};
 /// Make one pass and exit.
 ///
 /// Reads what changed since the last pass and the small lists whole, or goes on with a first load
-/// that was not finished. Prints one line for each resource.
+/// that was not finished. Logs one line for each resource.
 ///
 /// Exits with 1 if a resource could not be read, naming it; the others are stored all the same.
 #[derive(Debug, Args)]
@@ -72,7 +72,7 @@ pub(super) async fn run(context: &Context, args: SyncArgs) -> Result<Exit, Failu
             Ok(made) => runs.extend(made),
             Err(error) => {
                 store.close().await;
-                return Err(Failure::from(error).context(format!("account {}", account.name)));
+                return Err(account.concern(error.into()));
             }
         }
     }
@@ -82,7 +82,7 @@ pub(super) async fn run(context: &Context, args: SyncArgs) -> Result<Exit, Failu
 }
 
 /// One pass: lists, loads that are due or unfinished, changes.
-async fn pass(
+pub(super) async fn pass(
     working: &Working,
     resources: &[Resource],
     full_refresh: bool,
@@ -167,16 +167,14 @@ async fn dry_run(
                         requests: sum.requests + more.requests,
                     });
                 }
-                match changes.filter(|_| !args.full_refresh) {
-                    Some(changes) => ("changes", changes),
-                    None => {
-                        let filters = [SessionFilter::default()];
-                        let size = settings.walk.page_size;
-                        let all =
-                            sync::estimate(&client, resource, Span::OPEN, &filters, size, &stop)
-                                .await?;
-                        ("all", all)
-                    }
+                if let Some(changes) = changes.filter(|_| !args.full_refresh) {
+                    ("changes", changes)
+                } else {
+                    let filters = [SessionFilter::default()];
+                    let size = settings.walk.page_size;
+                    let all = sync::estimate(&client, resource, Span::OPEN, &filters, size, &stop)
+                        .await?;
+                    ("all", all)
                 }
             };
             requests += estimate.requests;
@@ -196,9 +194,9 @@ async fn dry_run(
     }
     printer.finish()?;
     context.note(&format!(
-        "nothing was written; {} requests take at least {} under the limits",
+        "nothing was written; {} requests, {}",
         number(requests),
-        humantime::format_duration(engine::least_time(context, requests)?)
+        engine::least_time(context, requests)?
     ));
     Ok(Exit::Done)
 }

@@ -31,6 +31,13 @@ pub enum Progress {
         /// The keys of all the records that it showed (`user_id` for agents).
         keys: Vec<Uuid>,
     },
+    /// The platform said of each of these, asked for it by its id, that it has no such record.
+    Gone {
+        /// Of which resource.
+        resource: Resource,
+        /// Their keys.
+        keys: Vec<Uuid>,
+    },
     /// A window of a backfill is complete.
     WindowDone {
         /// The window's id in the database.

@@ -57,6 +57,7 @@ impl Timestamp {
     }
 
     /// The instant in the middle between this one and a later one.
+    #[must_use]
     pub fn middle(self, later: Self) -> Self {
         Self(self.0 + (later.0 - self.0) / 2)
     }

@@ -164,7 +164,7 @@ impl<'a> Object<'a> {
     }
 
     pub(super) fn texts<'t>(&mut self, name: &str, texts: impl IntoIterator<Item = &'t str>) {
-        array(self.key(name), texts, |out, text| value(out, text));
+        array(self.key(name), texts, value);
     }
 
     pub(super) fn list<T>(

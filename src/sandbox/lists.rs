@@ -254,7 +254,7 @@ impl Account {
                 let slot = self.sessions.slot(index)?;
                 let session = self.session_of(index, slot, self.sessions.changed(index));
                 Some(parsed(|out| {
-                    self.render_session(out, &session, slot, 2, Details::ALL, true)
+                    self.render_session(out, &session, slot, 2, Details::ALL, true);
                 }))
             })
             .collect()
@@ -286,7 +286,7 @@ impl Account {
                 let slot = self.contacts.slot(index)?;
                 let contact = self.contact_of(index, slot, self.contacts.changed(index));
                 Some(parsed(|out| {
-                    self.render_contact(out, &contact, slot, ContactDetails::ALL, true)
+                    self.render_contact(out, &contact, slot, ContactDetails::ALL, true);
                 }))
             })
             .collect()
@@ -304,7 +304,7 @@ impl Account {
                 }
                 let contact = self.contact_of(index, &slot, version.record.as_deref());
                 Some(parsed(|out| {
-                    self.render_contact(out, &contact, &slot, ContactDetails::ALL, true)
+                    self.render_contact(out, &contact, &slot, ContactDetails::ALL, true);
                 }))
             })
             .collect()

@@ -117,6 +117,9 @@ pub(super) enum Key {
     Interaction,
 }
 
+/// Whether a record belongs to an answer, by its slot and its index.
+pub(super) type Keep<'a, S> = dyn Fn(u32, &S) -> bool + 'a;
+
 /// Which page, in which order.
 #[derive(Debug, Clone)]
 pub(super) struct Paging {
@@ -207,7 +210,7 @@ impl Paging {
     fn choose<S: Slot, R: Clone>(
         &self,
         table: &Table<S, R>,
-        keep: Option<&dyn Fn(u32, &S) -> bool>,
+        keep: Option<&Keep<'_, S>>,
         interaction: impl Fn(&S) -> i64,
     ) -> (usize, Vec<u32>) {
         let within = |order: &Ranked, range: Range| {
@@ -372,7 +375,7 @@ pub(super) fn sessions(
             && interacted.holds(slot.interaction)
             && (!tagged || tags_of(account, slot) & tags != 0)
     };
-    let keep: Option<&dyn Fn(u32, &SessionSlot) -> bool> = if plain { None } else { Some(&keep) };
+    let keep: Option<&Keep<'_, SessionSlot>> = if plain { None } else { Some(&keep) };
     let (total, page) = paging.choose(&account.sessions, keep, |slot| slot.interaction);
     Ok((paging, total, page))
 }
@@ -397,7 +400,7 @@ pub(super) fn contacts(
     account: &Account,
     paging: &Paging,
     status: ContactStatus,
-    more: Option<&dyn Fn(u32, &ContactSlot) -> bool>,
+    more: Option<&Keep<'_, ContactSlot>>,
 ) -> (usize, Vec<u32>) {
     let keep = |index: u32, slot: &ContactSlot| {
         slot.status == status && more.is_none_or(|more| more(index, slot))

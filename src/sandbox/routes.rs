@@ -199,7 +199,7 @@ impl Account {
         let count = found.len();
         let mut body = Vec::with_capacity(512 + count * 1_200);
         page(&mut body, paging, total, found, |out, index| {
-            self.write_contact(out, index, details)
+            self.write_contact(out, index, details);
         });
         Answer::good(body, count)
     }
@@ -263,7 +263,7 @@ impl Account {
         let count = found.len();
         let mut body = Vec::new();
         page(&mut body, &paging, total, found, |out, bot| {
-            self.render_bot(out, bot)
+            self.render_bot(out, bot);
         });
         Ok(Answer::good(body, count))
     }
@@ -288,7 +288,7 @@ impl Account {
         let count = found.len();
         let mut body = Vec::new();
         page(&mut body, &paging, total, found, |out, message| {
-            message.render(out, &session)
+            message.render(out, &session);
         });
         Ok(Answer::good(body, count))
     }
@@ -320,7 +320,7 @@ impl Account {
                 .iter()
                 .find(|entry| entry.id == id && entry.listed)?;
             Some(Answer::one(|out| {
-                self.render_department(out, entry, true, shown)
+                self.render_department(out, entry, true, shown);
             }))
         });
         Ok(found.unwrap_or_else(|| self.not_found()))

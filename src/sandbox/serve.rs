@@ -164,6 +164,11 @@ impl Sandbox {
         lock(&self.shared.script).extend(faults);
     }
 
+    /// Drops what of the script has not happened yet.
+    pub fn clear_script(&self) {
+        lock(&self.shared.script).clear();
+    }
+
     /// Scripted faults that have not happened yet.
     pub fn scripted(&self) -> usize {
         lock(&self.shared.script).len()

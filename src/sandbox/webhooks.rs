@@ -256,7 +256,7 @@ impl Account {
         object.text("url", &subscription.url);
         object.flag("enabled", subscription.enabled);
         object.list("events", &subscription.events, |out, event| {
-            write_event(out, event)
+            write_event(out, event);
         });
         object.end();
     }

@@ -16,7 +16,7 @@ use super::ticks::{DAY, SECOND};
 
 const HOUR: i64 = 3_600 * SECOND;
 const MINUTE: i64 = 60 * SECOND;
-/// America/Sao_Paulo; without summer time since 2019.
+/// `America/Sao_Paulo`; without summer time since 2019.
 const ZONE: i64 = -3 * HOUR;
 const HOURS: usize = 365 * 24;
 
@@ -162,13 +162,7 @@ impl Year {
         let bot = dice.u32(..10) < 6;
         let department = [0, 0, 0, 1, 1, 1, 2, 3, 4, 5][dice.usize(..10)];
 
-        let opens = opening(created);
-        let wait = if opens == created {
-            4 * SECOND + cubed(dice, 40 * MINUTE)
-        } else {
-            opens - created + cubed(dice, 50 * MINUTE)
-        };
-        let answered = created + wait;
+        let answered = created + wait(created, dice);
         let unanswered = dice.u32(..100) < 6;
         let long = if dice.u32(..100) < 3 {
             dice.i64(DAY..6 * DAY)
@@ -222,13 +216,10 @@ impl Year {
         } else {
             interaction.max(answered.unwrap_or(created))
         };
-        let outcome = match dice.u32(..100) {
-            _ if !over || answered.is_none() => None,
-            0..25 => Some(Category::Won),
-            25..45 => Some(Category::Lost),
-            45..75 => Some(Category::Info),
-            75..80 => Some(Category::Other),
-            _ => None,
+        let outcome = if over && answered.is_some() {
+            outcome(dice)
+        } else {
+            None
         };
         let attended = answered.is_some() && department != NOBODY;
         Sketch {
@@ -332,6 +323,27 @@ fn ragged(ticks: i64, dice: &mut fastrand::Rng) -> i64 {
         _ => SECOND,
     };
     ticks - ticks.rem_euclid(step)
+}
+
+/// How long somebody who wrote at an instant waits for an agent.
+fn wait(created: i64, dice: &mut fastrand::Rng) -> i64 {
+    let opens = opening(created);
+    if opens == created {
+        4 * SECOND + cubed(dice, 40 * MINUTE)
+    } else {
+        opens - created + cubed(dice, 50 * MINUTE)
+    }
+}
+
+/// How a session that was attended ended for the business, if the agent said so.
+fn outcome(dice: &mut fastrand::Rng) -> Option<Category> {
+    match dice.u32(..100) {
+        0..25 => Some(Category::Won),
+        25..45 => Some(Category::Lost),
+        45..75 => Some(Category::Info),
+        75..80 => Some(Category::Other),
+        _ => None,
+    }
 }
 
 fn channel(dice: &mut fastrand::Rng) -> u16 {

@@ -126,7 +126,7 @@ async fn write(
     .await?;
     reject::record(tx, batch, stamp).await?;
     for proof in commit.progress {
-        progress::record(tx, proof, stamp).await?;
+        counters += progress::record(tx, proof, stamp).await?;
     }
     run::add(tx, stamp, counters).await?;
     Ok((counters, remembered))

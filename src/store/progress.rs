@@ -10,7 +10,7 @@ use super::state::stored_watermark;
 use super::transaction::Transaction;
 use super::upsert::Stamp;
 use super::value::args;
-use crate::data::{Progress, Resource, Span, Stream, Timestamp};
+use crate::data::{Counters, Progress, Resource, Span, Stream, Timestamp};
 
 /// The name of a resource's key column.
 pub(super) const fn key_of(resource: Resource) -> &'static str {
@@ -20,18 +20,23 @@ pub(super) const fn key_of(resource: Resource) -> &'static str {
     }
 }
 
+/// Records one proof. Yields the rows that it changed, if it is a change of rows that counts.
 pub(super) async fn record(
     tx: &mut Transaction,
     progress: &Progress,
     stamp: Stamp<'_>,
-) -> Result<(), StoreError> {
+) -> Result<Counters, StoreError> {
+    let mut counters = Counters::default();
     match progress {
-        Progress::Watermark { stream, to } => watermark(tx, *stream, *to, stamp).await,
+        Progress::Watermark { stream, to } => watermark(tx, *stream, *to, stamp).await?,
         Progress::PassDone {
             stream,
             server_time,
-        } => pass_done(tx, *stream, *server_time, stamp).await,
-        Progress::ListRead { resource, keys } => list_read(tx, *resource, keys, stamp).await,
+        } => pass_done(tx, *stream, *server_time, stamp).await?,
+        Progress::ListRead { resource, keys } => list_read(tx, *resource, keys, stamp).await?,
+        Progress::Gone { resource, keys } => {
+            counters.rows_updated += gone(tx, *resource, keys, stamp).await?;
+        }
         Progress::WindowDone { window, records } => {
             let done = tx
                 .execute(
@@ -45,10 +50,33 @@ pub(super) async fn record(
                     ],
                 )
                 .await?;
-            require_window(done)
+            require_window(done)?;
         }
-        Progress::WindowSplit { window, into } => split(tx, *window, into, stamp).await,
+        Progress::WindowSplit { window, into } => split(tx, *window, into, stamp).await?,
     }
+    Ok(counters)
+}
+
+/// Marks records that the platform says it has no longer. Yields how many were not marked yet.
+async fn gone(
+    tx: &mut Transaction,
+    resource: Resource,
+    keys: &[Uuid],
+    stamp: Stamp<'_>,
+) -> Result<u64, StoreError> {
+    let sql = format!(
+        "update {} set removed_at = $4, run_id = $3, synced_at = $4 \
+         where account_id = $2 and removed_at is null and {} in ({})",
+        resource.name(),
+        key_of(resource),
+        tx.backend().ids("$1")
+    );
+    let keys = parameter::ids(keys.iter().copied());
+    tx.execute(
+        AssertSqlSafe(sql),
+        args![keys, stamp.lease.account().0, stamp.run, stamp.now],
+    )
+    .await
 }
 
 /// The condition on the stored value is what keeps a watermark from ever going back.

@@ -7,13 +7,10 @@ use uuid::Uuid;
 
 use super::account::AccountId;
 use super::error::StoreError;
-use super::lease::Lease;
 use super::open::Store;
-use super::parameter;
-use super::progress::key_of;
 use super::run::count;
 use super::value::{Id, args};
-use crate::data::{Resource, Timestamp};
+use crate::data::Resource;
 
 /// How many rows a table holds of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +38,19 @@ const EXTRA_SAMPLE: i64 = 500;
 /// Names of extra fields that are listed.
 const EXTRA_KEYS: usize = 50;
 
+/// The tables that people ask.
+const ASKED: [&str; 9] = [
+    "sessions",
+    "contacts",
+    "tags",
+    "channels",
+    "departments",
+    "agents",
+    "contact_tags",
+    "session_tags",
+    "sync_runs",
+];
+
 impl Store {
     /// Ids of the sessions that are stored as open and not removed.
     pub async fn open_session_ids(&self, account: AccountId) -> Result<Vec<Uuid>, StoreError> {
@@ -53,40 +63,6 @@ impl Store {
             )
             .await?;
         Ok(rows.into_iter().map(|(Id(id),)| id).collect())
-    }
-
-    /// Marks records that the platform says it has no longer. Yields how many were not marked yet.
-    pub async fn mark_removed(
-        &self,
-        lease: &Lease,
-        run: i64,
-        resource: Resource,
-        ids: &[Uuid],
-        now: Timestamp,
-    ) -> Result<u64, StoreError> {
-        let mut tx = self
-            .writing_under(lease, "mark records as removed", resource.name())
-            .await?;
-        let sql = format!(
-            "update {} set removed_at = $4, run_id = $3, synced_at = $4 \
-             where account_id = $2 and removed_at is null and {} in ({})",
-            resource.name(),
-            key_of(resource),
-            tx.backend().ids("$1")
-        );
-        let marked = tx
-            .execute(
-                AssertSqlSafe(sql),
-                args![
-                    parameter::ids(ids.iter().copied()),
-                    lease.account().0,
-                    run,
-                    now
-                ],
-            )
-            .await?;
-        tx.commit().await?;
-        Ok(marked)
     }
 
     /// How many rows each table holds. Counts them one by one: seconds for millions.
@@ -105,6 +81,18 @@ impl Store {
                 rows: count(all - removed),
                 removed: count(removed),
             });
+        }
+        Ok(counts)
+    }
+
+    /// How many rows the tables hold that people ask, all accounts together.
+    pub async fn all_counts(&self) -> Result<Vec<(&'static str, u64)>, StoreError> {
+        let mut tx = self.reading("count the rows", "the mirror").await?;
+        let mut counts = Vec::with_capacity(ASKED.len());
+        for table in ASKED {
+            let sql = format!("select count(*) from {table}");
+            let rows = tx.number(AssertSqlSafe(sql), Vec::new()).await?;
+            counts.push((table, count(rows)));
         }
         Ok(counts)
     }

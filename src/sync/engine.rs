@@ -26,7 +26,7 @@ use crate::schema::BatchBuilder;
 use crate::store::{Lease, Store, StoreError};
 
 /// How long it is believed that the server orders, or does not, before it is shown again.
-const ORDERING_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+const ORDERING_KEPT: Duration = Duration::from_hours(24);
 
 /// Open sessions that are asked for one by one, at most, because the platform no longer lists them
 /// as open. The rest is left to the next time.
@@ -146,6 +146,7 @@ impl<S: Source + 'static> Engine<S> {
     /// Makes sure that the token still belongs to the company whose data is here, and that no other
     /// account is the same company. Asks for as little as shows a company's id.
     pub async fn identify(&self, stop: &CancellationToken) -> Result<(), RunError> {
+        self.begin("asking whose token it is".to_owned(), None);
         let mut refusal = None;
         for resource in [Resource::Departments, Resource::Agents] {
             match self.ask_list(resource, stop).await {
@@ -336,7 +337,7 @@ impl<S: Source + 'static> Engine<S> {
             status: OPEN.map(str::to_owned).to_vec(),
             ..SessionFilter::default()
         };
-        let (mut report, missing) = self
+        let (report, _) = self
             .run(
                 RunKind::RefreshOpen,
                 stream.resource.name(),
@@ -360,43 +361,24 @@ impl<S: Source + 'static> Engine<S> {
                             .await?;
                         drop(walk);
                         let missing = stored.into_iter().filter(|id| !seen.contains(id));
-                        self.ask_each(stream.resource, missing.take(MISSING_ASKED), limits, &out)
-                            .await
+                        let missing = missing.take(MISSING_ASKED);
+                        let keys = self
+                            .ask_each(stream.resource, missing, limits, &out)
+                            .await?;
+                        let gone = Progress::Gone {
+                            resource: stream.resource,
+                            keys,
+                        };
+                        let chunk = Chunk {
+                            page: None,
+                            progress: vec![gone],
+                        };
+                        out.send(chunk).await.map_err(|_| WalkError::Closed)
                     }
                 },
             )
             .await;
-        if let Some(gone) = missing.filter(|gone| !gone.is_empty())
-            && let Err(error) = self
-                .mark_removed(RunKind::RefreshOpen, stream.resource, &gone)
-                .await
-        {
-            report.error = Some(error.into());
-        }
         report
-    }
-
-    /// Marks records as removed, as a run of its own.
-    pub(super) async fn mark_removed(
-        &self,
-        kind: RunKind,
-        resource: Resource,
-        gone: &[Uuid],
-    ) -> Result<u64, StoreError> {
-        let now = self.clock.now();
-        let run = self
-            .store
-            .begin_run(&self.lease, kind, resource.name(), now)
-            .await?;
-        let marked = self
-            .store
-            .mark_removed(&self.lease, run, resource, gone, now)
-            .await?;
-        let outcome = crate::data::RunOutcome::Succeeded;
-        self.store
-            .finish_run(&self.lease, run, outcome, None, self.clock.now())
-            .await?;
-        Ok(marked)
     }
 
     /// Asks for records by id and sends them on. Yields the ids that the platform says it has not.
@@ -477,7 +459,7 @@ pub(super) fn goes_on(run: &RunReport) -> bool {
 
 /// The keys of all records of a list; `None` if one of them has none that can be read, so that
 /// nothing can be said of what is missing.
-fn keys(resource: Resource, page: &Page) -> Option<Vec<Uuid>> {
+pub(super) fn keys(resource: Resource, page: &Page) -> Option<Vec<Uuid>> {
     let mut builder = BatchBuilder::new(resource, false);
     builder.add(page);
     let batch = builder.finish();

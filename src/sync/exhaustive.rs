@@ -139,7 +139,9 @@ impl Model {
         let (age, delay) = match change {
             Change::Update(_) | Change::Insert => (Duration::ZERO, Duration::ZERO),
             Change::LateUpdate(_) | Change::LateInsert => (Duration::ZERO, LATE),
-            Change::HangingUpdate(_) | Change::HangingInsert => (OVERLAP - HANGING, HANGING),
+            Change::HangingUpdate(_) | Change::HangingInsert => {
+                (OVERLAP.saturating_sub(HANGING), HANGING)
+            }
         };
         let version = Version {
             updated: self.now - age,
@@ -285,7 +287,9 @@ impl Mirror {
                     self.left.retain(|left| Some(*left) != window);
                     self.left.extend(into);
                 }
-                Progress::ListRead { .. } => unreachable!("no walk reads lists"),
+                Progress::ListRead { .. } | Progress::Gone { .. } => {
+                    unreachable!("walks read neither lists nor by id")
+                }
             }
         }
     }
@@ -363,7 +367,13 @@ impl Case {
         let total = server.0.lock().unwrap().records.len() as u64;
         mirror.watermark = Some(now);
         let pages = plan::pages(total, PAGE);
-        mirror.left = plan::windows(Span::OPEN, Some(seconds(0)), now, pages, self.depth);
+        mirror.left = plan::windows(
+            Span::OPEN,
+            Some(seconds(0)),
+            now,
+            OVERLAP,
+            (pages, self.depth),
+        );
         while let Some(created) = mirror.left.first().copied() {
             let stop = CancellationToken::new();
             let (walk, mut chunks) = self.walk(server, &stop);
@@ -414,7 +424,7 @@ impl Case {
                 let mut model = server.0.lock().unwrap();
                 model.requests = usize::MAX / 2;
                 model.due();
-                model.now = model.now + Duration::from_secs(60);
+                model.now = model.now + Duration::from_mins(1);
             }
             if failed && self.first_load {
                 failed = self.load(&server, &mut mirror).is_err();

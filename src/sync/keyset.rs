@@ -104,7 +104,7 @@ impl<S: Source> Walk<'_, S> {
                     .iter()
                     .filter(|item| item.head.updated_at.is_none())
                     .count() as u64;
-                let least = page
+                let expected = page
                     .total
                     .map(|total| total.saturating_sub(passed + unreadable));
                 self.send(Some(page), vec![self.watermark(last.min(cap))])
@@ -117,8 +117,8 @@ impl<S: Source> Walk<'_, S> {
                 if self.has(Safeguard::OrderCheck)
                     && next
                         .total
-                        .zip(least)
-                        .is_some_and(|(left, least)| left < least)
+                        .zip(expected)
+                        .is_some_and(|(left, expected)| left < expected)
                 {
                     return self.windows(previous, end).await;
                 }

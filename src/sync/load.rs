@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
-use super::engine::{Engine, Limits, Runs, goes_on};
+use super::engine::{Engine, Limits, Report, Runs, goes_on};
 use super::plan;
 use super::policy::RunError;
 use super::run::RunReport;
 use super::survey;
+use super::walk::WalkError;
 use super::window::WindowEnd;
 use crate::data::{
     BackfillWindow, Resource, RunKind, SessionFilter, Source, Span, Stream, Timestamp,
@@ -74,7 +75,13 @@ impl<S: Source + 'static> Engine<S> {
                 begun = Some(now);
                 let pages = plan::pages(survey.total, self.settings.walk.page_size);
                 let depth = self.settings.walk.window_pages;
-                let slices = plan::windows(range, survey.oldest, survey.server_time, pages, depth);
+                let slices = plan::windows(
+                    range,
+                    survey.oldest,
+                    survey.server_time,
+                    self.settings.walk.overlap,
+                    (pages, depth),
+                );
                 windows.extend(slices.into_iter().map(|span| (stream, span, index)));
             }
         }
@@ -188,6 +195,10 @@ impl<S: Source + 'static> Engine<S> {
                 limits.stop,
                 |out| async move {
                     for window in pending {
+                        // No window begins before what was read of the last one is taken up for
+                        // storing: killed here, its checkpoint is not lost beside this one's pages.
+                        let room = out.reserve_many(out.max_capacity()).await;
+                        drop(room.map_err(|_| WalkError::Closed)?);
                         let filter = backfill
                             .filters
                             .get(window.filter)
@@ -201,7 +212,7 @@ impl<S: Source + 'static> Engine<S> {
                             break;
                         }
                     }
-                    Ok(())
+                    Ok::<_, WalkError>(())
                 },
             )
             .await;
@@ -238,6 +249,8 @@ impl<S: Source + 'static> Engine<S> {
                 );
             }
             let more = self.work_on(&backfill, &fresh, limits).await;
+            // A finished load is nothing to show while the daemon waits for its next pass.
+            self.report.send_replace(Report::default());
             let go_on = more.iter().all(goes_on);
             runs.extend(more);
             if !go_on {

@@ -15,6 +15,7 @@
 //! every interleaving of a few changes with every request of a pass, and show for each of these
 //! safeguards the loss that follows without it.
 
+mod compare;
 pub mod engine;
 #[cfg(test)]
 mod exhaustive;
@@ -25,12 +26,15 @@ pub mod plan;
 pub mod policy;
 pub mod run;
 pub mod survey;
+pub mod verify;
 pub mod walk;
 pub mod window;
 
+pub use compare::Comparison;
 pub use engine::{Engine, EngineSettings, Limits, Report, Runs};
 pub use keeper::Keeper;
 pub use policy::{RunError, Verdict};
 pub use run::RunReport;
 pub use survey::{Estimate, estimate, estimate_changes};
+pub use verify::{Mirror, Outcome, Verified};
 pub use walk::{WalkError, WalkSettings};

@@ -17,6 +17,10 @@ pub const TOLERANCE: Duration = Duration::from_secs(2);
 /// time does not have to be split again.
 const AIM: f64 = 0.7;
 
+/// 2010: no account of the platform is older. What is older still, by a broken clock, stays in a
+/// window that is open below.
+const FLOOR: Timestamp = Timestamp::from_micros(1_262_304_000_000_000);
+
 /// Where an incremental pass begins to read: everything that changed before has been read for
 /// good.
 ///
@@ -48,25 +52,32 @@ pub fn pages(total: u64, size: u32) -> u32 {
 
 /// The windows of a backfill over `range`, newest first, given how many pages the whole of it has
 /// and when its oldest record was made. `now` is the server's time: windows end there, and one
-/// more looks for records dated in the future.
+/// more looks for records dated in the future. What was made within the overlap is a window of its
+/// own, since records may still appear in it, and a window that grew is read again.
 pub fn windows(
     range: Span,
     oldest: Option<Timestamp>,
     now: Timestamp,
-    pages: u32,
-    depth: u32,
+    overlap: Duration,
+    (pages, depth): (u32, u32),
 ) -> Vec<Span> {
     let mut windows = Vec::new();
-    let top = match range.before {
-        Some(before) => before,
-        None => {
-            windows.push(Span::after(range.after.map_or(now, |after| after.max(now))));
-            now
-        }
+    let top = if let Some(before) = range.before {
+        before
+    } else {
+        windows.push(Span::after(range.after.map_or(now, |after| after.max(now))));
+        now
     };
     if range.after.is_some_and(|after| after >= top) {
         return windows;
     }
+    let settled = now - overlap;
+    let top = if top > settled && range.after.is_none_or(|after| after < settled) {
+        windows.push(Span::between(settled, top));
+        settled
+    } else {
+        top
+    };
     let bottom = range.after.into_iter().chain(oldest).max();
     match bottom {
         Some(bottom) if pages > depth && bottom < top => {
@@ -92,9 +103,6 @@ pub fn split(window: Span, pages: u32, depth: u32) -> Vec<Span> {
     let Some(before) = window.before else {
         return Vec::new();
     };
-    // No account of the platform is older. What is older still, by a broken clock, stays in a
-    // window that is open below.
-    const FLOOR: Timestamp = Timestamp::from_micros(1_262_304_000_000_000);
     let after = window.after.unwrap_or(FLOOR);
     if before.since(after) <= STEP * 4 {
         return Vec::new();
@@ -134,6 +142,8 @@ mod tests {
     use super::*;
     use crate::data::Resource;
 
+    const OVERLAP: Duration = Duration::from_mins(2);
+
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_micros(1_700_000_000_000_000 + seconds * 1_000_000)
     }
@@ -141,7 +151,7 @@ mod tests {
     #[test]
     fn a_pass_begins_one_overlap_before_the_watermark_until_nothing_can_appear_there() {
         let mut state = StreamState::new(Resource::Sessions.streams()[0]);
-        let overlap = Duration::from_secs(120);
+        let overlap = Duration::from_mins(2);
         assert_eq!(start(&state, at(0), overlap), at(-120));
         state.observed_at = Some(at(239));
         assert_eq!(start(&state, at(0), overlap), at(-120));
@@ -150,24 +160,23 @@ mod tests {
     }
 
     #[test]
-    fn a_small_account_is_one_window_and_one_for_the_future() {
-        let windows = windows(Span::OPEN, Some(at(-1000)), at(0), 3, 50);
+    fn a_small_account_is_one_window_and_one_each_for_what_still_moves() {
+        let windows = windows(Span::OPEN, Some(at(-1000)), at(0), OVERLAP, (3, 50));
+        let settled = at(-120);
+        let rest = Span {
+            after: None,
+            before: Some(settled),
+        };
         assert_eq!(
             windows,
-            [
-                Span::after(at(0)),
-                Span {
-                    after: None,
-                    before: Some(at(0))
-                }
-            ]
+            [Span::after(at(0)), Span::between(settled, at(0)), rest]
         );
     }
 
     #[test]
     fn a_range_in_the_past_is_not_looked_for_in_the_future() {
-        let range = Span::between(at(-100), at(-50));
-        assert_eq!(windows(range, None, at(0), 3, 50), [range]);
+        let range = Span::between(at(-1000), at(-500));
+        assert_eq!(windows(range, None, at(0), OVERLAP, (3, 50)), [range]);
     }
 
     #[test]
@@ -184,7 +193,7 @@ mod tests {
             bounded in any::<bool>(),
         ) {
             let after = bounded.then(|| at(-age));
-            let windows = windows(Span { after, before: None }, Some(at(-age)), at(0), pages, depth);
+            let windows = windows(Span { after, before: None }, Some(at(-age)), at(0), OVERLAP, (pages, depth));
             prop_assert_eq!(windows[0], Span::after(at(0)));
             for pair in windows.windows(2) {
                 prop_assert_eq!(pair[0].after, pair[1].before);

@@ -21,6 +21,9 @@ use crate::data::{
 use crate::schema::BatchBuilder;
 use crate::store::{Commit, Lease, Store, StoreError};
 
+/// The name of an account that nobody has named.
+const DEFAULT_NAME: &str = "default";
+
 /// Pages that wait to be stored.
 const QUEUE: usize = 8;
 
@@ -148,7 +151,7 @@ impl<S: Source + 'static> Engine<S> {
     /// Carries out a walk and stores what it sends, as one recorded run.
     ///
     /// The second part of the answer is what the walk yields, if it ended well.
-    pub(super) async fn run<T, F>(
+    pub(super) async fn run<T, E, F>(
         &self,
         kind: RunKind,
         subject: &str,
@@ -157,7 +160,8 @@ impl<S: Source + 'static> Engine<S> {
         walk: impl FnOnce(mpsc::Sender<Chunk>) -> F,
     ) -> (RunReport, Option<T>)
     where
-        F: Future<Output = Result<T, WalkError>>,
+        F: Future<Output = Result<T, E>>,
+        E: Into<RunError>,
     {
         let begun = self.clock.now();
         let mut report = RunReport {
@@ -202,16 +206,16 @@ impl<S: Source + 'static> Engine<S> {
         let walked = walk(out).await;
         let result = match writing.await {
             Ok((mut writer, written)) => {
-                if written.is_ok() && walked.is_err() {
-                    // The requests of a failed walk count too; its failure is worth more than
-                    // theirs.
+                if written.is_ok() && self.source.usage() != writer.used {
+                    // The requests of a failed walk count too, and those that brought nothing to
+                    // store; a failure of its own is worth more than theirs.
                     let _uncounted = writer.commit(&Batch::default(), &[], 0).await;
                 }
                 report.counters = writer.counters;
                 report.watermark = writer.watermark;
                 match (written, walked) {
                     (Err(error), _) => Err(RunError::Store(error)),
-                    (Ok(()), Err(error)) => Err(RunError::Walk(error)),
+                    (Ok(()), Err(error)) => Err(error.into()),
                     (Ok(()), Ok(value)) => Ok(value),
                 }
             }
@@ -241,6 +245,15 @@ impl<S: Source + 'static> Engine<S> {
         self.log(&report);
         let value = if report.error.is_some() { None } else { value };
         (report, value)
+    }
+
+    /// What tells the lines of several accounts apart.
+    fn prefix(&self) -> String {
+        if self.name == DEFAULT_NAME {
+            String::new()
+        } else {
+            format!("{}: ", self.name)
+        }
     }
 
     fn log(&self, report: &RunReport) {
@@ -276,7 +289,8 @@ impl<S: Source + 'static> Engine<S> {
                     rows_read,
                     duration_ms,
                     error,
-                    "{resource}: {kind} failed: {error}"
+                    "{}{resource}: {kind} failed: {error}",
+                    self.prefix()
                 );
             }
             _ => info!(
@@ -300,40 +314,43 @@ impl<S: Source + 'static> Engine<S> {
     }
 }
 
-/// `12 read, 3 new, 2 changed, 7 unchanged, 0 rejected (1 request, 0.2 s)`.
+/// `3 new, 2 changed, 7 unchanged (1 request, 0.2 s)`, or that there is nothing new.
 fn summary(report: &RunReport) -> String {
     let counters = report.counters;
-    let requests = if counters.requests == 1 {
-        "request"
-    } else {
-        "requests"
+    let requests = match counters.requests {
+        1 => "1 request".to_owned(),
+        more => format!("{more} requests"),
     };
     let stopped = if report.error.is_some() {
         ", stopped"
     } else {
         ""
     };
+    let spent = format!(
+        "({requests}, {:.1} s{stopped})",
+        report.duration.as_secs_f64()
+    );
     let kind = match report.kind {
         RunKind::Incremental | RunKind::List => String::new(),
         kind => format!("{}: ", kind.as_str().replace('_', " ")),
     };
-    if counters.rows_read == 0 && stopped.is_empty() {
+    // What a pass reads again because it may have become visible late is no news.
+    if counters.rows_inserted + counters.rows_updated + counters.rows_rejected == 0 {
+        let what = match (report.kind, counters.rows_unchanged) {
+            (RunKind::Incremental, _) | (_, 0) => "nothing new".to_owned(),
+            (_, unchanged) => format!("nothing new, {unchanged} unchanged"),
+        };
         let watermark = report
             .watermark
-            .map_or_else(String::new, |at| format!("; complete up to {at}"));
-        return format!(
-            "{kind}nothing new{watermark} ({} {requests})",
-            counters.requests
-        );
+            .map_or_else(String::new, |at| format!(", complete up to {at}"));
+        return format!("{kind}{what}{watermark} {spent}");
     }
+    let rejected = match counters.rows_rejected {
+        0 => String::new(),
+        some => format!(", {some} rejected"),
+    };
     format!(
-        "{kind}{} read: {} new, {} changed, {} unchanged, {} rejected ({} {requests}, {:.1} s{stopped})",
-        counters.rows_read,
-        counters.rows_inserted,
-        counters.rows_updated,
-        counters.rows_unchanged,
-        counters.rows_rejected,
-        counters.requests,
-        report.duration.as_secs_f64(),
+        "{kind}{} new, {} changed, {} unchanged{rejected} {spent}",
+        counters.rows_inserted, counters.rows_updated, counters.rows_unchanged,
     )
 }

@@ -167,6 +167,8 @@ impl<'a, S: Source> Walk<'a, S> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(WalkError::Stopped),
+            // A database that went away is noticed at once, and not after minutes of rate limit.
+            () = self.out.closed() => Err(WalkError::Closed),
             page = self.source.page(query) => Ok(page?),
         }
     }

@@ -133,8 +133,8 @@ async fn chance_is_drawn_from_the_seed() {
             ..FaultRates::all(0.08)
         };
         let config = SandboxConfig {
-            faults,
             seed,
+            faults,
             ..SandboxConfig::of_size(1)
         };
         let asked = Asked::start(config).await;

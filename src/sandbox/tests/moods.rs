@@ -235,7 +235,7 @@ async fn every_poison_shows_until_healed() {
             Poison::WrongType => assert!(item["unreadCount"].is_string()),
             Poison::Nul => assert!(item["lastMessageText"].as_str().unwrap().contains('\0')),
             Poison::Megabyte => {
-                assert!(item["lastMessageText"].as_str().unwrap().len() > 1_000_000)
+                assert!(item["lastMessageText"].as_str().unwrap().len() > 1_000_000);
             }
             Poison::UnknownEnum => assert_eq!(item["status"], "ON_HOLD"),
             Poison::DaySpan => assert_eq!(item["timeService"], "1.02:03:04"),

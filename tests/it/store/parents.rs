@@ -1,6 +1,6 @@
 //! Contacts and lists, which several kinds of answers fill.
 
-use helena_sync::data::{Progress, Resource};
+use helena_sync::data::{Batch, Progress, Resource};
 use serde_json::json;
 
 use super::{Writer, at, contact, contact_details, id, rows, session, with};
@@ -146,17 +146,15 @@ async fn sessions_are_marked_as_removed_by_id_and_open_ones_can_be_asked_for() {
         let store = &database.store;
         let open = store.open_session_ids(writer.account).await.unwrap();
         assert_eq!(open, [id(1), id(2)]);
-        let marked = store
-            .mark_removed(
-                &writer.lease,
-                writer.run,
-                Resource::Sessions,
-                &[id(1)],
-                at(2),
-            )
-            .await
-            .unwrap();
-        assert_eq!(marked, 1);
+        let gone = Progress::Gone {
+            resource: Resource::Sessions,
+            keys: vec![id(1)],
+        };
+        let batch = Batch::default();
+        for marked in [1, 0] {
+            let counters = writer.try_commit(&batch, &[gone.clone()], 2).await;
+            assert_eq!(counters.unwrap().rows_updated, marked);
+        }
         assert_eq!(
             store.open_session_ids(writer.account).await.unwrap(),
             [id(2)]

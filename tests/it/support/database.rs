@@ -79,7 +79,7 @@ pub(crate) async fn drop(admin: &mut PgConnection, url: &str) {
     .unwrap();
 }
 
-async fn open(kind: Kind, url: String) -> Database {
+pub(crate) async fn open(kind: Kind, url: String) -> Database {
     let store = Store::open(&url, &OpenOptions::default()).await.unwrap();
     store.migrate().await.unwrap();
     Database { kind, url, store }

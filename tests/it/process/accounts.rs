@@ -1,0 +1,92 @@
+//! Several accounts in one file and one database.
+
+use helena_sync::sandbox::SandboxConfig;
+
+use super::mirror::differences;
+use super::program::{Place, TOKEN, account, on_both, sandbox};
+
+fn file(accounts: [(&str, &str); 2]) -> String {
+    let accounts = accounts.map(|(name, url)| {
+        format!("[[accounts]]\nname = \"{name}\"\nbase_url = \"{url}\"\ntoken_env = \"TOKEN_OF_{name}\"\n")
+    });
+    accounts.join("\n")
+}
+
+fn with_tokens(place: Place) -> Place {
+    place
+        .without("HELENA_API_TOKEN")
+        .with("TOKEN_OF_north", TOKEN)
+        .with("TOKEN_OF_south", TOKEN)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_accounts_share_a_database_and_nothing_else() {
+    on_both(|place| async move {
+        let north = account(60).await;
+        let south = sandbox(SandboxConfig {
+            seed: 2,
+            ..SandboxConfig::of_size(90)
+        })
+        .await;
+        let place = with_tokens(place);
+        place.write(
+            "helena-sync.toml",
+            &file([("north", &north.base_url()), ("south", &south.base_url())]),
+        );
+        place.succeeds(&["sync", "--account", "north"]).await;
+        assert!(south.requests().is_empty());
+        place.succeeds(&["sync"]).await;
+        let database = place.database().await;
+        for (name, sandbox) in [("north", &north), ("south", &south)] {
+            let differences = differences(&database, sandbox, name).await;
+            assert!(differences.is_empty(), "{name}: {differences:#?}");
+        }
+        database.store.close().await;
+        let status = place.succeeds(&["status", "--json"]).await.json();
+        assert_eq!(status.as_array().unwrap().len(), 2);
+        let told = ["several accounts", "--account", "north, south"];
+        place.refuses(&["sessions"], 2, &told).await;
+        place
+            .refuses(&["state", "reset", "sessions"], 2, &told)
+            .await;
+        place
+            .refuses(&["sync", "--account", "east"], 2, &["east", "north, south"])
+            .await;
+        place
+            .succeeds(&["sessions", "--account", "south"])
+            .await
+            .says(&["of 90 sessions"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_accounts_that_are_the_same_company_are_refused() {
+    on_both(|place| async move {
+        let north = account(20).await;
+        let place = with_tokens(place);
+        place.write(
+            "helena-sync.toml",
+            &file([("north", &north.base_url()), ("south", &north.base_url())]),
+        );
+        let told = ["same company as account \"north\"", "remove one of them"];
+        place.refuses(&["sync"], 2, &told).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_account_without_its_token_says_which_variable() {
+    let place = Place::new()
+        .without("HELENA_API_TOKEN")
+        .with("TOKEN_OF_north", TOKEN);
+    place.write(
+        "helena-sync.toml",
+        &file([
+            ("north", "https://a.example"),
+            ("south", "https://b.example"),
+        ]),
+    );
+    let told = ["TOKEN_OF_south", "account south", "Integrations > API"];
+    place.refuses(&["sync"], 2, &told).await;
+}

@@ -1,0 +1,222 @@
+//! Looking at a mirror and after it: status, state, check, migrate, rejects, completions.
+
+use helena_sync::sandbox::Poison;
+use sqlx::{AssertSqlSafe, Connection};
+
+use super::mirror::assert_perfect;
+use super::program::{Place, account, on_both};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_rows_watermarks_runs_and_what_is_stale() {
+    on_both(|place| async move {
+        let sandbox = account(80).await;
+        let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        place.succeeds(&["sync"]).await;
+        let done = place.succeeds(&["status"]).await;
+        for text in ["account default at http://127", "sessions", "80", "contacts", "ARCHIVED", "first_load"] {
+            assert!(done.out.contains(text), "{text} in {done:?}");
+        }
+        let status = place.succeeds(&["status", "--json"]).await.json();
+        let resources = status[0]["resources"].as_array().unwrap();
+        let sessions = resources.iter().find(|r| r["resource"] == "sessions").unwrap();
+        assert_eq!(sessions["rows"], 80);
+        assert!(sessions["streams"][0]["watermark"].is_string(), "{sessions}");
+        assert_eq!(status[0]["backfills"], serde_json::json!([]));
+
+        place.succeeds(&["status", "--max-lag", "1h"]).await.says(&["fresh"]);
+        let database = place.database().await;
+        let old = "update sync_state set last_success_at = '2020-01-01T00:00:00.000000Z' where resource = 'sessions'";
+        database.execute(old).await;
+        database.store.close().await;
+        let told = ["default: sessions was last read", "ago"];
+        let done = place.refuses(&["status", "--max-lag", "1h"], 1, &told).await;
+        assert_eq!(done.out, "", "nothing is counted");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_asks_for_little_and_changes_nothing() {
+    let sandbox = account(30).await;
+    let place = Place::beside(&sandbox);
+    let done = place.succeeds(&["check"]).await;
+    for text in [
+        "configuration",
+        "does not exist yet",
+        "30 sessions",
+        "tags",
+        "agents",
+    ] {
+        assert!(done.out.contains(text), "{text} in {done:?}");
+    }
+    assert_eq!(sandbox.take_requests().len(), 6);
+    assert_eq!(place.files(), [""; 0]);
+    sandbox.account().moods.refused = vec!["/core/v1/tag".to_owned()];
+    let done = place.refuses(&["check", "--json"], 1, &[]).await.json();
+    let refused: Vec<_> = done
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["result"] == "refused")
+        .collect();
+    assert_eq!(refused.len(), 1, "{done}");
+    assert_eq!(refused[0]["what"], "tags");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_made_once_and_a_schema_of_another_version_is_refused() {
+    on_both(|place| async move {
+        let sandbox = account(10).await;
+        let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        let manual = [("HELENA_SYNC__DATABASE__MIGRATE", "false")];
+        let mut place = place;
+        place.set(manual[0].0, manual[0].1);
+        for command in ["sync", "backfill", "run"] {
+            let done = place.refuses(&[command], 1, &["run `helena-sync migrate`"]).await;
+            assert!(!done.err.contains("trying again"), "{done:?}");
+        }
+        place.refuses(&["status"], 1, &["migrate"]).await;
+        // Migrating needs no token.
+        place.unset("HELENA_API_TOKEN");
+        let done = place.succeeds(&["migrate"]).await;
+        assert!(done.out.contains("_mirror"), "{done:?}");
+        place.succeeds(&["migrate"]).await.says(&["is up to date"]);
+        place.set("HELENA_API_TOKEN", super::program::TOKEN);
+        place.succeeds(&["sync"]).await;
+        assert_perfect(&place, &sandbox).await;
+
+        let database = place.database().await;
+        let newer = "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+            select 29991231000000, 'of the future', success, checksum, 1 from _sqlx_migrations limit 1";
+        database.execute(newer).await;
+        database.store.close().await;
+        for migrate in ["true", "false"] {
+            place.set("HELENA_SYNC__DATABASE__MIGRATE", migrate);
+            for command in ["run", "sync", "migrate", "status"] {
+                place.refuses(&[command], 1, &["29991231000000", "does not know"]).await;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_listed_shown_and_fetched_again() {
+    on_both(|place| async move {
+        let sandbox = account(40).await;
+        let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        let ids = sandbox.account().session_ids();
+        sandbox.account().poison(ids[3], Poison::WrongType);
+        sandbox.account().poison(ids[7], Poison::NotAnObject);
+        place.succeeds(&["sync"]).await;
+        let rejects = place.succeeds(&["rejects", "list", "--json"]).await.json();
+        let rejects = rejects.as_array().unwrap().clone();
+        assert_eq!(rejects.len(), 2, "{rejects:?}");
+        let named = rejects
+            .iter()
+            .find(|r| r["record_id"] == ids[3].to_string())
+            .unwrap();
+        let shown = place
+            .succeeds(&["rejects", "show", &named["id"].to_string()])
+            .await;
+        assert!(
+            shown.out.contains(named["reason"].as_str().unwrap()),
+            "{shown:?}"
+        );
+        assert!(shown.out.contains("rest stored  yes"), "{shown:?}");
+        place
+            .refuses(&["rejects", "show", "999"], 1, &["no reject 999"])
+            .await;
+
+        sandbox.account().heal(ids[3]);
+        let done = place.succeeds(&["rejects", "retry"]).await;
+        done.says(&["1 fetched again; 1 unresolved in all"]);
+        let rejects = place.succeeds(&["rejects", "--json"]).await.json();
+        assert_eq!(rejects.as_array().unwrap().len(), 1);
+        sandbox.account().heal(ids[7]);
+        place.succeeds(&["sync", "--full-refresh"]).await;
+        assert_perfect(&place, &sandbox).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn commands_that_only_look_say_that_there_is_no_database_yet() {
+    let place = Place::new();
+    for command in [
+        &["status"][..],
+        &["state", "show"],
+        &["state", "export"],
+        &["rejects"],
+    ] {
+        place.refuses(command, 1, &["does not exist yet"]).await;
+    }
+    assert_eq!(place.files(), [""; 0]);
+}
+
+#[tokio::test]
+async fn completions_are_printed_for_every_shell_even_with_a_broken_file() {
+    let place = Place::new().without("HELENA_API_TOKEN");
+    place.write("helena-sync.toml", "[broken");
+    for shell in ["bash", "zsh", "fish"] {
+        let done = place.succeeds(&["completions", shell]).await;
+        assert!(
+            done.out.contains("helena-sync") && done.out.contains("backfill"),
+            "{shell}"
+        );
+        assert_eq!(done.err, "");
+    }
+    place
+        .refuses(&["completions", "tcsh"], 2, &["bash", "zsh", "fish"])
+        .await;
+}
+
+#[tokio::test]
+async fn help_reads_like_a_manual_page() {
+    let place = Place::new().without("HELENA_API_TOKEN");
+    for command in [
+        "run", "sync", "backfill", "status", "check", "migrate", "sessions", "tags",
+    ] {
+        let done = place.succeeds(&[command, "--help"]).await;
+        assert!(done.out.contains("Example"), "{command}");
+        assert!(
+            done.out.lines().nth(2).is_some_and(|line| line.len() > 20),
+            "{}",
+            done.out
+        );
+        assert!(
+            done.out.lines().all(|line| line.chars().count() <= 100),
+            "{}",
+            done.out
+        );
+    }
+    let done = place.succeeds(&["--version"]).await;
+    assert!(done.out.starts_with("helena-sync 0."), "{done:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_in_a_place_named_by_a_flag_is_used() {
+    let sandbox = account(10).await;
+    let place = Place::beside(&sandbox);
+    place
+        .succeeds(&[
+            "sync",
+            "--database-url",
+            "sqlite://other.db",
+            "--log-format",
+            "json",
+        ])
+        .await;
+    assert_eq!(place.files(), ["other.db"]);
+    let mut file = sqlx::SqliteConnection::connect(&format!(
+        "sqlite://{}",
+        place.path().join("other.db").display()
+    ))
+    .await
+    .unwrap();
+    let count: i64 = sqlx::query_scalar(AssertSqlSafe("select count(*) from sessions"))
+        .fetch_one(&mut file)
+        .await
+        .unwrap();
+    assert_eq!(count, 10);
+}

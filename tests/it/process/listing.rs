@@ -1,0 +1,269 @@
+//! The live lists: asked of the platform, printed in every format, without any database.
+
+use std::collections::BTreeSet;
+
+use helena_sync::sandbox::Sandbox;
+use serde_json::Value;
+
+use super::program::{Place, account};
+
+fn ids(records: &[Value]) -> BTreeSet<String> {
+    let id = |record: &Value| record["id"].as_str().unwrap().to_owned();
+    records.iter().map(id).collect()
+}
+
+fn array(value: &Value) -> &[Value] {
+    value.as_array().unwrap()
+}
+
+async fn listed(place: &Place, arguments: &[&str]) -> Vec<Value> {
+    let arguments = [&["sessions", "--format", "json"], arguments].concat();
+    array(&place.succeeds(&arguments).await.json()).to_vec()
+}
+
+/// The sessions that the account has and that fulfil a condition.
+fn truth(sandbox: &Sandbox, condition: impl Fn(&Value) -> bool) -> BTreeSet<String> {
+    let sessions = sandbox.account().truth_sessions();
+    let kept: Vec<Value> = sessions.into_iter().filter(condition).collect();
+    ids(&kept)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_come_in_every_format_page_by_page_or_all() {
+    let sandbox = account(230).await;
+    let place = Place::beside(&sandbox).with("DATABASE_URL", "postgres://nobody@127.0.0.1:9/none");
+    let done = place.succeeds(&["sessions"]).await;
+    assert_eq!(done.out.lines().count(), 11, "{done:?}");
+    assert!(done.out.starts_with("number"), "{done:?}");
+    assert_eq!(
+        done.err.trim(),
+        "10 of 230 sessions; page 1 of 23; --page 2 for the next, --all for all"
+    );
+
+    let page = listed(&place, &["--page", "3", "--size", "100"]).await;
+    assert_eq!(page.len(), 30);
+    let all = listed(&place, &["--all"]).await;
+    assert_eq!(ids(&all), truth(&sandbox, |_| true));
+
+    let done = place
+        .succeeds(&["sessions", "--all", "--format", "ndjson"])
+        .await;
+    let lines: Vec<Value> = done
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(ids(&lines), ids(&all));
+
+    let done = place
+        .succeeds(&["sessions", "--all", "--format", "csv"])
+        .await;
+    let mut csv = csv::Reader::from_reader(done.out.as_bytes());
+    let column = csv
+        .headers()
+        .unwrap()
+        .iter()
+        .position(|name| name == "id")
+        .unwrap();
+    let written: BTreeSet<String> = csv
+        .records()
+        .map(|record| record.unwrap()[column].to_owned())
+        .collect();
+    assert_eq!(written, ids(&all));
+
+    let newest = listed(
+        &place,
+        &[
+            "--order-by",
+            "CreatedAt",
+            "--direction",
+            "descending",
+            "--size",
+            "1",
+        ],
+    )
+    .await;
+    let last = sandbox.account().session_ids().last().unwrap().to_string();
+    assert_eq!(newest[0]["id"], last.as_str());
+    let bare = listed(&place, &["--include", "none", "--size", "1"]).await;
+    assert!(bare[0]["contactDetails"].is_null(), "{bare:?}");
+
+    place
+        .succeeds(&["sessions", "--page", "24"])
+        .await
+        .says(&["page 24 is beyond the end: 230 sessions are 23 pages of 10"]);
+    assert_eq!(place.files(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_filtered_by_names_statuses_and_dates() {
+    let sandbox = account(300).await;
+    let place = Place::beside(&sandbox);
+    let sample = sandbox
+        .account()
+        .truth_sessions()
+        .into_iter()
+        .rev()
+        .find(|session| {
+            !session["departmentId"].is_null()
+                && !session["userId"].is_null()
+                && session["status"] == "COMPLETED"
+        })
+        .unwrap();
+    let name = |record: &Value| record["name"].as_str().unwrap().to_owned();
+    let (department, agent) = {
+        let account = sandbox.account();
+        let departments = account.truth_departments();
+        let agents = account.truth_agents();
+        (
+            name(
+                departments
+                    .iter()
+                    .find(|d| d["id"] == sample["departmentId"])
+                    .unwrap(),
+            ),
+            name(
+                agents
+                    .iter()
+                    .find(|a| a["userId"] == sample["userId"])
+                    .unwrap(),
+            ),
+        )
+    };
+    let same = |key: &'static str| {
+        let wanted = sample[key].clone();
+        truth(&sandbox, move |session| session[key] == wanted)
+    };
+    for (flags, expected) in [
+        (vec!["--status", "completed"], same("status")),
+        (
+            vec!["--department", department.as_str()],
+            same("departmentId"),
+        ),
+        (vec!["--user", agent.as_str()], same("userId")),
+        (
+            vec!["--channel", sample["channelId"].as_str().unwrap()],
+            same("channelId"),
+        ),
+        (
+            vec!["--contact", sample["contactId"].as_str().unwrap()],
+            same("contactId"),
+        ),
+    ] {
+        let found = listed(&place, &[&["--all"], flags.as_slice()].concat()).await;
+        assert_eq!(ids(&found), expected, "{flags:?}");
+        assert!(!expected.is_empty());
+    }
+    let day = &sample["createdAt"].as_str().unwrap()[..10];
+    let found = listed(&place, &["--all", "--from", day, "--to", day]).await;
+    let that_day = truth(&sandbox, |session| {
+        session["createdAt"].as_str().unwrap().starts_with(day)
+    });
+    assert_eq!(ids(&found), that_day);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_list_says_which_filter_emptied_it() {
+    let sandbox = account(120).await;
+    sandbox.account().add_tag("Nunca usada");
+    let place = Place::beside(&sandbox);
+    let completed = truth(&sandbox, |session| session["status"] == "COMPLETED").len();
+    sandbox.take_requests();
+    let done = place
+        .succeeds(&["sessions", "--status", "COMPLETED", "--tag", "Nunca usada"])
+        .await;
+    done.says(&[
+        "no session matches",
+        "without --status: 0",
+        &format!("without --tag: {completed}"),
+        "Probably --tag is too narrow",
+    ]);
+    let asked = sandbox
+        .requests()
+        .iter()
+        .filter(|r| r.path.ends_with("/session"))
+        .count();
+    assert!(asked <= 3, "{asked} requests");
+    let done = place
+        .succeeds(&["sessions", "--from", "2001-01-01", "--to", "2001-12-31"])
+        .await;
+    done.says(&["no session matches --from/--to; without it there are 120"]);
+    for format in ["json", "csv", "ndjson"] {
+        let empty = ["sessions", "--tag", "Nunca usada", "--format", format];
+        let done = place.succeeds(&empty).await;
+        done.says(&["no session matches --tag"]);
+        if format == "json" {
+            assert_eq!(done.json(), serde_json::json!([]));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_departments_are_put_together_by_all_alone() {
+    let sandbox = account(150).await;
+    let place = Place::beside(&sandbox);
+    let departments: Vec<String> = sandbox.account().departments()[..2]
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let flags = [
+        "--department",
+        departments[0].as_str(),
+        "--department",
+        &departments[1],
+    ];
+    let one_page = [&["sessions"], flags.as_slice()].concat();
+    place
+        .refuses(&one_page, 2, &["several departments", "--all"])
+        .await;
+    let found = listed(&place, &[&["--all"], flags.as_slice()].concat()).await;
+    let expected = truth(&sandbox, |session| {
+        departments
+            .iter()
+            .any(|id| session["departmentId"] == id.as_str())
+    });
+    assert_eq!(ids(&found), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_small_lists_print_the_names_that_can_be_used() {
+    let sandbox = account(10).await;
+    let place = Place::beside(&sandbox).with("DATABASE_URL", "sqlite:///proc/none/helena.db");
+    let (tags, channels, departments, agents) = {
+        let account = sandbox.account();
+        (
+            account.truth_tags(),
+            account.truth_channels(),
+            account.truth_departments(),
+            account.truth_agents(),
+        )
+    };
+    for (command, records, name) in [
+        ("tags", tags, "/name"),
+        ("channels", channels, "/identity/displayName"),
+        ("departments", departments, "/name"),
+        ("agents", agents, "/name"),
+    ] {
+        let done = place.succeeds(&[command]).await;
+        assert_eq!(done.out.lines().count(), records.len() + 1, "{done:?}");
+        done.says(&[&format!("{} {command}", records.len())]);
+        for record in &records {
+            if let Some(name) = record.pointer(name).and_then(Value::as_str) {
+                assert!(done.out.contains(name.trim()), "{name} in {done:?}");
+            }
+        }
+        let done = place.succeeds(&[command, "--format", "json"]).await;
+        assert_eq!(ids(array(&done.json())), ids(&records));
+    }
+    let archived = place
+        .succeeds(&[
+            "contacts", "--status", "archived", "--all", "--format", "json",
+        ])
+        .await;
+    let contacts = sandbox.account().truth_contacts();
+    let expected: Vec<Value> = contacts
+        .into_iter()
+        .filter(|contact| contact["status"] == "ARCHIVED")
+        .collect();
+    assert_eq!(ids(array(&archived.json())), ids(&expected));
+}

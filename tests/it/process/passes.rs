@@ -1,0 +1,186 @@
+//! The options of `sync` and `backfill`.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::mirror::assert_perfect;
+use super::program::{Place, account, on_both};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_says_what_would_be_read_and_writes_nothing() {
+    let sandbox = account(230).await;
+    let place = Place::beside(&sandbox);
+    for command in [
+        &["sync", "--dry-run"][..],
+        &["sync", "--dry-run", "--full-refresh"],
+    ] {
+        let done = place.succeeds(command).await;
+        let sessions = done
+            .out
+            .lines()
+            .find(|line| line.contains("sessions"))
+            .unwrap()
+            .to_owned();
+        let words: Vec<&str> = sessions.split_whitespace().collect();
+        assert_eq!(
+            words,
+            ["default", "sessions", "all", "230", "3"],
+            "{done:?}"
+        );
+        done.says(&["nothing was written"]);
+    }
+    let done = place.succeeds(&["backfill", "--dry-run"]).await;
+    assert!(done.out.starts_with("230 sessions in "), "{done:?}");
+    assert_eq!(place.files(), [""; 0]);
+
+    place.succeeds(&["sync"]).await;
+    let before = std::fs::read(place.path().join("helena.db")).unwrap();
+    sandbox.account().live_step(10);
+    place.succeeds(&["sync", "--dry-run"]).await;
+    place.succeeds(&["backfill", "--dry-run"]).await;
+    let after = std::fs::read(place.path().join("helena.db")).unwrap();
+    assert!(before == after, "the file is as it was");
+    let others = place.files();
+    let of_sqlite = |name: &String| name.starts_with("helena.db");
+    assert!(others.iter().all(of_sqlite), "{others:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_without_news_says_so_with_the_watermark() {
+    let sandbox = account(60).await;
+    let place = Place::beside(&sandbox);
+    place.succeeds(&["sync"]).await;
+    sandbox.take_requests();
+    let done = place.succeeds(&["sync", "--resource", "sessions"]).await;
+    done.says(&["sessions: nothing new, complete up to 20"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_of_rows_and_time_end_a_load_that_the_next_start_goes_on_with() {
+    on_both(|place| async move {
+        let sandbox = account(300).await;
+        let place = place
+            .with("HELENA_BASE_URL", &sandbox.base_url())
+            .with("HELENA_SYNC__API__PAGE_SIZE", "10")
+            .with("HELENA_SYNC__BACKFILL__WINDOW_PAGES", "8");
+        let done = place.succeeds(&["sync", "--limit", "150"]).await;
+        done.says(&["the next start goes on from there"]);
+        sandbox.account().moods.latency = Duration::from_millis(40);
+        let done = place.succeeds(&["sync", "--max-runtime", "1s"]).await;
+        done.says(&["--max-runtime", "the next start goes on from there"]);
+        sandbox.account().moods.latency = Duration::ZERO;
+        place.succeeds(&["sync"]).await;
+        assert_perfect(&place, &sandbox).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_refresh_reads_everything_again_and_rewrites_only_what_differs() {
+    on_both(|place| async move {
+        let sandbox = account(120).await;
+        let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        place.succeeds(&["sync"]).await;
+        let database = place.database().await;
+        let id = sandbox.account().session_ids()[5];
+        // What no pass could ever notice: a row that was damaged here.
+        let damage = format!("update sessions set title = 'damaged', content_hash = 0 where cast(id as text) = '{id}'");
+        database.execute(&damage).await;
+        let synced = "select cast(max(synced_at) as text) || ' ' || cast(count(*) as text)
+            from sessions where title is null or title <> 'damaged'";
+        let before = database.text(synced).await;
+        place.succeeds(&["sync", "--full-refresh"]).await;
+        assert_eq!(database.count("sessions", "title = 'damaged'").await, 0);
+        let others = format!("select cast(max(synced_at) as text) || ' ' || cast(count(*) as text)
+            from sessions where cast(id as text) <> '{id}'");
+        assert_eq!(database.text(&others).await, before);
+        database.store.close().await;
+        assert_perfect(&place, &sandbox).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_resources_that_are_named_are_read() {
+    let sandbox = account(30).await;
+    let place = Place::beside(&sandbox);
+    place
+        .succeeds(&["sync", "--resource", "tags", "--resource", "channels"])
+        .await;
+    let database = place.database().await;
+    assert_eq!(database.count("sessions", "1 = 1").await, 0);
+    let tags = sandbox.account().truth_tags().len();
+    assert_eq!(
+        database.count("tags", "1 = 1").await,
+        i64::try_from(tags).unwrap()
+    );
+    database.store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_reads_what_its_filters_choose_and_nothing_else() {
+    on_both(|place| async move {
+        let sandbox = account(300).await;
+        let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        let sessions = sandbox.account().truth_sessions();
+        let department = sandbox.account().truth_departments()[0].clone();
+        let name = department["name"].as_str().unwrap();
+        let chosen = sessions
+            .iter()
+            .filter(|s: &&Value| {
+                s["status"] == "COMPLETED" && s["departmentId"] == department["id"]
+            })
+            .count();
+        assert!(chosen > 0);
+        let filters = ["--status", "COMPLETED", "--department", name];
+        let dry = place
+            .succeeds(&[&["backfill", "--dry-run"], filters.as_slice()].concat())
+            .await;
+        assert!(
+            dry.out.starts_with(&format!("{chosen} sessions in ")),
+            "{dry:?}"
+        );
+        let done = place
+            .succeeds(&[&["backfill"], filters.as_slice()].concat())
+            .await;
+        done.says(&[&format!("done: {chosen} sessions read, {chosen} new")]);
+        let database = place.database().await;
+        let stored = database.count("sessions", "1 = 1").await;
+        assert_eq!(stored, i64::try_from(chosen).unwrap());
+        database.store.close().await;
+        // What was backfilled first takes nothing from the first load.
+        place.succeeds(&["sync"]).await;
+        assert_perfect(&place, &sandbox).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_that_was_stopped_goes_on_or_begins_again_if_told_to() {
+    on_both(|place| async move {
+        let sandbox = account(300).await;
+        let place = place
+            .with("HELENA_BASE_URL", &sandbox.base_url())
+            .with("HELENA_SYNC__API__PAGE_SIZE", "10")
+            .with("HELENA_SYNC__BACKFILL__WINDOW_PAGES", "8");
+        let stopped = ["backfill", "--from", "2000-01-01", "--limit", "120"];
+        place
+            .succeeds(&stopped)
+            .await
+            .says(&["the next start goes on from there"]);
+        place
+            .succeeds(&stopped)
+            .await
+            .says(&["going on where the last one stopped", "--restart"]);
+        let again = ["backfill", "--from", "2000-01-01", "--restart"];
+        let done = place.succeeds(&again).await;
+        assert!(!done.err.contains("going on"), "{done:?}");
+        done.says(&["done: 300 sessions read"]);
+        let status = place.succeeds(&["status", "--json"]).await.json();
+        assert_eq!(status[0]["backfills"], serde_json::json!([]));
+        place.succeeds(&["sync"]).await;
+        assert_perfect(&place, &sandbox).await;
+    })
+    .await;
+}

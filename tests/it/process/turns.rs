@@ -1,0 +1,109 @@
+//! One process writes for an account at a time; the others are told which, and since when.
+
+use rustix::process::Signal;
+
+use super::mirror::assert_perfect;
+use super::program::{Place, Running, account, on_both};
+
+/// A daemon that holds the account and does little.
+async fn holder(place: &Place) -> Running {
+    let mut program = place.start(&["run"]);
+    program.says("contacts: first load").await;
+    program
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_is_told_who_writes_since_when_or_waits() {
+    on_both(|place| async move {
+        let sandbox = account(60).await;
+        let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        let first = holder(&place).await;
+        let pid = first.pid().as_raw_nonzero().to_string();
+        let told = [
+            &format!("process {pid} on "),
+            "account default since 20",
+            "--wait",
+        ];
+        for command in ["sync", "run", "backfill"] {
+            let done = place.refuses(&[command], 1, &told).await;
+            assert_eq!(done.err.trim().lines().count(), 1, "one line: {done:?}");
+        }
+        for change in [
+            &["state", "set", "sessions", "2026-01-01"][..],
+            &["state", "reset", "sessions"],
+        ] {
+            let done = place
+                .refuses(change, 1, &[&format!("process {pid} on "), "stop it first"])
+                .await;
+            assert!(!done.err.contains("--wait"), "{done:?}");
+        }
+        let status = place.succeeds(&["status"]).await;
+        assert!(
+            status
+                .out
+                .contains(&format!("written by process {pid} on ")),
+            "{status:?}"
+        );
+
+        let mut waiting = place.start(&["sync", "--wait"]);
+        waiting
+            .says(&format!("waiting for process {pid} on "))
+            .await;
+        sandbox.account().live_step(10);
+        first.signal(Signal::TERM);
+        assert_eq!(first.end().await.code, Some(0));
+        let done = waiting.end().await;
+        assert_eq!(done.code, Some(0), "{done:?}");
+        assert_perfect(&place, &sandbox).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_that_was_killed_blocks_nobody() {
+    on_both(|place| async move {
+        let sandbox = account(60).await;
+        let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        let first = holder(&place).await;
+        first.signal(Signal::KILL);
+        let done = first.end().await;
+        assert_eq!(done.code, None);
+        let done = place.succeeds(&["sync"]).await;
+        assert!(!done.err.contains("waiting"), "{done:?}");
+        assert_perfect(&place, &sandbox).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_a_watermark_are_recorded_with_old_value_new_value_and_when() {
+    on_both(|place| async move {
+        let sandbox = account(60).await;
+        let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        place.succeeds(&["sync"]).await;
+        let done = place.succeeds(&["state", "set", "sessions", "2026-01-01 12:30"]).await;
+        assert!(done.out.contains("sessions: watermark 2026-01-01 12:30:00 (was 20"), "{done:?}");
+        let done = place.succeeds(&["state", "reset", "contacts", "--status", "blocked"]).await;
+        assert!(done.out.contains("contacts (BLOCKED): watermark none (was 20"), "{done:?}");
+        let database = place.database().await;
+        let recorded = "select resource || ' ' || partition || ' ' || substr(cast(old_watermark as text), 1, 4)
+            || ' ' || coalesce(substr(cast(new_watermark as text), 1, 10), 'none')
+            || ' ' || substr(cast(changed_at as text), 1, 2)
+            from state_changes order by id";
+        let recorded = database.texts(recorded).await;
+        assert_eq!(recorded.len(), 2);
+        assert!(recorded[0].starts_with("sessions  20") && recorded[0].ends_with(" 2026-01-01 20"), "{recorded:?}");
+        assert!(recorded[1].starts_with("contacts BLOCKED 20") && recorded[1].ends_with(" none 20"), "{recorded:?}");
+        database.store.close().await;
+        let exported = place.succeeds(&["state", "export"]).await.json();
+        let streams = exported[0]["streams"].as_array().unwrap();
+        let sessions = streams.iter().find(|stream| stream["resource"] == "sessions").unwrap();
+        assert_eq!(sessions["watermark"], "2026-01-01T12:30:00.000000Z");
+        place.succeeds(&["sync"]).await;
+        assert_perfect(&place, &sandbox).await;
+
+        place.refuses(&["state", "set", "sessions", "2999-01-01"], 2, &["future"]).await;
+        place.refuses(&["state", "reset", "tags"], 2, &["no watermark", "sessions, contacts"]).await;
+    })
+    .await;
+}

@@ -1,0 +1,136 @@
+//! A platform that refuses, or answers with something else than it should.
+
+use helena_sync::sandbox::{Fault, Sandbox};
+
+use super::mirror::assert_perfect;
+use super::program::{Place, account, on_both};
+
+fn asked(sandbox: &Sandbox, path: &str) -> usize {
+    sandbox
+        .requests()
+        .iter()
+        .filter(|request| request.path.contains(path))
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_refused_everywhere_is_3_and_asked_only_once_for_each() {
+    let sandbox = account(50).await;
+    let place = Place::beside(&sandbox).with("HELENA_API_TOKEN", "pn_another");
+    for command in [
+        &["sync"][..],
+        &["backfill"],
+        &["sessions"],
+        &["tags"],
+        &["check"],
+    ] {
+        sandbox.take_requests();
+        let done = place.run(command).await;
+        assert_eq!(done.code, Some(3), "{command:?}: {done:?}");
+        assert!(
+            done.err.contains("401") || done.out.contains("401"),
+            "{done:?}"
+        );
+        assert!(!done.err.contains("pn_another"), "{done:?}");
+        let mut paths: Vec<_> = sandbox
+            .take_requests()
+            .into_iter()
+            .map(|request| (request.path, request.query))
+            .collect();
+        let all = paths.len();
+        assert!((1..=9).contains(&all), "{paths:?}");
+        paths.sort();
+        paths.dedup();
+        // One more at most shows that a version of the list is not simply gone.
+        assert!(all - paths.len() <= 1, "nothing is tried again: {paths:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_that_is_refused_is_named_and_the_others_are_stored() {
+    on_both(|place| async move {
+        let sandbox = account(50).await;
+        let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        let tags: &[&str] = &[
+            "tags: ",
+            "401",
+            "not read completely: tags",
+            "the others are stored",
+        ];
+        for (refused, told) in [
+            ("/core/v1/tag", tags),
+            (
+                "/core/v1/contact",
+                &["contacts", "401", "the others are stored"],
+            ),
+        ] {
+            sandbox.take_requests();
+            sandbox.account().moods.refused = vec![refused.to_owned()];
+            let done = place.refuses(&["sync"], 1, told).await;
+            assert!(!done.err.contains("sessions cannot"), "{done:?}");
+            let count = asked(&sandbox, refused);
+            assert!(count <= 8, "{refused} was asked {count} times");
+        }
+        let database = place.database().await;
+        assert_eq!(database.count("sessions", "removed_at is null").await, 50);
+        let failed = "select resource from sync_runs where outcome = 'failed' group by resource";
+        let failed = database.texts(failed).await;
+        assert!(failed.contains(&"tags".to_owned()), "{failed:?}");
+        database.store.close().await;
+        sandbox.account().moods.refused.clear();
+        place.succeeds(&["sync"]).await;
+        assert_perfect(&place, &sandbox).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_answer_is_asked_for_again() {
+    let sandbox = account(50).await;
+    let place = Place::beside(&sandbox);
+    sandbox.script([
+        Fault::None,
+        Fault::Html,
+        Fault::ErrorTrue,
+        Fault::None,
+        Fault::Cut,
+    ]);
+    place.succeeds(&["sync"]).await;
+    assert_perfect(&place, &sandbox).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_answers_without_end_are_a_failed_pass_that_names_what_came() {
+    let sandbox = account(50).await;
+    let place = Place::beside(&sandbox);
+    place.succeeds(&["sync"]).await;
+    let watermarks = watermarks(&place).await;
+    sandbox.account().live_step(20);
+    for (fault, told) in [
+        (Fault::Html, "HTML"),
+        (Fault::ErrorTrue, "error"),
+        (Fault::Cut, "body"),
+    ] {
+        // The first request only shows whose token it is.
+        sandbox.script([Fault::None]);
+        sandbox.script(std::iter::repeat_n(fault.clone(), 100));
+        let arguments = ["sync", "--resource", "sessions", "--max-runtime", "3s"];
+        let done = place.refuses(&arguments, 1, &[told]).await;
+        assert!(
+            100 - sandbox.scripted() >= 2,
+            "it was tried again: {done:?}"
+        );
+        sandbox.clear_script();
+        assert_eq!(self::watermarks(&place).await, watermarks, "{fault:?}");
+    }
+    place.succeeds(&["sync"]).await;
+    assert_perfect(&place, &sandbox).await;
+}
+
+async fn watermarks(place: &Place) -> Vec<String> {
+    let export = place.succeeds(&["state", "export"]).await.json();
+    let streams = export[0]["streams"].as_array().unwrap().iter();
+    streams
+        .map(|stream| format!("{} {}", stream["resource"], stream["watermark"]))
+        .collect()
+}

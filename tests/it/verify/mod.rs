@@ -1,0 +1,201 @@
+//! Stories of `verify`: a simulated account and its mirror, made to differ.
+
+mod finding;
+mod playing;
+mod repairing;
+mod scale;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use helena_sync::api::{self, Client, ClientConfig, Detail};
+use helena_sync::clock::{Clock, FakeClock};
+use helena_sync::data::{Resource, Timestamp};
+use helena_sync::sandbox::{Sandbox, SandboxConfig};
+use helena_sync::store::{AccountId, Acquired, Holder};
+use helena_sync::sync::{
+    Comparison, Engine, EngineSettings, Limits, Mirror, Outcome, Verified, WalkSettings,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::support::database::Database;
+
+/// An account, and what writes its mirror.
+struct World {
+    database: Database,
+    clock: Arc<FakeClock>,
+    sandbox: Sandbox,
+    client: Client,
+    account: AccountId,
+    engine: Arc<Engine<Client>>,
+    walk: WalkSettings,
+    stop: CancellationToken,
+}
+
+impl World {
+    /// An account that was loaded, and whose every record has long been visible.
+    async fn loaded(database: Database, sessions: u32) -> Self {
+        let world = Self::new(database, SandboxConfig::of_size(sessions)).await;
+        world.load().await;
+        world
+    }
+
+    async fn new(database: Database, config: SandboxConfig) -> Self {
+        let start = Timestamp::parse("2026-05-04T14:00:00.25Z").unwrap();
+        let clock = Arc::new(FakeClock::at(start));
+        let shared: Arc<dyn Clock> = clock.clone();
+        let sandbox = Sandbox::start(config, Arc::clone(&shared)).await.unwrap();
+        let config = ClientConfig {
+            base_url: api::base_url(&sandbox.base_url(), false).unwrap(),
+            token: api::token(sandbox.token()).unwrap(),
+            sustained: "1000/5m".parse().unwrap(),
+            burst: "200/5s".parse().unwrap(),
+            share: 0.9,
+            connect_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(20),
+            request_timeout: Duration::from_secs(60),
+            include_details: Detail::ALL.to_vec(),
+            patience: None,
+        };
+        let client = Client::new(config, Arc::clone(&shared)).unwrap();
+        let store = database.store.clone();
+        let account = store
+            .account("default", &sandbox.base_url(), start)
+            .await
+            .unwrap();
+        let acquired = store.acquire(account, &Holder::current(), start).await;
+        let Acquired::Lease(lease) = acquired.unwrap() else {
+            panic!("somebody else writes");
+        };
+        let walk = WalkSettings {
+            overlap: Duration::from_secs(120),
+            page_size: 10,
+            window_pages: 50,
+            concurrency: 4,
+        };
+        let settings = EngineSettings {
+            walk,
+            keep_raw: false,
+            resources: Resource::ALL.to_vec(),
+            interleave: Duration::from_secs(60),
+        };
+        let name = "default".to_owned();
+        let source = Arc::new(client.clone());
+        let engine = Engine::new(name, source, store, shared, lease, settings);
+        Self {
+            database,
+            clock,
+            sandbox,
+            client,
+            account,
+            engine: Arc::new(engine),
+            walk,
+            stop: CancellationToken::new(),
+        }
+    }
+
+    fn limits(&self) -> Limits<'_> {
+        Limits {
+            stop: &self.stop,
+            budget: None,
+        }
+    }
+
+    async fn load(&self) {
+        self.engine.identify(&self.stop).await.unwrap();
+        for resource in [Resource::Sessions, Resource::Contacts] {
+            let planned = self.engine.plan_first_load(resource, self.limits()).await;
+            planned.unwrap();
+        }
+        let mut runs = self.engine.work_off(self.limits()).await;
+        self.clock.advance(Duration::from_secs(600));
+        runs.extend(self.pass().await);
+        for run in runs {
+            assert!(run.succeeded(), "{:?}", run.error);
+        }
+    }
+
+    /// Lists and changes.
+    async fn pass(&self) -> helena_sync::sync::Runs {
+        let mut runs = self.engine.lists(&Resource::ALL, self.limits()).await;
+        runs.extend(self.engine.incremental(&Resource::ALL, self.limits()).await);
+        runs
+    }
+
+    /// Compares without writing.
+    async fn compare(&self, samples: u32) -> Vec<Verified> {
+        let mirror = Mirror {
+            source: &self.client,
+            store: &self.database.store,
+            account: self.account,
+            settings: self.walk,
+            samples,
+            stop: &self.stop,
+        };
+        mirror.compare(&Resource::ALL).await
+    }
+
+    async fn repair(&self) -> Vec<Verified> {
+        self.engine.verify(&Resource::ALL, 0, self.limits()).await
+    }
+
+    /// Takes sessions out of the database, as nothing that works well ever does.
+    async fn lose(&self, ids: &[Uuid]) {
+        for id in ids {
+            self.database
+                .execute(&format!(
+                    "delete from session_tags where session_id = '{id}'; \
+                     delete from sessions where id = '{id}'"
+                ))
+                .await;
+        }
+    }
+
+    async fn assert_equal(&self) {
+        for verified in self.compare(1_000).await {
+            assert_eq!(found(&verified).differences(), 0, "{verified:?}");
+        }
+        let mut ids: Vec<Uuid> = self.sandbox.account().session_ids();
+        ids.sort_unstable();
+        let stored = self
+            .database
+            .texts(
+                "select cast(id as text) from sessions where removed_at is null \
+                 order by cast(id as text)",
+            )
+            .await;
+        assert_eq!(stored, ids.iter().map(Uuid::to_string).collect::<Vec<_>>());
+    }
+}
+
+fn found(verified: &Verified) -> &Comparison {
+    match &verified.outcome {
+        Outcome::Compared(found) => found,
+        other => panic!("{}: {other:?}", verified.subject),
+    }
+}
+
+/// What was found of a resource, its streams put together.
+fn of(all: &[Verified], resource: Resource) -> Comparison {
+    let mut sum = Comparison::default();
+    for verified in all.iter().filter(|one| one.resource == resource) {
+        let found = found(verified);
+        sum.missing.extend(&found.missing);
+        sum.older.extend(&found.older);
+        sum.gone.extend(&found.gone);
+        sum.unread += found.unread;
+        sum.rejected += found.rejected;
+        sum.sampled += found.sampled;
+    }
+    sum
+}
+
+fn requests(all: &[Verified]) -> u64 {
+    all.iter().map(|verified| verified.requests).sum()
+}
+
+fn set(ids: &[Uuid]) -> BTreeSet<Uuid> {
+    ids.iter().copied().collect()
+}
