@@ -186,7 +186,7 @@ pub(super) fn signals() -> Result<CancellationToken, Failure> {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
-                () = SystemClock.sleep(GRACE), if !first => {
+                () = SystemClock.sleep(GRACE), if first.is_some() => {
                     tracing::warn!("the database does not answer; ending without it");
                     std::process::exit(0);
                 }

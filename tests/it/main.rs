@@ -4,6 +4,7 @@
 
 mod contract;
 mod mirror;
+mod outside;
 mod process;
 mod progress;
 mod readme;
