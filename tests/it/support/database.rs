@@ -54,6 +54,20 @@ where
     }
 }
 
+/// Tells a story on SQLite alone, where telling it often matters more than telling it twice.
+pub(crate) async fn on_sqlite<F, Fut>(story: F)
+where
+    F: FnOnce(Database) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/mirror.db", folder.path().display());
+    let database = open(Kind::Sqlite, url).await;
+    let opened = database.store.clone();
+    story(database).await;
+    opened.close().await;
+}
+
 /// Drops what [`create`] created, whoever is still connected.
 pub(crate) async fn drop(admin: &mut PgConnection, url: &str) {
     let name = url.rsplit('/').next().unwrap();

@@ -1,3 +1,5 @@
 //! What the tests share.
 
 pub(crate) mod database;
+pub(crate) mod mirror;
+pub(crate) mod truth;

@@ -1,0 +1,115 @@
+//! A first load that is interrupted goes on where it stopped, as the requests show.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use helena_sync::sandbox::RequestSeen;
+
+use super::churn::Churn;
+use crate::support::database::on_both;
+use crate::support::mirror::{Mirror, Plan, assert_good};
+use crate::support::truth::Scope;
+
+const PAGE: u32 = 10;
+const WINDOW_PAGES: u32 = 5;
+
+fn plan() -> Plan {
+    let mut plan = Plan::of(500);
+    plan.walk.page_size = PAGE;
+    plan.walk.window_pages = WINDOW_PAGES;
+    plan.sandbox.contacts = Some(50);
+    plan
+}
+
+/// Pages of a load: not the counts that are asked for on the way, nor the passes.
+fn pages(requests: &[RequestSeen]) -> usize {
+    requests
+        .iter()
+        .filter(|request| request.path.ends_with("/session"))
+        .filter(|request| request.param("UpdatedAt.After").is_none() && request.items > 0)
+        .count()
+}
+
+#[tokio::test]
+async fn a_load_that_was_interrupted_reads_the_rest_and_one_window_more_at_most() {
+    on_both(|database| async move {
+        let mut mirror = Mirror::begin(database, plan()).await;
+        let budget = AtomicU64::new(375);
+        let runs = mirror.sync_within(Some(&budget)).await;
+        assert!(runs.iter().any(|run| run.error.is_some()));
+        let first = pages(&mirror.sandbox.take_requests());
+        let stored = mirror
+            .database
+            .count("sessions", "updated_at is not null")
+            .await;
+        assert!((300..500).contains(&stored), "{stored}");
+
+        mirror.restart().await;
+        assert_good(&mirror.sync().await);
+        let second = pages(&mirror.sandbox.take_requests());
+        mirror.assert_mirrors().await;
+        // 50 pages in all. The windows are split where they are too deep, which takes a page each;
+        // planning, and saying how much is left, takes another.
+        let rest = 50 / 4;
+        let window = usize::try_from(WINDOW_PAGES).unwrap();
+        assert!(first >= 37, "{first}");
+        assert!(second <= rest + window + 8, "{second} pages after {first}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_load_that_is_interrupted_again_and_again_still_ends() {
+    on_both(|database| async move {
+        let mut mirror = Mirror::begin(database, plan()).await;
+        let mut starts = 0;
+        loop {
+            starts += 1;
+            assert!(starts < 40, "no progress");
+            let budget = AtomicU64::new(120);
+            let runs = mirror.sync_within(Some(&budget)).await;
+            if runs.iter().all(|run| run.error.is_none()) {
+                break;
+            }
+            mirror.restart().await;
+        }
+        assert!(starts > 3, "{starts}");
+        mirror.assert_mirrors().await;
+        // Whoever is asked to stop before anything began does nothing.
+        mirror.stop.cancel();
+        let before = mirror.contents().await;
+        let _stopped = mirror.sync().await;
+        assert_eq!(mirror.contents().await, before);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_load_that_is_stopped_while_the_account_changes_loses_nothing() {
+    on_both(|database| async move {
+        let mut mirror = Mirror::begin(database, plan()).await;
+        let _made = Churn {
+            changes: 200,
+            ..Churn::of(3)
+        }
+        .after_answers(&mirror);
+        for turn in 0..6 {
+            // Stops after some answers, whatever was being done.
+            let stop = mirror.stop.clone();
+            let mut left = 5 + 7 * turn;
+            mirror.sandbox.on_answer(move |_, _| {
+                left -= 1;
+                if left == 0 {
+                    stop.cancel();
+                }
+            });
+            let _stopped = mirror.sync().await;
+            mirror.clock.advance(Duration::from_secs(10));
+            mirror.restart().await;
+        }
+        mirror.quiet().await;
+        let scope = Scope::of_churn();
+        mirror.assert_mirrors_within(&scope).await;
+    })
+    .await;
+}
