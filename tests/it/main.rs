@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test says where it failed")]
 
+mod limits;
 mod process;
 mod readme;
 mod store;
