@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::data::{Resource, RunKind, Source, Timestamp};
 use crate::schedule::Trigger;
 use crate::store::StoreError;
-use crate::sync::{Engine, Limits, Outcome, RunError, RunReport, Runs, Verdict};
+use crate::sync::{Engine, Limits, Outcome, RunError, RunReport, Runs, Verdict, Verified};
 
 /// How long the first pause is after the API has refused the token everywhere; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_mins(1);
@@ -205,6 +205,12 @@ impl<S: Source + 'static> Tender<S> {
         }
         let engine = Arc::clone(&self.engine);
         let verified = engine.verify(&self.resources, SAMPLES, limits).await;
+        let differences: u64 = verified.iter().map(Verified::differences).sum();
+        let account = engine.name();
+        info!(
+            account,
+            differences, "account {account}: verified, {differences} differences"
+        );
         runs.extend(
             verified
                 .into_iter()

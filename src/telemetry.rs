@@ -83,6 +83,10 @@ fn sentence(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> f
     }
 }
 
+/// Libraries speak from `warn` on. That somebody waits for the connection that writes is how the store
+/// works, and no warning.
+const LIBRARIES: &str = "warn,sqlx::pool::acquire=error";
+
 fn filter(options: &Options) -> Result<EnvFilter, TelemetryError> {
     let directives = options
         .directives
@@ -90,7 +94,7 @@ fn filter(options: &Options) -> Result<EnvFilter, TelemetryError> {
         .map(str::trim)
         .filter(|text| !text.is_empty())
         .map_or_else(
-            || format!("warn,helena_sync={}", options.level),
+            || format!("{LIBRARIES},helena_sync={}", options.level),
             str::to_owned,
         );
     EnvFilter::try_new(directives).map_err(|error| TelemetryError::Directives {

@@ -27,11 +27,12 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::data::{Page, PageQuery, Resource, Source, SourceError, Usage};
+use crate::data::{ColumnGroup, Page, PageQuery, Resource, Source, SourceError, Timestamp, Usage};
 
 pub use address::{BaseUrlError, TokenError, base_url, token};
 pub use limit::{Limit, LimitError, WaitReason, Waiting};
 pub use query::{Detail, LiveQuery, UnknownDetail};
+pub use wire::Shape;
 
 /// What a [`Client`] is made of.
 #[derive(Debug, Clone)]
@@ -75,6 +76,33 @@ pub enum ClientError {
          small system they are a package of their own, ca-certificates)"
     )]
     Http(#[source] reqwest::Error),
+}
+
+/// Why a body cannot be read as an answer; says where, and nothing of what stood there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BodyError(String);
+
+/// Reads the body of a success as the client does, for those who have one without a client: a
+/// recorded answer, or one made up to see what becomes of it.
+///
+/// The page says that everything was asked for, at `server_time`.
+pub fn decode(
+    body: Vec<u8>,
+    content_type: Option<&str>,
+    shape: Shape,
+    server_time: Timestamp,
+) -> Result<Page, BodyError> {
+    let decoded =
+        wire::decode(body, content_type, shape).map_err(|failure| BodyError(failure.detail))?;
+    Ok(Page {
+        body: decoded.body,
+        items: decoded.items,
+        total: decoded.total,
+        has_more: decoded.has_more,
+        server_time,
+        unknown: ColumnGroup::NONE,
+    })
 }
 
 /// A client of one account. Clones share the connections, the rate limiter and all that was

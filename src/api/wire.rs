@@ -19,7 +19,7 @@ use super::retry::{Failure, Kind};
 
 /// What kind of answer is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub enum Shape {
     /// A page of a listing: this one, of so many records.
     Page {
         /// From 1.

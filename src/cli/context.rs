@@ -49,6 +49,20 @@ impl Context {
         })
     }
 
+    /// With these settings and no others, and a logger that only tells of errors.
+    pub(super) fn of_settings(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
+        telemetry::init(&telemetry::Options {
+            json: false,
+            level: tracing::Level::ERROR,
+            directives: settings.variable("RUST_LOG").map(str::to_owned),
+        })?;
+        Ok(Self {
+            settings,
+            clock,
+            selected: Vec::new(),
+        })
+    }
+
     /// The time zone of dates.
     pub fn zone(&self) -> Result<Zone, Failure> {
         Ok(self.settings.timezone()?)

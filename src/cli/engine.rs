@@ -2,7 +2,7 @@
 //! `rejects retry` share.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::stored::{Busy, acquire};
 use super::{Account, Context, Exit, Failure};
 use crate::api::{Client, WaitReason};
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::data::Resource;
 use crate::report::{Progress, Snapshot};
 use crate::store::{Lease, Store};
@@ -23,6 +23,10 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// Shorter waits are not worth a line.
 const WORTH_SAYING: Duration = Duration::from_secs(2);
+
+/// Signals this close together are one wish: `timeout`, for one, sends its signal to the process and
+/// then to the group that the process is in.
+const SAME_WISH: Duration = Duration::from_millis(100);
 
 /// Incremental passes during a long load, where no schedule says how often.
 const INTERLEAVE: Duration = Duration::from_mins(1);
@@ -164,7 +168,12 @@ async fn watch(
     }
 }
 
-/// Cancelled by SIGINT or SIGTERM; a second signal ends the process at once, with 130.
+/// How long the end may take after a signal. A database that does not answer would hold it up for
+/// longer; what it has not committed by then is rolled back and read again.
+const GRACE: Duration = Duration::from_secs(9);
+
+/// Cancelled by SIGINT or SIGTERM; a second signal ends the process at once, with 130, and so does
+/// a first one after [`GRACE`], with 0.
 pub(super) fn signals() -> Result<CancellationToken, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
@@ -172,16 +181,21 @@ pub(super) fn signals() -> Result<CancellationToken, Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::spawn(async move {
-        let mut first = true;
+        let mut first: Option<Instant> = None;
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                () = SystemClock.sleep(GRACE), if first.is_some() => {
+                    tracing::warn!("the database does not answer; ending without it");
+                    std::process::exit(0);
+                }
             }
-            if !first {
-                std::process::exit(130);
+            match first {
+                Some(at) if at.elapsed() > SAME_WISH => std::process::exit(130),
+                Some(_) => continue,
+                None => first = Some(Instant::now()),
             }
-            first = false;
             tracing::info!("stopping: the transaction in progress is finished first");
             told.cancel();
         }

@@ -23,6 +23,7 @@ pub mod backfill;
 pub mod check;
 pub mod completions;
 pub mod contacts;
+pub mod demo;
 pub mod lists;
 pub mod migrate;
 pub mod rejects;
@@ -135,6 +136,7 @@ impl Global {
     reason = "a command's help stands whole on its arguments; a text here would replace all of it"
 )]
 pub enum Command {
+    Demo(demo::DemoArgs),
     Run(run::RunArgs),
     Sync(sync::SyncArgs),
     Backfill(backfill::BackfillArgs),
@@ -189,6 +191,7 @@ pub async fn run_command(
             let served = args.run(&mut std::io::stdout(), stop.cancelled()).await;
             return served.map(|()| Exit::Done).map_err(Failure::failed);
         }
+        Command::Demo(args) => return demo::run(&cli.global, &environment, args, clock).await,
         _ => {}
     }
     let context = Context::load(&cli.global, environment, clock)?;
@@ -208,7 +211,7 @@ pub async fn run_command(
         Command::Channels(args) => lists::channels(&context, args.list).await,
         Command::Departments(args) => lists::departments(&context, args.list).await,
         Command::Agents(args) => lists::agents(&context, args.list).await,
-        Command::Completions(_) | Command::Sandbox(_) => Ok(Exit::Done),
+        Command::Completions(_) | Command::Sandbox(_) | Command::Demo(_) => Ok(Exit::Done),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::sync::{self, Estimate, Limits, RunError, RunReport, Runs, Verdict};
 /// Make one pass and exit.
 ///
 /// Reads what changed since the last pass and the small lists whole, or goes on with a first load
-/// that was not finished. Prints one line for each resource.
+/// that was not finished. Logs one line for each resource.
 ///
 /// Exits with 1 if a resource could not be read, naming it; the others are stored all the same.
 #[derive(Debug, Args)]
@@ -82,7 +82,7 @@ pub(super) async fn run(context: &Context, args: SyncArgs) -> Result<Exit, Failu
 }
 
 /// One pass: lists, loads that are due or unfinished, changes.
-async fn pass(
+pub(super) async fn pass(
     working: &Working,
     resources: &[Resource],
     full_refresh: bool,

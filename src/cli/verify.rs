@@ -87,7 +87,7 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Fai
             Ok(found) => verified.extend(found.into_iter().map(|one| (account.name.as_str(), one))),
             Err(failure) => {
                 store.close().await;
-                return Err(failure.context(format!("account {}", account.name)));
+                return Err(account.concern(failure));
             }
         }
     }

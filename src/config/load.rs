@@ -170,6 +170,30 @@ impl Settings {
         environment: Environment,
         flags: &[Flag],
     ) -> Result<Self, ConfigError> {
+        Self::assemble(read(file)?, environment, flags)
+    }
+
+    /// The defaults and these variables alone, whatever file is in the folder.
+    pub fn without_file(environment: Environment) -> Result<Self, ConfigError> {
+        Self::assemble(None, environment, &[])
+    }
+
+    /// The same as [`Settings::load`] with the text of a file that need not exist; `path` is what
+    /// messages call it.
+    pub fn parse(
+        path: &Path,
+        text: &str,
+        environment: Environment,
+        flags: &[Flag],
+    ) -> Result<Self, ConfigError> {
+        Self::assemble(Some(content(path, text)?), environment, flags)
+    }
+
+    fn assemble(
+        content: Option<Content>,
+        environment: Environment,
+        flags: &[Flag],
+    ) -> Result<Self, ConfigError> {
         let mut figment = Figment::new();
         for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
             figment = figment.merge(One {
@@ -179,7 +203,6 @@ impl Settings {
             });
         }
         let mut warnings = Vec::new();
-        let content = read(file)?;
         let path = content.as_ref().map(|content| content.path.clone());
         if let Some(content) = content {
             let origin = content.path.display().to_string();
@@ -420,6 +443,10 @@ fn read(file: Option<&Path>) -> Result<Option<Content>, ConfigError> {
             });
         }
     };
+    content(path, &text).map(Some)
+}
+
+fn content(path: &Path, text: &str) -> Result<Content, ConfigError> {
     let table = text.parse::<toml::Table>().map_err(|error| {
         let start = error.span().map_or(0, |span| span.start).min(text.len());
         let before = text.get(..start).unwrap_or_default();
@@ -436,8 +463,8 @@ fn read(file: Option<&Path>) -> Result<Option<Content>, ConfigError> {
             problem: error.message().to_owned(),
         }
     })?;
-    Ok(Some(Content {
+    Ok(Content {
         path: path.to_owned(),
         table,
-    }))
+    })
 }

@@ -166,6 +166,11 @@ fn style(bar: &ProgressBar, total: Option<u64>) {
 /// `first load of sessions: 1,200 of 20,000 rows, 310 rows/s, 1m 1s left; waiting: rate limit`.
 fn describe(snapshot: &Snapshot, pace: &Pace) -> String {
     use std::fmt::Write;
+    if snapshot.phase.is_empty() {
+        // Nothing has begun that could be counted.
+        let waiting = snapshot.waiting.as_deref().unwrap_or("the first answer");
+        return format!("waiting: {waiting}");
+    }
     let mut text = format!("{}: {}", snapshot.phase, HumanCount(snapshot.rows));
     // Writing to a String cannot fail.
     if let Some(total) = snapshot.total {

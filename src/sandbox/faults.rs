@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt, stream};
 
 use super::account::Account;
 use super::config::Fault;
@@ -77,7 +77,7 @@ impl Account {
 /// connection.
 pub(super) fn cut(body: &[u8]) -> Body {
     let half = Bytes::copy_from_slice(&body[..body.len() / 2]);
-    Body::from_stream(stream::unfold(0, move |step| {
+    let parts = stream::unfold(0, move |step| {
         let half = half.clone();
         async move {
             match step {
@@ -90,14 +90,16 @@ pub(super) fn cut(body: &[u8]) -> Body {
                 _ => None,
             }
         }
-    }))
+    });
+    // Compression asks once more after the end.
+    Body::from_stream(parts.fuse())
 }
 
 /// A body in ten drops over a time.
 pub(super) fn slow(body: Vec<u8>, over: Duration, clock: Arc<dyn Clock>) -> Body {
     let body = Bytes::from(body);
     let drop = body.len().div_ceil(10).max(1);
-    Body::from_stream(stream::unfold(0_usize, move |sent| {
+    let drops = stream::unfold(0_usize, move |sent| {
         let (body, clock) = (body.clone(), Arc::clone(&clock));
         async move {
             if sent >= body.len() {
@@ -107,5 +109,24 @@ pub(super) fn slow(body: Vec<u8>, over: Duration, clock: Arc<dyn Clock>) -> Body
             let to = (sent + drop).min(body.len());
             Some((Ok::<_, io::Error>(body.slice(sent..to)), to))
         }
-    }))
+    });
+    Body::from_stream(drops.fuse())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::FakeClock;
+    use crate::data::Timestamp;
+
+    #[tokio::test]
+    async fn a_spoilt_body_that_has_ended_may_be_asked_for_more() {
+        let clock = Arc::new(FakeClock::at(Timestamp::from_micros(0)));
+        let over = Duration::from_secs(1);
+        for body in [cut(b"0123456789"), slow(b"0123456789".into(), over, clock)] {
+            let mut parts = body.into_data_stream();
+            while parts.next().await.is_some() {}
+            assert!(parts.next().await.is_none());
+        }
+    }
 }

@@ -21,3 +21,4 @@ mod tag_list;
 mod tests;
 
 pub use batch::BatchBuilder;
+pub use span::seconds as span_seconds;

@@ -4,7 +4,7 @@
 //! notes, 4.5). Must not know records.
 
 /// Whole seconds of a span, the fraction cut off; `None` if the text is none.
-pub(super) fn seconds(text: &str) -> Option<i64> {
+pub fn seconds(text: &str) -> Option<i64> {
     let text = text.trim();
     let (sign, text) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),

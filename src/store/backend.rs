@@ -24,6 +24,12 @@ pub(super) trait Backend: Send + Sync + std::fmt::Debug {
     /// array with an object a row.
     fn rows(&self, table: &str, columns: &[Column]) -> (String, String);
 
+    /// An expression that yields the columns as the text of a JSON array.
+    fn array(&self, columns: &[&str]) -> String;
+
+    /// An expression that yields the columns as the text of a JSON object.
+    fn object(&self, columns: &[Column]) -> String;
+
     /// A query that yields the uuids of a JSON array.
     fn ids(&self, parameter: &str) -> String;
 
@@ -75,6 +81,21 @@ impl Backend for SqliteBackend {
         )
     }
 
+    fn array(&self, columns: &[&str]) -> String {
+        format!("json_array({})", columns.join(", "))
+    }
+
+    fn object(&self, columns: &[Column]) -> String {
+        let fields: Vec<String> = columns
+            .iter()
+            .map(|Column { name, kind, .. }| match kind {
+                Kind::Json => format!("'{name}', json({name})"),
+                _ => format!("'{name}', {name}"),
+            })
+            .collect();
+        format!("json_object({})", fields.join(", "))
+    }
+
     fn ids(&self, parameter: &str) -> String {
         format!("select value from json_each({parameter})")
     }
@@ -111,6 +132,19 @@ impl Backend for PostgresBackend {
         (
             values.join(", "),
             format!("json_populate_recordset(null::{table}, $1::json)"),
+        )
+    }
+
+    fn array(&self, columns: &[&str]) -> String {
+        format!("cast(json_build_array({}) as text)", columns.join(", "))
+    }
+
+    fn object(&self, columns: &[Column]) -> String {
+        // `json_build_object` takes a hundred arguments; a row has no such limit.
+        let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        format!(
+            "(select cast(row_to_json(fields) as text) from (select {}) as fields)",
+            names.join(", ")
         )
     }
 

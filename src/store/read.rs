@@ -38,6 +38,19 @@ const EXTRA_SAMPLE: i64 = 500;
 /// Names of extra fields that are listed.
 const EXTRA_KEYS: usize = 50;
 
+/// The tables that people ask.
+const ASKED: [&str; 9] = [
+    "sessions",
+    "contacts",
+    "tags",
+    "channels",
+    "departments",
+    "agents",
+    "contact_tags",
+    "session_tags",
+    "sync_runs",
+];
+
 impl Store {
     /// Ids of the sessions that are stored as open and not removed.
     pub async fn open_session_ids(&self, account: AccountId) -> Result<Vec<Uuid>, StoreError> {
@@ -68,6 +81,18 @@ impl Store {
                 rows: count(all - removed),
                 removed: count(removed),
             });
+        }
+        Ok(counts)
+    }
+
+    /// How many rows the tables hold that people ask, all accounts together.
+    pub async fn all_counts(&self) -> Result<Vec<(&'static str, u64)>, StoreError> {
+        let mut tx = self.reading("count the rows", "the mirror").await?;
+        let mut counts = Vec::with_capacity(ASKED.len());
+        for table in ASKED {
+            let sql = format!("select count(*) from {table}");
+            let rows = tx.number(AssertSqlSafe(sql), Vec::new()).await?;
+            counts.push((table, count(rows)));
         }
         Ok(counts)
     }

@@ -15,7 +15,7 @@ use super::parameter;
 use super::progress::key_of;
 use super::run::count;
 use super::value::{Id, Time, args};
-use crate::data::{Resource, Span, Stream, Timestamp};
+use crate::data::{Resource, Span, Stream, Table, Timestamp};
 
 /// Rejects that are looked at, the newest.
 const MOST_REJECTS: i64 = 10_000;
@@ -152,8 +152,35 @@ impl Store {
         Ok(by_key(rows))
     }
 
-    /// All stored rows of a list.
-    pub async fn list_versions(
+    /// The stored rows of a table with these keys, whole, as JSON objects: instants and uuids are
+    /// texts, each database's own, and SQLite's booleans numbers.
+    pub async fn row_objects(
+        &self,
+        account: AccountId,
+        table: &Table,
+        keys: &[Uuid],
+    ) -> Result<HashMap<Uuid, serde_json::Value>, StoreError> {
+        let mut tx = self.reading("read the rows", table.name).await?;
+        let sql = format!(
+            "select {key}, {} from {} \
+             where account_id = $2 and removed_at is null and {SHOWN} and {key} in ({})",
+            tx.backend().object(table.columns),
+            table.name,
+            tx.backend().ids("$1"),
+            key = table.key,
+        );
+        let keys = parameter::ids(keys.iter().copied());
+        let rows: Vec<(Id, String)> = tx.rows(AssertSqlSafe(sql), args![keys, account.0]).await?;
+        rows.into_iter()
+            .map(|(Id(key), row)| match serde_json::from_str(&row) {
+                Ok(row) => Ok((key, row)),
+                Err(_) => Err(tx.inconsistent("", "is no JSON object")),
+            })
+            .collect()
+    }
+
+    /// All stored rows of a resource; of a list, that is few.
+    pub async fn all_versions(
         &self,
         account: AccountId,
         list: Resource,

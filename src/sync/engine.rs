@@ -146,7 +146,7 @@ impl<S: Source + 'static> Engine<S> {
     /// Makes sure that the token still belongs to the company whose data is here, and that no other
     /// account is the same company. Asks for as little as shows a company's id.
     pub async fn identify(&self, stop: &CancellationToken) -> Result<(), RunError> {
-        self.begin("whose token it is".to_owned(), None);
+        self.begin("asking whose token it is".to_owned(), None);
         let mut refusal = None;
         for resource in [Resource::Departments, Resource::Agents] {
             match self.ask_list(resource, stop).await {

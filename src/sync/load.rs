@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::engine::{Engine, Limits, Runs, goes_on};
+use super::engine::{Engine, Limits, Report, Runs, goes_on};
 use super::plan;
 use super::policy::RunError;
 use super::run::RunReport;
@@ -195,6 +195,10 @@ impl<S: Source + 'static> Engine<S> {
                 limits.stop,
                 |out| async move {
                     for window in pending {
+                        // No window begins before what was read of the last one is taken up for
+                        // storing: killed here, its checkpoint is not lost beside this one's pages.
+                        let room = out.reserve_many(out.max_capacity()).await;
+                        drop(room.map_err(|_| WalkError::Closed)?);
                         let filter = backfill
                             .filters
                             .get(window.filter)
@@ -245,6 +249,8 @@ impl<S: Source + 'static> Engine<S> {
                 );
             }
             let more = self.work_on(&backfill, &fresh, limits).await;
+            // A finished load is nothing to show while the daemon waits for its next pass.
+            self.report.send_replace(Report::default());
             let go_on = more.iter().all(goes_on);
             runs.extend(more);
             if !go_on {

@@ -206,9 +206,9 @@ impl<S: Source + 'static> Engine<S> {
         let walked = walk(out).await;
         let result = match writing.await {
             Ok((mut writer, written)) => {
-                if written.is_ok() && walked.is_err() {
-                    // The requests of a failed walk count too; its failure is worth more than
-                    // theirs.
+                if written.is_ok() && self.source.usage() != writer.used {
+                    // The requests of a failed walk count too, and those that brought nothing to
+                    // store; a failure of its own is worth more than theirs.
                     let _uncounted = writer.commit(&Batch::default(), &[], 0).await;
                 }
                 report.counters = writer.counters;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 use uuid::Uuid;
 
 use super::compare::{Comparing, Comparison};
@@ -205,7 +205,7 @@ impl<S: Source> Mirror<'_, S> {
         out: Option<tokio::sync::mpsc::Sender<Chunk>>,
     ) -> Result<Comparison, RunError> {
         let mut page = self.ask_list(resource).await?;
-        let stored = self.store.list_versions(self.account, resource).await?;
+        let stored = self.store.all_versions(self.account, resource).await?;
         let mut found = Comparison {
             stored: stored.values().filter(|stored| !stored.removed).count() as u64,
             shown: page.items.len() as u64,
@@ -346,31 +346,27 @@ impl<S: Source + 'static> Engine<S> {
         all
     }
 
+    /// The run's own line counts what was read and stored; this one is for what should not be.
     fn log_verified(&self, verified: &Verified) {
-        let (account, resource) = (self.name(), &verified.subject);
         let Outcome::Compared(found) = &verified.outcome else {
             return;
         };
-        let (missing, older, gone) = (found.missing.len(), found.older.len(), found.gone.len());
         let differences = found.differences();
         if differences == 0 {
-            let stored = found.stored;
-            info!(
-                account,
-                resource, differences, stored, "{resource}: verified, no difference"
-            );
-        } else {
-            warn!(
-                account,
-                resource,
-                differences,
-                missing,
-                older,
-                gone,
-                "{resource}: verify found and repaired {differences} differences: {missing} \
-                 missing, {older} older, {gone} gone"
-            );
+            return;
         }
+        let (account, resource) = (self.name(), &verified.subject);
+        let (missing, older, gone) = (found.missing.len(), found.older.len(), found.gone.len());
+        warn!(
+            account,
+            resource,
+            differences,
+            missing,
+            older,
+            gone,
+            "{resource}: verify found and repaired {differences} differences: {missing} missing, \
+             {older} older, {gone} gone"
+        );
     }
 }
 

@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test says where it failed")]
 
+mod contract;
 mod limits;
+mod outside;
 mod process;
+mod progress;
 mod readme;
 mod store;
 mod support;

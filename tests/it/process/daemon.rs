@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use helena_sync::sandbox::Sandbox;
 use rustix::process::Signal;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 
 use super::mirror::{assert_perfect, differences};
 use super::program::{Place, Running, account, on_both, until};
@@ -71,16 +72,14 @@ async fn told_to_stop_in_the_middle_of_a_load_it_ends_and_goes_on_next_time() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_second_signal_ends_it_at_once() {
-    let sandbox = account(10).await;
-    let place = eager(Place::new(), &sandbox.base_url());
-    // An answer that does not come keeps nothing open after the first signal; a database that is
-    // locked does.
-    place.succeeds(&["sync"]).await;
+/// A daemon in the middle of a first load whose database somebody else has locked: nothing that it
+/// wants to store can be stored, for as long as the lock is held.
+async fn locked_out(sandbox: &Sandbox, place: &Place) -> (Running, SqliteConnection) {
+    sandbox.account().moods.latency = Duration::from_millis(30);
     let mut program = place.start(&["run"]);
     program.says("keeping 1 account").await;
-    let mut lock = sqlx::SqliteConnection::connect(&place.database_url)
+    until("it is loading", async || sandbox.requests().len() > 15).await;
+    let mut lock = SqliteConnection::connect(&place.database_url)
         .await
         .unwrap();
     sqlx::raw_sql("begin immediate")
@@ -88,15 +87,45 @@ async fn a_second_signal_ends_it_at_once() {
         .await
         .unwrap();
     sandbox.take_requests();
-    until("it wants to store", async || sandbox.requests().len() > 1).await;
+    until("it wants to store more", async || {
+        sandbox.requests().len() > 5
+    })
+    .await;
+    (program, lock)
+}
+
+fn one_by_one(sandbox: &Sandbox) -> Place {
+    eager(Place::new(), &sandbox.base_url()).with("HELENA_SYNC__API__PAGE_SIZE", "2")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_at_once() {
+    let sandbox = account(200).await;
+    let place = one_by_one(&sandbox);
+    let (mut program, lock) = locked_out(&sandbox, &place).await;
     program.signal(Signal::TERM);
     program.says("stopping").await;
+    assert!(!program.has_ended(), "it waits for its transaction");
     program.signal(Signal::INT);
     let done = program.end().await;
     assert_eq!(done.code, Some(130), "{done:?}");
-    sqlx::raw_sql("rollback").execute(&mut lock).await.unwrap();
+    lock.close().await.unwrap();
+    sandbox.account().moods.latency = Duration::ZERO;
+    let place = place.with("HELENA_SYNC__API__PAGE_SIZE", "100");
     place.succeeds(&["sync"]).await;
     assert_perfect(&place, &sandbox).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_does_not_answer_does_not_hold_up_the_end() {
+    let sandbox = account(200).await;
+    let place = one_by_one(&sandbox);
+    let (program, lock) = locked_out(&sandbox, &place).await;
+    program.signal(Signal::TERM);
+    let done = program.end().await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+    done.says(&["the database does not answer"]);
+    lock.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,7 +200,7 @@ async fn a_sqlite_file_that_cannot_be_written_for_a_while_is_survived() {
     let mut program = place.start(&["run"]);
     program.says("contacts: first load").await;
     // What a full disk is to the file, whoever the user is: no page can be added.
-    let mut other = sqlx::SqliteConnection::connect(&place.database_url)
+    let mut other = SqliteConnection::connect(&place.database_url)
         .await
         .unwrap();
     let trigger = "create trigger full before insert on sync_runs

@@ -61,10 +61,10 @@ fn is_page(request: &RequestSeen) -> bool {
 async fn killed_at_random_moments_of_the_first_load_the_next_sync_ends_perfect() {
     on_both(|place| async move {
         let mut dice = fastrand::Rng::with_seed(20_261_122);
-        let sandbox = account(700).await;
+        let sandbox = account(500).await;
         let place = small_pages(place, &sandbox);
         let mut answers = 0;
-        for _ in 0..6 {
+        for _ in 0..5 {
             answers += 1 + dice.usize(..12);
             let later = Duration::from_millis(dice.u64(..3) * dice.u64(..40));
             kill_after(&sandbox, place.start(&["sync"]), answers, later).await;
@@ -83,7 +83,7 @@ async fn killed_at_random_moments_of_a_pass_the_next_sync_ends_perfect() {
         let sandbox = account(300).await;
         let place = small_pages(place, &sandbox);
         place.succeeds(&["sync"]).await;
-        for _ in 0..6 {
+        for _ in 0..5 {
             sandbox.account().live_step(60);
             let answers = 1 + dice.usize(..14);
             let later = Duration::from_millis(dice.u64(..3) * dice.u64(..15));
@@ -97,11 +97,13 @@ async fn killed_at_random_moments_of_a_pass_the_next_sync_ends_perfect() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_three_quarters_of_a_first_load_little_is_read_again() {
-    const SESSIONS: usize = 1_500;
-    const WINDOW: usize = 10;
+    const SESSIONS: usize = 1_200;
+    const WINDOW: usize = 20;
     on_both(|place| async move {
         let sandbox = account(u32::try_from(SESSIONS).unwrap()).await;
-        let place = small_pages(place, &sandbox);
+        // An answer takes longer than storing it, as it does with the platform.
+        sandbox.account().moods.latency = Duration::from_millis(60);
+        let place = small_pages(place, &sandbox).with("HELENA_SYNC__BACKFILL__WINDOW_PAGES", "20");
         let pages = SESSIONS / 20;
         let program = place.start(&["sync"]);
         let (pid, mut seen) = (program.pid(), 0);
@@ -114,6 +116,7 @@ async fn killed_at_three_quarters_of_a_first_load_little_is_read_again() {
         assert_eq!(program.end().await.code, None, "it was killed");
         sandbox.clear_hooks();
         sandbox.take_requests();
+        sandbox.account().moods.latency = Duration::ZERO;
 
         let done = place.succeeds(&["sync"]).await;
         done.says(&["first load of sessions goes on"]);

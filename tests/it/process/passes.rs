@@ -41,7 +41,9 @@ async fn a_dry_run_says_what_would_be_read_and_writes_nothing() {
     place.succeeds(&["backfill", "--dry-run"]).await;
     let after = std::fs::read(place.path().join("helena.db")).unwrap();
     assert!(before == after, "the file is as it was");
-    assert_eq!(place.files(), ["helena.db"]);
+    let others = place.files();
+    let of_sqlite = |name: &String| name.starts_with("helena.db");
+    assert!(others.iter().all(of_sqlite), "{others:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +59,7 @@ async fn a_pass_without_news_says_so_with_the_watermark() {
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_of_rows_and_time_end_a_load_that_the_next_start_goes_on_with() {
     on_both(|place| async move {
-        let sandbox = account(400).await;
+        let sandbox = account(300).await;
         let place = place
             .with("HELENA_BASE_URL", &sandbox.base_url())
             .with("HELENA_SYNC__API__PAGE_SIZE", "10")
@@ -157,12 +159,12 @@ async fn a_backfill_reads_what_its_filters_choose_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backfill_that_was_stopped_goes_on_or_begins_again_if_told_to() {
     on_both(|place| async move {
-        let sandbox = account(400).await;
+        let sandbox = account(300).await;
         let place = place
             .with("HELENA_BASE_URL", &sandbox.base_url())
             .with("HELENA_SYNC__API__PAGE_SIZE", "10")
             .with("HELENA_SYNC__BACKFILL__WINDOW_PAGES", "8");
-        let stopped = ["backfill", "--from", "2000-01-01", "--limit", "200"];
+        let stopped = ["backfill", "--from", "2000-01-01", "--limit", "120"];
         place
             .succeeds(&stopped)
             .await
@@ -174,7 +176,7 @@ async fn a_backfill_that_was_stopped_goes_on_or_begins_again_if_told_to() {
         let again = ["backfill", "--from", "2000-01-01", "--restart"];
         let done = place.succeeds(&again).await;
         assert!(!done.err.contains("going on"), "{done:?}");
-        done.says(&["done: 400 sessions read"]);
+        done.says(&["done: 300 sessions read"]);
         let status = place.succeeds(&["status", "--json"]).await.json();
         assert_eq!(status[0]["backfills"], serde_json::json!([]));
         place.succeeds(&["sync"]).await;

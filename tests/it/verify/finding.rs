@@ -27,10 +27,10 @@ async fn a_mirror_without_differences_costs_one_request_a_stream_and_list() {
 #[tokio::test]
 async fn what_is_missing_and_what_is_gone_is_found_in_few_requests() {
     on_both(|database| async move {
-        let world = World::loaded(database, 2_000).await;
+        let world = World::loaded(database, 1_500).await;
         let ids = world.sandbox.account().session_ids();
-        let missing = [ids[77], ids[900], ids[1_500]];
-        let gone = [ids[400], ids[1_990]];
+        let missing = [ids[77], ids[900], ids[1_300]];
+        let gone = [ids[400], ids[1_490]];
         world.lose(&missing).await;
         for id in gone {
             assert!(world.sandbox.account().delete_session(id));
@@ -40,10 +40,10 @@ async fn what_is_missing_and_what_is_gone_is_found_in_few_requests() {
         assert_eq!(sessions.missing, set(&missing));
         assert_eq!(sessions.gone, set(&gone));
         assert!(sessions.older.is_empty());
-        // 200 pages: 64 windows of 4, each difference found by 2 halvings.
+        // 150 pages: 64 windows of 3, each difference found by 2 halvings.
         assert!(requests(&all) < 100, "{}", requests(&all));
         // Nothing was written.
-        assert_eq!(world.database.count("sessions", "1 = 1").await, 1_997);
+        assert_eq!(world.database.count("sessions", "1 = 1").await, 1_497);
         assert_eq!(
             world.database.count("sync_runs", "kind = 'verify'").await,
             0

@@ -1,7 +1,9 @@
 //! Stories of `verify`: a simulated account and its mirror, made to differ.
 
 mod finding;
+mod playing;
 mod repairing;
+mod scale;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -33,6 +33,7 @@ async fn sessions_are_repaired_and_what_was_found_is_counted() {
         // A second look finds nothing.
         for verified in world.repair().await {
             assert_eq!(verified.differences(), 0);
+            assert_eq!(verified.requests, 1);
         }
     })
     .await;
@@ -177,7 +178,7 @@ async fn the_daemon_verifies_and_repairs_when_it_is_told_to() {
         let clock = Arc::clone(&world.clock);
         let mut tender = Tender::new(engine, clock, Resource::ALL.to_vec(), intervals);
         let ids: Vec<Uuid> = world.sandbox.account().session_ids();
-        world.lose(&ids[5..6]).await;
+        world.lose(&ids[5..7]).await;
         world.sandbox.account().delete_session(ids[100]);
         tender.step(Trigger::Verify, &world.stop).await;
         world.assert_equal().await;

@@ -1,0 +1,317 @@
+//! `demo`: the whole program in one command, on a simulated account inside this process.
+
+mod stage;
+mod verdict;
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::record::number;
+use super::{Exit, Failure, Global};
+use crate::clock::Clock;
+use crate::config::{self, Environment};
+use crate::report::{Format, Printer, terminal_width};
+use crate::store::{QUESTIONS, Question};
+use stage::{Played, Stage};
+use verdict::Compared;
+
+/// Watch it work: a simulated account, mirrored and checked.
+///
+/// Needs no token, no database and no network. Starts a simulated account of a customer-service
+/// company inside this process, loads it into demo.db with the usual progress bar, and keeps
+/// syncing while sessions are opened, answered and completed and while answers are cut in half,
+/// refused or never sent. Then the account stands still, a last pass is made, and the mirror is
+/// compared with the account, row by row and value by value.
+///
+/// HELENA_API_TOKEN, DATABASE_URL and helena-sync.toml are not looked at. A demo.db of an earlier
+/// demo is replaced; a database that holds anything else is refused.
+///
+/// Ctrl-C ends the syncing early; the comparison follows. Exits with 0 if the mirror equals the
+/// account, with 1 if it does not.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  helena-sync demo
+  helena-sync demo --sessions 50000 --time 2m
+  helena-sync demo --database postgres://postgres:secret@localhost/demo --keep")]
+pub struct DemoArgs {
+    /// Sessions of the year that the account begins with; two fifths as many contacts come with
+    /// them
+    #[arg(long, value_name = "COUNT", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub sessions: u32,
+    /// How long to keep syncing (0s, 30s, 5m)
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = config::duration_of)]
+    pub time: Duration,
+    /// Go on until Ctrl-C, instead of --time
+    #[arg(long, conflicts_with = "time")]
+    pub keep: bool,
+    /// Where the mirror goes: sqlite://FILE or postgres://..., empty or of an earlier demo
+    #[arg(long, value_name = "URL", default_value = "sqlite://demo.db")]
+    pub database: String,
+    /// The same seed gives the same account
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+    /// Changes a second
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(..=1_000))]
+    pub changes: u32,
+}
+
+/// Plays the demo.
+pub(super) async fn run(
+    global: &Global,
+    environment: &Environment,
+    args: &DemoArgs,
+    clock: Arc<dyn Clock>,
+) -> Result<Exit, Failure> {
+    let mut show = Show::new(io::stdout());
+    show.title(
+        "helena-sync demo: a simulated account and its mirror; nothing leaves this machine",
+    )?;
+    let stage = Stage::set(global, environment, args, clock).await?;
+    show.step(
+        "The account",
+        &format!(
+            "{}, {}, seed {}; a year of a customer-service company",
+            counted(stage.sessions, "session"),
+            counted(stage.contacts, "contact"),
+            args.seed
+        ),
+    )?;
+    show.step("The mirror", &stage.database)?;
+    let played = stage.play(args, &mut show).await?;
+    conclude(&mut show, args, &played)
+}
+
+/// Everything that is said once the comparison is made.
+fn conclude<W: Write>(
+    show: &mut Show<W>,
+    args: &DemoArgs,
+    played: &Played,
+) -> Result<Exit, Failure> {
+    let differing: u64 = played.compared.iter().map(|one| one.differing).sum();
+    let records: u64 = played.compared.iter().map(|one| one.records).sum();
+    let values: u64 = played.compared.iter().map(|one| one.values).sum();
+    show.blank()?;
+    let rows: Vec<[String; 5]> = played.compared.iter().map(row).collect();
+    show.table(
+        &["table", "account", "mirror", "differing", "result"],
+        &rows,
+    )?;
+    show.blank()?;
+    if differing == 0 {
+        show.verdict(
+            true,
+            &format!(
+                "EQUAL: {} records, {} values compared one by one, no difference",
+                number(records),
+                number(values)
+            ),
+        )?;
+    } else {
+        show.verdict(
+            false,
+            &format!(
+                "DIFFERENT: {} of {} records; this is a bug, please report it with --seed {} \
+                 and --sessions {}",
+                number(differing),
+                number(records),
+                args.seed,
+                args.sessions
+            ),
+        )?;
+        for one in &played.compared {
+            for difference in &one.differences {
+                show.line(&format!("  {}: {difference}", one.resource))?;
+            }
+        }
+    }
+    show.blank()?;
+    show.title(&format!("What is in {} now", played.database))?;
+    show.table(
+        &["table", "rows", "what"],
+        &played
+            .tables
+            .iter()
+            .map(|(table, rows)| {
+                [
+                    (*table).to_owned(),
+                    number(*rows),
+                    what_is_in(table).to_owned(),
+                ]
+            })
+            .collect::<Vec<_>>(),
+    )?;
+    for (question, answer) in QUESTIONS.iter().zip(&played.answers) {
+        show.blank()?;
+        show.title(question.asks)?;
+        show.question(question, answer)?;
+    }
+    show.blank()?;
+    show.title("What to type next")?;
+    for line in next(args) {
+        show.line(&line)?;
+    }
+    Ok(if differing == 0 {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
+}
+
+fn row(one: &Compared) -> [String; 5] {
+    [
+        one.resource.to_string(),
+        number(one.records),
+        number(one.rows),
+        number(one.differing),
+        if one.differing == 0 {
+            "equal"
+        } else {
+            "DIFFERS"
+        }
+        .to_owned(),
+    ]
+}
+
+/// A word on a table.
+fn what_is_in(table: &str) -> &'static str {
+    match table {
+        "sessions" => "chats: status, who attended, waiting times, won and lost",
+        "contacts" => "the people on the other side",
+        "tags" => "labels of contacts",
+        "channels" => "numbers and inboxes",
+        "departments" => "who attends what",
+        "agents" => "the people who attend; sessions.user_id = agents.user_id",
+        "contact_tags" => "the tags of a contact now",
+        "session_tags" => "the tags a contact had when its session was last read",
+        "sync_runs" => "what every pass did",
+        _ => "",
+    }
+}
+
+fn next(args: &DemoArgs) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(file) = args.database.strip_prefix("sqlite://") {
+        let look = format!("sqlite3 {file}");
+        lines.push(format!("  {look:<36} # look around"));
+    }
+    lines.extend(
+        [
+            "  export HELENA_API_TOKEN=pn_...       # your account: settings, Integrations > API",
+            "  export HELENA_BASE_URL=https://...   # only if it is not https://api.helena.run",
+            "  helena-sync check                    # may this token read what is needed?",
+            "  helena-sync run                      # creates helena.db and keeps it fresh",
+            "  helena-sync verify                   # is it complete? (any time later)",
+        ]
+        .map(str::to_owned),
+    );
+    lines
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{} {what}{s}", number(count as u64))
+}
+
+/// The demo's own output, in the order in which it happens.
+pub(super) struct Show<W: Write> {
+    out: W,
+    styled: bool,
+    steps: u32,
+}
+
+impl<W: Write> Show<W> {
+    fn new(out: W) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self {
+            out,
+            styled: terminal_width().is_some() && !plain,
+            steps: 0,
+        }
+    }
+
+    fn styled(&self, code: &str, text: &str) -> String {
+        if self.styled {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn line(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.out, "{text}")
+    }
+
+    fn blank(&mut self) -> io::Result<()> {
+        self.line("")
+    }
+
+    fn title(&mut self, text: &str) -> io::Result<()> {
+        let text = self.styled("1", text);
+        self.line(&text)
+    }
+
+    /// A numbered step, and what came of it.
+    fn step(&mut self, what: &str, outcome: &str) -> io::Result<()> {
+        self.steps += 1;
+        let what = self.styled("1", &format!("{what:<16}"));
+        writeln!(self.out, "{:>2}. {what} {outcome}", self.steps)?;
+        self.out.flush()
+    }
+
+    fn verdict(&mut self, good: bool, text: &str) -> io::Result<()> {
+        let text = self.styled(if good { "1;32" } else { "1;31" }, text);
+        self.line(&text)
+    }
+
+    /// A table, indented.
+    fn table<const N: usize>(
+        &mut self,
+        columns: &[&str; N],
+        rows: &[[String; N]],
+    ) -> io::Result<()> {
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.to_vec()).collect();
+        self.records(columns, &rows)
+    }
+
+    fn records(&mut self, columns: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+        let mut text = Vec::new();
+        let width = terminal_width().map(|width| width.saturating_sub(2));
+        let mut printer = Printer::new(&mut text, Format::Table, columns, width)?;
+        for row in rows {
+            printer.record(row, "")?;
+        }
+        printer.finish()?;
+        for line in String::from_utf8_lossy(&text).lines() {
+            writeln!(self.out, "  {line}")?;
+        }
+        Ok(())
+    }
+
+    /// A question in SQL, and its answer.
+    fn question(&mut self, question: &Question, answer: &[Vec<Value>]) -> io::Result<()> {
+        for line in question.sql.lines() {
+            let line = self.styled("2", line);
+            writeln!(self.out, "  {line}")?;
+        }
+        self.blank()?;
+        let rows: Vec<Vec<String>> = answer
+            .iter()
+            .map(|row| row.iter().map(shown).collect())
+            .collect();
+        self.records(question.columns, &rows)
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Number(count) => count.as_u64().map_or_else(|| count.to_string(), number),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,164 @@
+//! Whether the mirror holds what the simulated account holds: every row, every value, nothing more.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::data::{
+    Column, ColumnGroup, Guard, Head, Item, Kind, Page, Resource, Row, Table, Timestamp,
+};
+use crate::sandbox::Account;
+use crate::schema::BatchBuilder;
+use crate::store::{AccountId, Store, StoreError};
+
+/// Records that are compared at a time.
+const PART: usize = 500;
+
+/// Differences that are described; the rest is counted.
+const DESCRIBED: usize = 5;
+
+/// What the account holds of a resource, as the API's own JSON.
+pub(super) type Truth = Vec<(Resource, Vec<Value>)>;
+
+/// Takes everything that is visible now.
+pub(super) fn truth(account: &mut Account) -> Truth {
+    vec![
+        (Resource::Sessions, account.truth_sessions()),
+        (Resource::Contacts, account.truth_contacts()),
+        (Resource::Tags, account.truth_tags()),
+        (Resource::Channels, account.truth_channels()),
+        (Resource::Departments, account.truth_departments()),
+        (Resource::Agents, account.truth_agents()),
+    ]
+}
+
+/// One table beside the resource it mirrors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Compared {
+    pub(super) resource: Resource,
+    /// Records of the account.
+    pub(super) records: u64,
+    /// Rows of the mirror.
+    pub(super) rows: u64,
+    /// Values that were compared.
+    pub(super) values: u64,
+    /// Rows that differ, are missing, or should not be there.
+    pub(super) differing: u64,
+    /// The first of them.
+    pub(super) differences: Vec<String>,
+}
+
+impl Compared {
+    fn note(&mut self, difference: impl FnOnce() -> String) {
+        self.differing += 1;
+        if self.differences.len() < DESCRIBED {
+            self.differences.push(difference());
+        }
+    }
+}
+
+/// Compares row by row.
+pub(super) async fn compare(
+    store: &Store,
+    account: AccountId,
+    truth: &Truth,
+) -> Result<Vec<Compared>, StoreError> {
+    let mut all = Vec::with_capacity(truth.len());
+    for (resource, records) in truth {
+        let mut stored = store.all_versions(account, *resource).await?;
+        stored.retain(|_, version| !version.removed);
+        let mut compared = Compared {
+            resource: *resource,
+            records: records.len() as u64,
+            rows: stored.len() as u64,
+            values: 0,
+            differing: 0,
+            differences: Vec::new(),
+        };
+        for part in records.chunks(PART) {
+            for (table, rows) in mapped(*resource, part) {
+                let keys: Vec<Uuid> = rows.iter().map(|row| row.key).collect();
+                let found = store.row_objects(account, table, &keys).await?;
+                for row in &rows {
+                    stored.remove(&row.key);
+                    match found.get(&row.key) {
+                        Some(found) => compare_row(table, row, found, &mut compared),
+                        None => compared.note(|| format!("{} is missing", row.key)),
+                    }
+                }
+            }
+        }
+        for key in stored.keys() {
+            compared.note(|| format!("{key} is stored and not in the account"));
+        }
+        all.push(compared);
+    }
+    Ok(all)
+}
+
+/// The rows that these records should have become.
+fn mapped(resource: Resource, records: &[Value]) -> Vec<(&'static Table, Vec<Row>)> {
+    let mut body = String::new();
+    let mut items = Vec::with_capacity(records.len());
+    for record in records {
+        let start = body.len();
+        body.push_str(&record.to_string());
+        let field = |name: &str| record.get(name).and_then(Value::as_str);
+        let time = |name: &str| field(name).and_then(|text| Timestamp::parse(text).ok());
+        let head = Head {
+            id: field("id").and_then(|text| Uuid::parse_str(text).ok()),
+            updated_at: time("updatedAt"),
+            created_at: time("createdAt"),
+        };
+        let raw = start..body.len();
+        items.push(Item { head, raw });
+    }
+    let page = Page {
+        total: Some(items.len() as u64),
+        body: Arc::from(body),
+        items,
+        has_more: false,
+        server_time: Timestamp::from_micros(0),
+        unknown: ColumnGroup::NONE,
+    };
+    let mut builder = BatchBuilder::new(resource, false);
+    builder.add(&page);
+    let own = |table: &Table| table.guard == Guard::Version && table.name == resource.name();
+    let writes = builder.finish().writes.into_iter();
+    writes
+        .filter(|write| own(write.table))
+        .map(|write| (write.table, write.rows))
+        .collect()
+}
+
+fn compare_row(table: &Table, row: &Row, found: &Value, compared: &mut Compared) {
+    let expected: Value = serde_json::from_str(&row.json).unwrap_or_default();
+    // When a row was read is the mirror's own, and the list's first version has no type.
+    let columns = table
+        .columns
+        .iter()
+        .filter(|column| column.name != "observed_at" && column.group != ColumnGroup::SESSION_TYPE);
+    let mut differing = Vec::new();
+    for column in columns {
+        compared.values += 1;
+        if plain(column, &expected[column.name]) != plain(column, &found[column.name]) {
+            differing.push(column.name);
+        }
+    }
+    if !differing.is_empty() {
+        compared.note(|| format!("{} differs in {}", row.key, differing.join(", ")));
+    }
+}
+
+/// A value in the one form that both databases and the account share.
+fn plain(column: &Column, value: &Value) -> Value {
+    match (column.kind, value) {
+        (Kind::Time, Value::String(text)) => {
+            Timestamp::parse(text).map_or_else(|_| value.clone(), |at| at.micros().into())
+        }
+        (Kind::Bool, Value::Number(number)) => Value::Bool(number.as_i64() != Some(0)),
+        (Kind::Real, Value::Number(number)) => number.as_f64().into(),
+        _ => value.clone(),
+    }
+}

@@ -1,0 +1,84 @@
+//! Questions as an analyst asks them: SQL that runs on both databases as it stands, and its answers.
+//!
+//! Shown by `demo`, and read beside its answers, so the texts are laid out for people.
+
+use serde_json::Value;
+use sqlx::AssertSqlSafe;
+
+use super::error::StoreError;
+use super::open::Store;
+
+/// A question.
+#[derive(Debug, Clone, Copy)]
+pub struct Question {
+    /// In words.
+    pub asks: &'static str,
+    /// In SQL.
+    pub sql: &'static str,
+    /// The names of its columns.
+    pub columns: &'static [&'static str],
+}
+
+/// Three that every account can answer.
+pub const QUESTIONS: [Question; 3] = [
+    Question {
+        asks: "Where do the sessions come from, and how many of them are over?",
+        sql: "\
+select coalesce(c.identity_display_name, c.number_formatted, 'a channel that is gone') as channel,
+       count(*) as sessions,
+       sum(case when s.status = 'COMPLETED' then 1 else 0 end) as completed
+from sessions s
+left join channels c on c.id = s.channel_id and c.account_id = s.account_id
+where s.removed_at is null
+group by c.id, c.identity_display_name, c.number_formatted
+order by sessions desc, channel
+limit 5",
+        columns: &["channel", "sessions", "completed"],
+    },
+    Question {
+        asks: "How long do people wait, by department?",
+        sql: "\
+select d.name as department,
+       count(*) as sessions,
+       cast(round(avg(s.time_wait_seconds) / 60.0, 1) as text) as minutes_waited
+from sessions s
+join departments d on d.id = s.department_id and d.account_id = s.account_id
+where s.removed_at is null and s.time_wait_seconds is not null
+group by d.id, d.name
+order by avg(s.time_wait_seconds) desc
+limit 5",
+        columns: &["department", "sessions", "minutes_waited"],
+    },
+    Question {
+        asks: "Who wins the most?",
+        sql: "\
+select a.name as agent,
+       count(*) as won,
+       cast(round(sum(s.classification_amount)) as bigint) as amount
+from sessions s
+join agents a on a.user_id = s.user_id and a.account_id = s.account_id
+where s.removed_at is null and s.classification_category = 'WON'
+group by a.user_id, a.name
+order by amount desc
+limit 5",
+        columns: &["agent", "won", "amount"],
+    },
+];
+
+impl Store {
+    /// The answer to a question: its rows, each a value a column.
+    pub async fn answer(&self, question: &Question) -> Result<Vec<Vec<Value>>, StoreError> {
+        let mut tx = self.reading("answer a question", "the mirror").await?;
+        let sql = format!(
+            "select {} from ({}) as answer",
+            tx.backend().array(question.columns),
+            question.sql
+        );
+        let rows: Vec<(String,)> = tx.rows(AssertSqlSafe(sql), Vec::new()).await?;
+        rows.iter()
+            .map(|(row,)| {
+                serde_json::from_str(row).map_err(|_| tx.inconsistent("", "is no JSON array"))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,390 @@
+//! Everything at once: a living account with every fault, the real program killed at random
+//! moments, its database cut off and locked, second processes beside it, a server clock that
+//! jumps. When all that is over, one quiet `sync` must leave a perfect mirror.
+//!
+//! Half a minute on each database in the normal run. For as long as you like, in rounds of half a
+//! minute with an account, moods and a database of their own:
+//!
+//! ```text
+//! TORTURE_SECONDS=7200 scripts/with-postgres cargo test --test it torture -- --nocapture
+//! TORTURE_SEED=1234 ...      the first round is the one with this seed
+//! ```
+//!
+//! A seed repeats an account, its moods and the order of blows; how they fall on the processes is
+//! the machine's business. (`cargo nextest` would end a long run as hung.)
+
+mod compare;
+mod database;
+mod process;
+mod weather;
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use helena_sync::clock::{Clock, SystemClock};
+use helena_sync::data::Timestamp;
+use helena_sync::sandbox::{Poison, Sandbox};
+use uuid::Uuid;
+
+use crate::support::database::Kind;
+use database::Target;
+use process::{End, Program, Running};
+use weather::Weather;
+
+/// What one round lasts before it is quiet again.
+const ROUND: Duration = Duration::from_secs(25);
+/// How many of the account's changes are made at a time, at most.
+const BURST: usize = 12;
+/// A daemon that is told to end does so within this (the promise is 10 seconds) on a machine that
+/// is busy with other tests.
+const FAREWELL: Duration = Duration::from_secs(20);
+/// How long any other command may take in all this.
+const COMMAND: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn torture_leaves_a_perfect_mirror_on_sqlite() {
+    torture(Kind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn torture_leaves_a_perfect_mirror_on_postgres() {
+    torture(Kind::Postgres).await;
+}
+
+async fn torture(kind: Kind) {
+    let number = |name: &str| -> Option<u64> {
+        let text = std::env::var(name).ok()?;
+        Some(
+            text.parse()
+                .unwrap_or_else(|_| panic!("{name} is no number")),
+        )
+    };
+    let seconds = number("TORTURE_SECONDS").unwrap_or(1);
+    let mut seed = number("TORTURE_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let end = SystemClock.now() + Duration::from_secs(seconds);
+    loop {
+        let round = Round::start(kind, seed).await;
+        round.run().await;
+        if SystemClock.now() >= end {
+            return;
+        }
+        seed += 1;
+    }
+}
+
+/// One account, one database, and what befalls them.
+struct Round {
+    name: String,
+    sandbox: Arc<Sandbox>,
+    weather: Weather,
+    target: Target,
+    program: Program,
+    dice: fastrand::Rng,
+    /// The daemon, while there is one.
+    daemon: Option<Running>,
+    deleted: HashSet<Uuid>,
+    poisoned: HashSet<Uuid>,
+    /// How often what was done and seen.
+    tally: BTreeMap<String, u32>,
+}
+
+impl Round {
+    async fn start(kind: Kind, seed: u64) -> Self {
+        let name = format!("torture: {kind:?}, seed {seed}");
+        println!("{name}: begins");
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let weather = Weather::draw(&mut dice);
+        let config = weather.config(seed, &mut dice);
+        println!("{name}: {:?}", config.moods);
+        let sandbox = Sandbox::start(config, Arc::new(SystemClock)).await.unwrap();
+        let target = Target::create(kind).await;
+        let program = Program::new(&sandbox.base_url(), sandbox.token(), &target.url);
+        Self {
+            name,
+            sandbox: Arc::new(sandbox),
+            weather,
+            target,
+            program,
+            dice,
+            daemon: None,
+            deleted: HashSet::new(),
+            poisoned: HashSet::new(),
+            tally: BTreeMap::new(),
+        }
+    }
+
+    async fn run(mut self) {
+        let end = SystemClock.now() + ROUND;
+        while SystemClock.now() < end {
+            let changes = self.dice.usize(..BURST);
+            self.sandbox.account().live_step(changes);
+            self.blow().await;
+            self.pause(20..600).await;
+        }
+        self.calm().await;
+        self.last_pass().await;
+        let found = self.differences().await;
+        self.report();
+        if !found.is_empty() {
+            self.program.show_log();
+            for line in found.iter().take(40) {
+                println!("{}: {line}", self.name);
+            }
+            panic!("{}: {} differences", self.name, found.len());
+        }
+        // What was deleted is still there, until it is missed.
+        for arguments in [&["verify", "--repair", "--sample", "2"][..], &["verify"]] {
+            let end = self.program.start(arguments).wait(COMMAND).await;
+            self.judge(&arguments.join(" "), end, &[0]);
+        }
+        self.target.drop().await;
+    }
+
+    fn count(&mut self, what: impl Into<String>) {
+        *self.tally.entry(what.into()).or_default() += 1;
+    }
+
+    /// Real time, since real processes are at work in it.
+    async fn pause(&mut self, milliseconds: Range<u64>) {
+        let milliseconds = self.dice.u64(milliseconds);
+        SystemClock.sleep(Duration::from_millis(milliseconds)).await;
+    }
+
+    /// One thing that happens.
+    async fn blow(&mut self) {
+        match self.dice.u32(..100) {
+            0..22 => self.daemon().await,
+            22..40 => self.one_shot().await,
+            40..50 => self.beside().await,
+            50..66 => {
+                let what = self
+                    .weather
+                    .change(&mut self.sandbox.account(), &mut self.dice);
+                self.count(what);
+            }
+            66..76 => {
+                let what = self.target.trouble(&mut self.dice).await;
+                self.count(what);
+            }
+            76..84 => {
+                self.weather
+                    .step_clock(&mut self.sandbox.account(), &mut self.dice);
+                self.count("clock steps");
+            }
+            _ => self.edit(),
+        }
+    }
+
+    /// Starts the daemon, or ends it in one of three ways.
+    async fn daemon(&mut self) {
+        let Some(mut daemon) = self.daemon.take() else {
+            self.count("daemons started");
+            self.daemon = Some(self.program.start(&["run"]));
+            return;
+        };
+        if let Some(end) = daemon.ended() {
+            self.judge("daemons ended", end, &[0, 1]);
+            return;
+        }
+        match self.dice.u32(..10) {
+            0..5 => {
+                daemon.kill();
+                self.count("daemons killed");
+            }
+            5..8 => {
+                let end = daemon.terminate(FAREWELL).await;
+                self.judge("daemons told to end", end, &[0]);
+            }
+            _ => {
+                daemon.freeze();
+                self.pause(100..1_500).await;
+                daemon.thaw();
+                self.daemon = Some(daemon);
+                self.count("daemons frozen for a moment");
+            }
+        }
+    }
+
+    /// A pass of its own, killed in the middle as often as not. Beside a daemon it is refused.
+    async fn one_shot(&mut self) {
+        let commands: [&[&str]; 5] = [
+            &["sync"],
+            &["sync"],
+            &["sync", "--full-refresh"],
+            &["backfill", "--from", "2020-01-01", "--restart"],
+            &["rejects", "retry"],
+        ];
+        let command = commands[self.dice.usize(..commands.len())];
+        let mut running = self.program.start(command);
+        if self.dice.bool() {
+            self.pause(5..3_000).await;
+            match running.ended() {
+                Some(end) => self.judge(command[0], end, &[0, 1, 3]),
+                None => {
+                    running.kill();
+                    self.count(format!("{} killed", command[0]));
+                }
+            }
+            return;
+        }
+        let end = running.wait(COMMAND).await;
+        self.judge(command[0], end, &[0, 1, 3]);
+    }
+
+    /// Two processes that want the same, and some that only look.
+    async fn beside(&mut self) {
+        let mut first = self.program.start(&["sync"]);
+        let mut second = self
+            .program
+            .start(&["sync", "--wait", "--max-runtime", "2s"]);
+        let mut third = self.program.start(&["status", "--json"]);
+        for (what, running) in [
+            ("sync beside another", &mut first),
+            ("sync that waits", &mut second),
+            ("status", &mut third),
+        ] {
+            // One that waits for a daemon's lease ends with the daemon, or by its own limit.
+            match running.within(Duration::from_secs(3)).await {
+                Some(end) => self.judge(what, end, &[0, 1, 3]),
+                None => {
+                    running.kill();
+                    self.count(format!("{what} killed"));
+                }
+            }
+        }
+    }
+
+    /// Something that is done to the account's records.
+    fn edit(&mut self) {
+        let sandbox = Arc::clone(&self.sandbox);
+        let mut account = sandbox.account();
+        let sessions = account.session_ids();
+        let any = |dice: &mut fastrand::Rng, ids: &[Uuid]| ids[dice.usize(..ids.len())];
+        match self.dice.u32(..5) {
+            0 => {
+                let id = any(&mut self.dice, &sessions);
+                account.delete_session(id);
+                self.deleted.insert(id);
+                self.count("sessions deleted");
+            }
+            1 => {
+                let from = self.dice.usize(..sessions.len());
+                let some: Vec<Uuid> = sessions.iter().skip(from).take(120).copied().collect();
+                account.bulk_touch(&some);
+                self.count("bulk edits");
+            }
+            2 | 3 => {
+                let contacts = account.contact_ids();
+                let ids = if self.dice.bool() {
+                    &contacts
+                } else {
+                    &sessions
+                };
+                let id = any(&mut self.dice, ids);
+                account.poison(id, Poison::ALL[self.dice.usize(..Poison::ALL.len())]);
+                self.poisoned.insert(id);
+                self.count("records poisoned");
+            }
+            _ => {
+                let name = format!("Renomeado {}", self.dice.u32(..1_000));
+                let tags = account.tags();
+                account.rename_tag(any(&mut self.dice, &tags), &name);
+                let agents = account.agents();
+                account.rename_agent(any(&mut self.dice, &agents), &name);
+                let channels = account.channels();
+                let channel = any(&mut self.dice, &channels);
+                if channels.len() > 2 {
+                    account.remove_channel(channel);
+                }
+                self.count("lists edited");
+            }
+        }
+    }
+
+    /// The end of all troubles: nothing changes any more, all records are whole and visible.
+    async fn calm(&mut self) {
+        if let Some(daemon) = &mut self.daemon {
+            // Its last chance to trip over what was done to it.
+            match daemon.ended() {
+                Some(end) => self.judge("daemons ended", end, &[0, 1]),
+                None => {
+                    let mut daemon = self.daemon.take().unwrap();
+                    let end = daemon.terminate(FAREWELL).await;
+                    self.judge("daemons told to end", end, &[0]);
+                }
+            }
+        }
+        self.target.reopen().await;
+        {
+            let mut account = self.sandbox.account();
+            self.weather.calm(&mut account);
+            for id in &self.poisoned {
+                account.heal(*id);
+            }
+        }
+        SystemClock.sleep(weather::LATEST).await;
+        let mut account = self.sandbox.account();
+        for id in &self.poisoned {
+            // Healed by somebody who saved the record again.
+            let _either =
+                account.update_session(*id, |_| {}) || account.update_contact(*id, |_| {});
+        }
+    }
+
+    /// One quiet pass, and a second one that has nothing left to do.
+    async fn last_pass(&mut self) {
+        for what in ["the quiet pass", "the pass after it"] {
+            let end = self.program.start(&["sync", "--wait"]).wait(COMMAND).await;
+            self.judge(what, end, &[0]);
+        }
+    }
+
+    async fn differences(&mut self) -> Vec<String> {
+        let mut found = self.target.damage(&self.deleted).await;
+        let truth = {
+            let mut account = self.sandbox.account();
+            compare::Truth {
+                sessions: account.truth_sessions(),
+                contacts: account.truth_contacts(),
+                tags: account.truth_tags(),
+                channels: account.truth_channels(),
+                departments: account.truth_departments(),
+                agents: account.truth_agents(),
+                deleted: std::mem::take(&mut self.deleted),
+            }
+        };
+        found.extend(compare::differences(&self.target, &truth).await);
+        found
+    }
+
+    /// Counts how a process ended; stops the test if it ended in a way it never may.
+    fn judge(&mut self, what: &str, end: End, accepted: &[i32]) {
+        let good = matches!(end, End::Exit(code) if accepted.contains(&code));
+        if !good || self.program.panicked() {
+            self.program.show_log();
+            self.report();
+            panic!("{}: {what}: {end:?}, accepted is {accepted:?}", self.name);
+        }
+        self.count(format!("{what}: {end:?}"));
+    }
+
+    fn report(&self) {
+        let requests = self.sandbox.requests();
+        let good = requests.iter().filter(|seen| seen.status == 200).count();
+        println!(
+            "{}: {} requests, {good} answered well",
+            self.name,
+            requests.len()
+        );
+        for (what, count) in &self.tally {
+            println!("{}: {count:>4} {what}", self.name);
+        }
+    }
+}
+
+/// The present, for those who step clocks.
+fn now() -> Timestamp {
+    SystemClock.now()
+}

@@ -1,0 +1,161 @@
+//! The real program, run against the sandbox.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use helena_sync::clock::{Clock, SystemClock};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{now, weather};
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// By itself.
+    Exit(i32),
+    /// By a signal that was not meant for it.
+    Signal,
+    /// Not at all, within its time.
+    Hung,
+}
+
+/// The program with its configuration, and what it wrote.
+pub(super) struct Program {
+    folder: tempfile::TempDir,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Program {
+    pub(super) fn new(base_url: &str, token: &str, database: &str) -> Self {
+        let overlap = format!("{}s", weather::OVERLAP.as_secs());
+        let variables = [
+            ("HELENA_BASE_URL", base_url),
+            ("HELENA_API_TOKEN", token),
+            ("DATABASE_URL", database),
+            ("HELENA_SYNC__SYNC__SCHEDULE", "every 1s"),
+            ("HELENA_SYNC__SYNC__OVERLAP", &overlap),
+            ("HELENA_SYNC__SYNC__CATALOG_INTERVAL", "2s"),
+            ("HELENA_SYNC__SYNC__REFRESH_OPEN", "5s"),
+            ("HELENA_SYNC__API__PAGE_SIZE", "20"),
+            ("HELENA_SYNC__BACKFILL__WINDOW_PAGES", "5"),
+            // A 429 without a hint is waited out for a whole window, which must not be minutes.
+            ("HELENA_SYNC__API__RATE_LIMIT__SUSTAINED", "4000/5s"),
+            ("HELENA_SYNC__API__RATE_LIMIT__BURST", "1000/1s"),
+            ("HELENA_SYNC__API__READ_TIMEOUT", "3s"),
+            ("HELENA_SYNC__API__REQUEST_TIMEOUT", "6s"),
+            ("HELENA_SYNC__LOG__LEVEL", "debug"),
+            ("TZ", "UTC"),
+        ];
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            variables: variables
+                .map(|(name, value)| (name, value.to_owned()))
+                .into(),
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    pub(super) fn start(&self, arguments: &[&str]) -> Running {
+        let open = || {
+            let log = File::options().create(true).append(true).open(self.log());
+            Stdio::from(log.unwrap())
+        };
+        let mut command = Command::new(env!("CARGO_BIN_EXE_helena-sync"));
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(open());
+        Running(command.spawn().unwrap())
+    }
+
+    fn text(&self) -> String {
+        let bytes = std::fs::read(self.log()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Whether any of its processes panicked so far.
+    pub(super) fn panicked(&self) -> bool {
+        self.text().contains("panicked at")
+    }
+
+    /// Prints the end of what its processes wrote.
+    pub(super) fn show_log(&self) {
+        let text = self.text();
+        let lines: Vec<&str> = text.lines().collect();
+        for line in &lines[lines.len().saturating_sub(200)..] {
+            println!("    {line}");
+        }
+    }
+}
+
+/// A process of the program; killed when dropped.
+pub(super) struct Running(Child);
+
+impl Running {
+    /// How it ended, if it did.
+    pub(super) fn ended(&mut self) -> Option<End> {
+        let status = self.0.try_wait().unwrap()?;
+        Some(status.code().map_or(End::Signal, End::Exit))
+    }
+
+    /// kill -9.
+    pub(super) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    pub(super) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub(super) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Its end within a time; `None` if it goes on.
+    pub(super) async fn within(&mut self, time: Duration) -> Option<End> {
+        let until = now() + time;
+        loop {
+            if let Some(end) = self.ended() {
+                return Some(end);
+            }
+            if now() >= until {
+                return None;
+            }
+            SystemClock.sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Its end, which must come within a time.
+    pub(super) async fn wait(&mut self, time: Duration) -> End {
+        self.within(time).await.unwrap_or(End::Hung)
+    }
+
+    /// SIGTERM, and the end that follows.
+    pub(super) async fn terminate(&mut self, time: Duration) -> End {
+        self.signal(Signal::TERM);
+        self.wait(time).await
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.ended().is_none() {
+            self.kill();
+        }
+    }
+}
