@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failing test says where it failed")]
 
 mod contract;
+mod limits;
 mod mirror;
 mod outside;
 mod process;
