@@ -8,4 +8,5 @@ mod process;
 mod readme;
 mod store;
 mod support;
+mod torture;
 mod verify;
