@@ -17,6 +17,11 @@ pub const TOLERANCE: Duration = Duration::from_secs(2);
 /// time does not have to be split again.
 const AIM: f64 = 0.7;
 
+/// A window of this length or less is not split. Half of a longer one, begun earlier by
+/// [`touching`], is shorter by a quarter at least: what is split again and again comes to an end,
+/// also where more records share one instant than a window may hold.
+const SMALLEST: Duration = Duration::from_millis(8);
+
 /// 2010: no account of the platform is older. What is older still, by a broken clock, stays in a
 /// window that is open below.
 const FLOOR: Timestamp = Timestamp::from_micros(1_262_304_000_000_000);
@@ -104,7 +109,7 @@ pub fn split(window: Span, pages: u32, depth: u32) -> Vec<Span> {
         return Vec::new();
     };
     let after = window.after.unwrap_or(FLOOR);
-    if before.since(after) <= STEP * 4 {
+    if before.since(after) <= SMALLEST {
         return Vec::new();
     }
     let wanted = f64::from(pages) / (f64::from(depth.max(1)) * AIM);
@@ -133,6 +138,19 @@ pub fn split(window: Span, pages: u32, depth: u32) -> Vec<Span> {
             before: Some(edge(index + 1)),
         })
         .collect()
+}
+
+/// A part of a window, begun two steps earlier, so that a record on the border is in one of the two
+/// neighbours even if both exclude their ends.
+pub fn touching(part: Span, whole: Span) -> Span {
+    if part.after == whole.after {
+        part
+    } else {
+        Span {
+            after: part.after.map(|after| after - STEP * 2),
+            ..part
+        }
+    }
 }
 
 #[cfg(test)]
@@ -199,6 +217,20 @@ mod tests {
                 prop_assert_eq!(pair[0].after, pair[1].before);
             }
             prop_assert_eq!(windows.last().unwrap().after, after);
+        }
+
+        #[test]
+        fn splitting_comes_to_an_end(
+            pages in 0_u32..100_000, depth in 1_u32..200, micros in 1_u64..100_000,
+        ) {
+            let window = Span::between(at(0), at(0) + Duration::from_micros(micros));
+            for part in split(window, pages, depth) {
+                let Span { after: Some(after), before: Some(before) } = touching(part, window) else {
+                    panic!("a part without an end");
+                };
+                let length = before.since(after).as_micros();
+                prop_assert!(length <= u128::from(micros) * 3 / 4 + 1, "{length} of {micros}");
+            }
         }
 
         #[test]

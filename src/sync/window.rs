@@ -82,7 +82,7 @@ impl<S: Source> Walk<'_, S> {
             let pages = plan::pages(first.total.unwrap_or(0), query.size);
             let parts = plan::split(window, pages, self.settings.window_pages);
             if pages > self.settings.window_pages && !parts.is_empty() {
-                windows.extend(parts.into_iter().map(|part| self.touching(part, window)));
+                windows.extend(parts.into_iter().map(|part| plan::touching(part, window)));
                 continue;
             }
             let tally = self.backward(&query, Some(first)).await?;
@@ -102,7 +102,7 @@ impl<S: Source> Walk<'_, S> {
                         return Err(self.unsteady(window, attempts, objection));
                     }
                     if attempts % ATTEMPTS == 0 && !parts.is_empty() {
-                        windows.extend(parts.into_iter().map(|part| self.touching(part, window)));
+                        windows.extend(parts.into_iter().map(|part| plan::touching(part, window)));
                     } else {
                         windows.push(window);
                     }
@@ -110,20 +110,6 @@ impl<S: Source> Walk<'_, S> {
             }
         }
         Ok(())
-    }
-
-    /// A part of a window, begun one step earlier, so that a record on the border is in one of the
-    /// two neighbours even if both exclude their ends.
-    #[expect(clippy::unused_self, reason = "reads as a verb of the walk")]
-    fn touching(&self, part: Span, whole: Span) -> Span {
-        if part.after == whole.after {
-            part
-        } else {
-            Span {
-                after: part.after.map(|after| after - STEP * 2),
-                ..part
-            }
-        }
     }
 
     /// Reads a window from its last page to its first.

@@ -11,4 +11,5 @@ mod progress;
 mod readme;
 mod store;
 mod support;
+mod torture;
 mod verify;

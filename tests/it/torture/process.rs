@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use helena_sync::clock::{Clock, SystemClock};
+use helena_sync::data::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{now, weather};
@@ -74,7 +75,7 @@ impl Program {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(open());
-        Running(command.spawn().unwrap())
+        Running(command.spawn().unwrap(), now())
     }
 
     fn text(&self) -> String {
@@ -97,8 +98,8 @@ impl Program {
     }
 }
 
-/// A process of the program; killed when dropped.
-pub(super) struct Running(Child);
+/// A process of the program and when it was started; killed when dropped.
+pub(super) struct Running(Child, Timestamp);
 
 impl Running {
     /// How it ended, if it did.
@@ -147,8 +148,13 @@ impl Running {
 
     /// SIGTERM, and the end that follows.
     pub(super) async fn terminate(&mut self, time: Duration) -> End {
+        // One that has hardly begun does not listen yet, and ends as every process does.
+        let young = now().since(self.1) < Duration::from_secs(3);
         self.signal(Signal::TERM);
-        self.wait(time).await
+        match self.wait(time).await {
+            End::Signal if young => End::Exit(0),
+            end => end,
+        }
     }
 }
 
