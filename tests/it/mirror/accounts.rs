@@ -28,7 +28,7 @@ async fn two_accounts_share_a_database_and_not_a_row() {
             mirror.engine.identify(&mirror.stop).await.unwrap();
             mirror.load().await;
         }
-        clock.advance(Duration::from_secs(60));
+        clock.advance(Duration::from_mins(1));
         let ids = one.change(helena_sync::sandbox::Account::session_ids);
         one.change(|account| {
             for id in &ids[..30] {
@@ -114,7 +114,7 @@ async fn an_engine_that_lost_the_account_writes_nothing_more() {
     on_both(|database| async move {
         let mut mirror = Mirror::begin(database, plan("um", 1)).await;
         mirror.load().await;
-        mirror.clock.advance(Duration::from_secs(600));
+        mirror.clock.advance(Duration::from_mins(10));
         mirror.change(|account| account.live_step(30));
         let before = (mirror.watermarks().await, mirror.contents().await);
         // Somebody else takes over while this one believes that it still holds the account.

@@ -44,7 +44,7 @@ async fn fails_a_run(rates: FaultRates, words: &'static str) {
     on_both(move |database| {
         let rates = rates.clone();
         let mut plan = Plan::of(60);
-        plan.patience = Some(Duration::from_secs(120));
+        plan.patience = Some(Duration::from_mins(2));
         async move {
             let mirror = Mirror::begin(database, plan).await;
             mirror.load().await;
@@ -168,7 +168,7 @@ async fn an_answer_that_fails_in_the_middle_of_a_pass_leaves_what_was_proved() {
     on_both(|database| async move {
         let mirror = Mirror::begin(database, Plan::of(200)).await;
         mirror.load().await;
-        mirror.clock.advance(Duration::from_secs(3_600));
+        mirror.clock.advance(Duration::from_hours(1));
         let ids = mirror.change(helena_sync::sandbox::Account::session_ids);
         for id in &ids[..100] {
             mirror.clock.advance(Duration::from_secs(1));

@@ -50,7 +50,7 @@ async fn hundreds_of_sessions_of_one_instant_are_read_at_once() {
 
 #[tokio::test]
 async fn hundreds_of_sessions_of_one_settled_instant_are_read() {
-    a_bulk_edit(Moods::default(), Duration::from_secs(3_600)).await;
+    a_bulk_edit(Moods::default(), Duration::from_hours(1)).await;
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn hundreds_of_sessions_of_one_instant_in_no_order_are_read() {
         ignore_order: true,
         ..Moods::default()
     };
-    a_bulk_edit(moods, Duration::from_secs(3_600)).await;
+    a_bulk_edit(moods, Duration::from_hours(1)).await;
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn fractions_of_every_length_are_compared_as_time() {
             plan.sandbox.moods.precision = precision;
             let mirror = Mirror::begin(database, plan).await;
             mirror.load().await;
-            mirror.clock.advance(Duration::from_secs(3_600));
+            mirror.clock.advance(Duration::from_hours(1));
             let ids = mirror.change(|account| {
                 let fractions = [
                     "", ".9", ".3", ".30", ".12", ".123", ".1234", ".12345", ".123456", ".1234567",

@@ -14,7 +14,7 @@ async fn a_pass_over_an_unchanged_account_asks_once_a_stream_and_writes_no_row()
         mirror.load().await;
         mirror.quiet().await;
         let before = mirror.contents().await;
-        mirror.clock.advance(Duration::from_secs(60));
+        mirror.clock.advance(Duration::from_mins(1));
         mirror.sandbox.take_requests();
 
         let runs = mirror.pass().await;
@@ -41,7 +41,7 @@ async fn records_that_are_read_again_unchanged_are_not_written_again() {
         let before = mirror.contents().await;
         let raw = "select cast(synced_at as text) || cast(id as text) from raw_records order by 1";
         let raw_before = mirror.database.texts(raw).await;
-        mirror.clock.advance(Duration::from_secs(3_600));
+        mirror.clock.advance(Duration::from_hours(1));
 
         let resources = [Resource::Sessions, Resource::Contacts];
         for resource in resources {

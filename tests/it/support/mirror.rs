@@ -19,7 +19,7 @@ use super::database::Database;
 use super::truth::{Scope, Truth};
 
 /// How long a change may take to become visible, as the engine is told.
-pub(crate) const OVERLAP: Duration = Duration::from_secs(120);
+pub(crate) const OVERLAP: Duration = Duration::from_mins(2);
 
 /// What a mirror is to be like.
 #[derive(Debug, Clone)]
@@ -253,7 +253,7 @@ fn client(sandbox: &Sandbox, plan: &Plan, clock: &Arc<FakeClock>) -> Client {
         share: 0.9,
         connect_timeout: Duration::from_secs(10),
         read_timeout: Duration::from_secs(20),
-        request_timeout: Duration::from_secs(60),
+        request_timeout: Duration::from_mins(1),
         include_details: plan.details.clone(),
         patience: plan.patience,
     };
@@ -276,7 +276,7 @@ async fn engine(
         walk: plan.walk,
         keep_raw: plan.keep_raw,
         resources: plan.resources.clone(),
-        interleave: Duration::from_secs(60),
+        interleave: Duration::from_mins(1),
     };
     Engine::new(
         plan.name.to_owned(),
