@@ -57,7 +57,7 @@ impl World {
             share: 1.0,
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(30),
-            request_timeout: Duration::from_secs(60),
+            request_timeout: Duration::from_mins(1),
             include_details: ["ContactDetails", "AgentDetails", "ClassificationDetails"]
                 .map(|name| name.parse::<Detail>().unwrap())
                 .to_vec(),
@@ -74,14 +74,14 @@ impl World {
         };
         let settings = EngineSettings {
             walk: WalkSettings {
-                overlap: Duration::from_secs(120),
+                overlap: Duration::from_mins(2),
                 page_size: page,
                 window_pages: 50,
                 concurrency: 4,
             },
             keep_raw: false,
             resources: Resource::ALL.to_vec(),
-            interleave: Duration::from_secs(60),
+            interleave: Duration::from_mins(1),
         };
         Engine::new(
             name,
@@ -119,7 +119,7 @@ fn least_time(requests: u64) -> Duration {
     let rounds = |count: u64| u32::try_from((requests - 1) / count).unwrap();
     let burst_of = |rest: u64| Duration::from_secs(5) * u32::try_from((rest - 1) / 200).unwrap();
     let rest = (requests - 1) % 1_000 + 1;
-    Duration::from_secs(300) * rounds(1_000) + burst_of(rest)
+    Duration::from_mins(5) * rounds(1_000) + burst_of(rest)
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn a_load_takes_hardly_more_requests_and_time_than_the_limits_allow_and_no
     store.migrate().await.unwrap();
     let engine = world.engine(&store, PAGE).await;
     // Nobody works while it is loaded: what changes meanwhile is read once more, as it must be.
-    world.clock.advance(Duration::from_secs(3_600));
+    world.clock.advance(Duration::from_hours(1));
     let begun = world.clock.now();
     sync(&engine).await;
     let taken = world.clock.now().since(begun);
@@ -192,9 +192,9 @@ async fn idle_pass(store: &Store, sessions: u32) -> (BTreeMap<String, usize>, us
     let engine = world.engine(store, 100).await;
     sync(&engine).await;
     // Longer than the overlap: nothing of the load is read again.
-    world.clock.advance(Duration::from_secs(3_600));
+    world.clock.advance(Duration::from_hours(1));
     sync(&engine).await;
-    world.clock.advance(Duration::from_secs(60));
+    world.clock.advance(Duration::from_mins(1));
 
     world.sandbox.take_requests();
     let count = Arc::new(AtomicUsize::new(0));

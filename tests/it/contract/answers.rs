@@ -368,7 +368,7 @@ async fn every_error_of_the_sandbox_is_a_documented_one() {
         }
         sandbox.account().limits = vec![RequestLimit {
             count: 1,
-            per: Duration::from_secs(60),
+            per: Duration::from_mins(1),
         }];
         for hint in [RetryAfter::Absent, RetryAfter::Seconds, RetryAfter::Date] {
             sandbox.account().faults.retry_after = hint;

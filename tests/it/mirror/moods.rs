@@ -17,7 +17,7 @@ async fn becomes_perfect(moods: Moods, churn: Churn) {
         let mut plan = Plan::of(140);
         plan.sandbox.moods = moods.clone();
         // A server that is behind has not lived through what a year up to our present holds.
-        plan.sandbox.until = Some(beginning() - Duration::from_secs(2 * 3_600));
+        plan.sandbox.until = Some(beginning() - Duration::from_hours(2));
         let scope = Scope {
             session_types: moods.v1_withdrawn.is_some(),
             ..Scope::of_churn()

@@ -69,7 +69,7 @@ async fn story(database: Database, moods: Moods, events: Vec<Event>) {
     let mut plan = Plan::of(300);
     plan.sandbox.moods = moods;
     // A server that is behind has not lived through what a year up to our present holds.
-    plan.sandbox.until = Some(beginning() - Duration::from_secs(3 * 3_600));
+    plan.sandbox.until = Some(beginning() - Duration::from_hours(3));
     let mirror = Mirror::begin(database, plan).await;
     let clock = std::sync::Arc::clone(&mirror.clock);
     let mut events = VecDeque::from(events);

@@ -429,7 +429,7 @@ fn flat(table: &str, record: &Value, columns: &[String]) -> Row {
             "phonenumber" | "phonenumberFormatted" => {
                 let column = field
                     .replace("phonenumber", "phone_number")
-                    .replace("F", "_f");
+                    .replace('F', "_f");
                 if field == "phonenumber" {
                     row.insert("phone_e164".to_owned(), e164(value));
                 }

@@ -43,7 +43,7 @@ const FAREWELL: Duration = Duration::from_secs(20);
 /// How long anything else is waited for while there is trouble; then it is killed.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long a command may take when all is quiet.
-const COMMAND: Duration = Duration::from_secs(60);
+const COMMAND: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn torture_leaves_a_perfect_mirror_on_sqlite() {
@@ -224,21 +224,19 @@ impl Round {
         let mut running = self.program.start(command);
         if self.dice.bool() {
             self.pause(5..3_000).await;
-            match running.ended() {
-                Some(end) => self.judge(command[0], end, &[0, 1, 3]),
-                None => {
-                    running.kill();
-                    self.count(format!("{} killed", command[0]));
-                }
-            }
-            return;
-        }
-        match running.within(PATIENCE).await {
-            Some(end) => self.judge(command[0], end, &[0, 1, 3]),
-            None => {
+            if let Some(end) = running.ended() {
+                self.judge(command[0], end, &[0, 1, 3])
+            } else {
                 running.kill();
                 self.count(format!("{} killed", command[0]));
             }
+            return;
+        }
+        if let Some(end) = running.within(PATIENCE).await {
+            self.judge(command[0], end, &[0, 1, 3])
+        } else {
+            running.kill();
+            self.count(format!("{} killed", command[0]));
         }
     }
 
@@ -255,12 +253,11 @@ impl Round {
             ("status", &mut third),
         ] {
             // One that waits for a daemon's lease ends with the daemon, or by its own limit.
-            match running.within(PATIENCE).await {
-                Some(end) => self.judge(what, end, &[0, 1, 3]),
-                None => {
-                    running.kill();
-                    self.count(format!("{what} killed"));
-                }
+            if let Some(end) = running.within(PATIENCE).await {
+                self.judge(what, end, &[0, 1, 3])
+            } else {
+                running.kill();
+                self.count(format!("{what} killed"));
             }
         }
     }
@@ -316,13 +313,12 @@ impl Round {
     async fn calm(&mut self) {
         if let Some(daemon) = &mut self.daemon {
             // Its last chance to trip over what was done to it.
-            match daemon.ended() {
-                Some(end) => self.judge("daemons ended", end, &[0, 1]),
-                None => {
-                    let mut daemon = self.daemon.take().unwrap();
-                    let end = daemon.terminate(FAREWELL).await;
-                    self.judge("daemons told to end", end, &[0]);
-                }
+            if let Some(end) = daemon.ended() {
+                self.judge("daemons ended", end, &[0, 1])
+            } else {
+                let mut daemon = self.daemon.take().unwrap();
+                let end = daemon.terminate(FAREWELL).await;
+                self.judge("daemons told to end", end, &[0]);
             }
         }
         self.target.reopen().await;

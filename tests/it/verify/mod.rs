@@ -55,7 +55,7 @@ impl World {
             share: 0.9,
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(20),
-            request_timeout: Duration::from_secs(60),
+            request_timeout: Duration::from_mins(1),
             include_details: Detail::ALL.to_vec(),
             patience: None,
         };
@@ -70,7 +70,7 @@ impl World {
             panic!("somebody else writes");
         };
         let walk = WalkSettings {
-            overlap: Duration::from_secs(120),
+            overlap: Duration::from_mins(2),
             page_size: 10,
             window_pages: 50,
             concurrency: 4,
@@ -79,7 +79,7 @@ impl World {
             walk,
             keep_raw: false,
             resources: Resource::ALL.to_vec(),
-            interleave: Duration::from_secs(60),
+            interleave: Duration::from_mins(1),
         };
         let name = "default".to_owned();
         let source = Arc::new(client.clone());
@@ -110,7 +110,7 @@ impl World {
             planned.unwrap();
         }
         let mut runs = self.engine.work_off(self.limits()).await;
-        self.clock.advance(Duration::from_secs(600));
+        self.clock.advance(Duration::from_mins(10));
         runs.extend(self.pass().await);
         for run in runs {
             assert!(run.succeeded(), "{:?}", run.error);

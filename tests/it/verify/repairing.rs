@@ -171,8 +171,8 @@ async fn the_daemon_verifies_and_repairs_when_it_is_told_to() {
     on_both(|database| async move {
         let world = World::loaded(database, 300).await;
         let intervals = Intervals {
-            catalog: Duration::from_secs(900),
-            refresh_open: Duration::from_secs(21_600),
+            catalog: Duration::from_mins(15),
+            refresh_open: Duration::from_hours(6),
         };
         let engine = Arc::clone(&world.engine);
         let clock = Arc::clone(&world.clock);
