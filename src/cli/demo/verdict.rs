@@ -141,6 +141,12 @@ fn compare_row(table: &Table, row: &Row, found: &Value, compared: &mut Compared)
         .filter(|column| column.name != "observed_at" && column.group != ColumnGroup::SESSION_TYPE);
     let mut differing = Vec::new();
     for column in columns {
+        // The list of departments leaves out what sessions tell of theirs; one that no session
+        // names stays without.
+        let told_by_sessions = table.name == "departments" && column.group != ColumnGroup::NONE;
+        if told_by_sessions && found[column.name].is_null() {
+            continue;
+        }
         compared.values += 1;
         if plain(column, &expected[column.name]) != plain(column, &found[column.name]) {
             differing.push(column.name);
