@@ -1,6 +1,10 @@
 //! The integration tests: one binary.
 
 #![expect(clippy::unwrap_used, reason = "a failing test says where it failed")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a long search or torture says what it did, and how to repeat it"
+)]
 
 mod contract;
 mod limits;

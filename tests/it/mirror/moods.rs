@@ -50,7 +50,6 @@ macro_rules! moods {
         $(#[tokio::test]
         async fn $name() {
             let churn = Churn { grows: $grows, ..Churn::of($seed) };
-            #[expect(clippy::needless_update, reason = "one mood is the default")]
             becomes_perfect(Moods { $($field: $value,)* ..Moods::default() }, churn).await;
         })*
     };

@@ -152,7 +152,9 @@ async fn sessions_are_marked_as_removed_by_id_and_open_ones_can_be_asked_for() {
         };
         let batch = Batch::default();
         for marked in [1, 0] {
-            let counters = writer.try_commit(&batch, &[gone.clone()], 2).await;
+            let counters = writer
+                .try_commit(&batch, std::slice::from_ref(&gone), 2)
+                .await;
             assert_eq!(counters.unwrap().rows_updated, marked);
         }
         assert_eq!(

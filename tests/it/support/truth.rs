@@ -67,6 +67,10 @@ pub(crate) struct Truth {
 
 /// What is compared.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each leaves out one independent part of the comparison"
+)]
 pub(crate) struct Scope {
     /// Whether the contacts' own listing was read.
     pub(crate) contacts: bool,

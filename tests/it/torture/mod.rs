@@ -225,7 +225,7 @@ impl Round {
         if self.dice.bool() {
             self.pause(5..3_000).await;
             if let Some(end) = running.ended() {
-                self.judge(command[0], end, &[0, 1, 3])
+                self.judge(command[0], end, &[0, 1, 3]);
             } else {
                 running.kill();
                 self.count(format!("{} killed", command[0]));
@@ -233,7 +233,7 @@ impl Round {
             return;
         }
         if let Some(end) = running.within(PATIENCE).await {
-            self.judge(command[0], end, &[0, 1, 3])
+            self.judge(command[0], end, &[0, 1, 3]);
         } else {
             running.kill();
             self.count(format!("{} killed", command[0]));
@@ -254,7 +254,7 @@ impl Round {
         ] {
             // One that waits for a daemon's lease ends with the daemon, or by its own limit.
             if let Some(end) = running.within(PATIENCE).await {
-                self.judge(what, end, &[0, 1, 3])
+                self.judge(what, end, &[0, 1, 3]);
             } else {
                 running.kill();
                 self.count(format!("{what} killed"));
@@ -314,7 +314,7 @@ impl Round {
         if let Some(daemon) = &mut self.daemon {
             // Its last chance to trip over what was done to it.
             if let Some(end) = daemon.ended() {
-                self.judge("daemons ended", end, &[0, 1])
+                self.judge("daemons ended", end, &[0, 1]);
             } else {
                 let mut daemon = self.daemon.take().unwrap();
                 let end = daemon.terminate(FAREWELL).await;
