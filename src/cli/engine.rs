@@ -63,6 +63,9 @@ pub(super) fn client(
     account: &Account,
     patience: Option<Duration>,
 ) -> Result<Client, Failure> {
+    // A request gives up before the command's time is over, so that the trouble is named and not
+    // only the time that it took.
+    let patience = patience.map(|whole| whole * 3 / 4);
     account.client(context, &context.settings.sync()?.include_details, patience)
 }
 
