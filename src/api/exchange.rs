@@ -5,7 +5,7 @@
 
 use std::error::Error as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::Response;
@@ -40,8 +40,13 @@ pub(super) struct Exchange {
     /// The longest wait that an answer may ask for.
     pub(super) longest_wait: Duration,
     pub(super) requests: AtomicU64,
+    /// The server's time of the last answer, in microseconds since 1970.
+    pub(super) latest: AtomicI64,
     pub(super) retries: AtomicU64,
 }
+
+/// How far apart two answers of the same instant may seem: a second of `Date`, and the way there.
+const DATE_STEP: Duration = Duration::from_secs(2);
 
 /// A body that could be read, and when.
 #[derive(Debug)]
@@ -181,6 +186,7 @@ impl Exchange {
             self.retries.fetch_add(1, Ordering::Relaxed);
         }
         let sent_at = self.clock.now();
+        let known = Timestamp::from_micros(self.latest.load(Ordering::Relaxed));
         let sent = self
             .http
             .get(format!("{}{path}", self.base))
@@ -193,7 +199,18 @@ impl Exchange {
         };
         let now = self.clock.now();
         let date = header(&response, &DATE).and_then(http_date);
-        let server_time = date.map(|date| date - now.since(sent_at));
+        // `Date` is in whole seconds. This question was sent after an answer that had come by then,
+        // so it was not earlier; without that, two answers of one second would be in no order.
+        let server_time = date.map(|date| date - now.since(sent_at)).map(|at| {
+            if at < known && known.since(at) <= DATE_STEP {
+                known
+            } else {
+                at
+            }
+        });
+        if let Some(at) = server_time {
+            self.latest.store(at.micros(), Ordering::Relaxed);
+        }
         let status = response.status().as_u16();
         if !response.status().is_success() {
             let retry_after =

@@ -18,7 +18,7 @@ mod wire;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
@@ -133,6 +133,7 @@ impl Client {
             patience: config.patience,
             longest_wait: config.sustained.per.max(config.burst.per),
             requests: AtomicU64::new(0),
+            latest: AtomicI64::new(i64::MIN),
             retries: AtomicU64::new(0),
         };
         Ok(Self(Arc::new(listing::Listing {
