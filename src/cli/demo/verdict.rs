@@ -18,6 +18,9 @@ const PART: usize = 500;
 /// Differences that are described; the rest is counted.
 const DESCRIBED: usize = 5;
 
+/// The one column that the list of departments leaves out and its sessions tell.
+const DEPARTMENT_TEXT: &str = "description";
+
 /// What the account holds of a resource, as the API's own JSON.
 pub(super) type Truth = Vec<(Resource, Vec<Value>)>;
 
@@ -81,7 +84,9 @@ pub(super) async fn compare(
                 let keys: Vec<Uuid> = rows.iter().map(|row| row.key).collect();
                 let found = store.row_objects(account, table, &keys).await?;
                 for row in &rows {
-                    stored.remove(&row.key);
+                    if table.name == resource.name() {
+                        stored.remove(&row.key);
+                    }
                     match found.get(&row.key) {
                         Some(found) => compare_row(table, row, found, &mut compared),
                         None => compared.note(|| format!("{} is missing", row.key)),
@@ -97,7 +102,7 @@ pub(super) async fn compare(
     Ok(all)
 }
 
-/// The rows that these records should have become.
+/// The rows that these records should have become, those of what is nested in them included.
 fn mapped(resource: Resource, records: &[Value]) -> Vec<(&'static Table, Vec<Row>)> {
     let mut body = String::new();
     let mut items = Vec::with_capacity(records.len());
@@ -124,36 +129,42 @@ fn mapped(resource: Resource, records: &[Value]) -> Vec<(&'static Table, Vec<Row
     };
     let mut builder = BatchBuilder::new(resource, false);
     builder.add(&page);
-    let own = |table: &Table| table.guard == Guard::Version && table.name == resource.name();
     let writes = builder.finish().writes.into_iter();
     writes
-        .filter(|write| own(write.table))
+        .filter(|write| write.table.guard != Guard::Absent)
         .map(|write| (write.table, write.rows))
         .collect()
 }
 
 fn compare_row(table: &Table, row: &Row, found: &Value, compared: &mut Compared) {
     let expected: Value = serde_json::from_str(&row.json).unwrap_or_default();
-    // When a row was read is the mirror's own, and the list's first version has no type.
-    let columns = table
-        .columns
-        .iter()
-        .filter(|column| column.name != "observed_at" && column.group != ColumnGroup::SESSION_TYPE);
+    // When a row was read is the mirror's own, and the list's first version has no type. What a
+    // record's own list and its sessions both tell is compared once, with the list.
+    let columns = table.columns.iter().filter(|column| {
+        let told_by_the_list = table.guard == Guard::Observed
+            && column.shared
+            && column.name != DEPARTMENT_TEXT;
+        column.name != "observed_at"
+            && column.group != ColumnGroup::SESSION_TYPE
+            && (column.group == ColumnGroup::NONE || !row.unknown.contains(column.group))
+            && !told_by_the_list
+    });
     let mut differing = Vec::new();
     for column in columns {
-        // The list of departments leaves out what sessions tell of theirs; one that no session
-        // names stays without.
-        let told_by_sessions = table.name == "departments" && column.group != ColumnGroup::NONE;
-        if told_by_sessions && found[column.name].is_null() {
-            continue;
-        }
         compared.values += 1;
         if plain(column, &expected[column.name]) != plain(column, &found[column.name]) {
             differing.push(column.name);
         }
     }
     if !differing.is_empty() {
-        compared.note(|| format!("{} differs in {}", row.key, differing.join(", ")));
+        compared.note(|| {
+            let what = if table.guard == Guard::Observed {
+                format!("{} {}", table.name, row.key)
+            } else {
+                row.key.to_string()
+            };
+            format!("{what} differs in {}", differing.join(", "))
+        });
     }
 }
 
