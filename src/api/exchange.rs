@@ -45,8 +45,8 @@ pub(super) struct Exchange {
     pub(super) retries: AtomicU64,
 }
 
-/// How far apart two answers of the same instant may seem: a second of `Date`, and the way there.
-const DATE_STEP: Duration = Duration::from_secs(2);
+/// `Date` is in whole seconds, cut off (RFC 9110, 5.6.7).
+const DATE_STEP: Duration = Duration::from_secs(1);
 
 /// A body that could be read, and when.
 #[derive(Debug)]
@@ -163,6 +163,24 @@ impl Exchange {
         self.patience.map(|patience| patience.saturating_sub(spent))
     }
 
+    /// The latest instant, by the server's clock, before which it did not begin to answer: not
+    /// before the question was sent, `took` before the answer's `date`; nor before `known`, the
+    /// time of an answer that had come when this question was sent. Without the latter, two
+    /// answers of one second would be in no order. What is `known` counts only while the server's
+    /// clock was not set back.
+    fn began(&self, date: Timestamp, took: Duration, known: Timestamp) -> Timestamp {
+        let sent = date - took;
+        let was_set_back = date + DATE_STEP < known;
+        if was_set_back {
+            self.latest.store(sent.micros(), Ordering::Relaxed);
+            return sent;
+        }
+        let began = sent.max(known);
+        // Questions overtake each other; what is known never goes back for that.
+        self.latest.fetch_max(began.micros(), Ordering::Relaxed);
+        began
+    }
+
     fn without_token(&self, text: String) -> String {
         let token = self.token.expose_secret();
         if text.contains(token) {
@@ -199,18 +217,7 @@ impl Exchange {
         };
         let now = self.clock.now();
         let date = header(&response, &DATE).and_then(http_date);
-        // `Date` is in whole seconds. This question was sent after an answer that had come by then,
-        // so it was not earlier; without that, two answers of one second would be in no order.
-        let server_time = date.map(|date| date - now.since(sent_at)).map(|at| {
-            if at < known && known.since(at) <= DATE_STEP {
-                known
-            } else {
-                at
-            }
-        });
-        if let Some(at) = server_time {
-            self.latest.store(at.micros(), Ordering::Relaxed);
-        }
+        let server_time = date.map(|date| self.began(date, now.since(sent_at), known));
         let status = response.status().as_u16();
         if !response.status().is_success() {
             let retry_after =

@@ -141,9 +141,8 @@ fn compare_row(table: &Table, row: &Row, found: &Value, compared: &mut Compared)
     // When a row was read is the mirror's own, and the list's first version has no type. What a
     // record's own list and its sessions both tell is compared once, with the list.
     let columns = table.columns.iter().filter(|column| {
-        let told_by_the_list = table.guard == Guard::Observed
-            && column.shared
-            && column.name != DEPARTMENT_TEXT;
+        let told_by_the_list =
+            table.guard == Guard::Observed && column.shared && column.name != DEPARTMENT_TEXT;
         column.name != "observed_at"
             && column.group != ColumnGroup::SESSION_TYPE
             && (column.group == ColumnGroup::NONE || !row.unknown.contains(column.group))

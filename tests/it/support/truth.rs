@@ -67,10 +67,6 @@ pub(crate) struct Truth {
 
 /// What is compared.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each leaves out one independent part of the comparison"
-)]
 pub(crate) struct Scope {
     /// Whether the contacts' own listing was read.
     pub(crate) contacts: bool,
@@ -78,10 +74,6 @@ pub(crate) struct Scope {
     pub(crate) session_tags: bool,
     /// Whether the sessions were read from the list's second version, which alone knows `type`.
     pub(crate) session_types: bool,
-    /// Whether what only the details in sessions know must be there. The server's time is known to
-    /// the second, and where a contact's own listing and a session that shows it are read within
-    /// one, the details may count as the older reading until the session is read again.
-    pub(crate) details: bool,
     /// Records that are looked at elsewhere.
     pub(crate) except: HashSet<String>,
 }
@@ -92,7 +84,6 @@ impl Default for Scope {
             contacts: true,
             session_tags: true,
             session_types: false,
-            details: true,
             except: HashSet::new(),
         }
     }
@@ -100,11 +91,10 @@ impl Default for Scope {
 
 impl Scope {
     /// For an account that changed while it was read: contacts are retagged after their sessions
-    /// were read, and read in the same second as those.
+    /// were read.
     pub(crate) fn of_churn() -> Self {
         Self {
             session_tags: false,
-            details: false,
             ..Self::default()
         }
     }
@@ -197,11 +187,7 @@ pub(crate) async fn differences(
             for (column, actual) in row {
                 let own = OWN.contains(&column.as_str()) && column != "removed_at";
                 let expected = expected.get(column).unwrap_or(&Value::Null);
-                let optional = match column.as_str() {
-                    "type" => !scope.session_types,
-                    "picture_url" => !scope.details,
-                    _ => false,
-                };
+                let optional = column == "type" && !scope.session_types;
                 let unknown = optional && actual.is_null();
                 if !own && !unknown && !same(expected, actual) {
                     found.push(format!(
