@@ -167,17 +167,14 @@ impl<S: Source + 'static> Tender<S> {
             match engine.plan_first_load(resource, limits).await {
                 Ok(_) => {}
                 Err(error) if error.verdict() == Verdict::NextResource => {
-                    let line = error.line();
-                    let account = engine.name();
-                    warn!(account, error = line, "{resource} cannot be loaded: {line}");
-                    runs.push(RunReport::failed(RunKind::FirstLoad, resource, error));
+                    runs.push(engine.failed(RunKind::FirstLoad, resource, error).await);
                 }
                 Err(error) => return Err(error),
             }
         }
         runs.extend(engine.incremental(&self.resources, limits).await);
         if !limits.stop.is_cancelled() {
-            runs.extend(engine.work_off(limits).await);
+            runs.extend(engine.work_off(&self.resources, limits).await);
         }
         let due = self.is_due(self.open_at, self.intervals.refresh_open);
         if due && self.resources.contains(&Resource::Sessions) && !limits.stop.is_cancelled() {

@@ -132,7 +132,8 @@ fn array(text: &str, shape: Shape) -> Result<Decoded, Failure> {
 fn envelope(text: &str, shape: Shape) -> Result<Decoded, Failure> {
     let fields = fields(text).map_err(|error| no_json(&error))?;
     let array = fields.items.map(RawValue::get).filter(|raw| *raw != "null");
-    if fields.error && array.is_none() {
+    // Whatever items come with it.
+    if fields.error {
         return Err(error_inside(text));
     }
     let total = fields.total.and_then(|raw| {
@@ -162,6 +163,9 @@ fn envelope(text: &str, shape: Shape) -> Result<Decoded, Failure> {
                 }
                 None if fields.items.is_none() => {
                     return Err(wrong_shape("an object that is no page: it has no items"));
+                }
+                None if matches!(shape, Shape::List) => {
+                    return Err(wrong_shape("a list that is null"));
                 }
                 Some(_) | None => Vec::new(),
             }

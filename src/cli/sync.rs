@@ -11,7 +11,7 @@ use super::record::number;
 use super::{Access, Account, Context, Exit, Failure, duration};
 use crate::data::{Resource, RunKind, SessionFilter, Source, Span, StreamState};
 use crate::report::{Format, Printer, terminal_width};
-use crate::sync::{self, Estimate, Limits, RunError, RunReport, Runs, Verdict};
+use crate::sync::{self, Estimate, Limits, RunError, Runs, Verdict};
 
 /// Make one pass and exit.
 ///
@@ -106,14 +106,14 @@ pub(super) async fn pass(
         match planned {
             Ok(_) => {}
             Err(error) if error.verdict() == Verdict::NextResource => {
-                runs.push(RunReport::failed(RunKind::FirstLoad, resource, error));
+                runs.push(engine.failed(RunKind::FirstLoad, resource, error).await);
             }
             Err(error) => return Err(error),
         }
     }
     runs.extend(engine.incremental(resources, limits).await);
     if !limits.stop.is_cancelled() {
-        runs.extend(engine.work_off(limits).await);
+        runs.extend(engine.work_off(resources, limits).await);
     }
     Ok(runs)
 }

@@ -52,6 +52,12 @@ pub enum Progress {
         /// What replaces it, newest first.
         into: Vec<Span>,
     },
+    /// The server does not know windows: one that is open at both ends replaces this one and all
+    /// others of its stream and filter.
+    WindowsJoined {
+        /// The window's id in the database.
+        window: i64,
+    },
 }
 
 /// What is known of whether the server honours `OrderBy=UpdatedAt` for a stream.

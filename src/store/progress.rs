@@ -53,6 +53,7 @@ pub(super) async fn record(
             require_window(done)?;
         }
         Progress::WindowSplit { window, into } => split(tx, *window, into, stamp).await?,
+        Progress::WindowsJoined { window } => join(tx, *window, stamp).await?,
     }
     Ok(counters)
 }
@@ -119,9 +120,8 @@ async fn pass_done(
     tx.execute(
         "insert into sync_state (account_id, resource, partition, observed_at, last_success_at) \
          values ($1, $2, $3, $4, $5) on conflict (account_id, resource, partition) \
-         do update set last_success_at = excluded.last_success_at, observed_at = case \
-         when sync_state.observed_at > excluded.observed_at then sync_state.observed_at \
-         else excluded.observed_at end",
+         do update set last_success_at = excluded.last_success_at, \
+         observed_at = excluded.observed_at",
         args![
             stamp.lease.account().0,
             stream.resource.name(),
@@ -187,6 +187,21 @@ async fn split(
         .await?;
     }
     Ok(())
+}
+
+/// Replaces a window and those beside it by one that is open at both ends.
+async fn join(tx: &mut Transaction, window: i64, stamp: Stamp<'_>) -> Result<(), StoreError> {
+    let account = stamp.lease.account().0;
+    tx.execute(
+        "update backfill_windows set split_at = $3 \
+         where account_id = $2 and id <> $1 and done_at is null and split_at is null \
+         and (backfill_id, resource, partition, filter_index) in \
+         (select backfill_id, resource, partition, filter_index from backfill_windows \
+         where id = $1)",
+        args![window, account, stamp.now],
+    )
+    .await?;
+    split(tx, window, &[Span::OPEN], stamp).await
 }
 
 fn require_window(changed: u64) -> Result<(), StoreError> {

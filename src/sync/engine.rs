@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::policy::{RunError, Verdict};
-use super::run::RunReport;
+use super::run::{RunReport, Task};
 use super::survey;
 use super::walk::{Chunk, Walk, WalkError, WalkSettings};
 use crate::clock::Clock;
 use crate::data::{
-    Guard, Ordering, Page, PageQuery, Progress, Resource, RunKind, SessionFilter, Source, Span,
+    Guard, Ordering, Page, PageQuery, Progress, Resource, RunKind, SessionFilter, Source, SourceError, Span,
     Stream, Timestamp,
 };
 use crate::schema::BatchBuilder;
@@ -66,6 +66,14 @@ pub struct Limits<'a> {
     pub stop: &'a CancellationToken,
     /// Records that may still be read.
     pub budget: Option<&'a AtomicU64>,
+}
+
+impl Limits<'_> {
+    /// Whether as many records were read as may be.
+    pub fn is_spent(&self) -> bool {
+        self.budget
+            .is_some_and(|left| left.load(std::sync::atomic::Ordering::SeqCst) == 0)
+    }
 }
 
 /// The runs of a pass, in the order in which they were made.
@@ -148,16 +156,16 @@ impl<S: Source + 'static> Engine<S> {
     pub async fn identify(&self, stop: &CancellationToken) -> Result<(), RunError> {
         self.begin("asking whose token it is".to_owned(), None);
         let mut refusal = None;
+        let mut trouble = false;
         for resource in [Resource::Departments, Resource::Agents] {
-            match self.ask_list(resource, stop).await {
+            match self.fetch_list(resource, stop).await.map_err(RunError::from) {
                 Ok(page) => {
                     if self.note_company(&page).await? {
                         return Ok(());
                     }
                 }
                 Err(error) if error.is_refusal() => refusal = Some(error),
-                Err(error) if error.verdict() == Verdict::NextResource => {}
-                Err(error) => return Err(error),
+                Err(error) => elsewhere(&mut trouble, error)?,
             }
         }
         for stream in [Resource::Contacts, Resource::Sessions]
@@ -173,8 +181,7 @@ impl<S: Source + 'static> Engine<S> {
                     refusal = None;
                 }
                 Err(error) if error.is_refusal() => {}
-                Err(error) if error.verdict() == Verdict::NextResource => {}
-                Err(error) => return Err(error),
+                Err(error) => elsewhere(&mut trouble, error)?,
             }
         }
         // Everything was refused: the token is no good. An account without any record has no
@@ -202,18 +209,6 @@ impl<S: Source + 'static> Engine<S> {
         Ok(true)
     }
 
-    async fn ask_list(
-        &self,
-        resource: Resource,
-        stop: &CancellationToken,
-    ) -> Result<Page, RunError> {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => Err(WalkError::Stopped.into()),
-            page = self.source.list(resource) => Ok(page?),
-        }
-    }
-
     /// Reads the lists among `resources` whole.
     pub async fn lists(&self, resources: &[Resource], limits: Limits<'_>) -> Runs {
         let mut runs = Runs::new();
@@ -228,28 +223,52 @@ impl<S: Source + 'static> Engine<S> {
         runs
     }
 
-    /// Reads one list whole: what is stored and not in it is marked as removed.
+    /// Reads one list whole: what is stored and not in it, nor when it is asked for once more, is
+    /// marked as removed.
     pub async fn list(&self, resource: Resource, limits: Limits<'_>) -> RunReport {
         self.begin(resource.to_string(), None);
+        let stored = self.store.all_versions(self.lease.account(), resource).await;
+        let stored: HashSet<Uuid> = match stored {
+            Ok(stored) => stored
+                .into_iter()
+                .filter(|(_, version)| !version.removed)
+                .map(|(key, _)| key)
+                .collect(),
+            Err(error) => {
+                let subject = resource.to_string();
+                return RunReport::not_begun(RunKind::List, subject, error);
+            }
+        };
+        let stored = &stored;
         let (report, _) = self
             .run(
-                RunKind::List,
-                resource.name(),
-                resource,
+                Task::of(RunKind::List, resource),
                 limits.stop,
                 |out| async move {
-                    let page = tokio::select! {
-                        biased;
-                        () = limits.stop.cancelled() => return Err(WalkError::Stopped),
-                        page = self.source.list(resource) => page?,
+                    let page = self.fetch_list(resource, limits.stop).await?;
+                    let mut listed = keys(resource, &page);
+                    let gone = |keys: &Vec<Uuid>| stored.iter().any(|key| !keys.contains(key));
+                    let again = if listed.as_ref().is_some_and(gone) {
+                        Some(self.fetch_list(resource, limits.stop).await?)
+                    } else {
+                        None
                     };
-                    let progress = keys(resource, &page)
-                        .map(|keys| Progress::ListRead { resource, keys })
-                        .into_iter()
-                        .collect();
+                    // What was missing from one answer and not from the other is not gone.
+                    if let Some(again) = &again {
+                        let more = keys(resource, again);
+                        listed = listed.zip(more).map(|(one, other)| [one, other].concat());
+                    }
+                    let mut progress = listed.map(|keys| Progress::ListRead { resource, keys });
+                    for page in [Some(page), again].into_iter().flatten() {
+                        let chunk = Chunk {
+                            page: Some(page),
+                            progress: Vec::new(),
+                        };
+                        out.send(chunk).await.map_err(|_| WalkError::Closed)?;
+                    }
                     let chunk = Chunk {
-                        page: Some(page),
-                        progress,
+                        page: None,
+                        progress: progress.take().into_iter().collect(),
                     };
                     out.send(chunk).await.map_err(|_| WalkError::Closed)
                 },
@@ -258,11 +277,26 @@ impl<S: Source + 'static> Engine<S> {
         report
     }
 
+    async fn fetch_list(
+        &self,
+        resource: Resource,
+        stop: &CancellationToken,
+    ) -> Result<Page, WalkError> {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(WalkError::Stopped),
+            page = self.source.list(resource) => Ok(page?),
+        }
+    }
+
     /// Makes one incremental pass over every stream of `resources` that has been loaded, or whose
     /// load has begun.
     pub async fn incremental(&self, resources: &[Resource], limits: Limits<'_>) -> Runs {
         let mut runs = Runs::new();
         for stream in resources.iter().flat_map(|resource| resource.streams()) {
+            if limits.is_spent() {
+                break;
+            }
             let Some(run) = self.pass(stream, limits).await else {
                 continue;
             };
@@ -294,9 +328,12 @@ impl<S: Source + 'static> Engine<S> {
         let known = state.ordering;
         let (mut report, end) = self
             .run(
-                RunKind::Incremental,
-                &subject,
-                stream.resource,
+                Task {
+                    kind: RunKind::Incremental,
+                    subject: &subject,
+                    resource: stream.resource,
+                    watermark: Some(watermark),
+                },
                 limits.stop,
                 |out| {
                     let walk = self.walk(stream, limits, out);
@@ -339,9 +376,7 @@ impl<S: Source + 'static> Engine<S> {
         };
         let (report, _) = self
             .run(
-                RunKind::RefreshOpen,
-                stream.resource.name(),
-                stream.resource,
+                Task::of(RunKind::RefreshOpen, stream.resource),
                 limits.stop,
                 |out| {
                     let walk = self
@@ -365,6 +400,9 @@ impl<S: Source + 'static> Engine<S> {
                         let keys = self
                             .ask_each(stream.resource, missing, limits, &out)
                             .await?;
+                        if !keys.is_empty() {
+                            self.prove_by_id(stream, limits.stop).await?;
+                        }
                         let gone = Progress::Gone {
                             resource: stream.resource,
                             keys,
@@ -409,6 +447,34 @@ impl<S: Source + 'static> Engine<S> {
         Ok(gone)
     }
 
+    /// Makes sure that asking by id finds a record that is there: where the platform has withdrawn
+    /// the route, it answers for every record as if it were gone.
+    async fn prove_by_id(&self, stream: Stream, stop: &CancellationToken) -> Result<(), WalkError> {
+        let query = survey::everything(stream, Span::OPEN, 1);
+        let page = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(WalkError::Stopped),
+            page = self.source.page(&query) => page?,
+        };
+        let Some(id) = page.items.first().and_then(|item| item.head.id) else {
+            return Ok(());
+        };
+        let shown = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(WalkError::Stopped),
+            page = self.source.by_id(stream.resource, id) => page?,
+        };
+        if shown.items.is_empty() {
+            return Err(SourceError::Malformed {
+                request: format!("one of {stream} by its id"),
+                attempts: 1,
+                detail: format!("{id} is listed, and not found by its id"),
+            }
+            .into());
+        }
+        Ok(())
+    }
+
     /// Fetches rejected records again by their ids.
     pub async fn retry_rejects(
         &self,
@@ -422,9 +488,7 @@ impl<S: Source + 'static> Engine<S> {
         self.begin(format!("rejected {resource}"), Some(ids.len() as u64));
         let (report, _) = self
             .run(
-                RunKind::RetryRejects,
-                resource.name(),
-                resource,
+                Task::of(RunKind::RetryRejects, resource),
                 limits.stop,
                 |out| async move {
                     self.ask_each(resource, ids.iter().copied(), limits, &out)
@@ -448,6 +512,20 @@ impl RunReport {
             error: Some(error.into()),
         }
     }
+}
+
+/// Whether another resource may tell what this one could not. One that answers with nonsense may;
+/// one that does so after another ends the search, since each takes a minute of trying.
+fn elsewhere(trouble: &mut bool, error: RunError) -> Result<(), RunError> {
+    let is_nonsense = matches!(
+        error,
+        RunError::Walk(WalkError::Source(SourceError::Malformed { .. }))
+    );
+    if error.verdict() != Verdict::NextResource || (is_nonsense && *trouble) {
+        return Err(error);
+    }
+    *trouble |= is_nonsense;
+    Ok(())
 }
 
 /// Whether a pass goes on after this run.

@@ -1,9 +1,10 @@
 //! Both walks against a model of the server, under every interleaving of a few changes.
 //!
-//! The model has six records and shows two a page. Up to two changes, or three if asked (an update, an insert, or a
-//! commit that becomes visible late but within the overlap) are made at every combination of points
-//! of one pass or first load; then come quiet passes; then the mirror must hold exactly what the
-//! model holds. With one safeguard taken out the same search must find a loss.
+//! The model has six records and shows two a page. Up to two changes, or three if asked (an update,
+//! an insert, a commit that becomes visible late but within the overlap, or a request that fails)
+//! are made at every combination of points of one pass or first load; then come quiet passes; then
+//! the mirror must hold exactly what the model holds. With one safeguard taken out the same search
+//! must find a loss.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -41,11 +42,18 @@ enum Change {
     LateInsert,
     HangingUpdate(usize),
     HangingInsert,
+    /// No change of a record: the next request fails, and with it the pass.
+    Failure,
 }
 
 impl Change {
     fn all() -> Vec<Self> {
-        let mut all = vec![Self::Insert, Self::LateInsert, Self::HangingInsert];
+        let mut all = vec![
+            Self::Insert,
+            Self::LateInsert,
+            Self::HangingInsert,
+            Self::Failure,
+        ];
         all.extend((0..RECORDS).map(Self::Update));
         // The first, a middle and the last record stand for the places a late one can leave.
         for record in [0, 2, RECORDS - 1] {
@@ -96,6 +104,7 @@ struct Model {
     records: Vec<Record>,
     pending: Vec<Event>,
     requests: usize,
+    fails: bool,
 }
 
 fn origin() -> Timestamp {
@@ -130,10 +139,15 @@ impl Model {
             records,
             pending: events.to_vec(),
             requests: 0,
+            fails: false,
         }
     }
 
     fn apply(&mut self, change: Change) {
+        if change == Change::Failure {
+            self.fails = true;
+            return;
+        }
         // No two changes share an instant, as they would not on a server.
         self.now = self.now + Duration::from_millis(10);
         let (age, delay) = match change {
@@ -142,6 +156,7 @@ impl Model {
             Change::HangingUpdate(_) | Change::HangingInsert => {
                 (OVERLAP.saturating_sub(HANGING), HANGING)
             }
+            Change::Failure => unreachable!("no version comes of it"),
         };
         let version = Version {
             updated: self.now - age,
@@ -157,6 +172,7 @@ impl Model {
                     versions: vec![version],
                 });
             }
+            Change::Failure => {}
         }
     }
 
@@ -182,10 +198,17 @@ impl Model {
         }
     }
 
-    fn answer(&mut self, query: &PageQuery) -> Page {
+    fn answer(&mut self, query: &PageQuery) -> Result<Page, SourceError> {
         self.due();
         self.requests += 1;
         self.now = self.now + TICK;
+        if std::mem::take(&mut self.fails) {
+            return Err(SourceError::Malformed {
+                request: "GET".to_owned(),
+                attempts: 1,
+                detail: "half a body".to_owned(),
+            });
+        }
         let inside = |span: Span, at: Timestamp| {
             let (after, before) = if self.mood.inclusive {
                 (
@@ -232,7 +255,7 @@ impl Model {
             .take(query.size as usize)
             .map(|head| Item { head, raw: 0..0 })
             .collect();
-        Page {
+        Ok(Page {
             body: Arc::from(""),
             has_more: from + items.len() < total,
             items,
@@ -240,7 +263,7 @@ impl Model {
             // What the `Date` header would say, in whole seconds, less the time the answer took.
             server_time: Timestamp::from_micros(self.now.micros() / 1_000_000 * 1_000_000) - TICK,
             unknown: ColumnGroup::NONE,
-        }
+        })
     }
 }
 
@@ -248,7 +271,7 @@ struct Server(Mutex<Model>);
 
 impl Source for Server {
     async fn page(&self, query: &PageQuery) -> Result<Page, SourceError> {
-        Ok(self.0.lock().unwrap().answer(query))
+        self.0.lock().unwrap().answer(query)
     }
     async fn list(&self, _: Resource) -> Result<Page, SourceError> {
         unreachable!("no walk reads lists")
@@ -287,6 +310,7 @@ impl Mirror {
                     self.left.retain(|left| Some(*left) != window);
                     self.left.extend(into);
                 }
+                Progress::WindowsJoined { .. } => self.left = vec![Span::OPEN],
                 Progress::ListRead { .. } | Progress::Gone { .. } => {
                     unreachable!("walks read neither lists nor by id")
                 }
@@ -323,6 +347,8 @@ struct Case {
     watermark: i64,
     first_load: bool,
     depth: u32,
+    /// What an earlier pass has found out of the order; the server may have changed since.
+    believed: Ordering,
     without: Option<Safeguard>,
 }
 
@@ -399,6 +425,7 @@ impl Case {
         let server = Server(Mutex::new(Model::new(self.mood, events)));
         let mut mirror = Mirror {
             watermark: Some(seconds(self.watermark)),
+            ordering: self.believed,
             ..Mirror::default()
         };
         for (index, place) in self.mood.shuffle.iter().enumerate() {
@@ -424,6 +451,7 @@ impl Case {
                 let mut model = server.0.lock().unwrap();
                 model.requests = usize::MAX / 2;
                 model.due();
+                model.fails = false;
                 model.now = model.now + Duration::from_mins(1);
             }
             if failed && self.first_load {
@@ -498,17 +526,20 @@ fn cases(without: Option<Safeguard>) -> Vec<Case> {
                 inclusive,
                 shuffle,
             };
-            for (watermark, first_load, depth) in [
-                (50, false, 50),
-                (125, false, 50),
-                (0, true, 50),
-                (0, true, 2),
+            let (unknown, believed) = (Ordering::Unknown, Ordering::Honoured);
+            for (watermark, first_load, depth, believed) in [
+                (50, false, 50, unknown),
+                (125, false, 50, unknown),
+                (50, false, 50, believed),
+                (0, true, 50, unknown),
+                (0, true, 2, unknown),
             ] {
                 cases.push(Case {
                     mood,
                     watermark,
                     first_load,
                     depth,
+                    believed,
                     without,
                 });
             }

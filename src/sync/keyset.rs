@@ -51,13 +51,41 @@ impl<S: Source> Walk<'_, S> {
         state: &StreamState,
         watermark: Timestamp,
     ) -> Result<PassEnd, WalkError> {
+        let mut begun = None;
+        match (self.changes(state, watermark, &mut begun).await, begun) {
+            (Err(WalkError::Unfiltered { .. }), Some(end)) => {
+                warn!(
+                    stream = %self.stream,
+                    "the server ignores the UpdatedAt filter of {}: everything is read in every pass",
+                    self.stream
+                );
+                self.everything(end).await
+            }
+            (end, _) => end,
+        }
+    }
+
+    /// The same, of a server that knows the filter. What it knows at the beginning is left in
+    /// `begun`.
+    async fn changes(
+        &self,
+        state: &StreamState,
+        watermark: Timestamp,
+        begun: &mut Option<PassEnd>,
+    ) -> Result<PassEnd, WalkError> {
         let overlap = self.settings.overlap;
         let mut after = plan::start(state, watermark, overlap);
         let mut page = self.fetch(&self.changes_after(after)).await?;
         let server_time = page.server_time;
+        // A pass cannot have ended in the future: its answer's time was wrong, and says nothing of
+        // how long ago the newest change was.
+        if state.observed_at.is_some_and(|at| at > server_time) {
+            after = after.min(watermark - overlap);
+        }
         // A server whose clock was set back stamps changes before the watermark.
-        if server_time - overlap < after {
-            after = server_time - overlap;
+        after = after.min(server_time - overlap);
+        let begin = after;
+        if after < plan::start(state, watermark, overlap) {
             page = self.fetch(&self.changes_after(after)).await?;
         }
         let mut end = PassEnd {
@@ -65,38 +93,45 @@ impl<S: Source> Walk<'_, S> {
             server_time,
             newest: None,
         };
+        *begun = Some(end);
         let mut cap = if self.has(Safeguard::Cap) {
             server_time
         } else {
             Timestamp::from_micros(i64::MAX)
         };
         let mut beyond = 0;
+        let mut is_first = true;
+        // What the pages sent so far prove once the answer after them has shown that nothing was
+        // passed over.
+        let mut proven: Option<Timestamp> = None;
         loop {
             end.newest = end.newest.max(newest(&page));
             if leaves(&page, Span::after(after), |head| head.updated_at) {
-                warn!(
-                    stream = %self.stream,
-                    "the server ignores the UpdatedAt filter of {}: everything is read in every pass",
-                    self.stream
-                );
-                return self.everything(end).await;
+                return Err(self.unfiltered());
             }
             if is_whole(&page) {
-                let proof = newest(&page).map(|at| self.watermark(at.min(cap)));
+                let proof = newest(&page).map(|at| at.min(cap)).max(proven);
+                let proof = proof.map(|at| self.watermark(at));
                 self.send(Some(page), proof.into_iter().collect()).await?;
                 break;
             }
             if self.has(Safeguard::OrderCheck) {
-                end.ordering = self.judge_order(end.ordering, after, &page).await?;
+                end.ordering = if is_first {
+                    self.prove_order(end.ordering, after, &page).await?
+                } else {
+                    self.check_order(end.ordering, &page)
+                };
                 if end.ordering != Ordering::Honoured {
-                    return self.windows(after, end).await;
+                    return self.windows(begin, end).await;
                 }
             }
-            // Behind a page without one readable time there is no instant to go on from.
-            let Some(last) = newest(&page) else {
-                return self.windows(after, end).await;
+            is_first = false;
+            // Behind a page without one readable time there is no instant to go on from; nor
+            // behind one whose changes are all before the instant that was asked for.
+            let Some(last) = newest(&page).filter(|last| *last + STEP > after) else {
+                return self.windows(begin, end).await;
             };
-            let next = if last - STEP > after {
+            page = if last - STEP > after {
                 let kept = page.items.iter().filter_map(|item| item.head.updated_at);
                 let passed = kept.filter(|at| *at < last).count() as u64;
                 let unreadable = page
@@ -107,9 +142,9 @@ impl<S: Source> Walk<'_, S> {
                 let expected = page
                     .total
                     .map(|total| total.saturating_sub(passed + unreadable));
-                self.send(Some(page), vec![self.watermark(last.min(cap))])
-                    .await?;
-                let previous = after;
+                let proof = proven.take().map(|at| self.watermark(at));
+                self.send(Some(page), proof.into_iter().collect()).await?;
+                self.pause()?;
                 after = last - STEP;
                 let next = self.fetch(&self.changes_after(after)).await?;
                 // Records only ever join the end of an ordered list. If fewer are left than were
@@ -120,25 +155,34 @@ impl<S: Source> Walk<'_, S> {
                         .zip(expected)
                         .is_some_and(|(left, expected)| left < expected)
                 {
-                    return self.windows(previous, end).await;
+                    return self.windows(begin, end).await;
                 }
+                proven = Some(last.min(cap));
                 next
             } else {
                 // Hundreds of records share one instant: there is no progress within it.
                 let until = last + STEP * 2;
                 let settled = server_time - overlap;
-                self.changed_window(after, until, until <= settled).await?;
+                let shown = page.items.len() as u64;
+                let records = self.changed_window(after, until, until <= settled).await?;
+                // A server that compares by a coarser step than this shows another window.
+                if self.has(Safeguard::Count) && records < shown {
+                    return self.windows(begin, end).await;
+                }
                 if until > settled {
                     cap = cap.min(settled);
                 }
+                proven = None;
                 self.send(None, vec![self.watermark(last.min(cap))]).await?;
+                self.pause()?;
                 after = last + STEP;
                 self.fetch(&self.changes_after(after)).await?
             };
-            page = next;
             if last > server_time {
                 beyond += 1;
                 if beyond > PAGES_BEYOND {
+                    let proof = proven.map(|at| self.watermark(at));
+                    self.send(None, proof.into_iter().collect()).await?;
                     break;
                 }
             }
@@ -158,29 +202,36 @@ impl<S: Source> Walk<'_, S> {
         self.query(Span::OPEN, Span::after(after), Order::UPDATED)
     }
 
-    /// Whether the server orders by `updatedAt`, from what is known and what this page shows.
+    /// What is known of the order after a page that should be in it.
+    fn check_order(&self, known: Ordering, page: &Page) -> Ordering {
+        if is_sorted(page, false) {
+            return known;
+        }
+        if known != Ordering::Ignored {
+            warn!(
+                stream = %self.stream,
+                "the server does not order {} by UpdatedAt: they are read by windows of time",
+                self.stream
+            );
+        }
+        Ordering::Ignored
+    }
+
+    /// Whether the server orders by `updatedAt`, from what is known and what it shows now.
     ///
     /// A page in order proves little by itself: records that were never updated since they were
     /// created are in order whatever the server does. A server that ignores the order answers the
-    /// ascending and the descending question alike, so both are asked before it is trusted.
-    async fn judge_order(
+    /// ascending and the descending question alike, so both are asked by every pass that has more
+    /// than one page to read: a server may change overnight. What is already known decides only
+    /// where their answers show too few instants to tell.
+    async fn prove_order(
         &self,
         known: Ordering,
         after: Timestamp,
         page: &Page,
     ) -> Result<Ordering, WalkError> {
-        if !is_sorted(page, false) {
-            if known != Ordering::Ignored {
-                warn!(
-                    stream = %self.stream,
-                    "the server does not order {} by UpdatedAt: they are read by windows of time",
-                    self.stream
-                );
-            }
+        if self.check_order(known, page) == Ordering::Ignored {
             return Ok(Ordering::Ignored);
-        }
-        if known != Ordering::Unknown {
-            return Ok(known);
         }
         let mut probe = self.changes_after(after);
         probe.size = PROBE_SIZE;
@@ -190,19 +241,24 @@ impl<S: Source> Walk<'_, S> {
             direction: Direction::Descending,
         });
         let descending = self.fetch(&probe).await?;
-        if !is_sorted(&ascending, false) || !is_sorted(&descending, true) {
+        if self.check_order(known, &ascending) == Ordering::Ignored {
+            return Ok(Ordering::Ignored);
+        }
+        let shown = distinct_instants(&ascending).min(distinct_instants(&descending));
+        if is_sorted(&descending, true) {
+            return Ok(if shown >= PROBE_INSTANTS {
+                Ordering::Honoured
+            } else {
+                known
+            });
+        }
+        if known != Ordering::Ignored {
             warn!(
                 stream = %self.stream,
                 "the server does not order {} by UpdatedAt: they are read by windows of time",
                 self.stream
             );
-            return Ok(Ordering::Ignored);
         }
-        let shown = distinct_instants(&ascending).min(distinct_instants(&descending));
-        Ok(if shown >= PROBE_INSTANTS {
-            Ordering::Honoured
-        } else {
-            Ordering::Unknown
-        })
+        Ok(Ordering::Ignored)
     }
 }

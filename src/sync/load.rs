@@ -4,12 +4,13 @@
 //! Between windows the incremental passes go on, so that a long load does not let today's data
 //! grow old.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 
 use super::engine::{Engine, Limits, Report, Runs, goes_on};
 use super::plan;
 use super::policy::RunError;
-use super::run::RunReport;
+use super::run::{RunReport, Task};
 use super::survey;
 use super::walk::WalkError;
 use super::window::WindowEnd;
@@ -127,8 +128,9 @@ impl<S: Source + 'static> Engine<S> {
         .ok()
         .map(|estimate| estimate.records);
         let mut done = backfill.rows_done;
+        let mut unsteady = HashSet::new();
         loop {
-            let pending = match self.store.pending_windows(backfill.id).await {
+            let mut pending = match self.store.pending_windows(backfill.id).await {
                 Ok(pending) => pending,
                 Err(error) => {
                     runs.push(RunReport::not_begun(
@@ -152,10 +154,17 @@ impl<S: Source + 'static> Engine<S> {
                 }
                 return runs;
             }
+            // One that cannot be read keeps no other from being read. It stays, and with it the
+            // run that failed; whoever goes on later tries again.
+            pending.retain(|window| !unsteady.contains(&window.id));
+            if pending.is_empty() {
+                return runs;
+            }
             self.begin(phase.clone(), total);
             self.report.send_modify(|report| report.rows = done);
-            let run = self.read_windows(backfill, &pending, due, limits).await;
-            let go_on = run.succeeded();
+            let (run, failed) = self.read_windows(backfill, &pending, due, limits).await;
+            let go_on = run.succeeded() || failed.is_some();
+            unsteady.extend(failed);
             done += run.counters.rows_read;
             runs.push(run);
             if !go_on {
@@ -173,14 +182,17 @@ impl<S: Source + 'static> Engine<S> {
         }
     }
 
-    /// Reads windows until one is split, a pass is due, or all are read.
+    /// Reads windows until one is split, a pass is due, or all are read. Yields the window that
+    /// would not hold still, if there was one.
     async fn read_windows(
         &self,
         backfill: &Backfill,
         pending: &[BackfillWindow],
         due: Timestamp,
         limits: Limits<'_>,
-    ) -> RunReport {
+    ) -> (RunReport, Option<i64>) {
+        let failed = OnceLock::new();
+        let unsteady = &failed;
         let kind = if backfill.first_load {
             RunKind::FirstLoad
         } else {
@@ -189,9 +201,7 @@ impl<S: Source + 'static> Engine<S> {
         let resource = backfill.resource;
         let (report, _) = self
             .run(
-                kind,
-                resource.name(),
-                resource,
+                Task::of(kind, resource),
                 limits.stop,
                 |out| async move {
                     for window in pending {
@@ -204,11 +214,18 @@ impl<S: Source + 'static> Engine<S> {
                             .get(window.filter)
                             .cloned()
                             .unwrap_or_default();
+                        if limits.is_spent() {
+                            return Err(WalkError::Stopped);
+                        }
                         let walk = self
                             .walk(window.stream, limits, out.clone())
                             .filtered(Arc::new(filter));
-                        let end = walk.backfill_window(window).await?;
-                        if matches!(end, WindowEnd::Split(_)) || self.clock.now() >= due {
+                        let end = walk.backfill_window(window).await;
+                        if matches!(end, Err(WalkError::Unsteady { .. })) {
+                            let _first = unsteady.set(window.id);
+                        }
+                        let is_done = matches!(end?, WindowEnd::Done { .. });
+                        if !is_done || self.clock.now() >= due {
                             break;
                         }
                     }
@@ -216,13 +233,13 @@ impl<S: Source + 'static> Engine<S> {
                 },
             )
             .await;
-        report
+        (report, failed.into_inner())
     }
 
-    /// Goes on with every unfinished load and backfill of the account, oldest first.
-    pub async fn work_off(&self, limits: Limits<'_>) -> Runs {
+    /// Goes on with every unfinished load and backfill of these resources, oldest first, with
+    /// incremental passes over the same resources in between.
+    pub async fn work_off(&self, resources: &[Resource], limits: Limits<'_>) -> Runs {
         let mut runs = Runs::new();
-        let fresh: Vec<Resource> = self.settings.resources.clone();
         let backfills = match self.store.unfinished_backfills(self.lease.account()).await {
             Ok(backfills) => backfills,
             Err(error) => {
@@ -230,7 +247,11 @@ impl<S: Source + 'static> Engine<S> {
                 return vec![RunReport::not_begun(kind, "backfills".to_owned(), error)];
             }
         };
-        for backfill in backfills {
+        let asked_for = |backfill: &Backfill| resources.contains(&backfill.resource);
+        for backfill in backfills.into_iter().filter(asked_for) {
+            if limits.is_spent() {
+                break;
+            }
             if backfill.windows_done > 0 {
                 tracing::info!(
                     account = self.name,
@@ -248,7 +269,7 @@ impl<S: Source + 'static> Engine<S> {
                     backfill.windows_left,
                 );
             }
-            let more = self.work_on(&backfill, &fresh, limits).await;
+            let more = self.work_on(&backfill, resources, limits).await;
             // A finished load is nothing to show while the daemon waits for its next pass.
             self.report.send_replace(Report::default());
             let go_on = more.iter().all(goes_on);

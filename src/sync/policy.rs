@@ -44,6 +44,7 @@ impl RunError {
             }
             Self::Walk(
                 WalkError::Unsteady { .. }
+                | WalkError::Unfiltered { .. }
                 | WalkError::Source(
                     SourceError::Refused { .. }
                     | SourceError::NotFound { .. }
@@ -64,6 +65,11 @@ impl RunError {
                 | StoreError::Migrate(_),
             ) => Verdict::EndPass,
         }
+    }
+
+    /// Whether it is no failure: somebody, or a limit, ended the work.
+    pub fn is_stop(&self) -> bool {
+        self.verdict() == Verdict::Stop
     }
 
     /// Whether the platform refuses the token for this.

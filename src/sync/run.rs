@@ -31,6 +31,10 @@ const QUEUE: usize = 8;
 /// the disk, so several share one; but never does a page wait for others to come.
 const PAGES_A_COMMIT: u64 = 10;
 
+/// Pages of more than this are not kept waiting for others: rows travel to the database as one
+/// text, of which it takes a gigabyte at most.
+const BYTES_A_COMMIT: usize = 16 << 20;
+
 /// What a run did.
 #[derive(Debug)]
 pub struct RunReport {
@@ -40,7 +44,7 @@ pub struct RunReport {
     pub kind: RunKind,
     /// What it did until it ended.
     pub counters: Counters,
-    /// The newest watermark it stored.
+    /// Up to where the stream is complete, if it is one and that is known.
     pub watermark: Option<Timestamp>,
     /// How long it took.
     pub duration: Duration,
@@ -67,6 +71,31 @@ impl RunReport {
     }
 }
 
+/// What a run is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Task<'a> {
+    /// Why it is made.
+    pub(super) kind: RunKind,
+    /// What is read, as displayed and recorded.
+    pub(super) subject: &'a str,
+    /// Whose records come.
+    pub(super) resource: Resource,
+    /// Up to where the stream was complete before, if it is one.
+    pub(super) watermark: Option<Timestamp>,
+}
+
+impl<'a> Task<'a> {
+    /// A run over a resource as a whole.
+    pub(super) const fn of(kind: RunKind, resource: Resource) -> Task<'a> {
+        Task {
+            kind,
+            subject: resource.name(),
+            resource,
+            watermark: None,
+        }
+    }
+}
+
 /// Stores what a walk sends.
 struct Writer<S> {
     source: Arc<S>,
@@ -86,22 +115,24 @@ struct Writer<S> {
 impl<S: Source> Writer<S> {
     /// Until the walk ends or is stopped. The pages of a stopped walk that wait are dropped: they
     /// prove nothing yet, and are read again.
-    async fn write(&mut self, mut chunks: mpsc::Receiver<Chunk>) -> Result<(), StoreError> {
+    async fn write(&mut self, mut chunks: mpsc::Receiver<Chunk>) -> Result<(), RunError> {
         while let Some(chunk) = chunks.recv().await {
             if self.stop.is_cancelled() {
-                break;
+                return Err(WalkError::Stopped.into());
             }
             let mut builder = BatchBuilder::new(self.resource, self.keep_raw);
             let mut progress = Vec::new();
             let mut pages = 0;
+            let mut bytes = 0;
             let mut next = Some(chunk);
             while let Some(chunk) = next {
                 if let Some(page) = &chunk.page {
                     builder.add(page);
                     pages += 1;
+                    bytes += page.body.len();
                 }
                 progress.extend(chunk.progress);
-                next = if pages < PAGES_A_COMMIT {
+                next = if pages < PAGES_A_COMMIT && bytes < BYTES_A_COMMIT {
                     chunks.try_recv().ok()
                 } else {
                     None
@@ -148,14 +179,20 @@ impl<S: Source> Writer<S> {
 }
 
 impl<S: Source + 'static> Engine<S> {
+    /// Records a run that failed before it could begin, so that whoever asks later is told why.
+    pub async fn failed(&self, kind: RunKind, resource: Resource, error: RunError) -> RunReport {
+        let task = Task::of(kind, resource);
+        let stop = CancellationToken::new();
+        let walk = |_| async { Err::<(), _>(error) };
+        self.run(task, &stop, walk).await.0
+    }
+
     /// Carries out a walk and stores what it sends, as one recorded run.
     ///
     /// The second part of the answer is what the walk yields, if it ended well.
     pub(super) async fn run<T, E, F>(
         &self,
-        kind: RunKind,
-        subject: &str,
-        resource: Resource,
+        task: Task<'_>,
         stop: &CancellationToken,
         walk: impl FnOnce(mpsc::Sender<Chunk>) -> F,
     ) -> (RunReport, Option<T>)
@@ -164,11 +201,17 @@ impl<S: Source + 'static> Engine<S> {
         E: Into<RunError>,
     {
         let begun = self.clock.now();
+        let Task {
+            kind,
+            subject,
+            resource,
+            watermark,
+        } = task;
         let mut report = RunReport {
             subject: subject.to_owned(),
             kind,
             counters: Counters::default(),
-            watermark: None,
+            watermark,
             duration: Duration::ZERO,
             error: None,
         };
@@ -197,7 +240,7 @@ impl<S: Source + 'static> Engine<S> {
             rows: self.report.clone(),
             used: self.source.usage(),
             counters: Counters::default(),
-            watermark: None,
+            watermark,
         };
         let writing = tokio::spawn(async move {
             let result = writer.write(chunks).await;
@@ -206,7 +249,8 @@ impl<S: Source + 'static> Engine<S> {
         let walked = walk(out).await;
         let result = match writing.await {
             Ok((mut writer, written)) => {
-                if written.is_ok() && self.source.usage() != writer.used {
+                let stored = written.as_ref().err().is_none_or(RunError::is_stop);
+                if stored && self.source.usage() != writer.used {
                     // The requests of a failed walk count too, and those that brought nothing to
                     // store; a failure of its own is worth more than theirs.
                     let _uncounted = writer.commit(&Batch::default(), &[], 0).await;
@@ -214,7 +258,7 @@ impl<S: Source + 'static> Engine<S> {
                 report.counters = writer.counters;
                 report.watermark = writer.watermark;
                 match (written, walked) {
-                    (Err(error), _) => Err(RunError::Store(error)),
+                    (Err(error), _) => Err(error),
                     (Ok(()), Err(error)) => Err(error.into()),
                     (Ok(()), Ok(value)) => Ok(value),
                 }
@@ -342,7 +386,10 @@ fn summary(report: &RunReport) -> String {
         };
         let watermark = report
             .watermark
-            .map_or_else(String::new, |at| format!(", complete up to {at}"));
+            .map_or_else(String::new, |at| {
+                let at = at.to_datetime().format("%Y-%m-%dT%H:%M:%SZ");
+                format!(", complete up to {at}")
+            });
         return format!("{kind}{what}{watermark} {spent}");
     }
     let rejected = match counters.rows_rejected {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::compare::{Comparing, Comparison};
 use super::engine::{Engine, Limits, keys};
 use super::policy::{RunError, Verdict};
-use super::run::RunReport;
+use super::run::{RunReport, Task};
 use super::walk::{Chunk, WalkError, WalkSettings};
 use crate::data::{Guard, Page, Progress, Resource, RunKind, Source, Stream, Timestamp};
 use crate::schema::BatchBuilder;
@@ -320,8 +320,12 @@ impl<S: Source + 'static> Engine<S> {
                 Ok(None) => (0, Outcome::NotLoaded),
                 Err(error) => (0, Outcome::Failed(error.into())),
                 Ok(Some(horizon)) => {
+                    let task = Task {
+                        subject: &subject,
+                        ..Task::of(RunKind::Verify, resource)
+                    };
                     let (report, found) = self
-                        .run(RunKind::Verify, &subject, resource, limits.stop, |out| {
+                        .run(task, limits.stop, |out| {
                             mirror.part(part, horizon, Some(out))
                         })
                         .await;

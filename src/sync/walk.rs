@@ -12,8 +12,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::plan::TOLERANCE;
+use super::plan::{self, TOLERANCE};
 use crate::data::{
     Head, Order, Page, PageQuery, Progress, SessionFilter, Source, SourceError, Span, Stream,
     Timestamp,
@@ -63,6 +64,12 @@ pub enum WalkError {
         attempts: u32,
         /// What was wrong the last time.
         last: String,
+    },
+    /// The server shows what it was not asked for.
+    #[error("the server ignores the filter by which {stream} are read")]
+    Unfiltered {
+        /// Which stream.
+        stream: Stream,
     },
     /// The operator or a limit of time or rows stopped it.
     #[error("stopped before the end")]
@@ -131,9 +138,14 @@ impl<'a, S: Source> Walk<'a, S> {
         self
     }
 
-    /// Stops after the page with which so many records have been read, counted across walks.
+    /// Stops where so many records have been read and proven, counted across walks. Windows are
+    /// cut so that one of them is not much more than what is left.
     #[must_use]
     pub fn limited(mut self, budget: Option<&'a AtomicU64>) -> Self {
+        if let Some(budget) = budget {
+            let left = plan::pages(budget.load(Atomic::SeqCst), self.settings.page_size);
+            self.settings.window_pages = self.settings.window_pages.min(left.max(1));
+        }
         self.budget = budget;
         self
     }
@@ -187,16 +199,20 @@ impl<'a, S: Source> Walk<'a, S> {
         if let Some(budget) = self.budget
             && records > 0
         {
-            let left = budget
-                .fetch_update(Atomic::SeqCst, Atomic::SeqCst, |left| {
-                    Some(left.saturating_sub(records))
-                })
-                .unwrap_or(0);
-            if left <= records {
-                return Err(WalkError::Stopped);
-            }
+            let _previous = budget.fetch_update(Atomic::SeqCst, Atomic::SeqCst, |left| {
+                Some(left.saturating_sub(records))
+            });
         }
         Ok(())
+    }
+
+    /// Ends the walk if as many records were read as may be. Asked where what was read is proven,
+    /// or will be by the next page: whoever goes on begins there, and not where this walk began.
+    pub(super) fn pause(&self) -> Result<(), WalkError> {
+        match self.budget {
+            Some(budget) if budget.load(Atomic::SeqCst) == 0 => Err(WalkError::Stopped),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn watermark(&self, to: Timestamp) -> Progress {
@@ -242,23 +258,40 @@ pub(super) fn distinct_instants(page: &Page) -> usize {
         .len()
 }
 
-/// Whether a page shows records that the window cannot hold, by more than the tolerance: the
-/// server ignored the filter (API notes, 3.4).
-pub(super) fn leaves(page: &Page, window: Span, field: fn(&Head) -> Option<Timestamp>) -> bool {
+/// How many records of a page a window cannot hold, by more than the tolerance.
+fn outside(page: &Page, window: Span, field: fn(&Head) -> Option<Timestamp>) -> usize {
     page.items
         .iter()
         .filter_map(|item| field(&item.head))
-        .any(|at| {
-            window.after.is_some_and(|after| at < after - TOLERANCE)
-                || window.before.is_some_and(|before| at > before + TOLERANCE)
+        .filter(|at| {
+            window.after.is_some_and(|after| *at < after - TOLERANCE)
+                || window.before.is_some_and(|before| *at > before + TOLERANCE)
         })
+        .count()
+}
+
+/// Whether a page shows records that the window cannot hold: the server ignored the filter (API
+/// notes, 3.4).
+pub(super) fn leaves(page: &Page, window: Span, field: fn(&Head) -> Option<Timestamp>) -> bool {
+    outside(page, window, field) > 0
+}
+
+/// The same where a few strays are no proof: windows of creation are only a way to read everything
+/// in parts, and one record whose two times disagree must not make one part of them all.
+pub(super) fn mostly_leaves(
+    page: &Page,
+    window: Span,
+    field: fn(&Head) -> Option<Timestamp>,
+) -> bool {
+    outside(page, window, field) * 2 > page.items.len()
 }
 
 /// What was seen of a window, to be compared with what the server says it holds.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     ids: HashSet<Uuid>,
-    unreadable: u64,
+    /// Hashes of the texts that show no id.
+    unreadable: HashSet<u64>,
     /// Totals in the order of the answers' pages being taken in.
     first_total: Option<u64>,
     last_total: Option<u64>,
@@ -277,7 +310,10 @@ impl Tally {
                 Some(id) => {
                     self.ids.insert(id);
                 }
-                None => self.unreadable += 1,
+                None => {
+                    self.unreadable
+                        .insert(xxh3_64(page.raw(item).as_bytes()));
+                }
             }
         }
     }
@@ -300,7 +336,15 @@ impl Tally {
 
     /// Records seen, each once.
     pub(super) fn records(&self) -> u64 {
-        self.ids.len() as u64 + self.unreadable
+        (self.ids.len() + self.unreadable.len()) as u64
+    }
+
+    /// Whether the total only grew, and as many different records came as the server counted in
+    /// the end.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.silent
+            && self.last_total >= self.first_total
+            && self.last_total.is_some_and(|last| self.records() >= last)
     }
 
     /// What speaks against the window having been read completely, if anything does.

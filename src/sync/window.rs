@@ -9,12 +9,12 @@
 use std::collections::HashSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use tracing::debug;
+use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::keyset::PassEnd;
 use super::plan::{self, STEP};
-use super::walk::{Safeguard, Tally, Walk, WalkError, is_whole, leaves};
+use super::walk::{Safeguard, Tally, Walk, WalkError, is_whole, leaves, mostly_leaves};
 use crate::data::{BackfillWindow, Order, Page, PageQuery, Progress, Source, Span, Timestamp};
 
 /// Times a window is read before it is read in parts, or, where it has no parts, given up.
@@ -30,6 +30,8 @@ pub enum WindowEnd {
         /// Records it holds.
         records: u64,
     },
+    /// The server shows everything, whatever range is asked for.
+    Unfiltered,
     /// It was too deep, or would not hold still, and has to be read in these parts, newest first.
     Split(Vec<Span>),
 }
@@ -63,21 +65,23 @@ impl<S: Source> Walk<'_, S> {
         Ok(end)
     }
 
-    /// Reads a window of change and, where it is settled, moves the watermark through it.
+    /// Reads a window of change and, where it is settled, moves the watermark through it. Yields
+    /// how many records it showed; one on a border between two parts counts in both.
     pub(super) async fn changed_window(
         &self,
         after: Timestamp,
         before: Timestamp,
         settled: bool,
-    ) -> Result<(), WalkError> {
+    ) -> Result<u64, WalkError> {
         let mut windows = vec![Span::between(after, before)];
         let mut attempts = 0;
+        let mut records = 0;
         // Oldest first, since the watermark only moves forward.
         while let Some(window) = windows.pop() {
             let query = self.query(Span::OPEN, window, Order::UPDATED);
             let first = self.fetch(&query).await?;
             if leaves(&first, window, |head| head.updated_at) {
-                return Err(self.unsteady(window, 1, "the server ignored the filter".to_owned()));
+                return Err(self.unfiltered());
             }
             let pages = plan::pages(first.total.unwrap_or(0), query.size);
             let parts = plan::split(window, pages, self.settings.window_pages);
@@ -90,10 +94,14 @@ impl<S: Source> Walk<'_, S> {
             match objection {
                 None => {
                     attempts = 0;
+                    records += tally.records();
                     let proof = tally.newest.filter(|_| settled).map(|at| {
                         self.watermark(window.before.map_or(at, |before| at.min(before)))
                     });
                     self.send(None, proof.into_iter().collect()).await?;
+                    if settled && !windows.is_empty() {
+                        self.pause()?;
+                    }
                 }
                 Some(objection) => {
                     attempts += 1;
@@ -109,7 +117,7 @@ impl<S: Source> Walk<'_, S> {
                 }
             }
         }
-        Ok(())
+        Ok(records)
     }
 
     /// Reads a window from its last page to its first.
@@ -138,6 +146,9 @@ impl<S: Source> Walk<'_, S> {
                     ..query.clone()
                 })
                 .await?;
+            if leaves(&page, query.updated, |head| head.updated_at) {
+                return Err(self.unfiltered());
+            }
             tally.add(&page);
             self.send(Some(page), Vec::new()).await?;
         }
@@ -176,6 +187,14 @@ impl<S: Source> Walk<'_, S> {
             .created_window(window.created, &mut HashSet::new())
             .await?;
         let progress = match &end {
+            WindowEnd::Unfiltered => {
+                warn!(
+                    stream = %self.stream,
+                    "the server ignores the CreatedAt filter of {}: all of them are read at once",
+                    self.stream
+                );
+                Progress::WindowsJoined { window: window.id }
+            }
             WindowEnd::Done { records } => Progress::WindowDone {
                 window: window.id,
                 records: *records,
@@ -186,6 +205,7 @@ impl<S: Source> Walk<'_, S> {
             },
         };
         self.send(None, vec![progress]).await?;
+        self.pause()?;
         Ok(end)
     }
 
@@ -194,8 +214,10 @@ impl<S: Source> Walk<'_, S> {
         let mut seen = HashSet::new();
         let mut windows = vec![range];
         while let Some(window) = windows.pop() {
-            if let WindowEnd::Split(parts) = self.created_window(window, &mut seen).await? {
-                windows.extend(parts);
+            match self.created_window(window, &mut seen).await? {
+                WindowEnd::Done { .. } => {}
+                WindowEnd::Split(parts) => windows.extend(parts),
+                WindowEnd::Unfiltered => windows = vec![Span::OPEN],
             }
         }
         Ok(seen)
@@ -212,9 +234,8 @@ impl<S: Source> Walk<'_, S> {
         let mut attempts = 0;
         loop {
             let first = self.fetch(&query).await?;
-            if leaves(&first, query.created, |head| head.created_at) {
-                // Whatever the range asked for, the server shows everything.
-                return Ok(WindowEnd::Split(vec![Span::OPEN]));
+            if mostly_leaves(&first, query.created, |head| head.created_at) {
+                return Ok(WindowEnd::Unfiltered);
             }
             let pages = plan::pages(first.total.unwrap_or(0), query.size).max(1);
             let parts = plan::split(window, pages, depth);
@@ -237,6 +258,9 @@ impl<S: Source> Walk<'_, S> {
                     })
                     .buffered(self.settings.concurrency.max(1));
                 while let Some(page) = answers.try_next().await? {
+                    if mostly_leaves(&page, query.created, |head| head.created_at) {
+                        return Ok(WindowEnd::Unfiltered);
+                    }
                     tally.add(&page);
                     self.send(Some(page), Vec::new()).await?;
                 }
@@ -245,9 +269,12 @@ impl<S: Source> Walk<'_, S> {
             // Records dated in the future are looked for while new ones arrive; those carry a
             // change after the backfill's beginning, which the incremental passes read.
             let future = window.after.is_some() && window.before.is_none();
+            // So do those that arrive while everything is read in one window; the rest of it must
+            // have come.
+            let arrived = window == Span::OPEN && tally.is_complete();
             let objection = tally
                 .objection(false)
-                .filter(|_| !whole && !future && self.has(Safeguard::Count));
+                .filter(|_| !whole && !future && !arrived && self.has(Safeguard::Count));
             let Some(objection) = objection else {
                 return Ok(WindowEnd::Done {
                     records: tally.records(),
@@ -258,6 +285,12 @@ impl<S: Source> Walk<'_, S> {
             if attempts >= LAST_ATTEMPTS {
                 return Err(self.unsteady(window, attempts, objection));
             }
+        }
+    }
+
+    pub(super) fn unfiltered(&self) -> WalkError {
+        WalkError::Unfiltered {
+            stream: self.stream,
         }
     }
 

@@ -107,7 +107,7 @@ async fn sync(engine: &Engine<Client>) -> Runs {
         engine.plan_first_load(resource, limits).await.unwrap();
     }
     runs.extend(engine.incremental(&Resource::ALL, limits).await);
-    runs.extend(engine.work_off(limits).await);
+    runs.extend(engine.work_off(&Resource::ALL, limits).await);
     for run in &runs {
         assert!(run.succeeded(), "{run:?}");
     }

@@ -69,7 +69,7 @@ async fn a_finished_load_is_no_longer_shown() {
     };
     let planned = engine.plan_first_load(Resource::Sessions, limits).await;
     planned.unwrap();
-    let runs = engine.work_off(limits).await;
+    let runs = engine.work_off(&Resource::ALL, limits).await;
     assert!(runs.iter().all(RunReport::succeeded), "{runs:?}");
     assert_eq!(*engine.reports().borrow(), Report::default());
     store.close().await;

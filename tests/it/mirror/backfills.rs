@@ -35,7 +35,7 @@ async fn brings(
                 .plan_backfill(Resource::Sessions, range, filters.clone(), false, limits)
                 .await
                 .unwrap();
-            assert_good(&engine.work_off(limits).await);
+            assert_good(&engine.work_off(&Resource::ALL, limits).await);
             let expected: BTreeSet<Uuid> = truth
                 .iter()
                 .filter(|session| {
@@ -249,7 +249,7 @@ async fn a_backfill_of_what_is_there_changes_nothing_and_repairs_what_is_not() {
             .plan_backfill(Resource::Sessions, Span::OPEN, filters, false, limits)
             .await
             .unwrap();
-        assert_good(&engine.work_off(limits).await);
+        assert_good(&engine.work_off(&Resource::ALL, limits).await);
         mirror.assert_mirrors().await;
         assert_eq!(mirror.watermarks().await, watermarks);
     })

@@ -151,7 +151,7 @@ impl Mirror {
             }
         }
         runs.extend(self.engine.incremental(resources, limits).await);
-        runs.extend(self.engine.work_off(limits).await);
+        runs.extend(self.engine.work_off(resources, limits).await);
         runs
     }
 

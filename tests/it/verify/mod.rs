@@ -109,7 +109,7 @@ impl World {
             let planned = self.engine.plan_first_load(resource, self.limits()).await;
             planned.unwrap();
         }
-        let mut runs = self.engine.work_off(self.limits()).await;
+        let mut runs = self.engine.work_off(&Resource::ALL, self.limits()).await;
         self.clock.advance(Duration::from_mins(10));
         runs.extend(self.pass().await);
         for run in runs {
