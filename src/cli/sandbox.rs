@@ -134,6 +134,15 @@ pub struct SandboxCommand {
         help_heading = "Open questions about the platform"
     )]
     clock_skew: i32,
+    /// How far the Date header alone is ahead of that, in seconds; behind if negative.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        help_heading = "Open questions about the platform"
+    )]
+    date_skew: i32,
     /// Share of null fields that are left out instead.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Open questions about the platform")]
     absent: f64,
@@ -264,6 +273,7 @@ impl SandboxCommand {
             refused: self.refused.clone(),
             offline: false,
             skew_micros: i64::from(self.clock_skew) * 1_000_000,
+            date_micros: i64::from(self.date_skew) * 1_000_000,
             latency: self.latency,
             late_share: self.late,
             late_max: self.late_for,

@@ -91,6 +91,12 @@ impl Account {
         Ticks(micros.saturating_mul(10))
     }
 
+    /// What `Date` says now.
+    pub(super) fn date(&self) -> Ticks {
+        let ahead = self.moods.date_micros.saturating_mul(10);
+        Ticks(self.now().0.saturating_add(ahead))
+    }
+
     /// The `updatedAt` of a change made now: the present, or a moment after the last change if
     /// the clock stands still.
     pub fn stamp(&mut self) -> Ticks {

@@ -151,6 +151,8 @@ pub struct Moods {
     pub offline: bool,
     /// How far the server's clock is ahead of the real one; negative if behind. Microseconds.
     pub skew_micros: i64,
+    /// How far `Date` alone is ahead of that, as a cache or a proxy may make it. Microseconds.
+    pub date_micros: i64,
     /// Time between a request and its answer.
     pub latency: Duration,
     /// The share of live changes that become visible late (0 to 1) …
@@ -180,6 +182,7 @@ impl Default for Moods {
             refused: Vec::new(),
             offline: false,
             skew_micros: 0,
+            date_micros: 0,
             latency: Duration::ZERO,
             late_share: 0.0,
             late_max: Duration::from_secs(90),
@@ -289,10 +292,12 @@ pub enum Poison {
     NullSpan,
     /// `tagsId` and `tagsName` (`tagIds` and `tagNames`) differ in length.
     UnequalTags,
+    /// It is counted, and never shown.
+    Hidden,
 }
 
 impl Poison {
-    /// All of them.
+    /// All that can be seen, which are those that `poison_share` deals out.
     pub const ALL: [Self; 10] = [
         Self::BrokenId,
         Self::NoId,

@@ -18,6 +18,15 @@ impl Account {
         self.poison.insert(id, None);
     }
 
+    /// Where the records are that are counted and not shown; most often there are none.
+    pub(super) fn hidden(&self, index: fn(&Self, Uuid) -> Option<u32>) -> Vec<u32> {
+        self.poison
+            .iter()
+            .filter(|(_, kind)| **kind == Some(Poison::Hidden))
+            .filter_map(|(id, _)| index(self, *id))
+            .collect()
+    }
+
     /// How a record is broken, if it is.
     pub fn poison_of(&self, id: Uuid) -> Option<Poison> {
         if let Some(kind) = self.poison.get(&id) {
@@ -51,7 +60,7 @@ pub(super) fn spoil_session(out: &mut Vec<u8>, clean: &[u8], kind: Poison) {
                 contact["tagsName"] = json!(["Só um"]);
             }
         }
-        Poison::BrokenId | Poison::NoId | Poison::NotAnObject => {}
+        Poison::BrokenId | Poison::NoId | Poison::NotAnObject | Poison::Hidden => {}
     });
 }
 
@@ -62,7 +71,7 @@ pub(super) fn spoil_contact(out: &mut Vec<u8>, clean: &[u8], kind: Poison) {
         Poison::Megabyte => record["annotation"] = json!("grande ".repeat(150_000)),
         Poison::UnknownEnum => record["origin"] = json!("CREATED_BY_ROBOT"),
         Poison::UnequalTags => record["tagNames"] = json!(["Só um"]),
-        Poison::BrokenId | Poison::NoId | Poison::NotAnObject => {}
+        Poison::BrokenId | Poison::NoId | Poison::NotAnObject | Poison::Hidden => {}
     });
 }
 

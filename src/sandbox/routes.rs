@@ -155,7 +155,9 @@ impl Account {
 
     fn list_sessions(&self, params: Params<'_>, version: u8) -> Result<Answer, BadInput> {
         let details = Details::read(params.all("IncludeDetails"))?;
-        let (paging, total, found) = query::sessions(self, params, version)?;
+        let (paging, total, mut found) = query::sessions(self, params, version)?;
+        let hidden = self.hidden(Self::session_index);
+        found.retain(|index| !hidden.contains(index));
         let count = found.len();
         let mut body = Vec::with_capacity(512 + count * 3_000);
         page(&mut body, &paging, total, found, |out, index| {
@@ -185,7 +187,9 @@ impl Account {
         let details = ContactDetails::read(params.all("IncludeDetails"))?;
         let status = query::contact_status(params)?;
         let paging = query::Paging::read(params, &self.moods)?;
-        let (total, found) = query::contacts(self, &paging, status, None);
+        let (total, mut found) = query::contacts(self, &paging, status, None);
+        let hidden = self.hidden(Self::contact_index);
+        found.retain(|index| !hidden.contains(index));
         Ok(self.contact_page(&paging, total, found, details))
     }
 

@@ -292,7 +292,7 @@ impl Shared {
             at: self.clock.now(),
             items: answer.items,
         };
-        let now = account.now();
+        let now = account.date();
         for hook in lock(&self.hooks).iter_mut() {
             hook(&mut account, &seen);
         }

@@ -68,6 +68,7 @@ async fn write(
         lease: commit.lease,
         run: commit.run,
         now: commit.now,
+        observed_at: batch.observed_at,
     };
     let mut counters = commit.spent;
     counters.rows_read += batch.rows_read;

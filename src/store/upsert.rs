@@ -5,6 +5,7 @@
 //! prepares each once.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
@@ -31,12 +32,19 @@ const HASH_COLUMN: Column = Column {
     shared: false,
 };
 
+/// How much later than what is written now a stored row may have been read: pages that were read
+/// later may be stored earlier, but not by as much. Beyond it the server's time was wrong when the
+/// row was read.
+const READ_LATER: Duration = Duration::from_hours(1);
+
 /// Under what a row is written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stamp<'a> {
     pub(super) lease: &'a Lease,
     pub(super) run: i64,
     pub(super) now: Timestamp,
+    /// Server time at which the newest of what is written was read, if that is known.
+    pub(super) observed_at: Option<Timestamp>,
 }
 
 /// What became of the rows of one write.
@@ -104,12 +112,16 @@ pub(super) async fn write(
     for (unknown, rows) in groups {
         let sql = statement(tx.backend(), table, unknown);
         let json = parameter::rows(&rows, table.guard == Guard::Version);
-        let changed: Vec<(Id, bool)> = tx
-            .rows(
-                AssertSqlSafe(sql),
-                args![json, stamp.lease.account().0, stamp.run, stamp.now],
-            )
-            .await?;
+        let mut args = args![json, stamp.lease.account().0, stamp.run, stamp.now];
+        if table
+            .columns
+            .iter()
+            .any(|column| column.name == OBSERVED_AT)
+        {
+            let latest = stamp.observed_at.map(|at| at + READ_LATER);
+            args.extend(args![latest]);
+        }
+        let changed: Vec<(Id, bool)> = tx.rows(AssertSqlSafe(sql), args).await?;
         for (Id(key), prevailed) in changed {
             written.changed.insert(key);
             if prevailed {
@@ -172,7 +184,8 @@ async fn news<'a>(
     Ok(news)
 }
 
-/// Parameters: 1 the rows, 2 the account, 3 the run, 4 now. Yields the keys of the rows that were
+/// Parameters: 1 the rows, 2 the account, 3 the run, 4 now, and where the table knows when a row was
+/// read, 5 the latest instant at which that may have been. Yields the keys of the rows that were
 /// inserted or changed, and whether their shared columns are this write's.
 fn statement(backend: &dyn Backend, table: &Table, unknown: ColumnGroup) -> String {
     let is_known = |column: &&Column| {
@@ -207,9 +220,13 @@ fn statement(backend: &dyn Backend, table: &Table, unknown: ColumnGroup) -> Stri
     )
 }
 
-/// True unless the stored row's shared columns were read later.
+/// True unless the stored row's shared columns were read later. One that would have been read in
+/// the future was read at an unknown time.
 fn read_later(name: &str) -> String {
-    format!("({name}.{OBSERVED_AT} is null or excluded.{OBSERVED_AT} >= {name}.{OBSERVED_AT})")
+    format!(
+        "({name}.{OBSERVED_AT} is null or excluded.{OBSERVED_AT} >= {name}.{OBSERVED_AT} \
+         or {name}.{OBSERVED_AT} > $5)"
+    )
 }
 
 fn replace_version(name: &str, key: &str, columns: &[Column]) -> String {

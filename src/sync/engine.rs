@@ -19,8 +19,8 @@ use super::survey;
 use super::walk::{Chunk, Walk, WalkError, WalkSettings};
 use crate::clock::Clock;
 use crate::data::{
-    Guard, Ordering, Page, PageQuery, Progress, Resource, RunKind, SessionFilter, Source, SourceError, Span,
-    Stream, Timestamp,
+    Guard, Ordering, Page, PageQuery, Progress, Resource, RunKind, SessionFilter, Source,
+    SourceError, Span, Stream, Timestamp,
 };
 use crate::schema::BatchBuilder;
 use crate::store::{Lease, Store, StoreError};
@@ -158,7 +158,11 @@ impl<S: Source + 'static> Engine<S> {
         let mut refusal = None;
         let mut trouble = false;
         for resource in [Resource::Departments, Resource::Agents] {
-            match self.fetch_list(resource, stop).await.map_err(RunError::from) {
+            match self
+                .fetch_list(resource, stop)
+                .await
+                .map_err(RunError::from)
+            {
                 Ok(page) => {
                     if self.note_company(&page).await? {
                         return Ok(());
@@ -227,7 +231,10 @@ impl<S: Source + 'static> Engine<S> {
     /// marked as removed.
     pub async fn list(&self, resource: Resource, limits: Limits<'_>) -> RunReport {
         self.begin(resource.to_string(), None);
-        let stored = self.store.all_versions(self.lease.account(), resource).await;
+        let stored = self
+            .store
+            .all_versions(self.lease.account(), resource)
+            .await;
         let stored: HashSet<Uuid> = match stored {
             Ok(stored) => stored
                 .into_iter()
@@ -295,6 +302,7 @@ impl<S: Source + 'static> Engine<S> {
         let mut runs = Runs::new();
         for stream in resources.iter().flat_map(|resource| resource.streams()) {
             if limits.is_spent() {
+                runs.push(RunReport::stopped(RunKind::Incremental, stream.resource));
                 break;
             }
             let Some(run) = self.pass(stream, limits).await else {

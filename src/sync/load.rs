@@ -200,38 +200,34 @@ impl<S: Source + 'static> Engine<S> {
         };
         let resource = backfill.resource;
         let (report, _) = self
-            .run(
-                Task::of(kind, resource),
-                limits.stop,
-                |out| async move {
-                    for window in pending {
-                        // No window begins before what was read of the last one is taken up for
-                        // storing: killed here, its checkpoint is not lost beside this one's pages.
-                        let room = out.reserve_many(out.max_capacity()).await;
-                        drop(room.map_err(|_| WalkError::Closed)?);
-                        let filter = backfill
-                            .filters
-                            .get(window.filter)
-                            .cloned()
-                            .unwrap_or_default();
-                        if limits.is_spent() {
-                            return Err(WalkError::Stopped);
-                        }
-                        let walk = self
-                            .walk(window.stream, limits, out.clone())
-                            .filtered(Arc::new(filter));
-                        let end = walk.backfill_window(window).await;
-                        if matches!(end, Err(WalkError::Unsteady { .. })) {
-                            let _first = unsteady.set(window.id);
-                        }
-                        let is_done = matches!(end?, WindowEnd::Done { .. });
-                        if !is_done || self.clock.now() >= due {
-                            break;
-                        }
+            .run(Task::of(kind, resource), limits.stop, |out| async move {
+                for window in pending {
+                    // No window begins before what was read of the last one is taken up for
+                    // storing: killed here, its checkpoint is not lost beside this one's pages.
+                    let room = out.reserve_many(out.max_capacity()).await;
+                    drop(room.map_err(|_| WalkError::Closed)?);
+                    let filter = backfill
+                        .filters
+                        .get(window.filter)
+                        .cloned()
+                        .unwrap_or_default();
+                    if limits.is_spent() {
+                        return Err(WalkError::Stopped);
                     }
-                    Ok::<_, WalkError>(())
-                },
-            )
+                    let walk = self
+                        .walk(window.stream, limits, out.clone())
+                        .filtered(Arc::new(filter));
+                    let end = walk.backfill_window(window).await;
+                    if matches!(end, Err(WalkError::Unsteady { .. })) {
+                        let _first = unsteady.set(window.id);
+                    }
+                    let is_done = matches!(end?, WindowEnd::Done { .. });
+                    if !is_done || self.clock.now() >= due {
+                        break;
+                    }
+                }
+                Ok::<_, WalkError>(())
+            })
             .await;
         (report, failed.into_inner())
     }
@@ -250,6 +246,7 @@ impl<S: Source + 'static> Engine<S> {
         let asked_for = |backfill: &Backfill| resources.contains(&backfill.resource);
         for backfill in backfills.into_iter().filter(asked_for) {
             if limits.is_spent() {
+                runs.push(RunReport::stopped(RunKind::Backfill, backfill.resource));
                 break;
             }
             if backfill.windows_done > 0 {

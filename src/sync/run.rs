@@ -65,6 +65,11 @@ impl RunReport {
         }
     }
 
+    /// The report of a run that a limit kept from beginning.
+    pub(super) fn stopped(kind: RunKind, resource: Resource) -> Self {
+        Self::failed(kind, resource, WalkError::Stopped.into())
+    }
+
     /// Whether it read and stored everything.
     pub fn succeeded(&self) -> bool {
         self.error.is_none()
@@ -384,12 +389,10 @@ fn summary(report: &RunReport) -> String {
             (RunKind::Incremental, _) | (_, 0) => "nothing new".to_owned(),
             (_, unchanged) => format!("nothing new, {unchanged} unchanged"),
         };
-        let watermark = report
-            .watermark
-            .map_or_else(String::new, |at| {
-                let at = at.to_datetime().format("%Y-%m-%dT%H:%M:%SZ");
-                format!(", complete up to {at}")
-            });
+        let watermark = report.watermark.map_or_else(String::new, |at| {
+            let at = at.to_datetime().format("%Y-%m-%dT%H:%M:%SZ");
+            format!(", complete up to {at}")
+        });
         return format!("{kind}{what}{watermark} {spent}");
     }
     let rejected = match counters.rows_rejected {

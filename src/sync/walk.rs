@@ -311,8 +311,7 @@ impl Tally {
                     self.ids.insert(id);
                 }
                 None => {
-                    self.unreadable
-                        .insert(xxh3_64(page.raw(item).as_bytes()));
+                    self.unreadable.insert(xxh3_64(page.raw(item).as_bytes()));
                 }
             }
         }

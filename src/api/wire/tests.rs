@@ -116,6 +116,14 @@ fn what_is_no_page_is_named_and_never_quoted() {
         (r#"{"totalItems":4}"#, Kind::Shape),
         (r#"{"error":true,"text":"x"}"#, Kind::ErrorInside),
         (
+            r#"{"error":true,"items":[],"totalItems":0}"#,
+            Kind::ErrorInside,
+        ),
+        (
+            r#"{"items":[{"id":1}],"totalItems":1,"error":true}"#,
+            Kind::ErrorInside,
+        ),
+        (
             r#"{"error":true,"items":null,"key":"x"}"#,
             Kind::ErrorInside,
         ),

@@ -223,7 +223,7 @@ async fn every_poison_shows_until_healed() {
     let contacts = asked.sandbox.account().contact_ids();
     let path = format!("/chat/v2/session?PageSize=20&{DETAILS}");
     let healthy = asked.get(&path).await.body;
-    for kind in Poison::ALL {
+    for kind in Poison::ALL.into_iter().chain([Poison::Hidden]) {
         asked.sandbox.account().poison(ids[3], kind);
         asked.sandbox.account().poison(contacts[1], kind);
         let page = asked.get(&path).await;
@@ -244,6 +244,13 @@ async fn every_poison_shows_until_healed() {
                 assert_eq!(
                     item["contactDetails"]["tagsName"].as_array().unwrap().len(),
                     1
+                );
+            }
+            Poison::Hidden => {
+                assert_eq!(item["id"], ids[4].to_string());
+                assert_eq!(
+                    (page.items().len(), &page.body["totalItems"]),
+                    (19, &20.into())
                 );
             }
         }

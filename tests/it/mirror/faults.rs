@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use helena_sync::data::Resource;
 use helena_sync::sandbox::{Fault, FaultRates, RetryAfter};
 
 use super::churn::Churn;
 use crate::support::database::on_both;
-use crate::support::mirror::{Mirror, Plan, failures};
+use crate::support::mirror::{Mirror, Plan, assert_good, failures};
 use crate::support::truth::Scope;
 
 /// Loads and passes while answers fail and the account changes, until everything was read.
@@ -199,6 +200,80 @@ async fn an_answer_that_fails_in_the_middle_of_a_pass_leaves_what_was_proved() {
         assert_eq!(mirror.database.count("sessions", &behind).await, 0);
         mirror.quiet().await;
         mirror.assert_mirrors().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_that_is_empty_once_has_lost_nothing() {
+    on_both(|database| async move {
+        let mirror = Mirror::begin(database, Plan::of(60)).await;
+        mirror.load().await;
+        let removed = || mirror.database.count("tags", "removed_at is not null");
+        let before = removed().await;
+        for empty in ["[]", r#"{"items":[],"totalItems":0}"#, r#"{"items":null}"#] {
+            mirror
+                .sandbox
+                .script([Fault::Answer(200, empty.to_owned())]);
+            assert_good(
+                &mirror
+                    .engine
+                    .lists(&[Resource::Tags], mirror.limits())
+                    .await,
+            );
+            assert_eq!(mirror.sandbox.scripted(), 0);
+            assert_eq!(removed().await, before, "{empty}");
+        }
+        mirror.assert_mirrors().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_error_with_items_is_no_empty_account() {
+    on_both(|database| async move {
+        let mirror = Mirror::begin(database, Plan::of(60)).await;
+        let nothing = r#"{"error":true,"text":"try later","items":[],"totalItems":0}"#;
+        for _ in 0..3 {
+            mirror
+                .sandbox
+                .script([Fault::None, Fault::Answer(200, nothing.to_owned())]);
+        }
+        mirror.load().await;
+        mirror.assert_mirrors().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_was_a_day_ahead_for_one_pass_loses_nothing_late() {
+    on_both(|database| async move {
+        let mirror = Mirror::begin(database, Plan::of(60)).await;
+        mirror.load().await;
+        mirror.clock.advance(Duration::from_mins(30));
+        mirror.pass().await;
+        let day = 24 * 3_600 * 1_000_000;
+        // Only `Date` is wrong: the account lives on by the right time. What was read then is no
+        // newer for it.
+        mirror.change(|account| {
+            account.live_step(40);
+            account.moods.date_micros = day;
+        });
+        mirror.pass().await;
+        mirror.change(|account| account.moods.date_micros = 0);
+        for _ in 0..4 {
+            mirror.change(|account| {
+                account.moods.late_share = 1.0;
+                account.moods.late_max = Duration::from_secs(100);
+                account.live_step(10);
+                account.moods.late_share = 0.0;
+                account.live_step(3);
+            });
+            mirror.clock.advance(Duration::from_secs(20));
+            mirror.pass().await;
+        }
+        mirror.quiet().await;
+        mirror.assert_mirrors_within(&Scope::of_churn()).await;
     })
     .await;
 }

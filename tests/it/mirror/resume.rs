@@ -3,11 +3,12 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use helena_sync::sandbox::RequestSeen;
+use helena_sync::data::Resource;
+use helena_sync::sandbox::{Poison, RequestSeen};
 
 use super::churn::Churn;
 use crate::support::database::on_both;
-use crate::support::mirror::{Mirror, Plan, assert_good};
+use crate::support::mirror::{Mirror, Plan, assert_good, failures};
 use crate::support::truth::Scope;
 
 const PAGE: u32 = 10;
@@ -65,8 +66,9 @@ async fn a_load_that_is_interrupted_again_and_again_still_ends() {
         let mut starts = 0;
         loop {
             starts += 1;
-            assert!(starts < 40, "no progress");
-            let budget = AtomicU64::new(120);
+            assert!(starts < 60, "no progress");
+            // Now and then less than a window holds, or even a page.
+            let budget = AtomicU64::new([120, 30, 3][starts % 3]);
             let runs = mirror.sync_within(Some(&budget)).await;
             if runs.iter().all(|run| run.error.is_none()) {
                 break;
@@ -80,6 +82,48 @@ async fn a_load_that_is_interrupted_again_and_again_still_ends() {
         let before = mirror.contents().await;
         let _stopped = mirror.sync().await;
         assert_eq!(mirror.contents().await, before);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_window_that_cannot_be_read_keeps_no_other_from_being_read() {
+    on_both(|database| async move {
+        let mirror = Mirror::begin(database, plan()).await;
+        let ids = mirror.change(|account| account.session_ids());
+        // Newer than most: windows are read newest first.
+        let hidden = ids[ids.len() - 40];
+        mirror.change(|account| account.poison(hidden, Poison::Hidden));
+        let failed = failures(&mirror.sync().await);
+        assert!(!failed.is_empty());
+        for (subject, line) in &failed {
+            assert_eq!(subject, "sessions");
+            assert!(line.contains("different records came where"), "{line}");
+        }
+        let stored = mirror.database.count("sessions", "true").await;
+        assert_eq!(stored, 499);
+        // It is tried again, and read once it shows all that it counts.
+        assert!(!failures(&mirror.sync().await).is_empty());
+        mirror.change(|account| account.heal(hidden));
+        assert_good(&mirror.sync().await);
+        mirror.assert_mirrors().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_what_was_asked_for_is_gone_on_with() {
+    on_both(|database| async move {
+        let mut mirror = Mirror::begin(database, plan()).await;
+        let budget = AtomicU64::new(120);
+        let _stopped = mirror.sync_within(Some(&budget)).await;
+        let before = mirror.database.count("sessions", "true").await;
+        let asked_for = std::mem::replace(&mut mirror.plan.resources, vec![Resource::Tags]);
+        assert_good(&mirror.sync().await);
+        assert_eq!(mirror.database.count("sessions", "true").await, before);
+        mirror.plan.resources = asked_for;
+        assert_good(&mirror.sync().await);
+        mirror.assert_mirrors().await;
     })
     .await;
 }
