@@ -28,7 +28,8 @@ use verdict::Compared;
 /// compared with the account, row by row and value by value.
 ///
 /// HELENA_API_TOKEN, DATABASE_URL and helena-sync.toml are not looked at. A demo.db of an earlier
-/// demo is replaced; a database that holds anything else is refused.
+/// demo is replaced; a database that holds anything else, another account's mirror for one, is
+/// refused and left as it is.
 ///
 /// Ctrl-C ends the syncing early; the comparison follows. Exits with 0 if the mirror equals the
 /// account, with 1 if it does not.
