@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::dates::span;
 use super::record::{Fields, number, shown_at};
 use super::waiting::patiently;
-use super::{Context, Exit, Failure, direction};
+use super::{Context, Exit, Failure, direction, meaning};
 use crate::config::{Zone, one_of};
 use crate::data::{
     CONTACT_STATUSES, Direction, Order, OrderField, PageQuery, Resource, SessionFilter, Source,
@@ -30,7 +30,7 @@ meant whole.
 Examples:
   helena-sync contacts --size 50
   helena-sync contacts --status ARCHIVED --all --format ndjson
-  helena-sync contacts --created-after 2026-01-01 --order-by created --direction descending")]
+  helena-sync contacts --created-after 2026-01-01 --order-by created --direction descending", args = meaning::hidden(meaning::LIVE))]
 pub struct ContactsArgs {
     /// ACTIVE, ARCHIVED or BLOCKED
     #[arg(long, value_name = "STATUS", default_value = "ACTIVE")]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::record::{Fields, number, shown_at};
 use super::waiting::patiently;
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, meaning};
 use crate::config::Zone;
 use crate::data::{Resource, Source};
 use crate::report::{Format, Printer, terminal_width};
@@ -25,7 +25,7 @@ pub struct ListArgs {
 ///
 /// Their names are what --tag takes. Asks the platform, not the database.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:\n  helena-sync tags\n  helena-sync tags --format csv")]
+#[command(after_long_help = "Examples:\n  helena-sync tags\n  helena-sync tags --format csv", args = meaning::hidden(meaning::LIVE))]
 pub struct TagsArgs {
     /// Options of all lists.
     #[command(flatten)]
@@ -37,7 +37,7 @@ pub struct TagsArgs {
 /// Their names and numbers are what --channel takes. Asks the platform, not the database.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Examples:\n  helena-sync channels\n  helena-sync channels --format json"
+    after_long_help = "Examples:\n  helena-sync channels\n  helena-sync channels --format json", args = meaning::hidden(meaning::LIVE)
 )]
 pub struct ChannelsArgs {
     /// Options of all lists.
@@ -50,7 +50,7 @@ pub struct ChannelsArgs {
 /// Their names are what --department takes. Asks the platform, not the database.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Examples:\n  helena-sync departments\n  helena-sync departments --format json"
+    after_long_help = "Examples:\n  helena-sync departments\n  helena-sync departments --format json", args = meaning::hidden(meaning::LIVE)
 )]
 pub struct DepartmentsArgs {
     /// Options of all lists.
@@ -63,7 +63,7 @@ pub struct DepartmentsArgs {
 /// Their names, e-mail addresses and user ids are what --user takes. Asks the platform, not the
 /// database.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:\n  helena-sync agents\n  helena-sync agents --format json")]
+#[command(after_long_help = "Examples:\n  helena-sync agents\n  helena-sync agents --format json", args = meaning::hidden(meaning::LIVE))]
 pub struct AgentsArgs {
     /// Options of all lists.
     #[command(flatten)]

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::empty::explain;
 use super::record::{Fields, number, shown_at};
 use super::waiting::patiently;
-use super::{Context, Exit, Failure, FilterArgs, direction};
+use super::{Context, Exit, Failure, FilterArgs, direction, meaning};
 use crate::api::{Client, Detail, LiveQuery};
 use crate::config::{DETAILS, Zone, one_of};
 use crate::data::Direction;
@@ -38,7 +38,7 @@ meant whole: --to 2025-12-31 includes that day.
 Examples:
   helena-sync sessions
   helena-sync sessions --status PENDING --department Vendas --all
-  helena-sync sessions --from 2025-12-01 --to 2025-12-31 --tag VIP --all --format csv > vip.csv")]
+  helena-sync sessions --from 2025-12-01 --to 2025-12-31 --tag VIP --all --format csv > vip.csv", args = meaning::hidden(meaning::LIVE))]
 pub struct SessionsArgs {
     /// Which sessions.
     #[command(flatten)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::record::number;
-use super::{Access, Context, Exit, Failure, duration, stored};
+use super::{Access, Context, Exit, Failure, duration, meaning, stored};
 use crate::config::Zone;
 use crate::data::{Resource, Timestamp};
 use crate::report::{Format, Printer, terminal_width};
@@ -28,7 +28,7 @@ use crate::store::{Account, Backfill, LEASE_TTL, RunRecord, Store, StreamStatus,
 Examples:
   helena-sync status
   helena-sync status --json
-  helena-sync status --max-lag 10m || echo stale")]
+  helena-sync status --max-lag 10m || echo stale", args = meaning::hidden(meaning::STORED))]
 pub struct StatusArgs {
     /// Print JSON instead of tables
     #[arg(long)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
+use super::each::Each;
 use super::engine::{self, Working};
 use super::record::number;
 use super::{Access, Account, Context, Exit, Failure, duration};
@@ -68,8 +69,8 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Fai
     let resources = engine::chosen(context, &args.resources)?;
     let accounts = context.accounts()?;
     let zone = context.zone()?;
-    let stop = engine::signals()?;
-    engine::stop_after(&context.clock, &stop, args.max_runtime);
+    let stop = engine::signals(Exit::Failed)?;
+    let stop = engine::stop_after(&context.clock, &stop, args.max_runtime);
     let access = if args.repair {
         Access::Write
     } else {
@@ -77,28 +78,29 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Fai
     };
     let store = context.store(access).await?;
     let mut verified = Vec::new();
+    let mut each = Each::of(context, accounts.len());
     for account in &accounts {
         let found = if args.repair {
             repair(context, &store, account, &args, &resources, &stop).await
         } else {
             compare(context, &store, account, &args, &resources, &stop).await
         };
-        match found {
-            Ok(found) => verified.extend(found.into_iter().map(|one| (account.name.as_str(), one))),
-            Err(failure) => {
-                store.close().await;
-                return Err(account.concern(failure));
-            }
-        }
+        let found = each.yielded(found.map_err(|failure| account.concern(failure)));
+        let found = found.unwrap_or_default().into_iter();
+        verified.extend(found.map(|one| (account.name.as_str(), one)));
     }
     store.close().await;
+    if each.all_failed() {
+        return each.conclude(Exit::Failed);
+    }
     let out = io::stdout().lock();
     if args.json {
         print_json(out, &verified, args.repair)?;
     } else {
         print(out, &verified, zone, args.repair)?;
     }
-    Ok(conclude(context, &verified, args.repair))
+    let exit = conclude(context, &verified, args.repair);
+    each.conclude(exit)
 }
 
 /// Compares without the right to write.

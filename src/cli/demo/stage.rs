@@ -16,7 +16,7 @@ use super::{DemoArgs, Show, counted};
 use crate::api::Client;
 use crate::cli::engine::{self, Working};
 use crate::cli::record::number;
-use crate::cli::{Access, Context, Failure, Global, sync};
+use crate::cli::{Access, Context, Failure, sync};
 use crate::clock::Clock;
 use crate::config::{Environment, Settings};
 use crate::data::{Resource, Source};
@@ -70,12 +70,10 @@ struct Lived {
 impl Stage {
     /// Starts the account, and makes the database ready for it.
     pub(super) async fn set(
-        global: &Global,
         environment: &Environment,
         args: &DemoArgs,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Failure> {
-        let database = global.database_url.as_ref().unwrap_or(&args.database);
         let config = SandboxConfig {
             sessions: args.sessions,
             seed: args.seed,
@@ -94,7 +92,7 @@ impl Stage {
         let settings = Settings::without_file(Environment::from([
             ("HELENA_API_TOKEN", sandbox.token()),
             ("HELENA_BASE_URL", &sandbox.base_url()),
-            ("DATABASE_URL", database),
+            ("DATABASE_URL", &args.database),
             ("RUST_LOG", environment.get("RUST_LOG").unwrap_or_default()),
             // An account on this machine has no limits worth waiting for in a demo.
             ("HELENA_SYNC__API__RATE_LIMIT__SUSTAINED", "1000000/5m"),
@@ -104,7 +102,7 @@ impl Stage {
         ]))?;
         let context = Context::of_settings(settings, clock)?;
         clear(&context).await?;
-        let store = context.store(Access::Write).await?;
+        let store = context.store(Access::Create).await?;
         let database = context.settings.database()?.url.to_string();
         Ok(Self {
             context,

@@ -247,6 +247,39 @@ async fn a_file_with_a_mistake_is_refused_with_file_key_and_the_nearest_key() {
 }
 
 #[tokio::test]
+async fn a_sandbox_with_a_limit_or_a_token_that_is_none_is_wrong_usage() {
+    let place = Place::new();
+    for (flags, told) in [
+        (&["--limit", "foo"][..], "accepted: requests/time"),
+        (
+            &["--limit", "off", "--limit", "10/1s"],
+            "--limit off stands alone",
+        ),
+        (&["--accept-token", ""], "--accept-token"),
+        (&["--accept-token", "a b'c"], "without spaces"),
+    ] {
+        let line = [&["sandbox"], flags].concat();
+        place.refuses(&line, 2, &[told]).await;
+    }
+}
+
+#[tokio::test]
+async fn options_that_mean_nothing_to_a_command_are_refused() {
+    let place = place().with("DATABASE_URL", "sqlite://never.db");
+    for line in [
+        &["tags", "--database-url", "sqlite://x.db"][..],
+        &["demo", "--account", "nope", "--config", "/nonexistent"],
+        &["demo", "--database-url", "sqlite://x.db"],
+        &["completions", "bash", "--log-level", "info"],
+    ] {
+        place
+            .refuses(line, 2, &["means nothing to", "leave it out"])
+            .await;
+    }
+    assert_eq!(place.files(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_command_or_flag_that_does_not_exist_is_refused_with_the_nearest() {
     place().refuses(&["snyc"], 2, &["snyc", "sync"]).await;
     place()
