@@ -76,6 +76,11 @@ async fn two_accounts_that_are_the_same_company_are_refused() {
         );
         let told = ["same company as account \"north\"", "remove one of them"];
         place.refuses(&["sync"], 2, &told).await;
+        let done = place.refuses(&["check"], 2, &[]).await;
+        assert!(
+            done.out.contains(told[0]) && done.out.contains("wrong"),
+            "{done:?}"
+        );
     })
     .await;
 }

@@ -61,6 +61,20 @@ async fn check_asks_for_little_and_changes_nothing() {
         .collect();
     assert_eq!(refused.len(), 1, "{done}");
     assert_eq!(refused[0]["what"], "tags");
+
+    let place = place.with("HELENA_SYNC__SYNC__RESOURCES", "sessions,agents");
+    sandbox.take_requests();
+    let done = place.succeeds(&["check"]).await;
+    assert!(done.out.contains("left out"), "{done:?}");
+    assert_eq!(sandbox.take_requests().len(), 2);
+
+    let place = place.with("HELENA_SYNC__TIMEZONE", "Mars/X");
+    for command in [&["check"][..], &["sync", "--dry-run"]] {
+        place
+            .refuses(command, 2, &["unknown time zone", "Mars/X"])
+            .await;
+    }
+    assert_eq!(place.files(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
