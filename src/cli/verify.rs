@@ -26,6 +26,9 @@ const PRINTED: usize = 10;
 /// is then compared record by record. Prints what is missing here, older here, and gone there.
 /// Tags, channels, departments and agents are compared whole.
 ///
+/// A record that could not be read (see helena-sync rejects) is counted as rejected: the API has it,
+/// the mirror does not, and asking again would not change that.
+///
 /// What was created or changed since the last pass (less sync.overlap) is no difference: the next
 /// pass reads it. A mirror that is still being loaded is not compared.
 ///
@@ -163,7 +166,8 @@ fn print(
     repaired: bool,
 ) -> Result<(), Failure> {
     let columns = [
-        "account", "resource", "stored", "API", "missing", "older", "gone", "requests", "result",
+        "account", "resource", "stored", "API", "rejected", "missing", "older", "gone", "requests",
+        "result",
     ];
     let mut printer = Printer::new(&mut out, Format::Table, &columns, terminal_width())?;
     for (account, one) in verified {
@@ -174,6 +178,7 @@ fn print(
                     [
                         found.stored,
                         found.shown,
+                        found.rejected,
                         found.missing.len() as u64,
                         found.older.len() as u64,
                         found.gone.len() as u64,
@@ -188,11 +193,11 @@ fn print(
                 }
             }
             Outcome::NotLoaded => {
-                cells.extend(["", "", "", "", "", "0"].map(str::to_owned));
+                cells.extend(["", "", "", "", "", "", "0"].map(str::to_owned));
                 "not loaded"
             }
             Outcome::Failed(_) => {
-                cells.extend(["", "", "", "", ""].map(str::to_owned));
+                cells.extend(["", "", "", "", "", ""].map(str::to_owned));
                 cells.push(number(one.requests));
                 "failed"
             }
