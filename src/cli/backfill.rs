@@ -141,7 +141,7 @@ async fn dry_run(
     if !each.all_failed() {
         writeln!(
             io::stdout().lock(),
-            "{} in {}, {}; nothing was written",
+            "{} in at least {}, {}; nothing was written",
             engine::counted(total.records, "session"),
             engine::requests(total.requests),
             engine::least_time(context, total.requests)?,

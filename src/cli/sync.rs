@@ -142,7 +142,13 @@ async fn dry_run(
         }
         Err(failure) => return Err(failure),
     };
-    let columns = ["account", "resource", "would read", "records", "requests"];
+    let columns = [
+        "account",
+        "resource",
+        "would read",
+        "records",
+        "requests at least",
+    ];
     let mut printer = Printer::new(io::stdout(), Format::Table, &columns, terminal_width())?;
     let mut requests = 0;
     let mut each = Each::of(context, accounts.len());
@@ -163,7 +169,7 @@ async fn dry_run(
     }
     printer.finish()?;
     context.note(&format!(
-        "nothing was written; {}, {}",
+        "nothing was written; at least {}, {}",
         engine::requests(requests),
         engine::least_time(context, requests)?
     ));

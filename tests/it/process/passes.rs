@@ -32,7 +32,17 @@ async fn a_dry_run_says_what_would_be_read_and_writes_nothing() {
         done.says(&["nothing was written"]);
     }
     let done = place.succeeds(&["backfill", "--dry-run"]).await;
-    assert!(done.out.starts_with("230 sessions in "), "{done:?}");
+    assert!(
+        done.out
+            .starts_with("230 sessions in at least 3 requests, "),
+        "{done:?}"
+    );
+    let none = ["backfill", "--dry-run", "--to", "2001-01-01"];
+    let done = place.succeeds(&none).await;
+    assert!(
+        done.out.starts_with("0 sessions in at least 1 request, "),
+        "{done:?}"
+    );
     assert_eq!(place.files(), [""; 0]);
 
     place.succeeds(&["sync"]).await;
