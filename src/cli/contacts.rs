@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::dates::span;
-use super::record::{Fields, number, shown_at};
+use super::record::{Fields, Footer, shown_at};
 use super::waiting::patiently;
 use super::{Context, Exit, Failure, direction, meaning};
 use crate::config::{Zone, one_of};
@@ -57,7 +57,7 @@ pub struct ContactsArgs {
     #[arg(long, conflicts_with = "page")]
     pub all: bool,
     /// Field to order by [default: the platform's own order]
-    #[arg(long, value_name = "FIELD")]
+    #[arg(long, value_name = "FIELD", ignore_case = true)]
     pub order_by: Option<ContactOrder>,
     /// ascending or descending; alone it orders by created
     #[arg(long, value_name = "DIRECTION", value_parser = direction)]
@@ -72,8 +72,10 @@ pub struct ContactsArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ContactOrder {
     /// Time of creation
+    #[value(alias = "CreatedAt")]
     Created,
     /// Time of the last change
+    #[value(alias = "UpdatedAt")]
     Updated,
 }
 
@@ -110,16 +112,21 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
     }
     let count = printer.finish()?;
     let status = query.stream.partition;
-    context.note(&match (count, total) {
-        (0, Some(0)) => format!("no contact with status {status} matches (--status shows others)"),
-        (0, _) => format!("page {} is empty", args.page),
-        (count, Some(total)) => format!(
-            "{} of {} contacts with status {status}",
-            number(count),
-            number(total)
-        ),
-        (count, None) => format!("{} contacts with status {status}", number(count)),
-    });
+    if count == 0 && (args.page == 1 || total == Some(0)) {
+        context.note(&format!(
+            "no contact with status {status} matches (--status shows others)"
+        ));
+        return Ok(Exit::Done);
+    }
+    let footer = Footer {
+        what: &format!("contacts with status {status}"),
+        count,
+        total,
+        page: args.page,
+        size: query.size,
+        all: args.all,
+    };
+    context.note(&footer.text());
     Ok(Exit::Done)
 }
 

@@ -230,8 +230,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// A direction, as an option's value.
 fn direction(text: &str) -> Result<Direction, String> {
-    match config::one_of(text, &["ascending", "descending"])? {
-        "descending" => Ok(Direction::Descending),
+    match config::one_of(text, &["ascending", "descending", "asc", "desc"])? {
+        "descending" | "desc" => Ok(Direction::Descending),
         _ => Ok(Direction::Ascending),
     }
 }

@@ -12,7 +12,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::empty::explain;
-use super::record::{Fields, number, shown_at};
+use super::record::{Fields, Footer, shown_at};
 use super::waiting::patiently;
 use super::{Context, Exit, Failure, FilterArgs, direction, meaning};
 use crate::api::{Client, Detail, LiveQuery};
@@ -52,10 +52,10 @@ pub struct SessionsArgs {
     /// All pages, from the first on
     #[arg(long, conflicts_with = "page")]
     pub all: bool,
-    /// Field to order by, as the platform spells it: CreatedAt, UpdatedAt, LastInteractionAt
-    /// [default: the platform's own order]
-    #[arg(long, value_name = "FIELD")]
-    pub order_by: Option<String>,
+    /// Field to order by: CreatedAt, UpdatedAt or LastInteractionAt [default: the platform's own
+    /// order]
+    #[arg(long, value_name = "FIELD", value_parser = order)]
+    pub order_by: Option<&'static str>,
     /// ascending or descending; alone it orders by CreatedAt, since the platform ignores a
     /// direction without a field
     #[arg(long, value_name = "DIRECTION", value_parser = direction)]
@@ -111,8 +111,8 @@ pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, F
     let size = args.size.unwrap_or(if args.all { 100 } else { 10 });
     let order_by = args
         .order_by
-        .clone()
-        .or_else(|| args.direction.map(|_| "CreatedAt".to_owned()));
+        .or_else(|| args.direction.map(|_| "CreatedAt"))
+        .map(str::to_owned);
     let queries: Vec<LiveQuery> = question
         .filters
         .into_iter()
@@ -129,17 +129,16 @@ pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, F
         .collect();
     let printing = print(&client, &queries, &args, zone);
     let printed = patiently(context, &client, printing).await?.map_err(at)?;
-    if printed.count > 0 {
-        context.note(&printed.summary(&args, size));
-    } else if args.page > 1 && printed.total != Some(0) {
-        context.note(&match printed.total {
-            Some(total) => format!(
-                "page {} is beyond the end: {total} sessions are {} pages of {size}",
-                args.page,
-                total.div_ceil(u64::from(size))
-            ),
-            None => format!("page {} is empty", args.page),
-        });
+    let footer = Footer {
+        what: "sessions",
+        count: printed.count,
+        total: printed.total,
+        page: args.page,
+        size,
+        all: args.all,
+    };
+    if printed.count > 0 || args.page > 1 && printed.total != Some(0) {
+        context.note(&footer.text());
     } else {
         let text = patiently(context, &client, explain(&client, &queries))
             .await?
@@ -147,6 +146,15 @@ pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, F
         context.note(&text);
     }
     Ok(Exit::Done)
+}
+
+/// The fields by which the platform is known to order sessions; others it ignores without a word
+/// (API notes, 2).
+const ORDERS: [&str; 3] = ["CreatedAt", "UpdatedAt", "LastInteractionAt"];
+
+/// A field to order by, as an option's value.
+fn order(text: &str) -> Result<&'static str, String> {
+    one_of(text, &ORDERS)
 }
 
 fn details(names: &[String]) -> Result<Vec<Detail>, Failure> {
@@ -169,30 +177,6 @@ fn details(names: &[String]) -> Result<Vec<Detail>, Failure> {
 struct Printed {
     count: u64,
     total: Option<u64>,
-}
-
-impl Printed {
-    fn summary(&self, args: &SessionsArgs, size: u32) -> String {
-        match (args.all, self.total) {
-            (true, _) => format!("{} sessions", number(self.count)),
-            (false, Some(total)) => {
-                let pages = total.div_ceil(u64::from(size)).max(1);
-                let next = if u64::from(args.page) < pages {
-                    format!("; --page {} for the next, --all for all", args.page + 1)
-                } else {
-                    String::new()
-                };
-                format!(
-                    "{} of {} sessions; page {} of {}{next}",
-                    number(self.count),
-                    number(total),
-                    args.page,
-                    number(pages)
-                )
-            }
-            (false, None) => format!("{} sessions; page {}", number(self.count), args.page),
-        }
-    }
 }
 
 async fn print(
