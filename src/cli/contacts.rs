@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::dates::span;
+use super::flat::Records;
 use super::record::{Fields, Footer, shown_at};
 use super::waiting::patiently;
 use super::{Context, Exit, Failure, direction, meaning};
@@ -16,7 +17,7 @@ use crate::data::{
     CONTACT_STATUSES, Direction, Order, OrderField, PageQuery, Resource, SessionFilter, Source,
     Stream,
 };
-use crate::report::{Format, Printer, terminal_width};
+use crate::report::Format;
 
 /// List the platform's contacts, live.
 ///
@@ -62,8 +63,8 @@ pub struct ContactsArgs {
     /// ascending or descending; alone it orders by created
     #[arg(long, value_name = "DIRECTION", value_parser = direction)]
     pub direction: Option<Direction>,
-    /// table, json (one array), ndjson (one record a line) or csv; the table leaves out columns that
-    /// do not fit the terminal, csv has all
+    /// table, json (one array), ndjson (one record a line) or csv (every field a column, named as in
+    /// the database, times in UTC); the table has the most important ones, as far as they fit
     #[arg(long, value_name = "FORMAT", default_value_t)]
     pub format: Format,
 }
@@ -93,7 +94,7 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
     let mut seen = HashSet::new();
     let mut total = None;
     let out = io::BufWriter::new(io::stdout());
-    let mut printer = Printer::new(out, args.format, &COLUMNS, terminal_width())?;
+    let mut records = Records::new(out, args.format, Resource::Contacts, &COLUMNS)?;
     loop {
         let page = patiently(context, &client, client.page(&query))
             .await?
@@ -101,8 +102,7 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
         total = page.total.or(total);
         for item in &page.items {
             if item.head.id.is_none_or(|id| seen.insert(id)) {
-                let raw = page.raw(item);
-                printer.record(&cells(raw, zone), raw)?;
+                records.record(&page, item, |raw| cells(raw, zone))?;
             }
         }
         if !args.all || !page.has_more || page.items.is_empty() {
@@ -110,7 +110,7 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
         }
         query.number += 1;
     }
-    let count = printer.finish()?;
+    let count = records.finish()?;
     let status = query.stream.partition;
     if count == 0 && (args.page == 1 || total == Some(0)) {
         context.note(&format!(

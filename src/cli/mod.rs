@@ -15,6 +15,7 @@ mod empty;
 mod engine;
 mod failure;
 mod filter;
+mod flat;
 mod meaning;
 mod names;
 mod record;

@@ -12,13 +12,14 @@ use clap::Args;
 use serde_json::Value;
 
 use super::empty::explain;
+use super::flat::{self, Records};
 use super::record::{Fields, Footer, shown_at};
 use super::waiting::patiently;
 use super::{Context, Exit, Failure, FilterArgs, direction, meaning};
 use crate::api::{Client, Detail, LiveQuery};
 use crate::config::{DETAILS, Zone, one_of};
-use crate::data::Direction;
-use crate::report::{Format, Printer, terminal_width};
+use crate::data::{Direction, Resource};
+use crate::report::Format;
 
 /// List the platform's sessions, live.
 ///
@@ -65,8 +66,8 @@ pub struct SessionsArgs {
     /// [default: all]
     #[arg(long = "include", value_name = "DETAIL")]
     pub include: Vec<String>,
-    /// table, json (one array), ndjson (one record a line) or csv; the table leaves out columns that
-    /// do not fit the terminal, csv has all
+    /// table, json (one array), ndjson (one record a line) or csv (every field a column, named as in
+    /// the database, times in UTC); the table has the most important ones, as far as they fit
     #[arg(long, value_name = "FORMAT", default_value_t)]
     pub format: Format,
 }
@@ -189,7 +190,7 @@ async fn print(
     let mut seen = HashSet::new();
     let mut total = None;
     let out = io::BufWriter::new(io::stdout());
-    let mut printer = Printer::new(out, args.format, &COLUMNS, terminal_width())?;
+    let mut records = Records::new(out, args.format, Resource::Sessions, &COLUMNS)?;
     for query in queries {
         let mut query = query.clone();
         loop {
@@ -202,8 +203,7 @@ async fn print(
             }
             for item in &page.items {
                 if item.head.id.is_none_or(|id| seen.insert(id)) {
-                    let raw = page.raw(item);
-                    printer.record(&cells(raw, zone), raw)?;
+                    records.record(&page, item, |raw| cells(raw, zone))?;
                 }
             }
             if !args.all || !page.has_more || page.items.is_empty() {
@@ -212,17 +212,13 @@ async fn print(
             query.number += 1;
         }
     }
-    let count = printer.finish()?;
+    let count = records.finish()?;
     Ok(Printed { count, total })
 }
 
 fn cells(raw: &str, zone: Zone) -> Vec<String> {
     let value: Value = serde_json::from_str(raw).unwrap_or_default();
     let fields = Fields(&value);
-    // One object by the contract, a list with one by some clients (API notes, 4.5).
-    let department = fields
-        .text(&["departmentDetails", "name"])
-        .or_else(|| fields.text(&["departmentsDetails", "0", "name"]));
     vec![
         fields.text(&["number"]).unwrap_or_default(),
         fields.text(&["status"]).unwrap_or_default(),
@@ -233,7 +229,7 @@ fn cells(raw: &str, zone: Zone) -> Vec<String> {
             .or_else(|| fields.text(&["contactDetails", "phonenumberFormatted"]))
             .unwrap_or_default(),
         fields.text(&["agentDetails", "name"]).unwrap_or_default(),
-        department.unwrap_or_default(),
+        flat::department(&fields).unwrap_or_default(),
         fields
             .text(&["channelDetails", "displayName"])
             .or_else(|| fields.text(&["channelType"]))

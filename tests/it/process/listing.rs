@@ -70,6 +70,19 @@ async fn sessions_come_in_every_format_page_by_page_or_all() {
         .map(|record| record.unwrap()[column].to_owned())
         .collect();
     assert_eq!(written, ids(&all));
+    let headers = csv.headers().unwrap();
+    for name in [
+        "utm_source",
+        "time_wait_seconds",
+        "created_at",
+        "contact_name",
+        "tags",
+    ] {
+        assert!(
+            headers.iter().any(|header| header == name),
+            "{name} in {headers:?}"
+        );
+    }
 
     let newest = listed(
         &place,
