@@ -20,6 +20,11 @@ pub enum BaseUrlError {
     /// It does not begin with `https://` or `http://`.
     #[error("the base URL {0:?} has no scheme: write https:// before the host")]
     Scheme(String),
+    /// It begins with the scheme of another protocol.
+    #[error(
+        "the base URL {0:?} is of another protocol (accepted: https://, as in https://api.helena.run)"
+    )]
+    Protocol(String),
     /// It cannot be read as a URL.
     #[error("the base URL {url:?} cannot be read: {reason} (accepted: https://api.helena.run)")]
     Unreadable {
@@ -64,7 +69,11 @@ pub fn base_url(text: &str, allow_http: bool) -> Result<Url, BaseUrlError> {
     }
     let lower = text.to_ascii_lowercase();
     if !lower.starts_with("https://") && !lower.starts_with("http://") {
-        return Err(BaseUrlError::Scheme(shown(text)));
+        return Err(if text.contains("://") {
+            BaseUrlError::Protocol(shown(text))
+        } else {
+            BaseUrlError::Scheme(shown(text))
+        });
     }
     let mut url = Url::parse(text).map_err(|error| BaseUrlError::Unreadable {
         url: shown(text),
@@ -220,7 +229,6 @@ mod tests {
             "api.helena.run",
             "api.helena.run:443",
             "localhost:8080",
-            "ftp://x",
             "//x",
         ] {
             assert!(
@@ -228,6 +236,8 @@ mod tests {
                 "{text}"
             );
         }
+        let other = base_url("ftp://me:secret@x", false);
+        assert_eq!(other, Err(BaseUrlError::Protocol("ftp://…@x".into())));
         for text in [
             "https://me:secret@api.helena.run/?token=secret",
             "me:secret@api.helena.run",

@@ -4,8 +4,8 @@
 //! policy is [`super::retry`]'s, the limits are [`super::limit`]'s. Must not know what is asked.
 
 use std::error::Error as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::Response;
@@ -43,6 +43,19 @@ pub(super) struct Exchange {
     /// The server's time of the last answer, in microseconds since 1970.
     pub(super) latest: AtomicI64,
     pub(super) retries: AtomicU64,
+    /// What went wrong last, until an answer comes.
+    pub(super) trouble: Mutex<Option<Trouble>>,
+}
+
+/// Why the last request failed that is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// Where it went: the base URL.
+    pub place: String,
+    /// What happened, in one line.
+    pub detail: String,
+    /// Whether there was no connection at all.
+    pub unreachable: bool,
 }
 
 /// `Date` is in whole seconds, cut off (RFC 9110, 5.6.7).
@@ -112,7 +125,10 @@ impl Exchange {
                 .attempt(path, parameters, shape, self.left(trouble_since), attempts)
                 .await
             {
-                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Ok(answer)) => {
+                    *self.trouble() = None;
+                    return Ok(answer);
+                }
                 Ok(Err(failure)) => failure,
                 Err(PausedTooLong { until }) => {
                     let detail = format!(
@@ -148,13 +164,23 @@ impl Exchange {
                 attempts,
                 "GET {path} failed and is tried again in {:.1} s: {}",
                 delay.as_secs_f64(),
-                self.without_token(failure.detail)
+                self.without_token(failure.detail.clone())
             );
             // The pause after a 429 is waited for at the limiter, in line with everyone else.
             if failure.kind != Kind::Limited {
+                *self.trouble() = Some(Trouble {
+                    place: self.base.clone(),
+                    unreachable: failure.kind == Kind::Connection,
+                    detail: self.without_token(failure.detail),
+                });
                 self.limiter.wait(delay, WaitReason::Backoff).await;
             }
         }
+    }
+
+    pub(super) fn trouble(&self) -> MutexGuard<'_, Option<Trouble>> {
+        // What is behind it is whole whatever a panicking holder was doing.
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is left of the patience with a request that has been in trouble for a while.

@@ -179,7 +179,7 @@ impl Listing {
                  not read sessions"
             }
             Err(tags) if matches!(tags.failure.kind, Kind::Refused(_)) => {
-                "; nor do the second version of the list and the tags: the token is not accepted"
+                "; the second version of the list and the tags are refused too: the token is not accepted"
             }
             Err(_) => "; nor does the second version of the list answer",
         };

@@ -17,8 +17,8 @@ mod tests;
 mod wire;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
@@ -30,6 +30,7 @@ use crate::clock::Clock;
 use crate::data::{ColumnGroup, Page, PageQuery, Resource, Source, SourceError, Timestamp, Usage};
 
 pub use address::{BaseUrlError, TokenError, base_url, token};
+pub use exchange::Trouble;
 pub use limit::{Limit, LimitError, WaitReason, Waiting};
 pub use query::{Detail, LiveQuery, UnknownDetail};
 pub use wire::Shape;
@@ -135,6 +136,7 @@ impl Client {
             requests: AtomicU64::new(0),
             latest: AtomicI64::new(i64::MIN),
             retries: AtomicU64::new(0),
+            trouble: Mutex::new(None),
         };
         Ok(Self(Arc::new(listing::Listing {
             exchange,
@@ -151,6 +153,11 @@ impl Client {
     /// What requests wait for now: for progress bars.
     pub fn waiting(&self) -> Option<Waiting> {
         self.0.exchange.limiter.waiting()
+    }
+
+    /// Why the last request failed, while it is tried again.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.0.exchange.trouble().clone()
     }
 
     /// Which version of the session list is in use, 1 or 2.

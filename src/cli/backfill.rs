@@ -5,10 +5,13 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
+use super::each::Each;
 use super::engine::{self, Working};
 use super::record::number;
-use super::{Access, Context, Exit, Failure, FilterArgs, Question, duration};
+use super::{Access, Account, Context, Exit, Failure, FilterArgs, Question, duration};
+use crate::api::Client;
 use crate::data::Resource;
 use crate::store::Backfill;
 use crate::sync::{self, Estimate, Limits, RunReport, Runs};
@@ -19,6 +22,9 @@ use crate::sync::{self, Estimate, Limits, RunReport, Runs};
 /// window that is finished is a checkpoint. Killed or stopped, the next backfill with the same
 /// range and filters goes on from there and says so; so do run and sync. What is already stored and
 /// has not changed is not written again.
+///
+/// Exits with 1 if it could not be read to its end for an account, naming it, and if a signal
+/// stopped it; with 3 if the API refuses the token of every account.
 ///
 /// Dates: 2025-12-31, "2025-12-31 18:30" in the configured time zone, or RFC 3339. A day alone
 /// is meant whole: --to 2025-12-31 includes that day.
@@ -34,12 +40,14 @@ pub struct BackfillArgs {
     pub filter: FilterArgs,
     /// Say how many sessions and requests there are and how long they take under the limits; write
     /// nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["max_runtime", "limit", "restart", "wait"])]
     pub dry_run: bool,
-    /// Stop after this long (30s, 10m, 2h); the next start goes on from there [default: no limit]
+    /// Stop after this long (30s, 10m, 2h), with exit status 0; the next start goes on from there
+    /// [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub max_runtime: Option<Duration>,
-    /// Stop after this many sessions; the next start goes on from there [default: no limit]
+    /// Stop after this many sessions, with exit status 0; the next start goes on from there
+    /// [default: no limit]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     /// Begin again instead of going on with an unfinished backfill of the same range
@@ -53,64 +61,50 @@ pub struct BackfillArgs {
 /// Reads the range of every account.
 pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, Failure> {
     let zone = context.zone()?;
-    let settings = engine::settings(context)?;
-    let stop = engine::signals()?;
+    engine::settings(context)?;
+    let stop = engine::signals(Exit::Failed)?;
     let accounts = context.accounts()?;
+    let mut each = Each::of(context, accounts.len());
     // Names are resolved, and what is wrong with the filters refused, before anything is touched.
     let mut asked = Vec::new();
     for account in &accounts {
         let client = engine::client(context, account, args.max_runtime)?;
-        let question = args
-            .filter
-            .resolve(&client, zone)
-            .await
-            .map_err(|failure| match failure.exit {
-                Exit::Usage => failure,
-                _ => account.concern(failure),
-            })?;
-        asked.push((account, client, question));
+        let question = match args.filter.resolve(&client, zone).await {
+            Err(failure) if failure.exit == Exit::Usage => return Err(failure),
+            question => question.map_err(|failure| account.concern(failure)),
+        };
+        if let Some(question) = each.yielded(question) {
+            asked.push((account, client, question));
+        }
     }
     if args.dry_run {
-        let mut total = Estimate::default();
-        for (_, client, question) in &asked {
-            let (created, size) = (question.created, settings.walk.page_size);
-            let sessions = Resource::Sessions;
-            let estimate =
-                sync::estimate(client, sessions, created, &question.filters, size, &stop).await?;
-            total.records += estimate.records;
-            total.requests += estimate.requests;
-        }
-        let least = engine::least_time(context, total.requests)?;
-        writeln!(
-            io::stdout().lock(),
-            "{} sessions in {} requests, {least}; nothing was written",
-            number(total.records),
-            number(total.requests),
-        )?;
-        return Ok(Exit::Done);
+        return dry_run(context, &asked, each, &stop).await;
     }
-    let store = context.store(Access::Write).await?;
-    engine::stop_after(&context.clock, &stop, args.max_runtime);
+    if asked.is_empty() {
+        return each.conclude(Exit::Done);
+    }
+    let store = context.store(Access::Create).await?;
+    let over = engine::stop_after(&context.clock, &stop, args.max_runtime);
     let budget = args.limit.map(AtomicU64::new);
-    let mut runs = Vec::new();
+    let mut runs = Runs::new();
     for (account, client, question) in asked {
-        let working = Working::begin(context, &store, account, client, args.wait, &stop).await?;
-        let limits = Limits {
-            stop: &working.stop,
-            budget: budget.as_ref(),
+        let made = async {
+            let working =
+                Working::begin(context, &store, account, client, args.wait, &over).await?;
+            let limits = Limits {
+                stop: &working.stop,
+                budget: budget.as_ref(),
+            };
+            let made = read(context, &working, &question, args.restart, limits).await;
+            working.end().await;
+            made.map_err(|failure| account.concern(failure))
         };
-        let made = read(context, &working, &question, args.restart, limits).await;
-        working.end().await;
-        match made {
-            Ok(made) => runs.extend(made),
-            Err(failure) => {
-                store.close().await;
-                return Err(account.concern(failure));
-            }
+        if let Some(made) = each.yielded(engine::stopped_or(made.await)) {
+            runs.extend(engine::named(account, made, each.several()));
         }
     }
-    let exit = engine::conclude(context, &runs);
-    if exit == Exit::Done && runs.iter().all(RunReport::succeeded) {
+    let exit = engine::conclude_unless_stopped(context, &runs, &stop);
+    if exit == Exit::Done && each.all_well() && runs.iter().all(RunReport::succeeded) {
         let count = |rows: fn(&RunReport) -> u64| number(runs.iter().map(rows).sum());
         context.note(&format!(
             "done: {} sessions read, {} new, {} changed, {} as they were, {} rejected",
@@ -122,7 +116,38 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
         ));
     }
     store.close().await;
-    Ok(exit)
+    each.conclude(exit)
+}
+
+/// Counts what would be read, all accounts together.
+async fn dry_run(
+    context: &Context,
+    asked: &[(&Account, Client, Question)],
+    mut each: Each<'_>,
+    stop: &CancellationToken,
+) -> Result<Exit, Failure> {
+    let size = engine::settings(context)?.walk.page_size;
+    let mut total = Estimate::default();
+    for (account, client, question) in asked {
+        let (sessions, created) = (Resource::Sessions, question.created);
+        let estimate =
+            sync::estimate(client, sessions, created, &question.filters, size, stop).await;
+        let estimate = estimate.map_err(|error| account.concern(error.into()));
+        if let Some(estimate) = each.yielded(estimate) {
+            total.records += estimate.records;
+            total.requests += estimate.requests;
+        }
+    }
+    if !each.all_failed() {
+        writeln!(
+            io::stdout().lock(),
+            "{} in at least {}, {}; nothing was written",
+            engine::counted(total.records, "session"),
+            engine::requests(total.requests),
+            engine::least_time(context, total.requests)?,
+        )?;
+    }
+    each.conclude(Exit::Done)
 }
 
 /// Goes on with the same backfill if it is unfinished, else begins it.

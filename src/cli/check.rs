@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use uuid::Uuid;
 
 use super::record::number;
 use super::{Account, Context, Exit, Failure};
@@ -18,7 +19,8 @@ use crate::store::{OpenOptions, Store, StoreError};
 /// Check configuration, database and what the token may read.
 ///
 /// Reads every section of the configuration, opens the database, and asks the API for one record
-/// of each resource with each account's token: at most six requests an account. Changes nothing.
+/// of each resource in sync.resources with each account's token: at most six requests an account.
+/// Changes nothing.
 ///
 /// Exits with 0 if all is well, 1 if something failed, 2 if the configuration is wrong, 3 if the
 /// API refuses a token everywhere.
@@ -40,6 +42,10 @@ enum Outcome {
     Failed,
     Refused,
     Skipped,
+    /// Not mirrored, so not asked for.
+    LeftOut,
+    /// The configuration is wrong in what only the platform can tell.
+    Wrong,
 }
 
 impl Outcome {
@@ -49,6 +55,8 @@ impl Outcome {
             Self::Failed => "failed",
             Self::Refused => "refused",
             Self::Skipped => "not tried",
+            Self::LeftOut => "left out",
+            Self::Wrong => "wrong",
         }
     }
 }
@@ -69,7 +77,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Failure> {
     let settings = &context.settings;
     let database = settings.database()?;
-    settings.sync()?;
+    let resources = settings.sync()?.resources;
+    context.zone()?;
     settings.backfill()?;
     settings.store()?;
     settings.verify()?;
@@ -88,9 +97,25 @@ pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Fail
         },
     }];
     findings.push(check_database(&database).await?);
+    let mut companies: Vec<(Uuid, &str)> = Vec::new();
     for account in &accounts {
         let client = account.client(context, &[], Some(PATIENCE))?;
-        findings.extend(check_api(&client, account).await);
+        let (found, company) = check_api(&client, account, &resources).await;
+        findings.extend(found);
+        let Some(company) = company else { continue };
+        match companies.iter().find(|(known, _)| *known == company) {
+            Some((_, other)) => findings.push(Finding {
+                account: account.name.clone(),
+                what: "company".into(),
+                place: account.base_url.to_string(),
+                outcome: Outcome::Wrong,
+                detail: format!(
+                    "belongs to the same company as account {other:?}: remove one of them from \
+                     the configuration"
+                ),
+            }),
+            None => companies.push((company, &account.name)),
+        }
     }
     print(&findings, args.json)?;
     Ok(exit(&findings))
@@ -100,13 +125,16 @@ fn exit(findings: &[Finding]) -> Exit {
     let of_api = || {
         findings
             .iter()
-            .filter(|finding| !finding.account.is_empty())
+            .filter(|finding| !finding.account.is_empty() && finding.outcome != Outcome::LeftOut)
     };
     let refused = |finding: &Finding| finding.outcome == Outcome::Refused;
+    let well = |finding: &Finding| matches!(finding.outcome, Outcome::Good | Outcome::LeftOut);
     if findings
         .iter()
-        .all(|finding| finding.outcome == Outcome::Good)
+        .any(|finding| finding.outcome == Outcome::Wrong)
     {
+        Exit::Usage
+    } else if findings.iter().all(well) {
         Exit::Done
     } else if of_api().next().is_some() && of_api().all(refused) {
         Exit::Refused
@@ -176,15 +204,26 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-async fn check_api(client: &Client, account: &Account) -> Vec<Finding> {
+/// What the token may read of these resources, and the company it belongs to, if a record tells.
+async fn check_api(
+    client: &Client,
+    account: &Account,
+    resources: &[Resource],
+) -> (Vec<Finding>, Option<Uuid>) {
     let mut findings = Vec::new();
+    let mut company = None;
     let mut unreachable = false;
     for resource in Resource::ALL {
-        let (outcome, detail) = if unreachable {
+        let (outcome, detail) = if !resources.contains(&resource) {
+            (Outcome::LeftOut, "not in sync.resources".to_owned())
+        } else if unreachable {
             (Outcome::Skipped, String::new())
         } else {
             match ask(client, resource).await {
-                Ok(page) => (Outcome::Good, readable(client, resource, &page)),
+                Ok(page) => {
+                    company = company.or_else(|| owner(&page));
+                    (Outcome::Good, readable(client, resource, &page))
+                }
                 Err(error) => {
                     unreachable = matches!(error, SourceError::Unavailable { .. });
                     let outcome = match error {
@@ -203,7 +242,16 @@ async fn check_api(client: &Client, account: &Account) -> Vec<Finding> {
             detail,
         });
     }
-    findings
+    (findings, company)
+}
+
+/// The company that the records of a page belong to.
+fn owner(page: &Page) -> Option<Uuid> {
+    let record = |item| serde_json::from_str::<serde_json::Value>(page.raw(item)).ok();
+    page.items
+        .iter()
+        .filter_map(record)
+        .find_map(|record| record.get("companyId")?.as_str()?.parse().ok())
 }
 
 async fn ask(client: &Client, resource: Resource) -> Result<Page, SourceError> {
@@ -287,5 +335,10 @@ mod tests {
             Exit::Failed
         );
         assert_eq!(exit(&[finding("", Outcome::Failed)]), Exit::Failed);
+        let left_out = || finding("a", Outcome::LeftOut);
+        assert_eq!(exit(&[good(), left_out()]), Exit::Done);
+        assert_eq!(exit(&[good(), refused(), left_out()]), Exit::Refused);
+        let wrong = finding("b", Outcome::Wrong);
+        assert_eq!(exit(&[good(), refused(), wrong]), Exit::Usage);
     }
 }

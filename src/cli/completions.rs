@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::{Cli, Exit, Failure};
+use super::{Cli, Exit, Failure, meaning};
 
 /// Print a completion script for a shell.
 ///
@@ -15,7 +15,7 @@ use super::{Cli, Exit, Failure};
 Examples:
   helena-sync completions bash > ~/.local/share/bash-completion/completions/helena-sync
   helena-sync completions zsh > ~/.zfunc/_helena-sync
-  helena-sync completions fish > ~/.config/fish/completions/helena-sync.fish")]
+  helena-sync completions fish > ~/.config/fish/completions/helena-sync.fish", args = meaning::hidden(meaning::UNCONFIGURED))]
 pub struct CompletionsArgs {
     /// bash, zsh, fish, elvish or powershell
     #[arg(value_name = "SHELL")]

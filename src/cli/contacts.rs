@@ -8,15 +8,16 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::dates::span;
-use super::record::{Fields, number, shown_at};
+use super::flat::Records;
+use super::record::{Fields, Footer, shown_at};
 use super::waiting::patiently;
-use super::{Context, Exit, Failure, direction};
+use super::{Context, Exit, Failure, direction, meaning};
 use crate::config::{Zone, one_of};
 use crate::data::{
     CONTACT_STATUSES, Direction, Order, OrderField, PageQuery, Resource, SessionFilter, Source,
     Stream,
 };
-use crate::report::{Format, Printer, terminal_width};
+use crate::report::Format;
 
 /// List the platform's contacts, live.
 ///
@@ -30,7 +31,7 @@ meant whole.
 Examples:
   helena-sync contacts --size 50
   helena-sync contacts --status ARCHIVED --all --format ndjson
-  helena-sync contacts --created-after 2026-01-01 --order-by created --direction descending")]
+  helena-sync contacts --created-after 2026-01-01 --order-by created --direction descending", args = meaning::hidden(meaning::LIVE))]
 pub struct ContactsArgs {
     /// ACTIVE, ARCHIVED or BLOCKED
     #[arg(long, value_name = "STATUS", default_value = "ACTIVE")]
@@ -57,13 +58,13 @@ pub struct ContactsArgs {
     #[arg(long, conflicts_with = "page")]
     pub all: bool,
     /// Field to order by [default: the platform's own order]
-    #[arg(long, value_name = "FIELD")]
+    #[arg(long, value_name = "FIELD", ignore_case = true)]
     pub order_by: Option<ContactOrder>,
     /// ascending or descending; alone it orders by created
     #[arg(long, value_name = "DIRECTION", value_parser = direction)]
     pub direction: Option<Direction>,
-    /// table, json (one array), ndjson (one record a line) or csv; the table leaves out columns that
-    /// do not fit the terminal, csv has all
+    /// table, json (one array), ndjson (one record a line) or csv (every field a column, named as in
+    /// the database, times in UTC); the table has the most important ones, as far as they fit
     #[arg(long, value_name = "FORMAT", default_value_t)]
     pub format: Format,
 }
@@ -72,8 +73,10 @@ pub struct ContactsArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ContactOrder {
     /// Time of creation
+    #[value(alias = "CreatedAt")]
     Created,
     /// Time of the last change
+    #[value(alias = "UpdatedAt")]
     Updated,
 }
 
@@ -91,7 +94,7 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
     let mut seen = HashSet::new();
     let mut total = None;
     let out = io::BufWriter::new(io::stdout());
-    let mut printer = Printer::new(out, args.format, &COLUMNS, terminal_width())?;
+    let mut records = Records::new(out, args.format, Resource::Contacts, &COLUMNS)?;
     loop {
         let page = patiently(context, &client, client.page(&query))
             .await?
@@ -99,8 +102,7 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
         total = page.total.or(total);
         for item in &page.items {
             if item.head.id.is_none_or(|id| seen.insert(id)) {
-                let raw = page.raw(item);
-                printer.record(&cells(raw, zone), raw)?;
+                records.record(&page, item, |raw| cells(raw, zone))?;
             }
         }
         if !args.all || !page.has_more || page.items.is_empty() {
@@ -108,18 +110,23 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
         }
         query.number += 1;
     }
-    let count = printer.finish()?;
+    let count = records.finish()?;
     let status = query.stream.partition;
-    context.note(&match (count, total) {
-        (0, Some(0)) => format!("no contact with status {status} matches (--status shows others)"),
-        (0, _) => format!("page {} is empty", args.page),
-        (count, Some(total)) => format!(
-            "{} of {} contacts with status {status}",
-            number(count),
-            number(total)
-        ),
-        (count, None) => format!("{} contacts with status {status}", number(count)),
-    });
+    if count == 0 && (args.page == 1 || total == Some(0)) {
+        context.note(&format!(
+            "no contact with status {status} matches (--status shows others)"
+        ));
+        return Ok(Exit::Done);
+    }
+    let footer = Footer {
+        what: &format!("contacts with status {status}"),
+        count,
+        total,
+        page: args.page,
+        size: query.size,
+        all: args.all,
+    };
+    context.note(&footer.text());
     Ok(Exit::Done)
 }
 

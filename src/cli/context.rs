@@ -14,9 +14,11 @@ use crate::telemetry;
 pub enum Access {
     /// To read it; its tables must be those of this version.
     Read,
-    /// To write to it; its tables are brought up to date first, unless the configuration says that
-    /// somebody else does that.
+    /// To change what is in it; its tables are brought up to date first, unless the configuration
+    /// says that somebody else does that.
     Write,
+    /// The same, and to create it if it is not there.
+    Create,
 }
 
 /// Everything a command starts from.
@@ -116,14 +118,21 @@ impl Context {
     pub async fn store(&self, access: Access) -> Result<Store, Failure> {
         let database = self.settings.database()?;
         let doing = || format!("cannot use the database {}", database.url);
-        if access == Access::Read
-            && database
-                .url
-                .sqlite_file()
-                .is_some_and(|file| !file.exists())
-        {
+        let missing = database
+            .url
+            .sqlite_file()
+            .is_some_and(|file| !file.exists());
+        if missing && access != Access::Create {
             return Err(Failure::failed(anyhow::anyhow!(
-                "the database {} does not exist yet; run, sync and migrate create it",
+                "the database {} does not exist yet; run, sync, backfill and migrate create it",
+                database.url
+            )));
+        }
+        // Else an empty file would be left behind.
+        if missing && !database.migrate {
+            return Err(Failure::failed(anyhow::anyhow!(
+                "the database {} does not exist yet, and database.migrate is false: run \
+                 `helena-sync migrate` to create it",
                 database.url
             )));
         }
@@ -133,7 +142,7 @@ impl Context {
         let store = Store::open(database.url.expose(), &options)
             .await
             .map_err(|error| Failure::from(error).context(doing()))?;
-        if access == Access::Write && database.migrate {
+        if access != Access::Read && database.migrate {
             for name in store
                 .migrate()
                 .await

@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::record::number;
-use super::{Exit, Failure, Global};
+use super::{Exit, Failure, meaning};
 use crate::clock::Clock;
 use crate::config::{self, Environment};
 use crate::report::{Format, Printer, terminal_width};
@@ -28,7 +28,8 @@ use verdict::Compared;
 /// compared with the account, row by row and value by value.
 ///
 /// HELENA_API_TOKEN, DATABASE_URL and helena-sync.toml are not looked at. A demo.db of an earlier
-/// demo is replaced; a database that holds anything else is refused.
+/// demo is replaced; a database that holds anything else, another account's mirror for one, is
+/// refused and left as it is.
 ///
 /// Ctrl-C ends the syncing early; the comparison follows. Exits with 0 if the mirror equals the
 /// account, with 1 if it does not.
@@ -37,7 +38,7 @@ use verdict::Compared;
 Examples:
   helena-sync demo
   helena-sync demo --sessions 50000 --time 2m
-  helena-sync demo --database postgres://postgres:secret@localhost/demo --keep")]
+  helena-sync demo --database postgres://postgres:secret@localhost/demo --keep", args = meaning::hidden(meaning::UNCONFIGURED))]
 pub struct DemoArgs {
     /// Sessions of the year that the account begins with; two fifths as many contacts come with
     /// them
@@ -62,7 +63,6 @@ pub struct DemoArgs {
 
 /// Plays the demo.
 pub(super) async fn run(
-    global: &Global,
     environment: &Environment,
     args: &DemoArgs,
     clock: Arc<dyn Clock>,
@@ -71,7 +71,7 @@ pub(super) async fn run(
     show.title(
         "helena-sync demo: a simulated account and its mirror; nothing leaves this machine",
     )?;
-    let stage = Stage::set(global, environment, args, clock).await?;
+    let stage = Stage::set(environment, args, clock).await?;
     show.step(
         "The account",
         &format!(

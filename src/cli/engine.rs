@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::record::number;
 use super::stored::{Busy, acquire};
 use super::{Account, Context, Exit, Failure};
 use crate::api::{Client, WaitReason};
 use crate::clock::{Clock, SystemClock};
-use crate::data::Resource;
+use crate::data::{Resource, RunKind};
 use crate::report::{Progress, Snapshot};
 use crate::store::{Lease, Store};
 use crate::sync::{
-    Engine, EngineSettings, Keeper, Report, RunError, RunReport, Verdict, WalkSettings,
+    Engine, EngineSettings, Keeper, Report, RunError, RunReport, Runs, Verdict, WalkError,
+    WalkSettings,
 };
 
 /// How often a progress bar looks at the engine.
@@ -86,7 +88,7 @@ impl Working {
         let busy = if wait { Busy::Wait } else { Busy::GiveUp };
         let lease: Lease = tokio::select! {
             biased;
-            () = stop.cancelled() => return Err(stopped()),
+            () = stop.cancelled() => return Err(Failure::failed(WalkError::Stopped)),
             lease = acquire(context, store, &account.name, id, busy) => lease?,
         };
         let stop = stop.child_token();
@@ -121,13 +123,6 @@ impl Working {
             tracing::debug!(error = %error, "lease not released; it expires by itself");
         }
     }
-}
-
-/// The failure of a command that was stopped before it could begin.
-fn stopped() -> Failure {
-    Failure::failed(anyhow::anyhow!(
-        "stopped before the account was free to write for"
-    ))
 }
 
 /// Shows how far the engine has come. What is quickly done is not worth a bar.
@@ -176,8 +171,8 @@ async fn watch(
 const GRACE: Duration = Duration::from_secs(9);
 
 /// Cancelled by SIGINT or SIGTERM; a second signal ends the process at once, with 130, and so does
-/// a first one after [`GRACE`], with 0.
-pub(super) fn signals() -> Result<CancellationToken, Failure> {
+/// a first one after [`GRACE`], with the exit status of a command that was stopped.
+pub(super) fn signals(stopped: Exit) -> Result<CancellationToken, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
     let told = stop.clone();
@@ -191,7 +186,7 @@ pub(super) fn signals() -> Result<CancellationToken, Failure> {
                 _ = terminate.recv() => {}
                 () = SystemClock.sleep(GRACE), if first.is_some() => {
                     tracing::warn!("the database does not answer; ending without it");
-                    std::process::exit(0);
+                    std::process::exit(stopped.code().into());
                 }
             }
             match first {
@@ -206,19 +201,64 @@ pub(super) fn signals() -> Result<CancellationToken, Failure> {
     Ok(stop)
 }
 
-/// Cancels `stop` after a time.
+/// Cancelled with `stop`, and after a time; `stop` itself still tells a signal from the limit that
+/// was asked for.
 pub(super) fn stop_after(
     clock: &Arc<dyn Clock>,
     stop: &CancellationToken,
     after: Option<Duration>,
-) {
-    let Some(after) = after else { return };
-    let (clock, stop) = (Arc::clone(clock), stop.clone());
-    tokio::spawn(async move {
-        clock.sleep(after).await;
-        tracing::info!("the time given by --max-runtime is over");
-        stop.cancel();
-    });
+) -> CancellationToken {
+    let over = stop.child_token();
+    if let Some(after) = after {
+        let (clock, over) = (Arc::clone(clock), over.clone());
+        tokio::spawn(async move {
+            clock.sleep(after).await;
+            tracing::info!("the time given by --max-runtime is over");
+            over.cancel();
+        });
+    }
+    over
+}
+
+/// The exit status of a one-shot command that made these runs unless a signal ended it: then what
+/// the next command relies on is not there.
+pub(super) fn conclude_unless_stopped(
+    context: &Context,
+    runs: &[RunReport],
+    stop: &CancellationToken,
+) -> Exit {
+    let exit = conclude(context, runs);
+    if exit != Exit::Done || !stop.is_cancelled() {
+        return exit;
+    }
+    // Otherwise it has been said.
+    if runs.iter().all(RunReport::succeeded) {
+        context.note("stopped before the end; the next start goes on from there");
+    }
+    Exit::Failed
+}
+
+/// What was made of an account, where being stopped before the first run is no failure of its own:
+/// it is concluded like a run that was stopped.
+pub(super) fn stopped_or(made: Result<Runs, Failure>) -> Result<Runs, Failure> {
+    made.or_else(|failure| {
+        if !failure.is_stop() {
+            return Err(failure);
+        }
+        let error = WalkError::Stopped.into();
+        let (kind, resource) = (RunKind::Incremental, Resource::Sessions);
+        Ok(vec![RunReport::failed(kind, resource, error)])
+    })
+}
+
+/// With the account in each run's name, for messages about several.
+pub(super) fn named(account: &Account, mut runs: Runs, several: bool) -> Runs {
+    if several {
+        for run in &mut runs {
+            run.subject = format!("{} of {}", run.subject, account.name);
+        }
+    }
+    runs
 }
 
 /// The exit status of a command that made these runs, with a line on stderr if there is something
@@ -255,6 +295,17 @@ pub(super) fn conclude(context: &Context, runs: &[RunReport]) -> Exit {
         names.join(", ")
     ));
     Exit::Failed
+}
+
+/// `1 session`, `2,000 sessions`.
+pub(super) fn counted(count: u64, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{} {what}{s}", number(count))
+}
+
+/// So many requests, in words.
+pub(super) fn requests(count: u64) -> String {
+    counted(count, "request")
 }
 
 /// The least time that so many requests take under the configured limits, in words.

@@ -26,14 +26,21 @@ pub enum Exit {
     Refused,
 }
 
+impl Exit {
+    /// As the shell sees it.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Refused => 3,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Done => 0,
-            Exit::Failed => 1,
-            Exit::Usage => 2,
-            Exit::Refused => 3,
-        })
+        Self::from(exit.code())
     }
 }
 
@@ -92,6 +99,15 @@ impl Failure {
             cause
                 .downcast_ref::<io::Error>()
                 .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        })
+    }
+
+    /// Whether it is only that it was stopped, by a signal or by a limit of its own.
+    pub fn is_stop(&self) -> bool {
+        self.error.chain().any(|cause| {
+            cause
+                .downcast_ref::<WalkError>()
+                .is_some_and(|error| matches!(error, WalkError::Stopped))
         })
     }
 

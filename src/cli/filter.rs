@@ -53,7 +53,7 @@ pub struct FilterArgs {
     #[arg(long = "user", value_name = "USER")]
     pub users: Vec<String>,
     /// Contact, by id
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = contact)]
     pub contact: Option<Uuid>,
     /// INDIVIDUAL or GROUP; known to version 2 of the platform's list only
     #[arg(long = "type", value_name = "TYPE")]
@@ -82,6 +82,15 @@ pub struct FilterArgs {
     /// Last interaction before this date, or until the end of this day
     #[arg(long, value_name = "DATE")]
     pub interacted_before: Option<String>,
+}
+
+/// A contact's id, as an option's value.
+fn contact(text: &str) -> Result<Uuid, String> {
+    text.trim().parse().map_err(|_| {
+        "a contact is named by its id alone, such as 01234567-89ab-cdef-0123-456789abcdef; \
+         helena-sync contacts shows them"
+            .to_owned()
+    })
 }
 
 /// What was asked for, in the platform's terms.

@@ -5,18 +5,19 @@ use std::io;
 use clap::Args;
 use serde_json::Value;
 
+use super::flat::Records;
 use super::record::{Fields, number, shown_at};
 use super::waiting::patiently;
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, meaning};
 use crate::config::Zone;
 use crate::data::{Resource, Source};
-use crate::report::{Format, Printer, terminal_width};
+use crate::report::Format;
 
 /// How a list is printed.
 #[derive(Debug, Clone, Args)]
 pub struct ListArgs {
-    /// table, json (one array), ndjson (one record a line) or csv; the table leaves out columns that
-    /// do not fit the terminal, csv has all
+    /// table, json (one array), ndjson (one record a line) or csv (every field a column, named as in
+    /// the database, times in UTC); the table has the most important ones, as far as they fit
     #[arg(long, value_name = "FORMAT", default_value_t)]
     pub format: Format,
 }
@@ -25,7 +26,7 @@ pub struct ListArgs {
 ///
 /// Their names are what --tag takes. Asks the platform, not the database.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:\n  helena-sync tags\n  helena-sync tags --format csv")]
+#[command(after_long_help = "Examples:\n  helena-sync tags\n  helena-sync tags --format csv", args = meaning::hidden(meaning::LIVE))]
 pub struct TagsArgs {
     /// Options of all lists.
     #[command(flatten)]
@@ -37,7 +38,7 @@ pub struct TagsArgs {
 /// Their names and numbers are what --channel takes. Asks the platform, not the database.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Examples:\n  helena-sync channels\n  helena-sync channels --format json"
+    after_long_help = "Examples:\n  helena-sync channels\n  helena-sync channels --format json", args = meaning::hidden(meaning::LIVE)
 )]
 pub struct ChannelsArgs {
     /// Options of all lists.
@@ -50,7 +51,7 @@ pub struct ChannelsArgs {
 /// Their names are what --department takes. Asks the platform, not the database.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Examples:\n  helena-sync departments\n  helena-sync departments --format json"
+    after_long_help = "Examples:\n  helena-sync departments\n  helena-sync departments --format json", args = meaning::hidden(meaning::LIVE)
 )]
 pub struct DepartmentsArgs {
     /// Options of all lists.
@@ -63,7 +64,7 @@ pub struct DepartmentsArgs {
 /// Their names, e-mail addresses and user ids are what --user takes. Asks the platform, not the
 /// database.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:\n  helena-sync agents\n  helena-sync agents --format json")]
+#[command(after_long_help = "Examples:\n  helena-sync agents\n  helena-sync agents --format json", args = meaning::hidden(meaning::LIVE))]
 pub struct AgentsArgs {
     /// Options of all lists.
     #[command(flatten)]
@@ -157,13 +158,14 @@ async fn list(
             Failure::from(error).context(format!("cannot list {resource} at {}", account.base_url))
         })?;
     let out = io::BufWriter::new(io::stdout());
-    let mut printer = Printer::new(out, args.format, columns, terminal_width())?;
+    let mut records = Records::new(out, args.format, resource, columns)?;
     for item in &page.items {
-        let raw = page.raw(item);
-        let value: Value = serde_json::from_str(raw).unwrap_or_default();
-        printer.record(&cells(&Fields(&value), zone), raw)?;
+        records.record(&page, item, |raw| {
+            let value: Value = serde_json::from_str(raw).unwrap_or_default();
+            cells(&Fields(&value), zone)
+        })?;
     }
-    let count = printer.finish()?;
+    let count = records.finish()?;
     context.note(&match count {
         0 => format!("the account has no {resource}"),
         count => format!("{} {resource}", number(count)),

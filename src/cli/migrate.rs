@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use clap::Args;
 
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, meaning};
 use crate::store::{OpenOptions, Store, StoreError};
 
 /// Bring the tables up to date.
@@ -15,7 +15,7 @@ use crate::store::{OpenOptions, Store, StoreError};
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Example:
-  DATABASE_URL=postgres://helena:secret@db/helena helena-sync migrate")]
+  DATABASE_URL=postgres://helena:secret@db/helena helena-sync migrate", args = meaning::hidden(meaning::MIGRATE))]
 pub struct MigrateArgs {}
 
 /// Migrates.

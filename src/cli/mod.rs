@@ -10,10 +10,13 @@
 mod account;
 mod context;
 mod dates;
+mod each;
 mod empty;
 mod engine;
 mod failure;
 mod filter;
+mod flat;
+mod meaning;
 mod names;
 mod record;
 mod stored;
@@ -76,7 +79,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 refused by the 
 
 /// The whole command line.
 #[derive(Debug, Parser)]
-#[command(name = "helena-sync", version, about = ABOUT, after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(name = "helena-sync", version, about = ABOUT, after_help = AFTER_HELP)]
 pub struct Cli {
     /// Options of all commands.
     #[command(flatten)]
@@ -183,15 +186,17 @@ pub async fn run_command(
     environment: Environment,
     clock: Arc<dyn Clock>,
 ) -> Result<Exit, Failure> {
+    meaning::check(&cli.global, &cli.command)?;
     // These need no configuration, and must work with a broken one.
     match &cli.command {
         Command::Completions(args) => return completions::run(args),
         Command::Sandbox(args) => {
-            let stop = engine::signals()?;
+            args.config().map_err(Failure::usage)?;
+            let stop = engine::signals(Exit::Done)?;
             let served = args.run(&mut std::io::stdout(), stop.cancelled()).await;
             return served.map(|()| Exit::Done).map_err(Failure::failed);
         }
-        Command::Demo(args) => return demo::run(&cli.global, &environment, args, clock).await,
+        Command::Demo(args) => return demo::run(&environment, args, clock).await,
         _ => {}
     }
     let context = Context::load(&cli.global, environment, clock)?;
@@ -226,8 +231,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// A direction, as an option's value.
 fn direction(text: &str) -> Result<Direction, String> {
-    match config::one_of(text, &["ascending", "descending"])? {
-        "descending" => Ok(Direction::Descending),
+    match config::one_of(text, &["ascending", "descending", "asc", "desc"])? {
+        "descending" | "desc" => Ok(Direction::Descending),
         _ => Ok(Direction::Ascending),
     }
 }

@@ -42,3 +42,48 @@ pub(super) fn shown_at(zone: Zone, text: Option<String>) -> String {
 pub(super) fn number(number: u64) -> String {
     indicatif::HumanCount(number).to_string()
 }
+
+/// The line below a list: how much of it was shown, and how to see the rest.
+pub(super) struct Footer<'a> {
+    /// `sessions`.
+    pub(super) what: &'a str,
+    /// Records shown.
+    pub(super) count: u64,
+    /// Records there are, if the platform says so.
+    pub(super) total: Option<u64>,
+    /// Which page was asked for, and of which size.
+    pub(super) page: u32,
+    pub(super) size: u32,
+    /// Whether all pages were.
+    pub(super) all: bool,
+}
+
+impl Footer<'_> {
+    pub(super) fn text(&self) -> String {
+        let (what, count, page) = (self.what, number(self.count), self.page);
+        let pages = |total: u64| total.div_ceil(u64::from(self.size)).max(1);
+        match self.total {
+            _ if self.all => format!("{count} {what}"),
+            Some(total) if self.count == 0 => format!(
+                "page {page} is beyond the end: {} {what} are {} pages of {}",
+                number(total),
+                number(pages(total)),
+                self.size
+            ),
+            None if self.count == 0 => format!("page {page} is empty"),
+            Some(total) => {
+                let next = if u64::from(page) < pages(total) {
+                    format!("; --page {} for the next, --all for all", page + 1)
+                } else {
+                    String::new()
+                };
+                format!(
+                    "{count} of {} {what}; page {page} of {}{next}",
+                    number(total),
+                    number(pages(total))
+                )
+            }
+            None => format!("{count} {what}; page {page}"),
+        }
+    }
+}

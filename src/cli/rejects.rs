@@ -6,9 +6,10 @@ use std::io::{self, Write};
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
+use super::each::Each;
 use super::engine::{self, Working};
 use super::record::number;
-use super::{Access, Context, Exit, Failure, stored};
+use super::{Access, Context, Exit, Failure, meaning, stored};
 use crate::data::Resource;
 use crate::report::{Format, Printer, cell, terminal_width};
 use crate::store::{RejectFilter, StoredReject};
@@ -19,7 +20,14 @@ use crate::sync::Limits;
 /// A record, or a part of one, that breaks a rule is kept as it came, with the reason, and does not
 /// hold up its neighbours. A later good version of the same record resolves it by itself.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_long_help = "\
+Examples:
+  helena-sync rejects
+  helena-sync rejects show 17
+  helena-sync rejects retry"
+)]
 pub struct RejectsArgs {
     /// What to do; list if nothing is said.
     #[command(subcommand)]
@@ -39,12 +47,12 @@ pub enum RejectsCommand {
     #[command(after_long_help = "\
 Examples:
   helena-sync rejects
-  helena-sync rejects list --resource sessions --json")]
+  helena-sync rejects list --resource sessions --json", args = meaning::hidden(meaning::STORED))]
     List(ListArgs),
     /// Show one whole, with its raw text
     ///
     /// The raw text is what the platform sent, with whatever personal data it holds.
-    #[command(after_long_help = "Example:\n  helena-sync rejects show 17")]
+    #[command(after_long_help = "Example:\n  helena-sync rejects show 17", args = meaning::hidden(meaning::STORED))]
     Show(ShowArgs),
     /// Fetch the records again by their ids
     ///
@@ -233,12 +241,13 @@ fn json(account: &str, reject: &StoredReject) -> serde_json::Value {
 
 /// Fetches the records again by their ids; a good answer resolves the reject.
 async fn retry(context: &Context, args: RetryArgs) -> Result<Exit, Failure> {
-    let stop = engine::signals()?;
+    let stop = engine::signals(Exit::Failed)?;
     let accounts = context.accounts()?;
     let store = context.store(Access::Write).await?;
     let (mut runs, mut asked, mut nameless) = (Vec::new(), 0, 0);
     let mut known = HashSet::new();
     let mut left = 0;
+    let mut each = Each::of(context, accounts.len());
     for account in &accounts {
         let Some(stored) = store.find_account(&account.name).await? else {
             continue;
@@ -269,17 +278,25 @@ async fn retry(context: &Context, args: RetryArgs) -> Result<Exit, Failure> {
         if wanted.is_empty() {
             continue;
         }
-        let client = engine::client(context, account, None)?;
-        let working = Working::begin(context, &store, account, client, args.wait, &stop).await?;
-        let limits = Limits {
-            stop: &working.stop,
-            budget: None,
+        let made = async {
+            let client = engine::client(context, account, None)?;
+            let working =
+                Working::begin(context, &store, account, client, args.wait, &stop).await?;
+            let limits = Limits {
+                stop: &working.stop,
+                budget: None,
+            };
+            let mut made = Vec::new();
+            for (resource, ids) in &wanted {
+                made.push(working.engine.retry_rejects(*resource, ids, limits).await);
+            }
+            working.end().await;
+            Ok(made)
         };
-        for (resource, ids) in &wanted {
-            runs.push(working.engine.retry_rejects(*resource, ids, limits).await);
+        if let Some(made) = each.yielded(engine::stopped_or(made.await)) {
+            runs.extend(engine::named(account, made, each.several()));
         }
         left += store.reject_counts(stored.id).await?.values().sum::<u64>();
-        working.end().await;
     }
     store.close().await;
     if let Some(id) = args.ids.iter().find(|id| !known.contains(id)) {
@@ -287,7 +304,10 @@ async fn retry(context: &Context, args: RetryArgs) -> Result<Exit, Failure> {
             "there is no unresolved reject {id}; helena-sync rejects lists them"
         )));
     }
-    let exit = engine::conclude(context, &runs);
+    if each.all_failed() {
+        return each.conclude(Exit::Failed);
+    }
+    let exit = engine::conclude_unless_stopped(context, &runs, &stop);
     context.note(&match (asked, nameless) {
         (0, 0) => "no rejects: every record could be read".to_owned(),
         (0, _) => "none of them names a record that could be fetched".to_owned(),
@@ -297,5 +317,5 @@ async fn retry(context: &Context, args: RetryArgs) -> Result<Exit, Failure> {
             number(left)
         ),
     });
-    Ok(exit)
+    each.conclude(exit)
 }

@@ -49,10 +49,10 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
     for account in &accounts {
         clients.push(engine::client(context, account, None)?);
     }
-    let stop = engine::signals()?;
+    let stop = engine::signals(Exit::Done)?;
     let open = || async {
         context
-            .store(Access::Write)
+            .store(Access::Create)
             .await
             .map_err(|failure| failure.error)
     };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
+use super::meaning;
 use crate::clock::SystemClock;
 use crate::sandbox::{
     FaultRates, Moods, Precision, RequestLimit, RetryAfter, Sandbox, SandboxConfig,
@@ -19,7 +20,7 @@ use crate::sandbox::{
 /// and prints the lines that sync it. The same seed and sizes give the same account. Rates are
 /// shares of all answers, from 0 to 1.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Example:\n  helena-sync sandbox --sessions 20000 --rate 5 --faults 0.02")]
+#[command(after_help = "Example:\n  helena-sync sandbox --sessions 20000 --rate 5 --faults 0.02", args = meaning::hidden(meaning::UNCONFIGURED))]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is an independent flag of the command line"
@@ -38,7 +39,7 @@ pub struct SandboxCommand {
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     port: u16,
     /// The token that is accepted.
-    #[arg(long, value_name = "TOKEN", default_value = "pn_sandbox")]
+    #[arg(long, value_name = "TOKEN", default_value = "pn_sandbox", value_parser = token)]
     accept_token: String,
     /// Changes a second; 0 for an account that stands still.
     #[arg(long, value_name = "CHANGES", default_value_t = 1.0, value_parser = rate)]
@@ -48,8 +49,8 @@ pub struct SandboxCommand {
     latency: Duration,
     /// Requests that are let through (1000/5m), repeatable; off for no limit. The
     /// platform's own unless given: 1000/5m and 200/5s.
-    #[arg(long = "limit", value_name = "COUNT/TIME")]
-    limits: Vec<String>,
+    #[arg(long = "limit", value_name = "COUNT/TIME", value_parser = limit)]
+    limits: Vec<Allowance>,
     /// Answers are not compressed.
     #[arg(long)]
     no_gzip: bool,
@@ -199,31 +200,52 @@ fn withdrawn(text: &str) -> Result<u16, String> {
     }
 }
 
-fn limit(text: &str) -> anyhow::Result<RequestLimit> {
+/// What `--limit` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Allowance {
+    /// Everything is let through.
+    Off,
+    /// So much is.
+    Limit(RequestLimit),
+}
+
+/// A token as it can be pasted into a shell and sent in a header.
+fn token(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~+/=".contains(c);
+    if text.is_empty() || !text.chars().all(plain) {
+        return Err("a token is letters, digits and -_.~+/= without spaces".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn limit(text: &str) -> Result<Allowance, String> {
+    if text == "off" {
+        return Ok(Allowance::Off);
+    }
     let read = || {
         let (count, per) = text.split_once('/')?;
         let per = humantime::parse_duration(per)
             .ok()
             .filter(|per| !per.is_zero())?;
         let count = count.parse().ok().filter(|count| *count > 0)?;
-        Some(RequestLimit { count, per })
+        Some(Allowance::Limit(RequestLimit { count, per }))
     };
-    read().with_context(|| format!("--limit {text:?} is no limit (accepted: 1000/5m, 200/5s, off)"))
+    read().ok_or_else(|| "accepted: requests/time such as 1000/5m or 200/5s, or off".to_owned())
 }
 
 impl SandboxCommand {
     /// The account that the flags ask for.
     pub fn config(&self) -> anyhow::Result<SandboxConfig> {
-        let limits = match &*self.limits {
-            [] => RequestLimit::documented(),
-            [off] if off == "off" => Vec::new(),
-            given => given
-                .iter()
-                .map(|text| limit(text))
-                .collect::<Result<_, _>>()?,
-        };
-        if self.accept_token.trim().is_empty() {
-            bail!("--accept-token is empty (any text without spaces is accepted)");
+        let mut limits = Vec::new();
+        for allowance in &self.limits {
+            match allowance {
+                Allowance::Limit(limit) => limits.push(*limit),
+                Allowance::Off if self.limits.len() == 1 => {}
+                Allowance::Off => bail!("--limit off stands alone: leave it or the others out"),
+            }
+        }
+        if self.limits.is_empty() {
+            limits = RequestLimit::documented();
         }
         let of = |own: Option<f64>| own.unwrap_or(self.faults);
         Ok(SandboxConfig {
@@ -369,9 +391,16 @@ mod tests {
             ["--limit", "0/5s"],
             ["--v1-withdrawn", "500"],
             ["--accept-token", " "],
+            ["--accept-token", ""],
+            ["--accept-token", "a b'c"],
         ] {
             assert!(config(&flags).is_err(), "{flags:?}");
         }
+        let both = config(&["--limit", "off", "--limit", "10/1s"]).unwrap_err();
+        assert!(
+            both.to_string().contains("--limit off stands alone"),
+            "{both}"
+        );
     }
 
     #[tokio::test]

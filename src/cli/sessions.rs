@@ -12,13 +12,14 @@ use clap::Args;
 use serde_json::Value;
 
 use super::empty::explain;
-use super::record::{Fields, number, shown_at};
+use super::flat::{self, Records};
+use super::record::{Fields, Footer, shown_at};
 use super::waiting::patiently;
-use super::{Context, Exit, Failure, FilterArgs, direction};
+use super::{Context, Exit, Failure, FilterArgs, direction, meaning};
 use crate::api::{Client, Detail, LiveQuery};
 use crate::config::{DETAILS, Zone, one_of};
-use crate::data::Direction;
-use crate::report::{Format, Printer, terminal_width};
+use crate::data::{Direction, Resource};
+use crate::report::Format;
 
 /// List the platform's sessions, live.
 ///
@@ -38,7 +39,7 @@ meant whole: --to 2025-12-31 includes that day.
 Examples:
   helena-sync sessions
   helena-sync sessions --status PENDING --department Vendas --all
-  helena-sync sessions --from 2025-12-01 --to 2025-12-31 --tag VIP --all --format csv > vip.csv")]
+  helena-sync sessions --from 2025-12-01 --to 2025-12-31 --tag VIP --all --format csv > vip.csv", args = meaning::hidden(meaning::LIVE))]
 pub struct SessionsArgs {
     /// Which sessions.
     #[command(flatten)]
@@ -52,10 +53,10 @@ pub struct SessionsArgs {
     /// All pages, from the first on
     #[arg(long, conflicts_with = "page")]
     pub all: bool,
-    /// Field to order by, as the platform spells it: CreatedAt, UpdatedAt, LastInteractionAt
-    /// [default: the platform's own order]
-    #[arg(long, value_name = "FIELD")]
-    pub order_by: Option<String>,
+    /// Field to order by: CreatedAt, UpdatedAt or LastInteractionAt [default: the platform's own
+    /// order]
+    #[arg(long, value_name = "FIELD", value_parser = order)]
+    pub order_by: Option<&'static str>,
     /// ascending or descending; alone it orders by CreatedAt, since the platform ignores a
     /// direction without a field
     #[arg(long, value_name = "DIRECTION", value_parser = direction)]
@@ -65,8 +66,8 @@ pub struct SessionsArgs {
     /// [default: all]
     #[arg(long = "include", value_name = "DETAIL")]
     pub include: Vec<String>,
-    /// table, json (one array), ndjson (one record a line) or csv; the table leaves out columns that
-    /// do not fit the terminal, csv has all
+    /// table, json (one array), ndjson (one record a line) or csv (every field a column, named as in
+    /// the database, times in UTC); the table has the most important ones, as far as they fit
     #[arg(long, value_name = "FORMAT", default_value_t)]
     pub format: Format,
 }
@@ -111,8 +112,8 @@ pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, F
     let size = args.size.unwrap_or(if args.all { 100 } else { 10 });
     let order_by = args
         .order_by
-        .clone()
-        .or_else(|| args.direction.map(|_| "CreatedAt".to_owned()));
+        .or_else(|| args.direction.map(|_| "CreatedAt"))
+        .map(str::to_owned);
     let queries: Vec<LiveQuery> = question
         .filters
         .into_iter()
@@ -129,17 +130,16 @@ pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, F
         .collect();
     let printing = print(&client, &queries, &args, zone);
     let printed = patiently(context, &client, printing).await?.map_err(at)?;
-    if printed.count > 0 {
-        context.note(&printed.summary(&args, size));
-    } else if args.page > 1 && printed.total != Some(0) {
-        context.note(&match printed.total {
-            Some(total) => format!(
-                "page {} is beyond the end: {total} sessions are {} pages of {size}",
-                args.page,
-                total.div_ceil(u64::from(size))
-            ),
-            None => format!("page {} is empty", args.page),
-        });
+    let footer = Footer {
+        what: "sessions",
+        count: printed.count,
+        total: printed.total,
+        page: args.page,
+        size,
+        all: args.all,
+    };
+    if printed.count > 0 || args.page > 1 && printed.total != Some(0) {
+        context.note(&footer.text());
     } else {
         let text = patiently(context, &client, explain(&client, &queries))
             .await?
@@ -147,6 +147,15 @@ pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, F
         context.note(&text);
     }
     Ok(Exit::Done)
+}
+
+/// The fields by which the platform is known to order sessions; others it ignores without a word
+/// (API notes, 2).
+const ORDERS: [&str; 3] = ["CreatedAt", "UpdatedAt", "LastInteractionAt"];
+
+/// A field to order by, as an option's value.
+fn order(text: &str) -> Result<&'static str, String> {
+    one_of(text, &ORDERS)
 }
 
 fn details(names: &[String]) -> Result<Vec<Detail>, Failure> {
@@ -171,30 +180,6 @@ struct Printed {
     total: Option<u64>,
 }
 
-impl Printed {
-    fn summary(&self, args: &SessionsArgs, size: u32) -> String {
-        match (args.all, self.total) {
-            (true, _) => format!("{} sessions", number(self.count)),
-            (false, Some(total)) => {
-                let pages = total.div_ceil(u64::from(size)).max(1);
-                let next = if u64::from(args.page) < pages {
-                    format!("; --page {} for the next, --all for all", args.page + 1)
-                } else {
-                    String::new()
-                };
-                format!(
-                    "{} of {} sessions; page {} of {}{next}",
-                    number(self.count),
-                    number(total),
-                    args.page,
-                    number(pages)
-                )
-            }
-            (false, None) => format!("{} sessions; page {}", number(self.count), args.page),
-        }
-    }
-}
-
 async fn print(
     client: &Client,
     queries: &[LiveQuery],
@@ -205,7 +190,7 @@ async fn print(
     let mut seen = HashSet::new();
     let mut total = None;
     let out = io::BufWriter::new(io::stdout());
-    let mut printer = Printer::new(out, args.format, &COLUMNS, terminal_width())?;
+    let mut records = Records::new(out, args.format, Resource::Sessions, &COLUMNS)?;
     for query in queries {
         let mut query = query.clone();
         loop {
@@ -218,8 +203,7 @@ async fn print(
             }
             for item in &page.items {
                 if item.head.id.is_none_or(|id| seen.insert(id)) {
-                    let raw = page.raw(item);
-                    printer.record(&cells(raw, zone), raw)?;
+                    records.record(&page, item, |raw| cells(raw, zone))?;
                 }
             }
             if !args.all || !page.has_more || page.items.is_empty() {
@@ -228,17 +212,13 @@ async fn print(
             query.number += 1;
         }
     }
-    let count = printer.finish()?;
+    let count = records.finish()?;
     Ok(Printed { count, total })
 }
 
 fn cells(raw: &str, zone: Zone) -> Vec<String> {
     let value: Value = serde_json::from_str(raw).unwrap_or_default();
     let fields = Fields(&value);
-    // One object by the contract, a list with one by some clients (API notes, 4.5).
-    let department = fields
-        .text(&["departmentDetails", "name"])
-        .or_else(|| fields.text(&["departmentsDetails", "0", "name"]));
     vec![
         fields.text(&["number"]).unwrap_or_default(),
         fields.text(&["status"]).unwrap_or_default(),
@@ -249,7 +229,7 @@ fn cells(raw: &str, zone: Zone) -> Vec<String> {
             .or_else(|| fields.text(&["contactDetails", "phonenumberFormatted"]))
             .unwrap_or_default(),
         fields.text(&["agentDetails", "name"]).unwrap_or_default(),
-        department.unwrap_or_default(),
+        flat::department(&fields).unwrap_or_default(),
         fields
             .text(&["channelDetails", "displayName"])
             .or_else(|| fields.text(&["channelType"]))

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::stored::Busy;
-use super::{Access, Context, Exit, Failure, parse_date, stored};
+use super::{Access, Context, Exit, Failure, meaning, parse_date, stored};
 use crate::config::{Edge, one_of};
 use crate::data::{CONTACT_STATUSES, Ordering, Resource, RunKind, RunOutcome, Stream, Timestamp};
 use crate::report::{Format, Printer, terminal_width};
@@ -17,6 +17,11 @@ use crate::store::{Lease, Store, StoreError};
 /// A watermark is the time of change up to which a resource is complete. Changing one is refused
 /// while another process writes for the account, and is recorded with its old and new value.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  helena-sync state show
+  helena-sync state set sessions 2026-01-31
+  helena-sync state reset contacts --status ARCHIVED", args = meaning::hidden(meaning::STORED))]
 pub struct StateArgs {
     /// What to do.
     #[command(subcommand)]

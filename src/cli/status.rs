@@ -1,17 +1,19 @@
 //! `status`: how fresh and complete the mirror is.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::record::number;
-use super::{Access, Context, Exit, Failure, duration, stored};
+use super::{Access, Context, Exit, Failure, duration, meaning, stored};
 use crate::config::Zone;
-use crate::data::{Resource, Timestamp};
+use crate::data::{Resource, SessionFilter, Timestamp};
 use crate::report::{Format, Printer, terminal_width};
 use crate::store::{Account, Backfill, LEASE_TTL, RunRecord, Store, StreamStatus, TableCount};
 
@@ -28,7 +30,7 @@ use crate::store::{Account, Backfill, LEASE_TTL, RunRecord, Store, StreamStatus,
 Examples:
   helena-sync status
   helena-sync status --json
-  helena-sync status --max-lag 10m || echo stale")]
+  helena-sync status --max-lag 10m || echo stale", args = meaning::hidden(meaning::STORED))]
 pub struct StatusArgs {
     /// Print JSON instead of tables
     #[arg(long)]
@@ -96,7 +98,10 @@ struct BackfillStatus {
     created_at: Timestamp,
     windows_done: u64,
     windows_left: u64,
+    /// Of the windows that are done.
     rows_done: u64,
+    /// One a question; an empty one lets everything through.
+    filters: Vec<SessionFilter>,
 }
 
 #[derive(Debug, Serialize)]
@@ -297,7 +302,59 @@ fn backfill_status(backfill: &Backfill) -> BackfillStatus {
         windows_done: backfill.windows_done,
         windows_left: backfill.windows_left,
         rows_done: backfill.rows_done,
+        filters: backfill.filters.clone(),
     }
+}
+
+/// Which part of its resource a backfill reads: its range and its filters.
+fn which(backfill: &BackfillStatus, zone: Zone) -> String {
+    let mut text = String::new();
+    for (word, at) in [("from", backfill.after), ("up to", backfill.before)] {
+        if let Some(at) = at {
+            // Writing to a String cannot fail.
+            let _ = write!(text, " {word} {}", zone.show_seconds(at));
+        }
+    }
+    let filters: Vec<String> = backfill
+        .filters
+        .iter()
+        .filter(|filter| !filter.is_empty())
+        .map(filter_text)
+        .collect();
+    if !filters.is_empty() {
+        let _ = write!(text, " with {}", filters.join(", or "));
+    }
+    text
+}
+
+/// `status PENDING or STARTED and user 0123…`, by the ids that the platform was asked for.
+fn filter_text(filter: &SessionFilter) -> String {
+    let Ok(Value::Object(fields)) = serde_json::to_value(filter) else {
+        return String::new();
+    };
+    let word = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    let parts: Vec<String> = fields
+        .iter()
+        .map(|(name, value)| match value {
+            Value::Array(values) => {
+                let values: Vec<String> = values.iter().map(word).collect();
+                format!("{name} {}", values.join(" or "))
+            }
+            Value::Object(ends) => {
+                let ends: Vec<String> = ends
+                    .iter()
+                    .map(|(end, at)| format!("{name} {end} {}", word(at)))
+                    .collect();
+                ends.join(" and ")
+            }
+            other => format!("{name} {}", word(other)),
+        })
+        .collect();
+    parts.join(" and ")
 }
 
 fn run_status(run: RunRecord) -> RunStatus {
@@ -339,12 +396,13 @@ fn print(status: &AccountStatus, zone: Zone, now: Timestamp) -> io::Result<()> {
         };
         writeln!(
             out,
-            "\n{what} {} of {}: {} windows done, {} left, {} rows; goes on with the next run, sync or backfill",
+            "\n{what} {} of {}{}: {} windows done with {} rows, {} left; goes on with the next run, sync or backfill",
             backfill.id,
             backfill.resource,
+            which(backfill, zone),
             number(backfill.windows_done),
-            number(backfill.windows_left),
-            number(backfill.rows_done)
+            number(backfill.rows_done),
+            number(backfill.windows_left)
         )?;
     }
     if !status.rejects.is_empty() || !status.extra_fields.is_empty() {
@@ -502,6 +560,34 @@ mod tests {
             last_error: None,
             last_error_at: None,
         }
+    }
+
+    #[test]
+    fn an_unfinished_backfill_says_what_it_reads() {
+        let zone = "UTC".parse().unwrap();
+        let mut backfill = BackfillStatus {
+            id: 5,
+            resource: "sessions",
+            first_load: false,
+            after: Some(Timestamp::from_micros(0)),
+            before: None,
+            created_at: Timestamp::from_micros(0),
+            windows_done: 2,
+            windows_left: 1,
+            rows_done: 0,
+            filters: vec![SessionFilter::default()],
+        };
+        assert_eq!(which(&backfill, zone), " from 1970-01-01 00:00:00");
+        backfill.after = None;
+        backfill.filters = vec![SessionFilter {
+            status: vec!["PENDING".into(), "STARTED".into()],
+            user: Some(Uuid::nil()),
+            ..SessionFilter::default()
+        }];
+        assert_eq!(
+            which(&backfill, zone),
+            " with status PENDING or STARTED and user 00000000-0000-0000-0000-000000000000"
+        );
     }
 
     #[test]

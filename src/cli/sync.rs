@@ -5,20 +5,25 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
+use super::each::Each;
 use super::engine::{self, Working};
 use super::record::number;
 use super::{Access, Account, Context, Exit, Failure, duration};
 use crate::data::{Resource, RunKind, SessionFilter, Source, Span, StreamState};
 use crate::report::{Format, Printer, terminal_width};
-use crate::sync::{self, Estimate, Limits, RunError, Runs, Verdict};
+use crate::store::Store;
+use crate::sync::{self, Estimate, Limits, RunError, RunReport, Runs, Verdict};
 
 /// Make one pass and exit.
 ///
 /// Reads what changed since the last pass and the small lists whole, or goes on with a first load
 /// that was not finished. Logs one line for each resource.
 ///
-/// Exits with 1 if a resource could not be read, naming it; the others are stored all the same.
+/// Exits with 1 if a resource or an account could not be read, naming it, and if a signal stopped
+/// it before its end; what else was read is stored all the same. Exits with 3 if the API refuses
+/// the token of every account.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -34,12 +39,14 @@ pub struct SyncArgs {
     #[arg(long)]
     pub full_refresh: bool,
     /// Say what would be read, and how many requests that takes at least; write nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["max_runtime", "limit", "wait"])]
     pub dry_run: bool,
-    /// Stop after this long (30s, 10m, 2h); the next start goes on from there [default: no limit]
+    /// Stop after this long (30s, 10m, 2h), with exit status 0; the next start goes on from there
+    /// [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub max_runtime: Option<Duration>,
-    /// Stop after this many records; the next start goes on from there [default: no limit]
+    /// Stop after this many records, with exit status 0; the next start goes on from there
+    /// [default: no limit]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     /// Wait until another process that writes for the account has ended, instead of exiting with 1
@@ -50,35 +57,37 @@ pub struct SyncArgs {
 /// Makes one pass over every account.
 pub(super) async fn run(context: &Context, args: SyncArgs) -> Result<Exit, Failure> {
     let resources = engine::chosen(context, &args.resources)?;
+    context.zone()?;
     let accounts = context.accounts()?;
+    let stop = engine::signals(Exit::Failed)?;
     if args.dry_run {
-        return dry_run(context, &args, &resources, &accounts).await;
+        return dry_run(context, &args, &resources, &accounts, &stop).await;
     }
-    let stop = engine::signals()?;
-    let store = context.store(Access::Write).await?;
-    engine::stop_after(&context.clock, &stop, args.max_runtime);
+    let store = context.store(Access::Create).await?;
+    let over = engine::stop_after(&context.clock, &stop, args.max_runtime);
     let budget = args.limit.map(AtomicU64::new);
-    let mut runs = Vec::new();
+    let mut runs = Runs::new();
+    let mut each = Each::of(context, accounts.len());
     for account in &accounts {
-        let client = engine::client(context, account, args.max_runtime)?;
-        let working = Working::begin(context, &store, account, client, args.wait, &stop).await?;
-        let limits = Limits {
-            stop: &working.stop,
-            budget: budget.as_ref(),
+        let made = async {
+            let client = engine::client(context, account, args.max_runtime)?;
+            let working =
+                Working::begin(context, &store, account, client, args.wait, &over).await?;
+            let limits = Limits {
+                stop: &working.stop,
+                budget: budget.as_ref(),
+            };
+            let made = pass(&working, &resources, args.full_refresh, limits).await;
+            working.end().await;
+            made.map_err(|error| account.concern(error.into()))
         };
-        let made = pass(&working, &resources, args.full_refresh, limits).await;
-        working.end().await;
-        match made {
-            Ok(made) => runs.extend(made),
-            Err(error) => {
-                store.close().await;
-                return Err(account.concern(error.into()));
-            }
+        if let Some(made) = each.yielded(engine::stopped_or(made.await)) {
+            runs.extend(engine::named(account, made, each.several()));
         }
     }
-    let exit = engine::conclude(context, &runs);
+    let exit = engine::conclude_unless_stopped(context, &runs, &stop);
     store.close().await;
-    Ok(exit)
+    each.conclude(exit)
 }
 
 /// One pass: lists, loads that are due or unfinished, changes.
@@ -123,9 +132,8 @@ async fn dry_run(
     args: &SyncArgs,
     resources: &[Resource],
     accounts: &[Account],
+    stop: &CancellationToken,
 ) -> Result<Exit, Failure> {
-    let settings = engine::settings(context)?;
-    let stop = engine::signals()?;
     let store = match context.store(Access::Read).await {
         Ok(store) => Some(store),
         Err(failure) if failure.exit == Exit::Failed => {
@@ -134,49 +142,20 @@ async fn dry_run(
         }
         Err(failure) => return Err(failure),
     };
-    let columns = ["account", "resource", "would read", "records", "requests"];
+    let columns = [
+        "account",
+        "resource",
+        "would read",
+        "records",
+        "requests at least",
+    ];
     let mut printer = Printer::new(io::stdout(), Format::Table, &columns, terminal_width())?;
     let mut requests = 0;
+    let mut each = Each::of(context, accounts.len());
     for account in accounts {
-        let client = engine::client(context, account, args.max_runtime)?;
-        let stored = match &store {
-            Some(store) => store.find_account(&account.name).await?,
-            None => None,
-        };
-        for &resource in resources {
-            let (what, estimate) = if resource.is_list() {
-                let records = client.list(resource).await?.items.len() as u64;
-                (
-                    "all",
-                    Estimate {
-                        records,
-                        requests: 1,
-                    },
-                )
-            } else {
-                let mut changes = Some(Estimate::default());
-                for stream in resource.streams() {
-                    let state = match (&store, &stored) {
-                        (Some(store), Some(account)) => store.state(account.id, stream).await?,
-                        _ => StreamState::new(stream),
-                    };
-                    let more =
-                        sync::estimate_changes(&client, &state, &settings.walk, &stop).await?;
-                    changes = changes.zip(more).map(|(sum, more)| Estimate {
-                        records: sum.records + more.records,
-                        requests: sum.requests + more.requests,
-                    });
-                }
-                if let Some(changes) = changes.filter(|_| !args.full_refresh) {
-                    ("changes", changes)
-                } else {
-                    let filters = [SessionFilter::default()];
-                    let size = settings.walk.page_size;
-                    let all = sync::estimate(&client, resource, Span::OPEN, &filters, size, &stop)
-                        .await?;
-                    ("all", all)
-                }
-            };
+        let surveyed = survey(context, args, resources, account, store.as_ref(), stop).await;
+        let surveyed = surveyed.map_err(|failure| account.concern(failure));
+        for (resource, what, estimate) in each.yielded(surveyed).unwrap_or_default() {
             requests += estimate.requests;
             let cells = [
                 account.name.clone(),
@@ -185,18 +164,64 @@ async fn dry_run(
                 number(estimate.records),
                 number(estimate.requests),
             ];
-            let json = serde_json::json!({
-                "account": account.name, "resource": resource.name(), "reads": what,
-                "records": estimate.records, "requests": estimate.requests,
-            });
-            printer.record(&cells, &json.to_string())?;
+            printer.record(&cells, "")?;
         }
     }
     printer.finish()?;
     context.note(&format!(
-        "nothing was written; {} requests, {}",
-        number(requests),
+        "nothing was written; at least {}, {}",
+        engine::requests(requests),
         engine::least_time(context, requests)?
     ));
-    Ok(Exit::Done)
+    each.conclude(Exit::Done)
+}
+
+/// What a pass over an account would read, resource by resource.
+async fn survey(
+    context: &Context,
+    args: &SyncArgs,
+    resources: &[Resource],
+    account: &Account,
+    store: Option<&Store>,
+    stop: &CancellationToken,
+) -> Result<Vec<(Resource, &'static str, Estimate)>, Failure> {
+    let settings = engine::settings(context)?;
+    let client = engine::client(context, account, None)?;
+    let stored = match store {
+        Some(store) => store.find_account(&account.name).await?,
+        None => None,
+    };
+    let mut surveyed = Vec::new();
+    for &resource in resources {
+        if resource.is_list() {
+            let records = client.list(resource).await?.items.len() as u64;
+            let estimate = Estimate {
+                records,
+                requests: 1,
+            };
+            surveyed.push((resource, "all", estimate));
+            continue;
+        }
+        let mut changes = Some(Estimate::default());
+        for stream in resource.streams() {
+            let state = match (store, &stored) {
+                (Some(store), Some(account)) => store.state(account.id, stream).await?,
+                _ => StreamState::new(stream),
+            };
+            let more = sync::estimate_changes(&client, &state, &settings.walk, stop).await?;
+            changes = changes.zip(more).map(|(sum, more)| Estimate {
+                records: sum.records + more.records,
+                requests: sum.requests + more.requests,
+            });
+        }
+        if let Some(changes) = changes.filter(|_| !args.full_refresh) {
+            surveyed.push((resource, "changes", changes));
+        } else {
+            let filters = [SessionFilter::default()];
+            let size = settings.walk.page_size;
+            let all = sync::estimate(&client, resource, Span::OPEN, &filters, size, stop).await?;
+            surveyed.push((resource, "all", all));
+        }
+    }
+    Ok(surveyed)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
+use super::each::Each;
 use super::engine::{self, Working};
 use super::record::number;
 use super::{Access, Account, Context, Exit, Failure, duration};
@@ -24,6 +25,9 @@ const PRINTED: usize = 10;
 /// creation times are halved until each difference is found in a window of at most one page, which
 /// is then compared record by record. Prints what is missing here, older here, and gone there.
 /// Tags, channels, departments and agents are compared whole.
+///
+/// A record that could not be read (see helena-sync rejects) is counted as rejected: the API has it,
+/// the mirror does not, and asking again would not change that.
 ///
 /// What was created or changed since the last pass (less sync.overlap) is no difference: the next
 /// pass reads it. A mirror that is still being loaded is not compared.
@@ -68,8 +72,8 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Fai
     let resources = engine::chosen(context, &args.resources)?;
     let accounts = context.accounts()?;
     let zone = context.zone()?;
-    let stop = engine::signals()?;
-    engine::stop_after(&context.clock, &stop, args.max_runtime);
+    let stop = engine::signals(Exit::Failed)?;
+    let stop = engine::stop_after(&context.clock, &stop, args.max_runtime);
     let access = if args.repair {
         Access::Write
     } else {
@@ -77,28 +81,29 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Fai
     };
     let store = context.store(access).await?;
     let mut verified = Vec::new();
+    let mut each = Each::of(context, accounts.len());
     for account in &accounts {
         let found = if args.repair {
             repair(context, &store, account, &args, &resources, &stop).await
         } else {
             compare(context, &store, account, &args, &resources, &stop).await
         };
-        match found {
-            Ok(found) => verified.extend(found.into_iter().map(|one| (account.name.as_str(), one))),
-            Err(failure) => {
-                store.close().await;
-                return Err(account.concern(failure));
-            }
-        }
+        let found = each.yielded(found.map_err(|failure| account.concern(failure)));
+        let found = found.unwrap_or_default().into_iter();
+        verified.extend(found.map(|one| (account.name.as_str(), one)));
     }
     store.close().await;
+    if each.all_failed() {
+        return each.conclude(Exit::Failed);
+    }
     let out = io::stdout().lock();
     if args.json {
         print_json(out, &verified, args.repair)?;
     } else {
         print(out, &verified, zone, args.repair)?;
     }
-    Ok(conclude(context, &verified, args.repair))
+    let exit = conclude(context, &verified, args.repair);
+    each.conclude(exit)
 }
 
 /// Compares without the right to write.
@@ -161,7 +166,8 @@ fn print(
     repaired: bool,
 ) -> Result<(), Failure> {
     let columns = [
-        "account", "resource", "stored", "API", "missing", "older", "gone", "requests", "result",
+        "account", "resource", "stored", "API", "rejected", "missing", "older", "gone", "requests",
+        "result",
     ];
     let mut printer = Printer::new(&mut out, Format::Table, &columns, terminal_width())?;
     for (account, one) in verified {
@@ -172,6 +178,7 @@ fn print(
                     [
                         found.stored,
                         found.shown,
+                        found.rejected,
                         found.missing.len() as u64,
                         found.older.len() as u64,
                         found.gone.len() as u64,
@@ -186,11 +193,11 @@ fn print(
                 }
             }
             Outcome::NotLoaded => {
-                cells.extend(["", "", "", "", "", "0"].map(str::to_owned));
+                cells.extend(["", "", "", "", "", "", "0"].map(str::to_owned));
                 "not loaded"
             }
             Outcome::Failed(_) => {
-                cells.extend(["", "", "", "", ""].map(str::to_owned));
+                cells.extend(["", "", "", "", "", ""].map(str::to_owned));
                 cells.push(number(one.requests));
                 "failed"
             }

@@ -2,8 +2,10 @@
 //!
 //! Must not know what the values of the known ones may be.
 
+use std::collections::BTreeSet;
+
 use super::keys::{ACCOUNT_KEYS, KEYS, Key, PREFIX};
-use super::nearest::nearest_key;
+use super::nearest::{near_key, nearest_key};
 use super::{ConfigError, Environment};
 
 /// Whether a token stands in the file itself.
@@ -54,7 +56,7 @@ pub(super) fn check_keys(
                 .map_or_else(|| path.clone(), |first| format!("{path}.{first}"));
             return Err(ConfigError::UnknownKey {
                 origin: origin.to_owned(),
-                nearest: nearest_key(&probe, known).unwrap_or_default().to_owned(),
+                hint: hint(&probe, &path, known),
                 key: path,
             });
         }
@@ -75,7 +77,10 @@ fn check_account_keys(origin: &str, value: &toml::Value) -> Result<(), ConfigErr
                 return Err(ConfigError::UnknownKey {
                     origin: origin.to_owned(),
                     key: format!("accounts[{index}].{name}"),
-                    nearest: nearest_key(name, known()).unwrap_or_default().to_owned(),
+                    hint: near_key(name, known()).map_or_else(
+                        || format!("accepted: {}", join(known())),
+                        |near| format!("nearest known key: {near}"),
+                    ),
                 });
             }
         }
@@ -83,13 +88,47 @@ fn check_account_keys(origin: &str, value: &toml::Value) -> Result<(), ConfigErr
     Ok(())
 }
 
+/// What the names of our variables begin with, but for `DATABASE_URL`.
+const BRAND: &str = "HELENA_";
+
+/// What was probably meant by a key; if nothing looks like it, the sections there are.
+fn hint<'a>(probe: &str, path: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let sections: BTreeSet<&str> = KEYS
+        .iter()
+        .map(|key| {
+            key.name
+                .split_once('.')
+                .map_or(key.name, |(section, _)| section)
+        })
+        .chain(["accounts"])
+        .collect();
+    let near = near_key(probe, known).or_else(|| near_key(path, sections.iter().copied()));
+    match near {
+        Some(near) => format!("nearest known key: {near}"),
+        None => format!("known sections and keys: {}", join(sections)),
+    }
+}
+
+fn join<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
 /// Refuses variables with our prefix that mean nothing.
-pub(super) fn check_variables(environment: &Environment) -> Result<(), ConfigError> {
-    for variable in environment.names().filter(|name| name.starts_with(PREFIX)) {
+///
+/// `tokens` are variables that the file names as holding a token.
+pub(super) fn check_variables(
+    environment: &Environment,
+    tokens: &[&str],
+) -> Result<(), ConfigError> {
+    let ours = |name: &&str| name.starts_with(BRAND) && !tokens.contains(name);
+    for variable in environment.names().filter(ours) {
         if KEYS.iter().any(|key| key.variable() == variable) {
             continue;
         }
-        let path = variable[PREFIX.len()..].replace("__", ".").to_lowercase();
+        let Some(path) = variable.strip_prefix(PREFIX) else {
+            return Err(unknown_variable(variable));
+        };
+        let path = path.replace("__", ".").to_lowercase();
         let names = KEYS.iter().map(|key| key.name);
         let key = nearest_key(&path, names).and_then(Key::find);
         return Err(ConfigError::UnknownVariable {
@@ -99,4 +138,28 @@ pub(super) fn check_variables(environment: &Environment) -> Result<(), ConfigErr
         });
     }
     Ok(())
+}
+
+/// The variables that the file names as holding a token.
+pub(super) fn token_variables(table: &toml::Table) -> Vec<&str> {
+    let accounts = table.get("accounts").and_then(toml::Value::as_array);
+    accounts
+        .into_iter()
+        .flatten()
+        .filter_map(|account| account.get("token_env")?.as_str())
+        .collect()
+}
+
+/// A variable that begins like ours and is none.
+fn unknown_variable(variable: &str) -> ConfigError {
+    let variables: Vec<String> = KEYS.iter().map(Key::variable).collect();
+    let near = nearest_key(variable, variables.iter().map(String::as_str));
+    let key = KEYS
+        .iter()
+        .find(|key| Some(key.variable().as_str()) == near);
+    ConfigError::UnknownVariable {
+        variable: variable.to_owned(),
+        nearest: near.unwrap_or_default().to_owned(),
+        key: key.map_or("", |key| key.name),
+    }
 }

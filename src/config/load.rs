@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::accounts::{self, Accounts, Entry, Single};
 use super::keys::{KEYS, Key, PREFIX, Shape, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE};
-use super::known::{check_keys, check_variables, holds_token};
+use super::known::{check_keys, check_variables, holds_token, token_variables};
 use super::{
     Api, Backfill, ConfigError, DEFAULT_FILE, Database, Log, Store, Sync, Verify, Zone, values,
 };
@@ -204,6 +204,8 @@ impl Settings {
         }
         let mut warnings = Vec::new();
         let path = content.as_ref().map(|content| content.path.clone());
+        let table = content.as_ref().map(|content| &content.table);
+        check_variables(&environment, &table.map_or_else(Vec::new, token_variables))?;
         if let Some(content) = content {
             let origin = content.path.display().to_string();
             check_keys(&origin, "", &content.table)?;
@@ -214,7 +216,6 @@ impl Settings {
             }
             figment = figment.merge(content);
         }
-        check_variables(&environment)?;
         let token_set = |name: &str| environment.get(name).is_some_and(|t| !t.trim().is_empty());
         if token_set(TOKEN_VARIABLE) && token_set(TOKEN_FILE_VARIABLE) {
             return Err(ConfigError::TwoTokens);
@@ -268,7 +269,21 @@ impl Settings {
 
     /// `[database]`.
     pub fn database(&self) -> Result<Database, ConfigError> {
-        self.section("database")
+        let database: Database = self.section("database")?;
+        if database.url.is_in_memory() {
+            let key = "database.url";
+            let origin = self
+                .text(key)?
+                .map_or_else(String::new, |(_, origin)| origin);
+            return Err(ConfigError::Value {
+                origin,
+                key: key.to_owned(),
+                problem: "a database in memory is gone when the command ends (accepted: \
+                          sqlite://FILE, postgres://USER:PASSWORD@HOST/NAME)"
+                    .to_owned(),
+            });
+        }
+        Ok(database)
     }
 
     /// `[sync]`.

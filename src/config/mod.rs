@@ -154,9 +154,16 @@ impl DatabaseUrl {
 
     /// The database's file, if it is one of `SQLite`'s; `None` for other databases and for one in memory.
     pub fn sqlite_file(&self) -> Option<&Path> {
-        let path = self.0.strip_prefix("sqlite://")?;
+        let path = self.0.strip_prefix("sqlite:")?;
+        let path = path.strip_prefix("//").unwrap_or(path);
         let path = path.split('?').next().unwrap_or(path);
         (!path.is_empty() && path != ":memory:").then(|| Path::new(path))
+    }
+
+    /// Whether it is gone when the process ends.
+    fn is_in_memory(&self) -> bool {
+        self.0.starts_with("sqlite:")
+            && (self.0.contains(":memory:") || self.0.contains("mode=memory"))
     }
 }
 
@@ -217,14 +224,14 @@ pub enum ConfigError {
         problem: String,
     },
     /// A key that means nothing.
-    #[error("{origin}: unknown key {key} (nearest known key: {nearest})")]
+    #[error("{origin}: unknown key {key} ({hint})")]
     UnknownKey {
         /// The file.
         origin: String,
         /// The key as given.
         key: String,
-        /// What was probably meant.
-        nearest: String,
+        /// What was probably meant, or what there is.
+        hint: String,
     },
     /// A variable with our prefix that means nothing.
     #[error("unknown environment variable {variable} (nearest: {nearest}, which sets {key})")]

@@ -25,6 +25,20 @@ pub(super) fn nearest_key<'a>(
     text: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    scored(text, known).map(|(_, name)| name)
+}
+
+/// The same, if it looks like `text` at all.
+pub(super) fn near_key<'a>(
+    text: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    scored(text, known)
+        .filter(|(score, _)| *score >= 0.5)
+        .map(|(_, name)| name)
+}
+
+fn scored<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<(f64, &'a str)> {
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     known
         .into_iter()
@@ -34,7 +48,6 @@ pub(super) fn nearest_key<'a>(
             (whole.max(part), name)
         })
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
 }
 
 /// From 0 (nothing in common) to 1 (equal), in any case of letters. A text that is contained in
@@ -70,5 +83,7 @@ mod tests {
         assert_eq!(nearest_key("schedule", known), Some("sync.schedule"));
         assert_eq!(nearest_key("sync.page_size", known), Some("api.page_size"));
         assert_eq!(nearest_key("sync.shedule", known), Some("sync.schedule"));
+        assert_eq!(near_key("sync.shedule", known), Some("sync.schedule"));
+        assert_eq!(near_key("sink", known), None);
     }
 }

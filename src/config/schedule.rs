@@ -50,7 +50,10 @@ impl FromStr for Schedule {
         if let Some(every) = text.strip_prefix("every ") {
             let every =
                 humantime::parse_duration(every.trim()).map_err(|error| form(error.to_string()))?;
-            if every < Duration::from_secs(1) || every.subsec_nanos() != 0 {
+            if every < Duration::from_secs(1) {
+                return Err(form("the distance is less than a second".into()));
+            }
+            if every.subsec_nanos() != 0 {
                 return Err(form("the distance is not a number of whole seconds".into()));
             }
             if every > Duration::from_hours(366 * 24) {

@@ -194,6 +194,8 @@ fn an_unknown_variable_is_refused_with_the_nearest_known_one() {
         ("HELENA_SYNC__SYNC__SHEDULE", "HELENA_SYNC__SYNC__SCHEDULE"),
         ("HELENA_SYNC__DATABASE__URL", "DATABASE_URL"),
         ("HELENA_SYNC__API_PAGE_SIZE", "HELENA_SYNC__API__PAGE_SIZE"),
+        ("HELENA_SYNC_API__PAGE_SIZE", "HELENA_SYNC__API__PAGE_SIZE"),
+        ("HELENA_TOKEN", "HELENA_API_TOKEN"),
     ] {
         let error = message(Settings::load(
             Some(&file.path),
@@ -343,8 +345,8 @@ fn without_a_token_the_variable_and_the_place_where_tokens_are_made_are_named() 
         assert!(error.contains("HELENA_API_TOKEN"), "{error}");
         assert!(error.contains("Integrations > API"), "{error}");
     }
-    let settings = from_environment([("HELENA_TOKEN", "pn_x")]);
-    assert!(message(settings.accounts()).contains("HELENA_TOKEN is set"));
+    let settings = from_environment([("API_TOKEN", "pn_x")]);
+    assert!(message(settings.accounts()).contains("API_TOKEN is set"));
 }
 
 #[test]

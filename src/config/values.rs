@@ -160,7 +160,10 @@ pub(super) fn schedule_or_off<'de, D: Deserializer<'de>>(
     if text.trim().eq_ignore_ascii_case("off") {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(D::Error::custom)
+    let schedule: Result<Schedule, _> = text.parse();
+    schedule
+        .map(Some)
+        .map_err(|error| D::Error::custom(format!("{error}; off for never")))
 }
 
 /// The message for a text that is no length of time.

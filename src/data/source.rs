@@ -73,7 +73,7 @@ pub enum SourceError {
         detail: String,
     },
     /// No usable connection, or the platform is down or limiting, for longer than is waited.
-    #[error("{request} could not be answered after {attempts} attempts: {detail}")]
+    #[error("{request} could not be answered{}: {detail}", after(*attempts))]
     Unavailable {
         /// Method and path.
         request: String,
@@ -92,4 +92,13 @@ pub enum SourceError {
         /// What came instead.
         detail: String,
     },
+}
+
+/// How often it was tried, in words; nothing if it was not.
+fn after(attempts: u32) -> String {
+    match attempts {
+        0 => String::new(),
+        1 => " at the first attempt".to_owned(),
+        more => format!(" after {more} attempts"),
+    }
 }

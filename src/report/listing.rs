@@ -17,7 +17,7 @@ pub enum Format {
     Json,
     /// One whole record a line, as JSON.
     Ndjson,
-    /// The table's columns, separated by commas, with a header.
+    /// All columns, separated by commas, with a header.
     Csv,
 }
 
@@ -113,7 +113,7 @@ impl<W: Write> Printer<W> {
             Format::Ndjson => Out::Ndjson(out),
             Format::Csv => {
                 let mut writer = csv::Writer::from_writer(out);
-                writer.write_record(columns)?;
+                writer.write_record(columns).map_err(of_csv)?;
                 Out::Csv(Box::new(writer))
             }
         };
@@ -132,7 +132,7 @@ impl<W: Write> Printer<W> {
                 write!(out, "{before}  {}", one_line(json))?;
             }
             Out::Ndjson(out) => writeln!(out, "{}", one_line(json))?,
-            Out::Csv(writer) => writer.write_record(cells)?,
+            Out::Csv(writer) => writer.write_record(cells).map_err(of_csv)?,
         }
         Ok(())
     }
@@ -163,6 +163,14 @@ impl<W: Write> Printer<W> {
             Out::Csv(mut writer) => writer.flush()?,
         }
         Ok(self.count)
+    }
+}
+
+/// The error behind a failed write, as it was: a reader that has gone away is still seen to be one.
+fn of_csv(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
     }
 }
 
@@ -315,6 +323,35 @@ mod tests {
         );
         assert!(text.contains("2026000  2026-01-01 00:00  Maria"), "{text}");
         assert!(!text.contains("agent"), "{text}");
+    }
+
+    /// A reader that has gone away.
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_is_seen_as_one_in_every_format() {
+        for format in Format::ALL {
+            let print = || {
+                let mut printer = Printer::new(Closed, format, &["number"], None)?;
+                // More than any buffer holds.
+                for _ in 0..10_000 {
+                    printer.record(&["0123456789".to_owned()], "{}")?;
+                }
+                printer.finish()
+            };
+            let kind = print().unwrap_err().kind();
+            assert_eq!(kind, io::ErrorKind::BrokenPipe, "{format}");
+        }
     }
 
     #[test]

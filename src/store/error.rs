@@ -12,7 +12,7 @@ use sqlx::error::DatabaseError;
 pub enum StoreError {
     /// The address names no database we know how to use: a usage error.
     #[error(
-        "the database address is not usable: {0} (accepted: sqlite://PATH, sqlite::memory:, postgres://USER:PASSWORD@HOST/NAME)"
+        "the database address is not usable: {0} (accepted: sqlite://FILE, postgres://USER:PASSWORD@HOST/NAME)"
     )]
     Url(String),
     /// The tables are of an earlier version of this program.

@@ -41,6 +41,18 @@ impl Store {
         }
     }
 
+    /// Whether there is no table at all, of this program or of another, where its own would be.
+    pub async fn is_empty(&self) -> Result<bool, StoreError> {
+        let mut tx = self.reading("look for tables", "the database").await?;
+        let tables = match self {
+            Self::Sqlite(_) => "select count(*) from sqlite_master",
+            Self::Postgres(_) => {
+                "select count(*) from pg_tables where schemaname = any (current_schemas(false))"
+            }
+        };
+        Ok(tx.number(tables, Vec::new()).await? == 0)
+    }
+
     fn migrator(&self) -> &'static Migrator {
         match self {
             Self::Sqlite(_) => &SQLITE,

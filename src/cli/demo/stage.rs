@@ -16,13 +16,13 @@ use super::{DemoArgs, Show, counted};
 use crate::api::Client;
 use crate::cli::engine::{self, Working};
 use crate::cli::record::number;
-use crate::cli::{Access, Context, Failure, Global, sync};
+use crate::cli::{Access, Context, Failure, sync};
 use crate::clock::Clock;
 use crate::config::{Environment, Settings};
 use crate::data::{Resource, Source};
 use crate::report::on_terminal;
 use crate::sandbox::{FaultRates, RetryAfter, Sandbox, SandboxConfig};
-use crate::store::{OpenOptions, QUESTIONS, Store};
+use crate::store::{self, OpenOptions, QUESTIONS, Store, StoreError};
 use crate::sync::{Limits, RunReport};
 use crate::telemetry;
 
@@ -34,6 +34,10 @@ const LATEST: Duration = Duration::from_secs(2);
 
 /// Between two looks at the account: changes come in small groups.
 const TURN: Duration = Duration::from_millis(200);
+
+/// The name of the demo's account, by which a demo knows a database of an earlier one. No
+/// configuration can give it to an account: names there have no parentheses.
+const ACCOUNT: &str = "(demo)";
 
 /// What is ready before the first request.
 pub(super) struct Stage {
@@ -66,12 +70,10 @@ struct Lived {
 impl Stage {
     /// Starts the account, and makes the database ready for it.
     pub(super) async fn set(
-        global: &Global,
         environment: &Environment,
         args: &DemoArgs,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Failure> {
-        let database = global.database_url.as_ref().unwrap_or(&args.database);
         let config = SandboxConfig {
             sessions: args.sessions,
             seed: args.seed,
@@ -90,7 +92,7 @@ impl Stage {
         let settings = Settings::without_file(Environment::from([
             ("HELENA_API_TOKEN", sandbox.token()),
             ("HELENA_BASE_URL", &sandbox.base_url()),
-            ("DATABASE_URL", database),
+            ("DATABASE_URL", &args.database),
             ("RUST_LOG", environment.get("RUST_LOG").unwrap_or_default()),
             // An account on this machine has no limits worth waiting for in a demo.
             ("HELENA_SYNC__API__RATE_LIMIT__SUSTAINED", "1000000/5m"),
@@ -100,7 +102,7 @@ impl Stage {
         ]))?;
         let context = Context::of_settings(settings, clock)?;
         clear(&context).await?;
-        let store = context.store(Access::Write).await?;
+        let store = context.store(Access::Create).await?;
         let database = context.settings.database()?.url.to_string();
         Ok(Self {
             context,
@@ -119,7 +121,8 @@ impl Stage {
         args: &DemoArgs,
         show: &mut Show<W>,
     ) -> Result<Played, Failure> {
-        let account = self.context.account()?;
+        let mut account = self.context.account()?;
+        ACCOUNT.clone_into(&mut account.name);
         let client = engine::client(&self.context, &account, None)?;
         // Not the signals' token: the comparison follows an interrupted demo too.
         let calm = CancellationToken::new();
@@ -395,33 +398,40 @@ async fn clear(context: &Context) -> Result<(), Failure> {
              --database, such as sqlite://demo2.db"
         ))
     };
+    let unusable =
+        |error: StoreError| Failure::from(error).context(format!("cannot use the database {url}"));
     let read_only = OpenOptions { read_only: true };
     let store = Store::open(url.expose(), &read_only)
         .await
-        .map_err(|error| Failure::from(error).context(format!("cannot use the database {url}")))?;
-    // Without the table it is an empty database, or somebody else's.
-    let accounts = store.accounts().await.ok();
+        .map_err(unusable)?;
+    let empty = store.is_empty().await;
+    let accounts = store.accounts().await;
     store.close().await;
-    let Some(accounts) = accounts else {
-        return match url.sqlite_file() {
-            Some(_) => Err(occupied("is no database of an earlier demo")),
-            None => Ok(()),
-        };
-    };
-    if accounts.is_empty() {
+    if empty.map_err(unusable)? {
         return Ok(());
     }
-    // Only a demo reads an account from this machine itself under the default name.
-    let is_demo = accounts
-        .iter()
-        .all(|account| account.base_url.starts_with("http://127.0.0.1:"));
+    let accounts = match accounts {
+        Ok(accounts) => accounts,
+        Err(error @ StoreError::Unavailable { .. }) => return Err(unusable(error)),
+        // Without such a table it is somebody else's.
+        Err(_) => return Err(occupied("is no database of an earlier demo")),
+    };
     match url.sqlite_file() {
-        Some(file) if is_demo => remove(file).map_err(|error| {
+        // What a demo leaves that was ended before it registered its account, or `migrate`.
+        _ if accounts.is_empty() => Ok(()),
+        _ if !accounts.iter().all(is_demo) => Err(occupied("holds the mirror of an account")),
+        None => Err(occupied("holds an earlier demo; drop that database first")),
+        Some(file) => remove(file).map_err(|error| {
             Failure::from(error).context(format!("cannot replace {}", file.display()))
         }),
-        None if is_demo => Err(occupied("holds an earlier demo; drop that database first")),
-        _ => Err(occupied("holds the mirror of an account")),
     }
+}
+
+/// Whether only a demo can have written this account: its name is one that no configuration can
+/// give, and it was read from this machine. The address alone tells nothing: `sandbox` serves
+/// accounts there too.
+fn is_demo(account: &store::Account) -> bool {
+    account.name == ACCOUNT && account.base_url.starts_with("http://127.0.0.1:")
 }
 
 fn remove(file: &Path) -> std::io::Result<()> {

@@ -1,6 +1,6 @@
 //! Several accounts in one file and one database.
 
-use helena_sync::sandbox::SandboxConfig;
+use helena_sync::sandbox::{Sandbox, SandboxConfig};
 
 use super::mirror::differences;
 use super::program::{Place, TOKEN, account, on_both, sandbox};
@@ -10,6 +10,15 @@ fn file(accounts: [(&str, &str); 2]) -> String {
         format!("[[accounts]]\nname = \"{name}\"\nbase_url = \"{url}\"\ntoken_env = \"TOKEN_OF_{name}\"\n")
     });
     accounts.join("\n")
+}
+
+/// An account of another company than that of [`account`].
+async fn other_account(sessions: u32) -> Sandbox {
+    sandbox(SandboxConfig {
+        seed: 2,
+        ..SandboxConfig::of_size(sessions)
+    })
+    .await
 }
 
 fn with_tokens(place: Place) -> Place {
@@ -23,11 +32,7 @@ fn with_tokens(place: Place) -> Place {
 async fn two_accounts_share_a_database_and_nothing_else() {
     on_both(|place| async move {
         let north = account(60).await;
-        let south = sandbox(SandboxConfig {
-            seed: 2,
-            ..SandboxConfig::of_size(90)
-        })
-        .await;
+        let south = other_account(90).await;
         let place = with_tokens(place);
         place.write(
             "helena-sync.toml",
@@ -71,6 +76,11 @@ async fn two_accounts_that_are_the_same_company_are_refused() {
         );
         let told = ["same company as account \"north\"", "remove one of them"];
         place.refuses(&["sync"], 2, &told).await;
+        let done = place.refuses(&["check"], 2, &[]).await;
+        assert!(
+            done.out.contains(told[0]) && done.out.contains("wrong"),
+            "{done:?}"
+        );
     })
     .await;
 }
@@ -89,4 +99,45 @@ async fn an_account_without_its_token_says_which_variable() {
     );
     let told = ["TOKEN_OF_south", "account south", "Integrations > API"];
     place.refuses(&["sync"], 2, &told).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_whose_token_is_refused_does_not_hold_up_the_others() {
+    on_both(|place| async move {
+        let (north, south) = (account(20).await, other_account(30).await);
+        let mut place = with_tokens(place);
+        place.set("TOKEN_OF_north", "pn_wrong");
+        let file = file([("north", &north.base_url()), ("south", &south.base_url())]);
+        place.write("helena-sync.toml", &file);
+        let told = ["account north", "was refused with 401"];
+        for command in [&["backfill", "--status", "COMPLETED"][..], &["sync"]] {
+            let done = place.refuses(command, 1, &told).await;
+            assert!(!done.err.contains("account south"), "{done:?}");
+        }
+        let dry = place.refuses(&["sync", "--dry-run"], 1, &told).await;
+        assert!(dry.out.contains("south"), "{dry:?}");
+        let dry = place.refuses(&["backfill", "--dry-run"], 1, &told).await;
+        assert!(dry.out.contains("30 sessions in"), "{dry:?}");
+        let database = place.database().await;
+        let differences = differences(&database, &south, "south").await;
+        assert!(differences.is_empty(), "{differences:#?}");
+        database.store.close().await;
+        place.set("TOKEN_OF_south", "pn_wrong");
+        let told = ["account north", "account south"];
+        place.refuses(&["sync"], 3, &told).await;
+        place.refuses(&["backfill"], 3, &told).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_that_could_not_be_read_is_named_with_its_account() {
+    let (north, south) = (account(20).await, other_account(30).await);
+    let place = with_tokens(Place::new());
+    let file = file([("north", &north.base_url()), ("south", &south.base_url())]);
+    place.write("helena-sync.toml", &file);
+    south.account().moods.refused = vec!["/core/v1/tag".to_owned()];
+    place
+        .refuses(&["sync"], 1, &["not read completely: tags of south"])
+        .await;
 }

@@ -61,6 +61,20 @@ async fn check_asks_for_little_and_changes_nothing() {
         .collect();
     assert_eq!(refused.len(), 1, "{done}");
     assert_eq!(refused[0]["what"], "tags");
+
+    let place = place.with("HELENA_SYNC__SYNC__RESOURCES", "sessions,agents");
+    sandbox.take_requests();
+    let done = place.succeeds(&["check"]).await;
+    assert!(done.out.contains("left out"), "{done:?}");
+    assert_eq!(sandbox.take_requests().len(), 2);
+
+    let place = place.with("HELENA_SYNC__TIMEZONE", "Mars/X");
+    for command in [&["check"][..], &["sync", "--dry-run"]] {
+        place
+            .refuses(command, 2, &["unknown time zone", "Mars/X"])
+            .await;
+    }
+    assert_eq!(place.files(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,6 +169,35 @@ async fn commands_that_only_look_say_that_there_is_no_database_yet() {
 }
 
 #[tokio::test]
+async fn commands_that_change_what_is_stored_make_no_database_of_a_mistyped_path() {
+    let place = Place::new().with("HELENA_BASE_URL", "http://127.0.0.1:9");
+    for command in [
+        &["state", "set", "sessions", "2026-01-01"][..],
+        &["state", "reset", "contacts"],
+        &["rejects", "retry"],
+        &["verify", "--repair"],
+    ] {
+        let told = [
+            "does not exist yet",
+            "run, sync, backfill and migrate create it",
+        ];
+        place.refuses(command, 1, &told).await;
+    }
+    let place = place.with("HELENA_SYNC__DATABASE__MIGRATE", "false");
+    for command in [
+        &["sync"][..],
+        &["backfill"],
+        &["run"],
+        &["state", "reset", "sessions"],
+    ] {
+        place
+            .refuses(command, 1, &["does not exist yet", "migrate"])
+            .await;
+    }
+    assert_eq!(place.files(), [""; 0]);
+}
+
+#[tokio::test]
 async fn completions_are_printed_for_every_shell_even_with_a_broken_file() {
     let place = Place::new().without("HELENA_API_TOKEN");
     place.write("helena-sync.toml", "[broken");
@@ -175,7 +218,8 @@ async fn completions_are_printed_for_every_shell_even_with_a_broken_file() {
 async fn help_reads_like_a_manual_page() {
     let place = Place::new().without("HELENA_API_TOKEN");
     for command in [
-        "run", "sync", "backfill", "status", "check", "migrate", "sessions", "tags",
+        "run", "sync", "backfill", "status", "check", "migrate", "sessions", "tags", "state",
+        "rejects",
     ] {
         let done = place.succeeds(&[command, "--help"]).await;
         assert!(done.out.contains("Example"), "{command}");
@@ -190,6 +234,8 @@ async fn help_reads_like_a_manual_page() {
             done.out
         );
     }
+    let done = place.succeeds(&["help", "sync"]).await;
+    assert!(done.out.contains("--full-refresh"), "{done:?}");
     let done = place.succeeds(&["--version"]).await;
     assert!(done.out.starts_with("helena-sync 0."), "{done:?}");
 }

@@ -70,6 +70,19 @@ async fn sessions_come_in_every_format_page_by_page_or_all() {
         .map(|record| record.unwrap()[column].to_owned())
         .collect();
     assert_eq!(written, ids(&all));
+    let headers = csv.headers().unwrap();
+    for name in [
+        "utm_source",
+        "time_wait_seconds",
+        "created_at",
+        "contact_name",
+        "tags",
+    ] {
+        assert!(
+            headers.iter().any(|header| header == name),
+            "{name} in {headers:?}"
+        );
+    }
 
     let newest = listed(
         &place,
@@ -85,6 +98,18 @@ async fn sessions_come_in_every_format_page_by_page_or_all() {
     .await;
     let last = sandbox.account().session_ids().last().unwrap().to_string();
     assert_eq!(newest[0]["id"], last.as_str());
+    let lenient = [
+        "--order-by",
+        "createdat",
+        "--direction",
+        "DESC",
+        "--size",
+        "1",
+    ];
+    assert_eq!(listed(&place, &lenient).await, newest);
+    let bogus = ["sessions", "--order-by", "Bogus"];
+    let told = ["Bogus", "accepted: CreatedAt, UpdatedAt, LastInteractionAt"];
+    place.refuses(&bogus, 2, &told).await;
     let bare = listed(&place, &["--include", "none", "--size", "1"]).await;
     assert!(bare[0]["contactDetails"].is_null(), "{bare:?}");
 
@@ -266,4 +291,36 @@ async fn the_small_lists_print_the_names_that_can_be_used() {
         .filter(|contact| contact["status"] == "ARCHIVED")
         .collect();
     assert_eq!(ids(array(&archived.json())), ids(&expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contacts_say_which_page_it_is_and_how_to_see_the_next() {
+    let sandbox = account(100).await;
+    let place = Place::beside(&sandbox);
+    let contacts = sandbox.account().truth_contacts();
+    let active = contacts.iter().filter(|c| c["status"] == "ACTIVE").count();
+    let pages = active.div_ceil(5);
+    assert!(pages > 2);
+    for (page, told) in [
+        (
+            1,
+            format!(
+                "5 of {active} contacts with status ACTIVE; page 1 of {pages}; --page 2 for the next, --all for all"
+            ),
+        ),
+        (
+            99,
+            format!(
+                "page 99 is beyond the end: {active} contacts with status ACTIVE are {pages} pages of 5"
+            ),
+        ),
+    ] {
+        let page = page.to_string();
+        let done = place
+            .succeeds(&["contacts", "--size", "5", "--page", &page])
+            .await;
+        assert_eq!(done.err.trim(), told);
+    }
+    let ordered = ["contacts", "--order-by", "UpdatedAt", "--direction", "desc"];
+    place.succeeds(&ordered).await;
 }

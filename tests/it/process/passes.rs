@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::mirror::assert_perfect;
-use super::program::{Place, account, on_both};
+use super::program::{Place, account, on_both, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_says_what_would_be_read_and_writes_nothing() {
@@ -31,7 +32,17 @@ async fn a_dry_run_says_what_would_be_read_and_writes_nothing() {
         done.says(&["nothing was written"]);
     }
     let done = place.succeeds(&["backfill", "--dry-run"]).await;
-    assert!(done.out.starts_with("230 sessions in "), "{done:?}");
+    assert!(
+        done.out
+            .starts_with("230 sessions in at least 3 requests, "),
+        "{done:?}"
+    );
+    let none = ["backfill", "--dry-run", "--to", "2001-01-01"];
+    let done = place.succeeds(&none).await;
+    assert!(
+        done.out.starts_with("0 sessions in at least 1 request, "),
+        "{done:?}"
+    );
     assert_eq!(place.files(), [""; 0]);
 
     place.succeeds(&["sync"]).await;
@@ -69,6 +80,9 @@ async fn limits_of_rows_and_time_end_a_load_that_the_next_start_goes_on_with() {
         sandbox.account().moods.latency = Duration::from_millis(40);
         let done = place.succeeds(&["sync", "--max-runtime", "1s"]).await;
         done.says(&["--max-runtime", "the next start goes on from there"]);
+        // Over before anything was read, and still what was asked for.
+        let done = place.succeeds(&["sync", "--max-runtime", "1ms"]).await;
+        done.says(&["the next start goes on from there"]);
         sandbox.account().moods.latency = Duration::ZERO;
         place.succeeds(&["sync"]).await;
         assert_perfect(&place, &sandbox).await;
@@ -183,4 +197,49 @@ async fn a_backfill_that_was_stopped_goes_on_or_begins_again_if_told_to() {
         assert_perfect(&place, &sandbox).await;
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_a_pass_and_a_backfill_with_1_so_that_nothing_builds_on_half_of_them() {
+    let sandbox = account(300).await;
+    let place = Place::beside(&sandbox)
+        .with("HELENA_SYNC__API__PAGE_SIZE", "10")
+        .with("HELENA_SYNC__BACKFILL__CONCURRENCY", "1");
+    for (command, signal) in [("sync", Signal::TERM), ("backfill", Signal::INT)] {
+        sandbox.account().moods.latency = Duration::from_millis(50);
+        sandbox.take_requests();
+        let program = place.start(&[command]);
+        let what = format!("{command} reads sessions");
+        until(&what, async || {
+            let requests = sandbox.requests();
+            let pages = requests.iter().filter(|r| r.path.ends_with("/session"));
+            pages.count() > 5
+        })
+        .await;
+        program.signal(signal);
+        let done = program.end().await;
+        assert_eq!(done.code, Some(1), "{done:?}");
+        done.says(&["stopped before the end; the next start goes on from there"]);
+    }
+    sandbox.account().moods.latency = Duration::ZERO;
+    place.succeeds(&["sync"]).await;
+    assert_perfect(&place, &sandbox).await;
+}
+
+#[tokio::test]
+async fn a_dry_run_with_the_limits_of_a_real_one_is_refused() {
+    let place = Place::new();
+    for (command, flags) in [
+        ("sync", ["--limit", "5"]),
+        ("sync", ["--max-runtime", "1s"]),
+        ("backfill", ["--limit", "5"]),
+        ("backfill", ["--max-runtime", "1s"]),
+    ] {
+        let line = [&[command, "--dry-run"], flags.as_slice()].concat();
+        place
+            .refuses(&line, 2, &["--dry-run", flags[0], "cannot be used with"])
+            .await;
+    }
+    let line = ["backfill", "--dry-run", "--restart"];
+    place.refuses(&line, 2, &["cannot be used with"]).await;
 }

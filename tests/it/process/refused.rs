@@ -82,6 +82,10 @@ async fn a_base_url_that_cannot_be_used_is_refused_without_its_credentials() {
             vec!["api.helena.run", "has no scheme"],
         ),
         ("http://me:hunter2@api.helena.run", vec!["api.helena.run"]),
+        (
+            "ftp://me:hunter2@api.helena.run",
+            vec!["ftp://", "another protocol", "https://"],
+        ),
         (" ", vec!["base_url", "is empty"]),
     ] {
         let place = place().with("HELENA_BASE_URL", url);
@@ -97,6 +101,13 @@ async fn a_platform_that_cannot_be_reached_is_named_by_its_url() {
     let done = place().refuses(&["check"], 1, &[]).await;
     assert!(done.out.contains(NOWHERE), "{done:?}");
     assert!(done.out.contains("no connection"), "{done:?}");
+    let told = [
+        NOWHERE,
+        "no connection: Connection refused",
+        "is tried again",
+        "cannot be reached",
+    ];
+    place().refuses(&["tags"], 1, &told).await;
     let told = [NOWHERE, "no connection"];
     place()
         .refuses(&["sync", "--max-runtime", "3s"], 1, &told)
@@ -121,6 +132,15 @@ async fn a_database_that_cannot_be_used_is_named_without_its_password() {
             vec!["mysql", "accepted: sqlite://", "postgres://"],
         ),
         ("helena.db", 2, vec!["accepted: sqlite://"]),
+        (
+            "sqlite::memory:",
+            2,
+            vec![
+                "DATABASE_URL",
+                "gone when the command ends",
+                "sqlite://FILE",
+            ],
+        ),
         (
             "sqlite:///proc/no/such/folder/helena.db",
             1,
@@ -205,6 +225,14 @@ async fn a_file_with_a_mistake_is_refused_with_file_key_and_the_nearest_key() {
         ),
         ("[synk]\n", vec!["synk", "nearest known key: sync"]),
         (
+            "[xyzzy]\n",
+            vec!["xyzzy", "known sections and keys: accounts, api,"],
+        ),
+        (
+            "[sync]\nschedule = \"every 0s\"\n",
+            vec!["less than a second"],
+        ),
+        (
             "[api]\npage_size = \"many\"\n",
             vec!["api.page_size", "from 1 to 100", "many"],
         ),
@@ -241,9 +269,49 @@ async fn a_file_with_a_mistake_is_refused_with_file_key_and_the_nearest_key() {
             done.says(&["helena-sync.toml"]);
         }
     }
-    let place = place().with("HELENA_SYNC__SYNC__SCHEDUL", "every 1m");
+    let place = place().with("HELENA_SYNC__VERIFY__SCHEDULE", "nightly");
+    let told = ["verify.schedule", "accepted: every 1m", "off for never"];
+    for command in ["run", "check"] {
+        place.refuses(&[command], 2, &told).await;
+    }
+    let place = place
+        .without("HELENA_SYNC__VERIFY__SCHEDULE")
+        .with("HELENA_SYNC__SYNC__SCHEDUL", "every 1m");
     let told = ["HELENA_SYNC__SYNC__SCHEDUL", "HELENA_SYNC__SYNC__SCHEDULE"];
     place.refuses(&["sync"], 2, &told).await;
+}
+
+#[tokio::test]
+async fn a_sandbox_with_a_limit_or_a_token_that_is_none_is_wrong_usage() {
+    let place = Place::new();
+    for (flags, told) in [
+        (&["--limit", "foo"][..], "accepted: requests/time"),
+        (
+            &["--limit", "off", "--limit", "10/1s"],
+            "--limit off stands alone",
+        ),
+        (&["--accept-token", ""], "--accept-token"),
+        (&["--accept-token", "a b'c"], "without spaces"),
+    ] {
+        let line = [&["sandbox"], flags].concat();
+        place.refuses(&line, 2, &[told]).await;
+    }
+}
+
+#[tokio::test]
+async fn options_that_mean_nothing_to_a_command_are_refused() {
+    let place = place().with("DATABASE_URL", "sqlite://never.db");
+    for line in [
+        &["tags", "--database-url", "sqlite://x.db"][..],
+        &["demo", "--account", "nope", "--config", "/nonexistent"],
+        &["demo", "--database-url", "sqlite://x.db"],
+        &["completions", "bash", "--log-level", "info"],
+    ] {
+        place
+            .refuses(line, 2, &["means nothing to", "leave it out"])
+            .await;
+    }
+    assert_eq!(place.files(), [""; 0]);
 }
 
 #[tokio::test]
@@ -263,6 +331,10 @@ async fn a_command_or_flag_that_does_not_exist_is_refused_with_the_nearest() {
         .await;
     place()
         .refuses(&["sessions", "--size", "0"], 2, &["1..=100"])
+        .await;
+    let told = ["--contact", "named by its id", "helena-sync contacts"];
+    place()
+        .refuses(&["sessions", "--contact", "abc"], 2, &told)
         .await;
     place()
         .refuses(

@@ -1,12 +1,16 @@
 //! The demo, played without its waiting.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
 use clap::Parser;
+use futures::FutureExt;
 use helena_sync::cli::{self, Cli, Exit};
 use helena_sync::clock::SystemClock;
 use helena_sync::config::Environment;
-use std::sync::Arc;
+use helena_sync::sandbox::{Sandbox, SandboxConfig};
 
-use crate::support::database;
+use crate::support::database::{self, Database, Kind, on_sqlite};
 
 async fn play(arguments: &[&str]) -> Result<Exit, String> {
     let line = ["helena-sync", "demo", "--time", "0s", "--sessions", "150"];
@@ -49,4 +53,57 @@ async fn the_demo_does_not_touch_a_file_that_is_not_its_own() {
     let url = format!("sqlite://{}", file.display());
     play(&["--database", &url]).await.unwrap_err();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "not a database");
+}
+
+/// Tells a story on both databases; the demo cannot be sent to another thread.
+async fn on_both<F: Future<Output = ()>>(story: impl Fn(Database) -> F) {
+    on_sqlite(&story).await;
+    let (mut admin, url) = database::create().await;
+    let database = database::open(Kind::Postgres, url.clone()).await;
+    let opened = database.store.clone();
+    let told = AssertUnwindSafe(story(database)).catch_unwind().await;
+    opened.close().await;
+    database::drop(&mut admin, &url).await;
+    if let Err(panic) = told {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[tokio::test]
+async fn the_demo_does_not_replace_the_mirror_of_an_account_on_this_machine() {
+    on_both(|database| async move {
+        let sandbox = Sandbox::start(SandboxConfig::of_size(30), Arc::new(SystemClock))
+            .await
+            .unwrap();
+        let environment = Environment::from([
+            ("HELENA_API_TOKEN", sandbox.token()),
+            ("HELENA_BASE_URL", &sandbox.base_url()),
+            ("DATABASE_URL", &database.url),
+        ]);
+        let cli = Cli::try_parse_from(["helena-sync", "sync"]).unwrap();
+        let synced = cli::run_command(cli, environment, Arc::new(SystemClock)).await;
+        assert_eq!(synced.unwrap(), Exit::Done);
+        let refused = play(&["--database", &database.url]).await.unwrap_err();
+        assert!(
+            refused.contains("holds the mirror of an account"),
+            "{refused}"
+        );
+        assert_eq!(database.count("sessions", "1 = 1").await, 30);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_demo_does_not_write_beside_the_tables_of_another_program() {
+    on_both(|database| async move {
+        database
+            .execute("alter table accounts rename to customers")
+            .await;
+        let refused = play(&["--database", &database.url]).await.unwrap_err();
+        assert!(
+            refused.contains("is no database of an earlier demo"),
+            "{refused}"
+        );
+    })
+    .await;
 }
