@@ -250,7 +250,8 @@ impl<S: Source + 'static> Tender<S> {
     }
 }
 
-/// Opens the database, however long it takes to come up. What waiting cannot mend is returned.
+/// Opens the database, or begins to work on it, however long it takes to come up. What waiting
+/// cannot mend is returned.
 pub async fn patiently<T, F>(
     clock: &Arc<dyn Clock>,
     stop: &CancellationToken,

@@ -64,15 +64,16 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
     };
     let mut leased = Vec::new();
     for (account, client) in accounts.iter().zip(clients) {
-        let begun = Working::begin(context, &store, account, client.clone(), args.wait, &stop);
-        let working = match begun.await {
-            Ok(working) => working,
-            Err(failure) => {
-                if stop.is_cancelled() {
-                    break;
-                }
-                return Err(failure);
-            }
+        // The database may go away again, or its disk be full, before the first thing is written.
+        let begin = || async {
+            Working::begin(context, &store, account, client.clone(), args.wait, &stop)
+                .await
+                .map_err(|failure| failure.error)
+        };
+        let working = match daemon::patiently(&context.clock, &stop, begin).await {
+            Some(Ok(working)) => working,
+            Some(Err(error)) if !stop.is_cancelled() => return Err(Failure::of(error)),
+            Some(Err(_)) | None => break,
         };
         leased.push((account, client, working));
     }
