@@ -13,7 +13,7 @@ use sqlx::sqlite::{
 use super::backend::{Backend, PostgresBackend, SqliteBackend};
 use super::error::StoreError;
 use super::memory::Memory;
-use super::transaction::Transaction;
+use super::transaction::{Open, Transaction};
 
 /// How long a statement waits for another process's transaction on the same SQLite file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -44,6 +44,7 @@ pub enum Store {
 pub struct Sqlite {
     write: SqlitePool,
     read: SqlitePool,
+    in_memory: bool,
     memory: Arc<Memory>,
 }
 
@@ -118,20 +119,16 @@ impl Store {
         doing: &'static str,
         table: &'static str,
     ) -> Result<Transaction, StoreError> {
-        let begin = self.backend().begin_writing();
-        match self {
+        let open = match self {
             Self::Sqlite(sqlite) => sqlite
                 .write
-                .begin_with(begin)
+                .acquire()
                 .await
-                .map(|open| Transaction::sqlite(open, doing, table)),
-            Self::Postgres(postgres) => postgres
-                .pool
-                .begin_with(begin)
-                .await
-                .map(|open| Transaction::postgres(open, doing, table)),
+                .map(|connection| Open::Sqlite(connection, sqlite.in_memory)),
+            Self::Postgres(postgres) => postgres.pool.acquire().await.map(Open::Postgres),
         }
-        .map_err(|error| StoreError::from_sqlx(doing, table, error))
+        .map_err(|error| StoreError::from_sqlx(doing, table, error))?;
+        Transaction::begin(open, self.backend().begin_writing(), doing, table).await
     }
 
     /// A transaction that only reads.
@@ -140,19 +137,16 @@ impl Store {
         doing: &'static str,
         table: &'static str,
     ) -> Result<Transaction, StoreError> {
-        match self {
+        let open = match self {
             Self::Sqlite(sqlite) => sqlite
                 .read
-                .begin()
+                .acquire()
                 .await
-                .map(|open| Transaction::sqlite(open, doing, table)),
-            Self::Postgres(postgres) => postgres
-                .pool
-                .begin()
-                .await
-                .map(|open| Transaction::postgres(open, doing, table)),
+                .map(|connection| Open::Sqlite(connection, sqlite.in_memory)),
+            Self::Postgres(postgres) => postgres.pool.acquire().await.map(Open::Postgres),
         }
-        .map_err(|error| StoreError::from_sqlx(doing, table, error))
+        .map_err(|error| StoreError::from_sqlx(doing, table, error))?;
+        Transaction::begin(open, "begin", doing, table).await
     }
 }
 
@@ -198,6 +192,7 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
         return Ok(Sqlite {
             read: write.clone(),
             write,
+            in_memory,
             memory,
         });
     }
@@ -213,6 +208,7 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
         return Ok(Sqlite {
             write: read.clone(),
             read,
+            in_memory,
             memory,
         });
     }
@@ -228,6 +224,7 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
     Ok(Sqlite {
         write,
         read: pool(SQLITE_READERS).connect_lazy_with(reading),
+        in_memory,
         memory,
     })
 }
@@ -252,4 +249,48 @@ async fn open_postgres(url: &str, options: OpenOptions) -> Result<Postgres, Stor
         pool,
         memory: Arc::new(Memory::default()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Timestamp;
+
+    /// A disk that is full as SQLite sees it, and has room again later.
+    async fn survives_a_full_disk(url: &str) {
+        let store = Store::open(url, &OpenOptions::default()).await.unwrap();
+        store.migrate().await.unwrap();
+        let Store::Sqlite(sqlite) = &store else {
+            panic!("{url} is SQLite");
+        };
+        let limit = async |pages: &'static str| {
+            let mut connection = sqlite.pool().acquire().await.unwrap();
+            sqlx::raw_sql(pages)
+                .execute(&mut *connection)
+                .await
+                .unwrap();
+        };
+        let now = Timestamp::parse("2026-05-04T14:00:00Z").unwrap();
+        let register = async |name: String| store.account(&name, "https://x", now).await;
+        limit("pragma max_page_count = 1").await;
+        let error = register("x".repeat(100_000)).await.unwrap_err();
+        assert!(error.is_temporary(), "{error:?}");
+        let StoreError::Unavailable { source, .. } = &error else {
+            panic!("{error:?}");
+        };
+        assert!(source.to_string().contains("full"), "{source}");
+        assert_eq!(store.accounts().await.unwrap(), []);
+        limit("pragma max_page_count = 1000000").await;
+        register("x".repeat(100_000)).await.unwrap();
+        assert_eq!(store.accounts().await.unwrap().len(), 1);
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_that_has_room_again_is_written_to() {
+        survives_a_full_disk("sqlite::memory:").await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("full.db");
+        survives_a_full_disk(&format!("sqlite://{}", file.display())).await;
+    }
 }

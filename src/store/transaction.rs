@@ -2,6 +2,7 @@
 //!
 //! Must not know any table. It ends by [`Transaction::commit`]; dropped, it rolls back.
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{FromRow, SqlSafeStr};
@@ -21,16 +22,23 @@ impl<T> Record for T where
 {
 }
 
+/// A connection for one transaction; of SQLite also whether it is the database, too, which lives in
+/// memory as long as its connection.
 #[derive(Debug)]
-enum Open {
-    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
-    Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
+pub(super) enum Open {
+    Sqlite(PoolConnection<sqlx::Sqlite>, bool),
+    Postgres(PoolConnection<sqlx::Postgres>),
 }
 
 /// One transaction, and what it is for, which goes into its errors.
+///
+/// Begun and ended by statements of its own, not by sqlx's transactions: where SQLite rolls back by
+/// itself, as on a full disk, sqlx's rollback fails, and its connection counts as being in a
+/// transaction for ever after.
 #[derive(Debug)]
 pub(super) struct Transaction {
-    open: Open,
+    /// There until the transaction has ended.
+    open: Option<Open>,
     doing: &'static str,
     table: &'static str,
 }
@@ -38,50 +46,44 @@ pub(super) struct Transaction {
 /// One text for both databases: `$1` is a parameter in either.
 macro_rules! on_open {
     ($self:ident, $connection:ident: $arguments:ident => $body:expr) => {
-        match &mut $self.open {
-            Open::Sqlite(transaction) => {
+        match $self.open.as_mut() {
+            Some(Open::Sqlite(connection, _)) => {
                 type $arguments = SqliteArguments;
-                let $connection = &mut **transaction;
+                let $connection = &mut **connection;
                 $body
             }
-            Open::Postgres(transaction) => {
+            Some(Open::Postgres(connection)) => {
                 type $arguments = PgArguments;
-                let $connection = &mut **transaction;
+                let $connection = &mut **connection;
                 $body
             }
+            None => Err(sqlx::Error::WorkerCrashed),
         }
     };
 }
 
 impl Transaction {
-    pub(super) const fn sqlite(
-        open: sqlx::Transaction<'static, sqlx::Sqlite>,
+    /// Begins a transaction with this statement.
+    pub(super) async fn begin(
+        open: Open,
+        begin: &'static str,
         doing: &'static str,
         table: &'static str,
-    ) -> Self {
-        Self {
-            open: Open::Sqlite(open),
+    ) -> Result<Self, StoreError> {
+        // Before the statement: if nobody waits for its end, there is something to roll back.
+        let mut transaction = Self {
+            open: Some(open),
             doing,
             table,
-        }
-    }
-
-    pub(super) const fn postgres(
-        open: sqlx::Transaction<'static, sqlx::Postgres>,
-        doing: &'static str,
-        table: &'static str,
-    ) -> Self {
-        Self {
-            open: Open::Postgres(open),
-            doing,
-            table,
-        }
+        };
+        transaction.control(begin).await?;
+        Ok(transaction)
     }
 
     pub(super) fn backend(&self) -> &'static dyn Backend {
         match self.open {
-            Open::Sqlite(_) => &SqliteBackend,
-            Open::Postgres(_) => &PostgresBackend,
+            Some(Open::Postgres(_)) => &PostgresBackend,
+            Some(Open::Sqlite(..)) | None => &SqliteBackend,
         }
     }
 
@@ -149,12 +151,47 @@ impl Transaction {
             .ok_or_else(|| self.inconsistent("", "is missing"))
     }
 
-    pub(super) async fn commit(self) -> Result<(), StoreError> {
+    /// Runs a statement that begins or ends the transaction.
+    async fn control(&mut self, sql: &'static str) -> Result<(), StoreError> {
         let (doing, table) = (self.doing, self.table);
-        match self.open {
-            Open::Sqlite(open) => open.commit().await,
-            Open::Postgres(open) => open.commit().await,
+        on_open!(self, connection: _A => sqlx::raw_sql(sql).execute(connection).await.map(drop))
+            .map_err(|error| StoreError::from_sqlx(doing, table, error))
+    }
+
+    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+        self.control("commit").await?;
+        // The connection is as it was, and goes back to the others.
+        self.open = None;
+        Ok(())
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take() {
+            tokio::spawn(open.roll_back());
         }
-        .map_err(|error| StoreError::from_sqlx(doing, table, error))
+    }
+}
+
+impl Open {
+    /// Ends the transaction. A connection on which that fails, be it only because the database has
+    /// done so by itself, is in a state that nobody knows, and not used again.
+    async fn roll_back(self) {
+        const ROLLBACK: &str = "rollback";
+        match self {
+            Self::Sqlite(mut connection, is_the_database) => {
+                let ended = sqlx::raw_sql(ROLLBACK).execute(&mut *connection).await;
+                if ended.is_err() && !is_the_database {
+                    connection.close_on_drop();
+                }
+            }
+            Self::Postgres(mut connection) => {
+                let ended = sqlx::raw_sql(ROLLBACK).execute(&mut *connection).await;
+                if ended.is_err() {
+                    connection.close_on_drop();
+                }
+            }
+        }
     }
 }
