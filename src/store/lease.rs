@@ -172,8 +172,12 @@ impl Store {
         Ok(Acquired::Lease(Lease { account, epoch }))
     }
 
-    /// Says that the holder lives. To be called well within [`LEASE_TTL`].
+    /// Says that the holder lives. To be called well within [`LEASE_TTL`]. Refused if what the holder
+    /// wrote last had no answer: who cannot write need not keep others from it.
     pub async fn renew(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
+        if self.wrote_in_vain() {
+            return Err(StoreError::silent("renew the lease"));
+        }
         let mut tx = self.writing("renew the lease", "leases").await?;
         let sql = format!(
             "update leases set renewed_at = {} \
@@ -244,6 +248,7 @@ impl Store {
         table: &'static str,
     ) -> Result<Transaction, StoreError> {
         let mut tx = self.writing(doing, table).await?;
+        tx.under(lease);
         tx.fence(lease).await?;
         Ok(tx)
     }

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::Connection;
@@ -13,7 +14,7 @@ use sqlx::sqlite::{
 use super::backend::{Backend, PostgresBackend, SqliteBackend};
 use super::error::StoreError;
 use super::memory::Memory;
-use super::transaction::{Open, Transaction};
+use super::transaction::{Open, Patience, Transaction};
 
 /// How long a statement waits for another process's transaction on the same SQLite file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -23,6 +24,15 @@ const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long to wait for a connection to Postgres, tried again when it is refused.
 const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the answer of a Postgres to one statement is waited for.
+const POSTGRES_ANSWER: Duration = Duration::from_mins(1);
+
+/// So many times as long if the statement only reads: it may have to count all rows there are.
+const READING: u32 = 5;
+
+/// How long an idle connection to Postgres may take to show that it is still there.
+const POSTGRES_SIGN: Duration = Duration::from_secs(2);
 
 /// Readers of a SQLite file beside its one writer.
 const SQLITE_READERS: u32 = 3;
@@ -52,6 +62,7 @@ pub struct Sqlite {
 #[derive(Debug, Clone)]
 pub struct Postgres {
     pool: PgPool,
+    patience: Patience,
     memory: Arc<Memory>,
 }
 
@@ -92,6 +103,24 @@ impl Store {
         }
     }
 
+    /// The same database; a Postgres is waited for so long when it does not answer a statement that
+    /// writes, which is a minute otherwise.
+    #[must_use]
+    pub fn with_patience(mut self, answer: Duration) -> Self {
+        if let Self::Postgres(postgres) = &mut self {
+            postgres.patience.answer = answer;
+        }
+        self
+    }
+
+    /// Whether the last transaction that wrote under a lease had no answer.
+    pub(super) fn wrote_in_vain(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Postgres(postgres) => postgres.patience.in_vain.load(Ordering::Relaxed),
+        }
+    }
+
     /// `SQLite` or `Postgres`, for people.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -125,7 +154,11 @@ impl Store {
                 .acquire()
                 .await
                 .map(|connection| Open::Sqlite(connection, sqlite.in_memory)),
-            Self::Postgres(postgres) => postgres.pool.acquire().await.map(Open::Postgres),
+            Self::Postgres(postgres) => {
+                let patience = postgres.patience.clone();
+                let connection = postgres.pool.acquire().await;
+                connection.map(|connection| Open::Postgres(connection, patience))
+            }
         }
         .map_err(|error| StoreError::from_sqlx(doing, table, error))?;
         Transaction::begin(open, self.backend().begin_writing(), doing, table).await
@@ -143,7 +176,12 @@ impl Store {
                 .acquire()
                 .await
                 .map(|connection| Open::Sqlite(connection, sqlite.in_memory)),
-            Self::Postgres(postgres) => postgres.pool.acquire().await.map(Open::Postgres),
+            Self::Postgres(postgres) => {
+                let mut patience = postgres.patience.clone();
+                patience.answer *= READING;
+                let connection = postgres.pool.acquire().await;
+                connection.map(|connection| Open::Postgres(connection, patience))
+            }
         }
         .map_err(|error| StoreError::from_sqlx(doing, table, error))?;
         Transaction::begin(open, "begin", doing, table).await
@@ -239,14 +277,29 @@ async fn open_postgres(url: &str, options: OpenOptions) -> Result<Postgres, Stor
     // The pool tries again until its timeout when a connection is refused; whoever opens a database
     // wants to be told at once.
     let failed = |error| StoreError::from_sqlx(OPENING, "it", error);
-    let first = PgConnection::connect_with(&connect).await.map_err(failed)?;
-    first.close().await.map_err(failed)?;
+    let patience = |answer| Patience {
+        answer,
+        in_vain: Arc::new(AtomicBool::new(false)),
+    };
+    patience(POSTGRES_ACQUIRE_TIMEOUT)
+        .wait(async { PgConnection::connect_with(&connect).await?.close().await })
+        .await
+        .map_err(failed)?;
     let pool = PgPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS)
         .acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
+        // sqlx's own test waits for ever for a server that is gone.
+        .test_before_acquire(false)
+        .before_acquire(move |connection, _| {
+            Box::pin(async move {
+                let sign = patience(POSTGRES_SIGN);
+                Ok(sign.wait(connection.ping()).await.is_ok())
+            })
+        })
         .connect_lazy_with(connect);
     Ok(Postgres {
         pool,
+        patience: patience(POSTGRES_ANSWER),
         memory: Arc::new(Memory::default()),
     })
 }
