@@ -12,15 +12,13 @@ use super::account::AccountId;
 use super::error::StoreError;
 use super::holder::Holder;
 use super::open::Store;
+use super::run;
 use super::transaction::Transaction;
 use super::value::{Time, args};
 use crate::data::Timestamp;
 
 /// How long a lease lives without being renewed.
 pub const LEASE_TTL: Duration = Duration::from_secs(30);
-
-/// How long runs that found nothing are remembered.
-const IDLE_RUNS_KEPT: Duration = Duration::from_hours(7 * 24);
 
 /// The right to write for one account, until it is released or lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +105,8 @@ const COLUMNS: &str = "epoch, host, boot_id, pid_namespace, pid, process_start, 
 impl Store {
     /// Takes the right to write for an account, if nobody has it: it was released, its holder's
     /// process has ended on this machine, or it was not renewed for [`LEASE_TTL`]. Runs that the
-    /// last holder left unfinished are marked as interrupted, and idle ones of last week forgotten.
+    /// last holder left unfinished are marked as interrupted, and idle ones forgotten as by
+    /// [`Store::forget_idle_runs`].
     pub async fn acquire(
         &self,
         account: AccountId,
@@ -161,13 +160,7 @@ impl Store {
             args![account.0, now],
         )
         .await?;
-        tx.execute(
-            "delete from sync_runs where account_id = $1 and outcome = 'succeeded' \
-             and started_at < $2 and kind <> 'state' \
-             and rows_inserted = 0 and rows_updated = 0 and rows_rejected = 0",
-            args![account.0, now - IDLE_RUNS_KEPT],
-        )
-        .await?;
+        run::forget_idle(&mut tx, account, now).await?;
         tx.commit().await?;
         Ok(Acquired::Lease(Lease { account, epoch }))
     }
