@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::policy::{RunError, Verdict};
 use super::run::RunReport;
 use super::survey;
+use super::upkeep::Told;
 use super::walk::{Chunk, Walk, WalkError, WalkSettings};
 use crate::clock::Clock;
 use crate::data::{
@@ -80,6 +81,7 @@ pub struct Engine<S> {
     pub(super) lease: Lease,
     pub(super) settings: EngineSettings,
     pub(super) report: watch::Sender<Report>,
+    pub(super) told: Told,
 }
 
 impl<S: Source + 'static> Engine<S> {
@@ -101,6 +103,7 @@ impl<S: Source + 'static> Engine<S> {
             lease,
             settings,
             report,
+            told: Told::default(),
         }
     }
 
