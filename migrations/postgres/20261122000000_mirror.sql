@@ -368,6 +368,7 @@ create table rejects (
     raw text not null,
     reason text not null,
     partial boolean not null,
+    version timestamptz,
     fingerprint text not null,
     first_seen_at timestamptz not null,
     last_seen_at timestamptz not null,

@@ -368,6 +368,7 @@ create table rejects (
     raw text not null,
     reason text not null,
     partial integer not null,
+    version text,
     fingerprint text not null,
     first_seen_at text not null,
     last_seen_at text not null,

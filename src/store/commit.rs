@@ -127,7 +127,7 @@ async fn write(
         stamp,
     )
     .await?;
-    reject::record(tx, batch, stamp).await?;
+    reject::record(tx, batch, commit.progress, stamp).await?;
     for proof in commit.progress {
         counters += progress::record(tx, proof, stamp).await?;
     }

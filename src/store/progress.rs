@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::error::StoreError;
 use super::parameter;
+use super::reject;
 use super::run::stored_count;
 use super::state::stored_watermark;
 use super::transaction::Transaction;
@@ -59,7 +60,8 @@ pub(super) async fn record(
     Ok(counters)
 }
 
-/// Marks records that the platform says it has no longer. Yields how many were not marked yet.
+/// Marks records that the platform says it has no longer, and resolves their rejects. Yields how many
+/// were not marked yet.
 async fn gone(
     tx: &mut Transaction,
     resource: Resource,
@@ -74,6 +76,7 @@ async fn gone(
         tx.backend().ids("$1")
     );
     let keys = parameter::ids(keys.iter().copied());
+    reject::gone(tx, resource, &keys, stamp).await?;
     tx.execute(
         AssertSqlSafe(sql),
         args![keys, stamp.lease.account().0, stamp.run, stamp.now],

@@ -412,7 +412,7 @@ impl<S: Source + 'static> Engine<S> {
         Ok(gone)
     }
 
-    /// Fetches rejected records again by their ids.
+    /// Fetches rejected records again by their ids. Those that are gone are rejects no longer.
     pub async fn retry_rejects(
         &self,
         resource: Resource,
@@ -430,8 +430,13 @@ impl<S: Source + 'static> Engine<S> {
                 resource,
                 limits.stop,
                 |out| async move {
-                    self.ask_each(resource, ids.iter().copied(), limits, &out)
-                        .await
+                    let ids = ids.iter().copied();
+                    let keys = self.ask_each(resource, ids, limits, &out).await?;
+                    let chunk = Chunk {
+                        page: None,
+                        progress: vec![Progress::Gone { resource, keys }],
+                    };
+                    out.send(chunk).await.map_err(|_| WalkError::Closed)
                 },
             )
             .await;
