@@ -58,6 +58,8 @@ pub enum Acquired {
 pub struct LeaseStatus {
     /// Which process, for people.
     pub by: String,
+    /// Which process, for others that could look for it.
+    pub holder: Holder,
     /// Since when.
     pub since: Timestamp,
     /// When it last said that it lives.
@@ -211,6 +213,7 @@ impl Store {
         let stored: Option<Stored> = tx.row(AssertSqlSafe(sql), args![account.0]).await?;
         Ok(stored.map(|stored| LeaseStatus {
             by: stored.holder().to_string(),
+            holder: stored.holder(),
             since: stored.acquired_at.0,
             renewed_at: stored.renewed_at.0,
         }))
@@ -218,17 +221,33 @@ impl Store {
 }
 
 impl Transaction {
-    /// Fails unless `lease` is still the one in force, and keeps it so until this transaction ends.
+    /// Fails unless `lease` is still the one in force, and keeps it so until this transaction ends,
+    /// from renewals too: [`Transaction::renewed`] makes up for those.
     pub(super) async fn fence(&mut self, lease: &Lease) -> Result<(), StoreError> {
         let sql = format!(
             "select epoch from leases where account_id = $1 and released_at is null{}",
-            self.backend().keep()
+            self.backend().lock()
         );
         let epoch: Option<(i64,)> = self.row(AssertSqlSafe(sql), args![lease.account.0]).await?;
         match epoch {
             Some((epoch,)) if epoch == lease.epoch => Ok(()),
             _ => Err(StoreError::LeaseLost),
         }
+    }
+}
+
+impl Transaction {
+    /// Renews the lease at the end of a long transaction: while it lasted nothing else could, and
+    /// whoever waits for the lease sees it next. SQLite leaves whoever waits with an error before
+    /// that.
+    pub(super) async fn renewed(&mut self, lease: &Lease) -> Result<(), StoreError> {
+        self.execute(
+            "update leases set renewed_at = clock_timestamp() \
+             where account_id = $1 and epoch = $2 and released_at is null",
+            args![lease.account.0, lease.epoch],
+        )
+        .await?;
+        Ok(())
     }
 }
 

@@ -238,6 +238,9 @@ impl Transaction {
     }
 
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+        if let (Some(Open::Postgres(..)), Some(lease)) = (&self.open, self.lease.clone()) {
+            self.renewed(&lease).await?;
+        }
         self.control("commit").await?;
         // The connection is as it was, and goes back to the others.
         if let (Some(Open::Postgres(_, patience)), Some(_)) = (self.open.take(), &self.lease) {

@@ -98,6 +98,29 @@ async fn a_holder_elsewhere_is_waited_for_until_its_lease_runs_out() {
 }
 
 #[tokio::test]
+async fn a_long_transaction_costs_nobody_the_lease() {
+    on_both(|database| async move {
+        if database.kind == Kind::Sqlite {
+            return;
+        }
+        let writer = Writer::new(&database).await;
+        // While a transaction writes, nothing else can renew.
+        database
+            .execute("update leases set renewed_at = renewed_at - interval '31 seconds'")
+            .await;
+        writer.store(Resource::Sessions, &[session(1, 1)], 1).await;
+        let elsewhere = Holder {
+            boot_id: "another".to_owned(),
+            ..Holder::current()
+        };
+        let answer = database.store.acquire(writer.account, &elsewhere, at(2));
+        let answer = answer.await.unwrap();
+        assert!(matches!(answer, Acquired::Held { .. }), "{answer:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_has_lost_the_lease_writes_nothing_any_more() {
     on_both(|database| async move {
         let old = Writer::new(&database).await;
