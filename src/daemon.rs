@@ -3,6 +3,7 @@
 //! Owns what is due when, the lease's life, and what a failed pass means for the next one. Must not
 //! know SQL, HTTP or the command line.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +17,15 @@ use crate::schedule::Trigger;
 use crate::store::StoreError;
 use crate::sync::{Engine, Limits, Outcome, RunError, RunReport, Runs, Verdict, Verified};
 
-/// How long the first pause is after the API has refused the token everywhere; it doubles.
+/// How long the first pause is after the API has refused the token, for everything or for one
+/// resource; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_mins(1);
 
-/// The longest pause: a token that was renewed is noticed within this time.
+/// The longest pause: a token that was renewed, or given more rights, is noticed within this time.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
+/// How often runs that nothing refers to are forgotten.
+const FORGET_EVERY: Duration = Duration::from_hours(24);
 
 /// Windows of each stream that a nightly verification re-reads although their counts agree.
 const SAMPLES: u32 = 5;
@@ -50,10 +55,45 @@ pub struct Tender<S> {
     resources: Vec<Resource>,
     intervals: Intervals,
     identified: bool,
-    lists_at: Option<Timestamp>,
+    /// When each list was last read.
+    lists_at: HashMap<Resource, Timestamp>,
+    /// When open sessions were last fresh, if that is known.
     open_at: Option<Timestamp>,
-    refusals: u32,
-    paused_until: Option<Timestamp>,
+    open_pause: Pause,
+    forgot_at: Timestamp,
+    /// Of the resources that the API refuses.
+    pauses: HashMap<Resource, Pause>,
+    /// While it refuses everything.
+    pause: Pause,
+}
+
+/// The distance between attempts at what fails: it grows with each.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pause {
+    failures: u32,
+    until: Option<Timestamp>,
+}
+
+impl Pause {
+    fn is_over(&self, now: Timestamp) -> bool {
+        // One that ends later than it ever could was begun before the clock was set back.
+        self.until
+            .is_none_or(|until| now >= until || until - LONGEST_PAUSE > now)
+    }
+
+    /// Begins a pause, longer than the last one.
+    fn grow(&mut self, now: Timestamp) -> Duration {
+        let pause = FIRST_PAUSE * 2_u32.saturating_pow(self.failures.min(16));
+        let pause = pause.min(LONGEST_PAUSE);
+        self.failures += 1;
+        self.until = Some(now + pause);
+        pause
+    }
+
+    /// Ends it early, and does not forget it.
+    fn cut(&mut self) {
+        self.until = None;
+    }
 }
 
 impl<S: Source + 'static> Tender<S> {
@@ -64,16 +104,20 @@ impl<S: Source + 'static> Tender<S> {
         resources: Vec<Resource>,
         intervals: Intervals,
     ) -> Self {
+        // Whoever takes the lease has just forgotten what was to be.
+        let forgot_at = clock.now();
         Self {
             engine,
             clock,
             resources,
             intervals,
             identified: false,
-            lists_at: None,
+            lists_at: HashMap::new(),
             open_at: None,
-            refusals: 0,
-            paused_until: None,
+            open_pause: Pause::default(),
+            forgot_at,
+            pauses: HashMap::new(),
+            pause: Pause::default(),
         }
     }
 
@@ -109,7 +153,7 @@ impl<S: Source + 'static> Tender<S> {
     /// Does what one trigger asks for. `stop` ends it between pages.
     pub async fn step(&mut self, trigger: Trigger, stop: &CancellationToken) -> Runs {
         let now = self.clock.now();
-        if self.paused_until.is_some_and(|until| now < until) {
+        if !self.pause.is_over(now) {
             return Runs::new();
         }
         let limits = Limits { stop, budget: None };
@@ -155,44 +199,127 @@ impl<S: Source + 'static> Tender<S> {
             engine.identify(limits.stop).await?;
             self.identified = true;
         }
-        let mut runs = Runs::new();
-        if self.is_due(self.lists_at, self.intervals.catalog) {
-            let lists = engine.lists(&self.resources, limits).await;
-            if lists.iter().all(RunReport::succeeded) {
-                self.lists_at = Some(self.clock.now());
-            }
-            runs.extend(lists);
+        if self.is_due(Some(self.forgot_at), FORGET_EVERY) {
+            engine.forget_idle_runs().await?;
+            self.forgot_at = self.clock.now();
         }
-        for resource in engine.unloaded(&self.resources).await? {
+        let mut runs = self.due_lists(limits).await;
+        for resource in engine.unloaded(&self.wanted()).await? {
             match engine.plan_first_load(resource, limits).await {
                 Ok(_) => {}
                 Err(error) if error.verdict() == Verdict::NextResource => {
-                    runs.push(engine.failed(RunKind::FirstLoad, resource, error).await);
+                    let run = engine.failed(RunKind::FirstLoad, resource, error).await;
+                    self.note_resource(resource, std::slice::from_ref(&run));
+                    runs.push(run);
                 }
                 Err(error) => return Err(error),
             }
         }
-        runs.extend(engine.incremental(&self.resources, limits).await);
+        for resource in self.wanted() {
+            let passes = engine.incremental(&[resource], limits).await;
+            self.note_resource(resource, &passes);
+            let go_on = passes.iter().all(goes_on);
+            runs.extend(passes);
+            if !go_on {
+                break;
+            }
+        }
         if !limits.stop.is_cancelled() {
             runs.extend(engine.work_off(&self.resources, limits).await);
         }
-        let due = self.is_due(self.open_at, self.intervals.refresh_open);
-        if due && self.resources.contains(&Resource::Sessions) && !limits.stop.is_cancelled() {
-            // What a first load has just read needs no second look.
-            if self.open_at.is_some() {
-                runs.push(engine.refresh_open(limits).await);
-            }
-            self.open_at = Some(self.clock.now());
+        if !limits.stop.is_cancelled() {
+            runs.extend(self.due_open(limits).await?);
         }
         Ok(runs)
     }
 
+    /// The resources but those that the API refuses and that it is too early to ask for again.
+    fn wanted(&self) -> Vec<Resource> {
+        let now = self.clock.now();
+        let is_wanted = |resource: &&Resource| {
+            let pause = self.pauses.get(resource);
+            pause.is_none_or(|pause| pause.is_over(now))
+        };
+        self.resources.iter().filter(is_wanted).copied().collect()
+    }
+
+    /// Reads each list that is due.
+    async fn due_lists(&mut self, limits: Limits<'_>) -> Runs {
+        let mut runs = Runs::new();
+        for resource in self.wanted() {
+            let last = self.lists_at.get(&resource).copied();
+            if !resource.is_list() || !self.is_due(last, self.intervals.catalog) {
+                continue;
+            }
+            let run = self.engine.list(resource, limits).await;
+            if run.succeeded() {
+                self.lists_at.insert(resource, self.clock.now());
+            }
+            self.note_resource(resource, std::slice::from_ref(&run));
+            let go_on = goes_on(&run);
+            runs.push(run);
+            if !go_on {
+                break;
+            }
+        }
+        runs
+    }
+
+    /// Reads open sessions again if that is due. The database knows when it was done last, so that
+    /// a daemon that is often restarted does it too, and one whose first load has just ended does
+    /// not.
+    async fn due_open(&mut self, limits: Limits<'_>) -> Result<Option<RunReport>, RunError> {
+        let every = self.intervals.refresh_open;
+        if !self.wanted().contains(&Resource::Sessions)
+            || !self.open_pause.is_over(self.clock.now())
+            || !self.is_due(self.open_at, every)
+        {
+            return Ok(None);
+        }
+        self.open_at = self.engine.open_refreshed_at().await?;
+        if !self.is_due(self.open_at, every) {
+            return Ok(None);
+        }
+        let begun = self.clock.now();
+        let run = self.engine.refresh_open(limits).await;
+        if run.succeeded() {
+            self.open_at = Some(begun);
+            self.open_pause = Pause::default();
+        } else {
+            self.open_pause.grow(self.clock.now());
+        }
+        Ok(Some(run))
+    }
+
+    /// Lets the distance between attempts at a resource grow while the platform gives none of it. A
+    /// platform that cannot be reached is tried again at the next trigger.
+    fn note_resource(&mut self, resource: Resource, runs: &[RunReport]) {
+        let refused = |run: &RunReport| {
+            run.error.as_ref().is_some_and(|error| {
+                // A list is read whole each time, so that one that cannot be read is costly, too.
+                error.is_refusal() || resource.is_list() && error.verdict() == Verdict::NextResource
+            })
+        };
+        if runs.is_empty() {
+            return;
+        }
+        if runs.iter().all(refused) {
+            let now = self.clock.now();
+            self.pauses.entry(resource).or_default().grow(now);
+        } else {
+            self.pauses.remove(&resource);
+        }
+    }
+
     /// Compares the mirror with the API and repairs it. A pass goes before, lists included: what it
-    /// reads is fresh, and no difference.
+    /// reads is fresh, and no difference. A resource that the API refuses is left out.
     async fn verify(&mut self, limits: Limits<'_>) -> Result<Runs, RunError> {
-        self.lists_at = None;
+        self.lists_at.clear();
+        self.pauses.values_mut().for_each(Pause::cut);
         let mut runs = self.pass(limits).await?;
-        if limits.stop.is_cancelled() || !runs.iter().all(RunReport::succeeded) {
+        let ended_well = |run: &RunReport| run.error.as_ref().is_none_or(RunError::is_refusal);
+        let resources = self.wanted();
+        if limits.stop.is_cancelled() || resources.is_empty() || !runs.iter().all(ended_well) {
             let account = self.engine.name();
             info!(
                 account,
@@ -201,7 +328,7 @@ impl<S: Source + 'static> Tender<S> {
             return Ok(runs);
         }
         let engine = Arc::clone(&self.engine);
-        let verified = engine.verify(&self.resources, SAMPLES, limits).await;
+        let verified = engine.verify(&resources, SAMPLES, limits).await;
         let differences: u64 = verified.iter().map(Verified::differences).sum();
         let account = engine.name();
         info!(
@@ -222,21 +349,22 @@ impl<S: Source + 'static> Tender<S> {
     }
 
     fn is_due(&self, last: Option<Timestamp>, every: Duration) -> bool {
-        last.is_none_or(|at| self.clock.now() >= at + every)
+        let now = self.clock.now();
+        // What was done in the future was done before the clock was set back.
+        last.is_none_or(|at| now >= at + every || now < at)
     }
 
     /// Lets the distance between passes grow while the API refuses everything.
     fn note_refusals(&mut self, runs: &[RunReport]) {
         let refused = |run: &RunReport| run.error.as_ref().is_some_and(RunError::is_refusal);
-        if runs.is_empty() || !runs.iter().all(refused) {
-            self.refusals = 0;
-            self.paused_until = None;
+        if runs.is_empty() {
             return;
         }
-        let pause = FIRST_PAUSE * 2_u32.saturating_pow(self.refusals.min(16));
-        let pause = pause.min(LONGEST_PAUSE);
-        self.refusals += 1;
-        self.paused_until = Some(self.clock.now() + pause);
+        if !runs.iter().all(refused) {
+            self.pause = Pause::default();
+            return;
+        }
+        let pause = self.pause.grow(self.clock.now());
         let account = self.engine.name();
         error!(
             account,
@@ -247,7 +375,15 @@ impl<S: Source + 'static> Tender<S> {
     }
 }
 
-/// Opens the database, however long it takes to come up. What waiting cannot mend is returned.
+/// Whether a pass goes on after this run.
+fn goes_on(run: &RunReport) -> bool {
+    run.error
+        .as_ref()
+        .is_none_or(|error| error.verdict() == Verdict::NextResource)
+}
+
+/// Opens the database, or begins to work on it, however long it takes to come up. What waiting
+/// cannot mend is returned.
 pub async fn patiently<T, F>(
     clock: &Arc<dyn Clock>,
     stop: &CancellationToken,

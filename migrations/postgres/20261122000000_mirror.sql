@@ -305,6 +305,7 @@ create table state_changes (
     run_id bigint not null
 );
 
+-- touched: whether any row was written by this run, and may name it in run_id.
 create table sync_runs (
     id bigint generated always as identity primary key,
     account_id bigint not null references accounts (id),
@@ -321,6 +322,7 @@ create table sync_runs (
     rows_updated bigint not null default 0,
     rows_unchanged bigint not null default 0,
     rows_rejected bigint not null default 0,
+    touched boolean not null default false,
     watermark_before timestamptz,
     watermark_after timestamptz,
     error text
@@ -366,6 +368,7 @@ create table rejects (
     raw text not null,
     reason text not null,
     partial boolean not null,
+    version timestamptz,
     fingerprint text not null,
     first_seen_at timestamptz not null,
     last_seen_at timestamptz not null,

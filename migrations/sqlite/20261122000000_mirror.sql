@@ -305,6 +305,7 @@ create table state_changes (
     run_id integer not null
 ) strict;
 
+-- touched: whether any row was written by this run, and may name it in run_id.
 create table sync_runs (
     id integer primary key,
     account_id integer not null references accounts (id),
@@ -321,6 +322,7 @@ create table sync_runs (
     rows_updated integer not null default 0,
     rows_unchanged integer not null default 0,
     rows_rejected integer not null default 0,
+    touched integer not null default 0,
     watermark_before text,
     watermark_after text,
     error text
@@ -366,6 +368,7 @@ create table rejects (
     raw text not null,
     reason text not null,
     partial integer not null,
+    version text,
     fingerprint text not null,
     first_seen_at text not null,
     last_seen_at text not null,

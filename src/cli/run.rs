@@ -1,6 +1,7 @@
 //! `run`: the daemon.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::sync::mpsc;
@@ -10,8 +11,15 @@ use super::engine::{self, Working};
 use super::{Access, Account, Context, Exit, Failure};
 use crate::api::Client;
 use crate::daemon::{self, End, Intervals, Tender};
+use crate::data::Timestamp;
 use crate::schedule::{Scheduler, Trigger};
-use crate::store::Store;
+use crate::store::{Holder, LEASE_TTL, LeaseStatus, Store, StoreError};
+
+/// How long the holder of a lease may be silent before it must have lost it.
+const LAST_WORD: Duration = Duration::from_secs(LEASE_TTL.as_secs() + 5);
+
+/// How often it is looked whether it has.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Keep the mirror fresh until stopped.
 ///
@@ -26,7 +34,8 @@ use crate::store::Store;
 /// any point, the next start goes on from there.
 ///
 /// One process writes for an account at a time. If another one does, this one says which and since
-/// when, and exits with 1.
+/// when, and exits with 1. If that one may have ended without a word, as in a container that was
+/// killed, it is first waited for until its right to write runs out, some 30 seconds.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -64,15 +73,16 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
     };
     let mut leased = Vec::new();
     for (account, client) in accounts.iter().zip(clients) {
-        let begun = Working::begin(context, &store, account, client.clone(), args.wait, &stop);
-        let working = match begun.await {
-            Ok(working) => working,
-            Err(failure) => {
-                if stop.is_cancelled() {
-                    break;
-                }
-                return Err(failure);
-            }
+        // The database may go away again, or its disk be full, before the first thing is written.
+        let begin = || async {
+            begin(context, &store, account, &client, args.wait, &stop)
+                .await
+                .map_err(|failure| failure.error)
+        };
+        let working = match daemon::patiently(&context.clock, &stop, begin).await {
+            Some(Ok(working)) => working,
+            Some(Err(error)) if !stop.is_cancelled() => return Err(Failure::of(error)),
+            Some(Err(_)) | None => break,
         };
         leased.push((account, client, working));
     }
@@ -130,6 +140,63 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
     ended?;
     tracing::info!("stopped");
     Ok(Exit::Done)
+}
+
+/// Begins to work on an account. A holder of its lease that may be dead is waited for until the lease
+/// must have run out, or shows that its holder lives.
+async fn begin(
+    context: &Context,
+    store: &Store,
+    account: &Account,
+    client: &Client,
+    wait: bool,
+    stop: &CancellationToken,
+) -> Result<Working, Failure> {
+    let clock = &context.clock;
+    let mut first: Option<(LeaseStatus, Timestamp)> = None;
+    loop {
+        let begun = Working::begin(context, store, account, client.clone(), wait, stop).await;
+        let failure = match begun {
+            Err(failure) if !stop.is_cancelled() => failure,
+            done => return done,
+        };
+        if failure.error.is::<StoreError>() {
+            return Err(failure);
+        }
+        let holder = match store.find_account(&account.name).await? {
+            Some(account) => store.lease_status(account.id).await?,
+            None => None,
+        };
+        let Some(holder) = holder else {
+            return Err(failure);
+        };
+        match &first {
+            _ if Holder::current().knows_alive(&holder.holder) => return Err(failure),
+            None => {
+                let LeaseStatus { by, .. } = &holder;
+                let name = &account.name;
+                tracing::info!(
+                    account = name,
+                    holder = by,
+                    "{by} writes for account {name}, or has ended without a word: waiting until that \
+                     is known, {} at most",
+                    humantime::format_duration(LAST_WORD)
+                );
+                first = Some((holder, clock.now()));
+            }
+            Some((seen, since)) => {
+                let lives = seen.holder != holder.holder || seen.renewed_at != holder.renewed_at;
+                if lives || clock.now().since(*since) > LAST_WORD {
+                    return Err(failure);
+                }
+            }
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(failure),
+            () = clock.sleep(LOOK_AGAIN) => {}
+        }
+    }
 }
 
 /// An account that is tended, through as many leases as it takes.

@@ -14,7 +14,7 @@ use super::{Access, Account, Context, Exit, Failure, duration};
 use crate::data::{Resource, RunKind, SessionFilter, Source, Span, StreamState};
 use crate::report::{Format, Printer, terminal_width};
 use crate::store::Store;
-use crate::sync::{self, Estimate, Limits, RunError, RunReport, Runs, Verdict};
+use crate::sync::{self, Estimate, Limits, RunError, Runs, Verdict};
 
 /// Make one pass and exit.
 ///

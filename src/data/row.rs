@@ -144,6 +144,8 @@ pub struct Reject {
     pub reason: String,
     /// Whether the rest of the record is stored; otherwise none of it is.
     pub partial: bool,
+    /// The record's `updatedAt`, if that could be read.
+    pub version: Option<Timestamp>,
 }
 
 /// What a number of pages put into the tables.
@@ -160,9 +162,9 @@ pub struct Batch {
     pub contact_tags: Vec<Links>,
     /// What could not be read.
     pub rejects: Vec<Reject>,
-    /// Ids of the records of the run's own resource that were read without any objection; older
-    /// rejects of theirs are resolved.
-    pub clean: Vec<Uuid>,
+    /// Ids of the records of the run's own resource that were read without any objection, with their
+    /// versions; rejects of those and of older versions are resolved.
+    pub clean: Vec<(Uuid, Option<Timestamp>)>,
     /// Records read, rejected ones included, repeated ones counted each time.
     pub rows_read: u64,
     /// Server time at which the newest of the pages was read.

@@ -61,8 +61,8 @@ pub struct BatchBuilder {
     keep_raw: bool,
     kept: HashMap<Uuid, Kept>,
     parents: Parents,
-    /// Records that have no row, by what is known of them.
-    rejects: BTreeMap<(Option<Uuid>, String), Reject>,
+    /// Records that have no row, by what is known of them, and when they were read last.
+    rejects: BTreeMap<(Option<Uuid>, String), (Timestamp, Reject)>,
     rows_read: u64,
     observed_at: Option<Timestamp>,
 }
@@ -107,7 +107,7 @@ impl BatchBuilder {
             Ok(record) => record,
             Err(found) => {
                 objections.add("record", "an object", found);
-                return self.reject(item.head.id, text, &objections);
+                return self.reject(page, item, item.head.id, &objections);
             }
         };
         // Agents are kept by the id that sessions know, and asked for by their own.
@@ -120,7 +120,7 @@ impl BatchBuilder {
             if objections.is_empty() {
                 objections.add(key_field, "a uuid", "nothing");
             }
-            return self.reject(record_id, text, &objections);
+            return self.reject(page, item, record_id, &objections);
         };
         let mapped = match self.resource {
             Resource::Sessions => {
@@ -145,6 +145,7 @@ impl BatchBuilder {
             raw: without_nul(text),
             reason: objections.reason(),
             partial: true,
+            version: mapped.version,
         });
         let kept = Kept {
             mapped,
@@ -156,16 +157,28 @@ impl BatchBuilder {
         self.kept.insert(key, kept);
     }
 
-    fn reject(&mut self, record_id: Option<Uuid>, text: &str, objections: &Objections) {
-        let raw = without_nul(text);
+    fn reject(
+        &mut self,
+        page: &Page,
+        item: &Item,
+        record_id: Option<Uuid>,
+        objections: &Objections,
+    ) {
+        let raw = without_nul(page.raw(item));
         let reject = Reject {
             resource: self.resource,
             record_id,
             raw: raw.clone(),
             reason: objections.reason(),
             partial: false,
+            version: item.head.updated_at,
         };
-        self.rejects.insert((record_id, raw), reject);
+        let seen = page.server_time;
+        let last = self
+            .rejects
+            .entry((record_id, raw))
+            .or_insert((seen, reject));
+        last.0 = last.0.max(seen);
     }
 
     /// The batch, parents first, each table by key.
@@ -183,8 +196,20 @@ impl BatchBuilder {
             self.finish_parent(&mut batch, parent, at, &kept);
         }
 
-        let whole: HashSet<Uuid> = self.rejects.values().filter_map(|r| r.record_id).collect();
-        batch.rejects = std::mem::take(&mut self.rejects).into_values().collect();
+        // A version that could not be read says nothing against one that came later.
+        let newest: HashMap<Uuid, (Option<Timestamp>, Timestamp)> = kept
+            .iter()
+            .filter_map(|kept| Some((kept.record_id?, (kept.mapped.version, kept.seen))))
+            .collect();
+        batch.rejects = std::mem::take(&mut self.rejects)
+            .into_values()
+            .filter(|(seen, reject)| {
+                let good = reject.record_id.and_then(|id| newest.get(&id));
+                good.is_none_or(|&good| !is_newer(good, (reject.version, *seen)))
+            })
+            .map(|(_, reject)| reject)
+            .collect();
+        let whole: HashSet<Uuid> = batch.rejects.iter().filter_map(|r| r.record_id).collect();
         let table = table_of(self.resource);
         let observed = table.columns.iter().any(|c| c.name == "observed_at");
         let mut rows = Vec::with_capacity(kept.len());
@@ -192,7 +217,9 @@ impl BatchBuilder {
             let mapped = kept.mapped;
             match (kept.reject, kept.record_id) {
                 (Some(reject), _) => batch.rejects.push(reject),
-                (None, Some(id)) if !whole.contains(&id) => batch.clean.push(id),
+                (None, Some(id)) if !whole.contains(&id) => {
+                    batch.clean.push((id, mapped.version));
+                }
                 (None, _) => {}
             }
             let hash = mapped.row.hash(mapped.tags.ids.as_deref());
@@ -277,6 +304,17 @@ impl BatchBuilder {
             .map(|id| plain_row(id, RowJson::new(ids_table.key, id, 64)))
             .collect();
         push(batch, ids_table, placeholders);
+    }
+}
+
+/// Whether one reading of a record, by its version and when it was read, is newer than another.
+fn is_newer(
+    (version, seen): (Option<Timestamp>, Timestamp),
+    (other, other_seen): (Option<Timestamp>, Timestamp),
+) -> bool {
+    match (version, other) {
+        (Some(version), Some(other)) if version != other => version > other,
+        _ => seen > other_seen,
     }
 }
 

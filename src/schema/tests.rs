@@ -371,7 +371,8 @@ fn a_record_without_a_readable_id_is_rejected_whole_and_holds_up_nobody() {
     ];
     let batch = batch(Resource::Tags, &[&page(&items, 0, ColumnGroup::NONE)]);
     assert_eq!(rows(&batch, &tables::TAGS).len(), 1);
-    assert_eq!(batch.clean, [ID.parse::<Uuid>().unwrap()]);
+    assert_eq!(batch.clean[0].0, ID.parse::<Uuid>().unwrap());
+    assert_eq!(batch.clean.len(), 1);
     assert_eq!(batch.rows_read, 8);
     assert_eq!(batch.rejects.len(), 7);
     assert!(batch.rejects.iter().all(|reject| !reject.partial));
@@ -398,7 +399,8 @@ fn an_agent_is_kept_by_the_id_that_sessions_know() {
     let stored = row(&batch, &tables::AGENTS, ID);
     assert_eq!(stored["id"], TAG);
     assert_eq!(stored["is_owner"], true);
-    assert_eq!(batch.clean, [TAG.parse::<Uuid>().unwrap()]);
+    assert_eq!(batch.clean[0].0, TAG.parse::<Uuid>().unwrap());
+    assert_eq!(batch.clean.len(), 1);
     assert_eq!(batch.rejects[0].record_id, Some(CONTACT.parse().unwrap()));
     assert_eq!(
         batch.rejects[0].reason,

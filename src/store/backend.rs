@@ -9,10 +9,7 @@ pub(super) trait Backend: Send + Sync + std::fmt::Debug {
     /// Opens a transaction that will write.
     fn begin_writing(&self) -> &'static str;
 
-    /// Behind a `select` of a row that must not change before the transaction ends.
-    fn keep(&self) -> &'static str;
-
-    /// Behind a `select` of a row that this transaction is about to change.
+    /// Behind a `select` of a row that this transaction is about to change, or nobody else may.
     fn lock(&self) -> &'static str;
 
     /// The present, for leases. Processes on several machines share a Postgres and need one clock
@@ -51,10 +48,6 @@ impl Backend for SqliteBackend {
     fn begin_writing(&self) -> &'static str {
         // A deferred one fails in the middle if another process writes in between.
         "begin immediate"
-    }
-
-    fn keep(&self) -> &'static str {
-        ""
     }
 
     fn lock(&self) -> &'static str {
@@ -112,10 +105,6 @@ impl Backend for SqliteBackend {
 impl Backend for PostgresBackend {
     fn begin_writing(&self) -> &'static str {
         "begin"
-    }
-
-    fn keep(&self) -> &'static str {
-        " for share"
     }
 
     fn lock(&self) -> &'static str {

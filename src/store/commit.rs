@@ -74,6 +74,8 @@ async fn write(
     counters.rows_read += batch.rows_read;
     counters.rows_rejected += reject::rejected(batch);
     let mut remembered = Vec::new();
+    // Rows of other resources are not counted, but name the run all the same.
+    let mut touched = false;
     let mut sessions = Written::default();
     let mut contacts = HashSet::new();
     for part in &batch.writes {
@@ -83,6 +85,7 @@ async fn write(
         }
         let written = upsert::write(tx, part.table, &rows, stamp).await?;
         counters += written.counters;
+        touched |= !written.changed.is_empty();
         match part.table.guard {
             Guard::Version => {
                 for &key in &written.changed {
@@ -125,11 +128,12 @@ async fn write(
         stamp,
     )
     .await?;
-    reject::record(tx, batch, stamp).await?;
+    reject::record(tx, batch, commit.progress, stamp).await?;
     for proof in commit.progress {
         counters += progress::record(tx, proof, stamp).await?;
     }
-    run::add(tx, stamp, counters).await?;
+    touched |= counters.rows_inserted + counters.rows_updated + counters.rows_rejected > 0;
+    run::add(tx, stamp, counters, touched).await?;
     Ok((counters, remembered))
 }
 

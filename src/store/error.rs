@@ -112,8 +112,9 @@ const SQLITE_UNAVAILABLE: [i64; 6] = [5, 6, 8, 10, 13, 14];
 /// intervention, system error.
 const POSTGRES_UNAVAILABLE: [&str; 8] = ["08", "28", "3D", "40", "53", "55", "57", "58"];
 
-/// `25006`: the server is read-only, a standby for instance.
-const POSTGRES_READ_ONLY: &str = "25006";
+/// `25006`: the server is read-only, a standby for instance. `25P03`: this process stood still in
+/// the middle of a transaction, which the server has ended.
+const POSTGRES_STATES: [&str; 2] = ["25006", "25P03"];
 
 impl StoreError {
     /// Sorts a driver's error.
@@ -151,6 +152,14 @@ impl StoreError {
         }
     }
 
+    /// What is not even tried, because the database did not answer before.
+    pub(super) fn silent(doing: &'static str) -> Self {
+        Self::Unavailable {
+            doing,
+            source: Cause("it did not answer when it was last written to".to_owned()),
+        }
+    }
+
     /// Sorts a failure of a migration.
     pub(super) fn from_migrate(error: sqlx::migrate::MigrateError) -> Self {
         use sqlx::migrate::MigrateError;
@@ -181,7 +190,7 @@ fn is_unavailable(error: &dyn DatabaseError) -> bool {
         .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
         .is_some()
     {
-        return code == POSTGRES_READ_ONLY
+        return POSTGRES_STATES.contains(&code.as_ref())
             || POSTGRES_UNAVAILABLE
                 .iter()
                 .any(|class| code.starts_with(class));

@@ -3,9 +3,13 @@
 //! Owns the reading of `/proc`. A process id alone is worth nothing: ids are reused, and mean
 //! something else in another container. The kernel's boot id and the pid namespace say whether an
 //! id means the same there as here, the process's start time whether it is still the same process.
-//! Where there is no `/proc` nothing matches, and a lease is free when it runs out.
+//! Where there is no `/proc` nothing matches, and a lease is free when it runs out; nor is anything
+//! known where `/proc` hides the processes of others.
 
-use std::fs;
+use std::path::Path;
+use std::{fs, io};
+
+const PROC: &str = "/proc";
 
 /// A process that writes, or wants to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,20 +37,42 @@ impl Holder {
                 .map(|path| path.to_string_lossy().into_owned())
                 .unwrap_or_default(),
             pid,
-            process_start: process_start(pid).unwrap_or(0),
+            process_start: match look_up(Path::new(PROC), pid) {
+                Seen::Since(start) => start,
+                Seen::Ended | Seen::Unknown => 0,
+            },
         }
     }
 
     /// Whether `other` ran where this process runs and has ended; `false` if that cannot be known
     /// from here.
     pub(super) fn knows_dead(&self, other: &Self) -> bool {
+        self.finds(Path::new(PROC), other) == Some(false)
+    }
+
+    /// Whether `other` runs where this process runs, and is still at work; `false` if that cannot be
+    /// known from here.
+    pub fn knows_alive(&self, other: &Self) -> bool {
+        self.finds(Path::new(PROC), other) == Some(true)
+    }
+
+    /// Whether `other` still lives; `None` if that cannot be known from here.
+    fn finds(&self, proc: &Path, other: &Self) -> Option<bool> {
         let same_ids = !self.boot_id.is_empty()
             && !self.pid_namespace.is_empty()
             && self.process_start != 0
             && other.process_start != 0
             && self.boot_id == other.boot_id
             && self.pid_namespace == other.pid_namespace;
-        same_ids && process_start(other.pid) != Some(other.process_start)
+        if !same_ids {
+            return None;
+        }
+        match look_up(proc, other.pid) {
+            Seen::Since(start) => Some(start == other.process_start),
+            // Somebody else's process may be hidden, and the first one is always somebody's.
+            Seen::Ended => matches!(look_up(proc, 1), Seen::Since(_)).then_some(false),
+            Seen::Unknown => None,
+        }
     }
 }
 
@@ -63,17 +89,38 @@ fn read(path: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Field 22 of `/proc/PID/stat`; `None` for a process that does not exist or has ended and only
-/// waits for its parent to notice. The second field may hold any character, so fields are counted
-/// from its closing bracket.
-fn process_start(pid: i64) -> Option<i64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
+/// What `/proc` says of a process.
+enum Seen {
+    /// It started then.
+    Since(i64),
+    /// It does not exist, or has ended and only waits for its parent to notice.
+    Ended,
+    /// Nothing that could be read.
+    Unknown,
+}
+
+/// Field 22 of `/proc/PID/stat`. The second field may hold any character, so fields are counted from
+/// its closing bracket.
+fn look_up(proc: &Path, pid: i64) -> Seen {
+    let stat = match fs::read_to_string(proc.join(pid.to_string()).join("stat")) {
+        Ok(stat) => stat,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Seen::Ended,
+        Err(_) => return Seen::Unknown,
+    };
+    let Some((_, rest)) = stat.rsplit_once(')') else {
+        return Seen::Unknown;
+    };
     let mut fields = rest.split_ascii_whitespace();
-    if matches!(fields.next()?, "Z" | "X") {
-        return None;
+    if fields
+        .next()
+        .is_some_and(|state| matches!(state, "Z" | "X"))
+    {
+        return Seen::Ended;
     }
-    fields.nth(18)?.parse().ok()
+    fields
+        .nth(18)
+        .and_then(|field| field.parse().ok())
+        .map_or(Seen::Unknown, Seen::Since)
 }
 
 #[cfg(test)]
@@ -100,5 +147,31 @@ mod tests {
             ..reused
         };
         assert!(!me.knows_dead(&container));
+    }
+
+    #[test]
+    fn where_processes_of_others_are_hidden_nothing_is_known_of_them() {
+        let me = Holder::current();
+        let other = Holder {
+            pid: me.pid + 1,
+            ..me.clone()
+        };
+        let proc = tempfile::tempdir().unwrap();
+        let show = |pid: i64| {
+            let folder = proc.path().join(pid.to_string());
+            fs::create_dir(&folder).unwrap();
+            let stat = format!("{pid} (a) name) S {} 7 0", "0 ".repeat(18));
+            fs::write(folder.join("stat"), stat).unwrap();
+        };
+        show(me.pid);
+        assert_eq!(me.finds(proc.path(), &other), None);
+        show(1);
+        assert_eq!(me.finds(proc.path(), &other), Some(false));
+        show(other.pid);
+        let running = Holder {
+            process_start: 7,
+            ..other
+        };
+        assert_eq!(me.finds(proc.path(), &running), Some(true));
     }
 }

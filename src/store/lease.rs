@@ -12,15 +12,13 @@ use super::account::AccountId;
 use super::error::StoreError;
 use super::holder::Holder;
 use super::open::Store;
+use super::run;
 use super::transaction::Transaction;
 use super::value::{Time, args};
 use crate::data::Timestamp;
 
 /// How long a lease lives without being renewed.
 pub const LEASE_TTL: Duration = Duration::from_secs(30);
-
-/// How long runs that found nothing are remembered.
-const IDLE_RUNS_KEPT: Duration = Duration::from_hours(7 * 24);
 
 /// The right to write for one account, until it is released or lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +58,8 @@ pub enum Acquired {
 pub struct LeaseStatus {
     /// Which process, for people.
     pub by: String,
+    /// Which process, for others that could look for it.
+    pub holder: Holder,
     /// Since when.
     pub since: Timestamp,
     /// When it last said that it lives.
@@ -107,7 +107,8 @@ const COLUMNS: &str = "epoch, host, boot_id, pid_namespace, pid, process_start, 
 impl Store {
     /// Takes the right to write for an account, if nobody has it: it was released, its holder's
     /// process has ended on this machine, or it was not renewed for [`LEASE_TTL`]. Runs that the
-    /// last holder left unfinished are marked as interrupted, and idle ones of last week forgotten.
+    /// last holder left unfinished are marked as interrupted, and idle ones forgotten as by
+    /// [`Store::forget_idle_runs`].
     pub async fn acquire(
         &self,
         account: AccountId,
@@ -161,19 +162,17 @@ impl Store {
             args![account.0, now],
         )
         .await?;
-        tx.execute(
-            "delete from sync_runs where account_id = $1 and outcome = 'succeeded' \
-             and started_at < $2 and kind <> 'state' \
-             and rows_inserted = 0 and rows_updated = 0 and rows_rejected = 0",
-            args![account.0, now - IDLE_RUNS_KEPT],
-        )
-        .await?;
+        run::forget_idle(&mut tx, account, now).await?;
         tx.commit().await?;
         Ok(Acquired::Lease(Lease { account, epoch }))
     }
 
-    /// Says that the holder lives. To be called well within [`LEASE_TTL`].
+    /// Says that the holder lives. To be called well within [`LEASE_TTL`]. Refused if what the holder
+    /// wrote last had no answer: who cannot write need not keep others from it.
     pub async fn renew(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
+        if self.wrote_in_vain() {
+            return Err(StoreError::silent("renew the lease"));
+        }
         let mut tx = self.writing("renew the lease", "leases").await?;
         let sql = format!(
             "update leases set renewed_at = {} \
@@ -214,6 +213,7 @@ impl Store {
         let stored: Option<Stored> = tx.row(AssertSqlSafe(sql), args![account.0]).await?;
         Ok(stored.map(|stored| LeaseStatus {
             by: stored.holder().to_string(),
+            holder: stored.holder(),
             since: stored.acquired_at.0,
             renewed_at: stored.renewed_at.0,
         }))
@@ -221,17 +221,33 @@ impl Store {
 }
 
 impl Transaction {
-    /// Fails unless `lease` is still the one in force, and keeps it so until this transaction ends.
+    /// Fails unless `lease` is still the one in force, and keeps it so until this transaction ends,
+    /// from renewals too: [`Transaction::renewed`] makes up for those.
     pub(super) async fn fence(&mut self, lease: &Lease) -> Result<(), StoreError> {
         let sql = format!(
             "select epoch from leases where account_id = $1 and released_at is null{}",
-            self.backend().keep()
+            self.backend().lock()
         );
         let epoch: Option<(i64,)> = self.row(AssertSqlSafe(sql), args![lease.account.0]).await?;
         match epoch {
             Some((epoch,)) if epoch == lease.epoch => Ok(()),
             _ => Err(StoreError::LeaseLost),
         }
+    }
+}
+
+impl Transaction {
+    /// Renews the lease at the end of a long transaction: while it lasted nothing else could, and
+    /// whoever waits for the lease sees it next. SQLite leaves whoever waits with an error before
+    /// that.
+    pub(super) async fn renewed(&mut self, lease: &Lease) -> Result<(), StoreError> {
+        self.execute(
+            "update leases set renewed_at = clock_timestamp() \
+             where account_id = $1 and epoch = $2 and released_at is null",
+            args![lease.account.0, lease.epoch],
+        )
+        .await?;
+        Ok(())
     }
 }
 
@@ -244,6 +260,7 @@ impl Store {
         table: &'static str,
     ) -> Result<Transaction, StoreError> {
         let mut tx = self.writing(doing, table).await?;
+        tx.under(lease);
         tx.fence(lease).await?;
         Ok(tx)
     }

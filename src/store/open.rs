@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::Connection;
@@ -13,7 +14,7 @@ use sqlx::sqlite::{
 use super::backend::{Backend, PostgresBackend, SqliteBackend};
 use super::error::StoreError;
 use super::memory::Memory;
-use super::transaction::Transaction;
+use super::transaction::{Open, Patience, Transaction};
 
 /// How long a statement waits for another process's transaction on the same SQLite file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -23,6 +24,15 @@ const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long to wait for a connection to Postgres, tried again when it is refused.
 const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the answer of a Postgres to one statement is waited for.
+const POSTGRES_ANSWER: Duration = Duration::from_mins(1);
+
+/// So many times as long if the statement only reads: it may have to count all rows there are.
+const READING: u32 = 5;
+
+/// How long an idle connection to Postgres may take to show that it is still there.
+const POSTGRES_SIGN: Duration = Duration::from_secs(2);
 
 /// Readers of a SQLite file beside its one writer.
 const SQLITE_READERS: u32 = 3;
@@ -44,6 +54,7 @@ pub enum Store {
 pub struct Sqlite {
     write: SqlitePool,
     read: SqlitePool,
+    in_memory: bool,
     memory: Arc<Memory>,
 }
 
@@ -51,6 +62,7 @@ pub struct Sqlite {
 #[derive(Debug, Clone)]
 pub struct Postgres {
     pool: PgPool,
+    patience: Patience,
     memory: Arc<Memory>,
 }
 
@@ -91,6 +103,24 @@ impl Store {
         }
     }
 
+    /// The same database; a Postgres is waited for so long when it does not answer a statement that
+    /// writes, which is a minute otherwise.
+    #[must_use]
+    pub fn with_patience(mut self, answer: Duration) -> Self {
+        if let Self::Postgres(postgres) = &mut self {
+            postgres.patience.answer = answer;
+        }
+        self
+    }
+
+    /// Whether the last transaction that wrote under a lease had no answer.
+    pub(super) fn wrote_in_vain(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Postgres(postgres) => postgres.patience.in_vain.load(Ordering::Relaxed),
+        }
+    }
+
     /// `SQLite` or `Postgres`, for people.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -118,20 +148,20 @@ impl Store {
         doing: &'static str,
         table: &'static str,
     ) -> Result<Transaction, StoreError> {
-        let begin = self.backend().begin_writing();
-        match self {
+        let open = match self {
             Self::Sqlite(sqlite) => sqlite
                 .write
-                .begin_with(begin)
+                .acquire()
                 .await
-                .map(|open| Transaction::sqlite(open, doing, table)),
-            Self::Postgres(postgres) => postgres
-                .pool
-                .begin_with(begin)
-                .await
-                .map(|open| Transaction::postgres(open, doing, table)),
+                .map(|connection| Open::Sqlite(connection, sqlite.in_memory)),
+            Self::Postgres(postgres) => {
+                let patience = postgres.patience.clone();
+                let connection = postgres.pool.acquire().await;
+                connection.map(|connection| Open::Postgres(connection, patience))
+            }
         }
-        .map_err(|error| StoreError::from_sqlx(doing, table, error))
+        .map_err(|error| StoreError::from_sqlx(doing, table, error))?;
+        Transaction::begin(open, self.backend().begin_writing(), doing, table).await
     }
 
     /// A transaction that only reads.
@@ -140,19 +170,21 @@ impl Store {
         doing: &'static str,
         table: &'static str,
     ) -> Result<Transaction, StoreError> {
-        match self {
+        let open = match self {
             Self::Sqlite(sqlite) => sqlite
                 .read
-                .begin()
+                .acquire()
                 .await
-                .map(|open| Transaction::sqlite(open, doing, table)),
-            Self::Postgres(postgres) => postgres
-                .pool
-                .begin()
-                .await
-                .map(|open| Transaction::postgres(open, doing, table)),
+                .map(|connection| Open::Sqlite(connection, sqlite.in_memory)),
+            Self::Postgres(postgres) => {
+                let mut patience = postgres.patience.clone();
+                patience.answer *= READING;
+                let connection = postgres.pool.acquire().await;
+                connection.map(|connection| Open::Postgres(connection, patience))
+            }
         }
-        .map_err(|error| StoreError::from_sqlx(doing, table, error))
+        .map_err(|error| StoreError::from_sqlx(doing, table, error))?;
+        Transaction::begin(open, "begin", doing, table).await
     }
 }
 
@@ -198,6 +230,7 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
         return Ok(Sqlite {
             read: write.clone(),
             write,
+            in_memory,
             memory,
         });
     }
@@ -213,6 +246,7 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
         return Ok(Sqlite {
             write: read.clone(),
             read,
+            in_memory,
             memory,
         });
     }
@@ -228,6 +262,7 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
     Ok(Sqlite {
         write,
         read: pool(SQLITE_READERS).connect_lazy_with(reading),
+        in_memory,
         memory,
     })
 }
@@ -242,14 +277,73 @@ async fn open_postgres(url: &str, options: OpenOptions) -> Result<Postgres, Stor
     // The pool tries again until its timeout when a connection is refused; whoever opens a database
     // wants to be told at once.
     let failed = |error| StoreError::from_sqlx(OPENING, "it", error);
-    let first = PgConnection::connect_with(&connect).await.map_err(failed)?;
-    first.close().await.map_err(failed)?;
+    let patience = |answer| Patience {
+        answer,
+        in_vain: Arc::new(AtomicBool::new(false)),
+    };
+    patience(POSTGRES_ACQUIRE_TIMEOUT)
+        .wait(async { PgConnection::connect_with(&connect).await?.close().await })
+        .await
+        .map_err(failed)?;
     let pool = PgPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS)
         .acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
+        // sqlx's own test waits for ever for a server that is gone.
+        .test_before_acquire(false)
+        .before_acquire(move |connection, _| {
+            Box::pin(async move {
+                let sign = patience(POSTGRES_SIGN);
+                Ok(sign.wait(connection.ping()).await.is_ok())
+            })
+        })
         .connect_lazy_with(connect);
     Ok(Postgres {
         pool,
+        patience: patience(POSTGRES_ANSWER),
         memory: Arc::new(Memory::default()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Timestamp;
+
+    /// A disk that is full as SQLite sees it, and has room again later.
+    async fn survives_a_full_disk(url: &str) {
+        let store = Store::open(url, &OpenOptions::default()).await.unwrap();
+        store.migrate().await.unwrap();
+        let Store::Sqlite(sqlite) = &store else {
+            panic!("{url} is SQLite");
+        };
+        let limit = async |pages: &'static str| {
+            let mut connection = sqlite.pool().acquire().await.unwrap();
+            sqlx::raw_sql(pages)
+                .execute(&mut *connection)
+                .await
+                .unwrap();
+        };
+        let now = Timestamp::parse("2026-05-04T14:00:00Z").unwrap();
+        let register = async |name: String| store.account(&name, "https://x", now).await;
+        limit("pragma max_page_count = 1").await;
+        let error = register("x".repeat(100_000)).await.unwrap_err();
+        assert!(error.is_temporary(), "{error:?}");
+        let StoreError::Unavailable { source, .. } = &error else {
+            panic!("{error:?}");
+        };
+        assert!(source.to_string().contains("full"), "{source}");
+        assert_eq!(store.accounts().await.unwrap(), []);
+        limit("pragma max_page_count = 1000000").await;
+        register("x".repeat(100_000)).await.unwrap();
+        assert_eq!(store.accounts().await.unwrap().len(), 1);
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_that_has_room_again_is_written_to() {
+        survives_a_full_disk("sqlite::memory:").await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("full.db");
+        survives_a_full_disk(&format!("sqlite://{}", file.display())).await;
+    }
 }

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::error::StoreError;
 use super::parameter;
+use super::reject;
 use super::run::stored_count;
 use super::state::stored_watermark;
 use super::transaction::Transaction;
@@ -33,7 +34,9 @@ pub(super) async fn record(
             stream,
             server_time,
         } => pass_done(tx, *stream, *server_time, stamp).await?,
-        Progress::ListRead { resource, keys } => list_read(tx, *resource, keys, stamp).await?,
+        Progress::ListRead { resource, keys } => {
+            counters.rows_updated += list_read(tx, *resource, keys, stamp).await?;
+        }
         Progress::Gone { resource, keys } => {
             counters.rows_updated += gone(tx, *resource, keys, stamp).await?;
         }
@@ -58,7 +61,8 @@ pub(super) async fn record(
     Ok(counters)
 }
 
-/// Marks records that the platform says it has no longer. Yields how many were not marked yet.
+/// Marks records that the platform says it has no longer, and resolves their rejects. Yields how many
+/// were not marked yet.
 async fn gone(
     tx: &mut Transaction,
     resource: Resource,
@@ -73,6 +77,7 @@ async fn gone(
         tx.backend().ids("$1")
     );
     let keys = parameter::ids(keys.iter().copied());
+    reject::gone(tx, resource, &keys, stamp).await?;
     tx.execute(
         AssertSqlSafe(sql),
         args![keys, stamp.lease.account().0, stamp.run, stamp.now],
@@ -134,12 +139,14 @@ async fn pass_done(
     Ok(())
 }
 
+/// Marks what a list no longer shows as removed, and what it shows again as there. Yields how many
+/// rows that changed.
 async fn list_read(
     tx: &mut Transaction,
     resource: Resource,
     keys: &[Uuid],
     stamp: Stamp<'_>,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let (table, key) = (resource.name(), key_of(resource));
     let keys = parameter::ids(keys.iter().copied());
     let ids = tx.backend().ids("$1");
@@ -151,14 +158,16 @@ async fn list_read(
         "update {table} set removed_at = null, run_id = $3, synced_at = $4 \
          where account_id = $2 and removed_at is not null and {key} in ({ids})"
     );
+    let mut changed = 0;
     for sql in [gone, back] {
-        tx.execute(
-            AssertSqlSafe(sql),
-            args![keys.as_str(), stamp.lease.account().0, stamp.run, stamp.now,],
-        )
-        .await?;
+        changed += tx
+            .execute(
+                AssertSqlSafe(sql),
+                args![keys.as_str(), stamp.lease.account().0, stamp.run, stamp.now,],
+            )
+            .await?;
     }
-    Ok(())
+    Ok(changed)
 }
 
 async fn split(

@@ -1,10 +1,10 @@
 //! Records that could not be read, `rejects`.
 //!
 //! A problem of a record is one row however often it comes back; it is resolved when the record
-//! is read without any objection.
+//! is read without any objection in a version that is not older, or is gone.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use super::run::count;
 use super::transaction::Transaction;
 use super::upsert::Stamp;
 use super::value::{Id, Time, args};
-use crate::data::{Batch, Reject, Resource, Timestamp};
+use crate::data::{Batch, Progress, Reject, Resource, Timestamp};
 
 /// A reject as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,13 +176,76 @@ pub(super) fn rejected(batch: &Batch) -> u64 {
     (known.len() + unknown.count()) as u64
 }
 
-/// Stores the rejects of a batch, and resolves those of records that were read well.
+/// Resolves the rejects of records that the platform says it has no longer.
+pub(super) async fn gone(
+    tx: &mut Transaction,
+    resource: Resource,
+    ids: &str,
+    stamp: Stamp<'_>,
+) -> Result<(), StoreError> {
+    let sql = format!(
+        "update rejects set resolved_at = $4 where account_id = $2 and resource = $3 \
+         and resolved_at is null and record_id in ({})",
+        tx.backend().ids("$1")
+    );
+    let account = stamp.lease.account().0;
+    tx.execute(
+        AssertSqlSafe(sql),
+        args![ids, account, resource.name(), stamp.now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Resolves the open rejects of records that were read well, unless what was rejected is a newer
+/// version: a page may be older than one that was stored before it.
+async fn resolve(tx: &mut Transaction, batch: &Batch, stamp: Stamp<'_>) -> Result<(), StoreError> {
+    let sql = format!(
+        "select id, record_id, version from rejects where account_id = $2 \
+         and resolved_at is null and record_id in ({})",
+        tx.backend().ids("$1")
+    );
+    let account = stamp.lease.account().0;
+    let ids = parameter::ids(batch.clean.iter().map(|(id, _)| *id));
+    let open: Vec<(i64, Id, Option<Time>)> =
+        tx.rows(AssertSqlSafe(sql), args![ids, account]).await?;
+    if open.is_empty() {
+        return Ok(());
+    }
+    let clean: HashMap<Uuid, Option<Timestamp>> = batch.clean.iter().copied().collect();
+    for (reject, Id(record), rejected) in open {
+        let rejected = rejected.map(|Time(at)| at);
+        let read = clean.get(&record).copied().flatten();
+        if rejected.is_none() || read >= rejected {
+            tx.execute(
+                "update rejects set resolved_at = $2 where id = $1",
+                args![reject, stamp.now],
+            )
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Stores the rejects of a batch, and resolves those of records that were read well. Of a list that
+/// was read whole, no reject stays that was not met again.
 pub(super) async fn record(
     tx: &mut Transaction,
     batch: &Batch,
+    progress: &[Progress],
     stamp: Stamp<'_>,
 ) -> Result<(), StoreError> {
     let account = stamp.lease.account().0;
+    for proof in progress {
+        if let Progress::ListRead { resource, .. } = proof {
+            tx.execute(
+                "update rejects set resolved_at = $3 \
+                 where account_id = $1 and resource = $2 and resolved_at is null",
+                args![account, resource.name(), stamp.now],
+            )
+            .await?;
+        }
+    }
     if !batch.clean.is_empty() {
         let any = tx
             .number(
@@ -192,14 +255,7 @@ pub(super) async fn record(
             )
             .await?;
         if any > 0 {
-            let sql = format!(
-                "update rejects set resolved_at = $3 where account_id = $2 \
-                 and resolved_at is null and record_id in ({})",
-                tx.backend().ids("$1")
-            );
-            let ids = parameter::ids(batch.clean.iter().copied());
-            tx.execute(AssertSqlSafe(sql), args![ids, account, stamp.now])
-                .await?;
+            resolve(tx, batch, stamp).await?;
         }
     }
     if batch.rejects.is_empty() {
@@ -213,10 +269,11 @@ pub(super) async fn record(
         }
         tx.execute(
             "insert into rejects (account_id, resource, record_id, raw, reason, partial, \
-             fingerprint, first_seen_at, last_seen_at, run_id) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9) \
+             fingerprint, first_seen_at, last_seen_at, run_id, version) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10) \
              on conflict (account_id, fingerprint) do update set raw = excluded.raw, \
-             partial = excluded.partial, last_seen_at = excluded.last_seen_at, \
+             version = case when rejects.version > excluded.version then rejects.version \
+             else excluded.version end, partial = excluded.partial, last_seen_at = excluded.last_seen_at, \
              run_id = excluded.run_id, resolved_at = null",
             args![
                 account,
@@ -228,6 +285,7 @@ pub(super) async fn record(
                 fingerprint,
                 stamp.now,
                 stamp.run,
+                reject.version,
             ],
         )
         .await?;

@@ -1,6 +1,7 @@
 //! The journal of runs, `sync_runs`.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, FromRow};
 
@@ -12,6 +13,12 @@ use super::transaction::Transaction;
 use super::upsert::Stamp;
 use super::value::{Time, args};
 use crate::data::{Counters, Resource, RunKind, RunOutcome, Timestamp};
+
+/// How long runs that ended well and found nothing are remembered.
+const IDLE_RUNS_KEPT: Duration = Duration::from_hours(7 * 24);
+
+/// How long those are that ended in another way and stored nothing.
+const FAILED_RUNS_KEPT: Duration = Duration::from_hours(90 * 24);
 
 /// A run as recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +178,41 @@ impl Store {
         tx.commit().await
     }
 
+    /// Forgets runs that no row names: those that found nothing after a week, those that ended in
+    /// another way after three months. Yields how many.
+    pub async fn forget_idle_runs(&self, lease: &Lease, now: Timestamp) -> Result<u64, StoreError> {
+        let mut tx = self
+            .writing_under(lease, "forget idle runs", "sync_runs")
+            .await?;
+        let forgotten = forget_idle(&mut tx, lease.account(), now).await?;
+        tx.commit().await?;
+        Ok(forgotten)
+    }
+
+    /// When open sessions were last read again with success, as of its beginning, or their first load
+    /// ended; while it goes on, when that began.
+    pub async fn open_refreshed_at(
+        &self,
+        account: AccountId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let mut tx = self.reading("read the runs", "sync_runs").await?;
+        let row: Option<(Option<Time>,)> = tx
+            .row(
+                "select max(done_at) from ( \
+                 select max(started_at) as done_at from sync_runs \
+                 where account_id = $1 and kind = $2 and outcome = 'succeeded' union all \
+                 select max(coalesce(finished_at, created_at)) from backfills \
+                 where account_id = $1 and resource = $3 and first_load) as times",
+                args![
+                    account.0,
+                    RunKind::RefreshOpen.as_str(),
+                    Resource::Sessions.name(),
+                ],
+            )
+            .await?;
+        Ok(row.and_then(|(at,)| at).map(|Time(at)| at))
+    }
+
     /// The newest runs of an account, newest first.
     pub async fn last_runs(
         &self,
@@ -198,11 +240,27 @@ fn names(subject: &str) -> Option<(&'static str, &str)> {
     Some((resource.name(), partition))
 }
 
-/// Adds what a commit did to its run.
+/// Forgets runs that no row names: those that found nothing for a week, others for three months.
+pub(super) async fn forget_idle(
+    tx: &mut Transaction,
+    account: AccountId,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    tx.execute(
+        "delete from sync_runs where account_id = $1 and kind <> 'state' and not touched \
+         and outcome is not null \
+         and started_at < case when outcome = 'succeeded' then $2 else $3 end",
+        args![account.0, now - IDLE_RUNS_KEPT, now - FAILED_RUNS_KEPT],
+    )
+    .await
+}
+
+/// Adds what a commit did to its run; `touched` if any row names the run now.
 pub(super) async fn add(
     tx: &mut Transaction,
     stamp: Stamp<'_>,
     counters: Counters,
+    touched: bool,
 ) -> Result<(), StoreError> {
     const COLUMNS: [&str; 8] = [
         "pages",
@@ -220,7 +278,7 @@ pub(super) async fn add(
         .map(|(column, number)| format!("{column} = {column} + ${number}"))
         .collect();
     let sql = format!(
-        "update sync_runs set {} where id = $1 and account_id = $2",
+        "update sync_runs set {}, touched = touched or $11 where id = $1 and account_id = $2",
         sets.join(", ")
     );
     let changed = tx
@@ -237,6 +295,7 @@ pub(super) async fn add(
                 stored_count(counters.rows_updated),
                 stored_count(counters.rows_unchanged),
                 stored_count(counters.rows_rejected),
+                touched,
             ],
         )
         .await?;

@@ -1,13 +1,21 @@
 //! A transaction on either database, with the two things one does in it.
 //!
-//! Must not know any table. It ends by [`Transaction::commit`]; dropped, it rolls back.
+//! Must not know any table but that of the leases. It ends by [`Transaction::commit`]; dropped, it
+//! rolls back.
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{FromRow, SqlSafeStr};
+use sqlx::{AssertSqlSafe, FromRow, SqlSafeStr};
 
 use super::backend::{Backend, PostgresBackend, SqliteBackend};
 use super::error::StoreError;
+use super::lease::{LEASE_TTL, Lease};
 use super::value::{Arg, bind};
 
 /// What both drivers can read out of an answer.
@@ -21,16 +29,72 @@ impl<T> Record for T where
 {
 }
 
+/// How long a Postgres is waited for, and whether that was in vain.
+///
+/// A server that vanishes without a word, with its machine or behind a router that forgot the
+/// connection, leaves its client waiting for ever.
+#[derive(Debug, Clone)]
+pub(super) struct Patience {
+    /// For one answer.
+    pub(super) answer: Duration,
+    /// Whether the last transaction that wrote under a lease got none. Shared by all transactions.
+    pub(super) in_vain: Arc<AtomicBool>,
+}
+
+impl Patience {
+    /// Waits for an answer.
+    pub(super) async fn wait<T>(
+        &self,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        tokio::time::timeout(self.answer, answer)
+            .await
+            .unwrap_or_else(|_| {
+                let limit = humantime::format_duration(self.answer);
+                let silence = format!("no answer within {limit}");
+                Err(io::Error::new(io::ErrorKind::TimedOut, silence).into())
+            })
+    }
+
+    /// What makes the server as impatient as its client, a little more even, so that it says what it
+    /// waits for: nothing that it was told to do goes on when nobody waits for it any more, and a
+    /// transaction that nobody ends does not keep its locks.
+    fn begin(&self) -> String {
+        let statement = self.answer * 9 / 10;
+        let idle = self.answer.min(LEASE_TTL);
+        format!(
+            "begin; set local statement_timeout = {}; \
+             set local idle_in_transaction_session_timeout = {}",
+            statement.as_millis(),
+            idle.as_millis()
+        )
+    }
+}
+
+/// Whether a connection got no answer, and never will.
+fn is_silence(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
+}
+
+/// A connection for one transaction; of SQLite also whether it is the database, too, which lives in
+/// memory as long as its connection.
 #[derive(Debug)]
-enum Open {
-    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
-    Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
+pub(super) enum Open {
+    Sqlite(PoolConnection<sqlx::Sqlite>, bool),
+    Postgres(PoolConnection<sqlx::Postgres>, Patience),
 }
 
 /// One transaction, and what it is for, which goes into its errors.
+///
+/// Begun and ended by statements of its own, not by sqlx's transactions: where SQLite rolls back by
+/// itself, as on a full disk, sqlx's rollback fails, and its connection counts as being in a
+/// transaction for ever after.
 #[derive(Debug)]
 pub(super) struct Transaction {
-    open: Open,
+    /// There until the transaction has ended.
+    open: Option<Open>,
+    /// Under which it writes.
+    lease: Option<Lease>,
     doing: &'static str,
     table: &'static str,
 }
@@ -38,50 +102,49 @@ pub(super) struct Transaction {
 /// One text for both databases: `$1` is a parameter in either.
 macro_rules! on_open {
     ($self:ident, $connection:ident: $arguments:ident => $body:expr) => {
-        match &mut $self.open {
-            Open::Sqlite(transaction) => {
+        match $self.open.as_mut() {
+            Some(Open::Sqlite(connection, _)) => {
                 type $arguments = SqliteArguments;
-                let $connection = &mut **transaction;
+                let $connection = &mut **connection;
                 $body
             }
-            Open::Postgres(transaction) => {
+            Some(Open::Postgres(connection, patience)) => {
                 type $arguments = PgArguments;
-                let $connection = &mut **transaction;
-                $body
+                let $connection = &mut **connection;
+                patience.wait(async { $body }).await
             }
+            None => Err(sqlx::Error::WorkerCrashed),
         }
     };
 }
 
 impl Transaction {
-    pub(super) const fn sqlite(
-        open: sqlx::Transaction<'static, sqlx::Sqlite>,
+    /// Begins a transaction with this statement.
+    pub(super) async fn begin(
+        open: Open,
+        begin: &'static str,
         doing: &'static str,
         table: &'static str,
-    ) -> Self {
-        Self {
-            open: Open::Sqlite(open),
+    ) -> Result<Self, StoreError> {
+        // Before the statement: if nobody waits for its end, there is something to roll back.
+        let begin = match &open {
+            Open::Sqlite(..) => begin.to_owned(),
+            Open::Postgres(_, patience) => patience.begin(),
+        };
+        let mut transaction = Self {
+            open: Some(open),
+            lease: None,
             doing,
             table,
-        }
-    }
-
-    pub(super) const fn postgres(
-        open: sqlx::Transaction<'static, sqlx::Postgres>,
-        doing: &'static str,
-        table: &'static str,
-    ) -> Self {
-        Self {
-            open: Open::Postgres(open),
-            doing,
-            table,
-        }
+        };
+        transaction.control(AssertSqlSafe(begin)).await?;
+        Ok(transaction)
     }
 
     pub(super) fn backend(&self) -> &'static dyn Backend {
         match self.open {
-            Open::Sqlite(_) => &SqliteBackend,
-            Open::Postgres(_) => &PostgresBackend,
+            Some(Open::Postgres(..)) => &PostgresBackend,
+            Some(Open::Sqlite(..)) | None => &SqliteBackend,
         }
     }
 
@@ -101,15 +164,14 @@ impl Transaction {
         sql: impl SqlSafeStr,
         args: Vec<Arg<'_>>,
     ) -> Result<u64, StoreError> {
-        let (doing, table) = (self.doing, self.table);
-        on_open!(self, connection: A => {
+        let done = on_open!(self, connection: A => {
             let query = bind::<A>(args).map(|args| sqlx::query_with(sql, args));
             match query {
                 Ok(query) => query.execute(connection).await.map(|done| done.rows_affected()),
                 Err(error) => Err(error),
             }
-        })
-        .map_err(|error| StoreError::from_sqlx(doing, table, error))
+        });
+        done.map_err(|error| self.failed(error))
     }
 
     /// Runs a statement; yields its rows.
@@ -118,15 +180,14 @@ impl Transaction {
         sql: impl SqlSafeStr,
         args: Vec<Arg<'_>>,
     ) -> Result<Vec<T>, StoreError> {
-        let (doing, table) = (self.doing, self.table);
-        on_open!(self, connection: A => {
+        let rows = on_open!(self, connection: A => {
             let query = bind::<A>(args).map(|args| sqlx::query_as_with(sql, args));
             match query {
                 Ok(query) => query.fetch_all(connection).await,
                 Err(error) => Err(error),
             }
-        })
-        .map_err(|error| StoreError::from_sqlx(doing, table, error))
+        });
+        rows.map_err(|error| self.failed(error))
     }
 
     /// Runs a statement; yields its first row, if it has one.
@@ -149,12 +210,73 @@ impl Transaction {
             .ok_or_else(|| self.inconsistent("", "is missing"))
     }
 
-    pub(super) async fn commit(self) -> Result<(), StoreError> {
-        let (doing, table) = (self.doing, self.table);
-        match self.open {
-            Open::Sqlite(open) => open.commit().await,
-            Open::Postgres(open) => open.commit().await,
+    /// Runs a statement that begins or ends the transaction.
+    async fn control(&mut self, sql: impl SqlSafeStr) -> Result<(), StoreError> {
+        let done = on_open!(self, connection: _A => {
+            sqlx::raw_sql(sql).execute(connection).await.map(drop)
+        });
+        done.map_err(|error| self.failed(error))
+    }
+
+    /// Sorts an error. A connection that was waited for in vain is given up at once: what was sent
+    /// may still arrive, and whatever comes back would answer another question.
+    fn failed(&mut self, error: sqlx::Error) -> StoreError {
+        if is_silence(&error)
+            && let Some(Open::Postgres(mut connection, patience)) = self.open.take()
+        {
+            connection.close_on_drop();
+            if self.lease.is_some() {
+                patience.in_vain.store(true, Ordering::Relaxed);
+            }
         }
-        .map_err(|error| StoreError::from_sqlx(doing, table, error))
+        StoreError::from_sqlx(self.doing, self.table, error)
+    }
+
+    /// Says that this transaction writes under a lease.
+    pub(super) fn under(&mut self, lease: &Lease) {
+        self.lease = Some(lease.clone());
+    }
+
+    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+        if let (Some(Open::Postgres(..)), Some(lease)) = (&self.open, self.lease.clone()) {
+            self.renewed(&lease).await?;
+        }
+        self.control("commit").await?;
+        // The connection is as it was, and goes back to the others.
+        if let (Some(Open::Postgres(_, patience)), Some(_)) = (self.open.take(), &self.lease) {
+            patience.in_vain.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take() {
+            tokio::spawn(open.roll_back());
+        }
+    }
+}
+
+impl Open {
+    /// Ends the transaction. A connection on which that fails, be it only because the database has
+    /// done so by itself, is in a state that nobody knows, and not used again.
+    async fn roll_back(self) {
+        const ROLLBACK: &str = "rollback";
+        match self {
+            Self::Sqlite(mut connection, is_the_database) => {
+                let ended = sqlx::raw_sql(ROLLBACK).execute(&mut *connection).await;
+                if ended.is_err() && !is_the_database {
+                    connection.close_on_drop();
+                }
+            }
+            Self::Postgres(mut connection, patience) => {
+                let ended = patience.wait(sqlx::raw_sql(ROLLBACK).execute(&mut *connection));
+                let ended = ended.await.map(drop);
+                if ended.is_err() {
+                    connection.close_on_drop();
+                }
+            }
+        }
     }
 }

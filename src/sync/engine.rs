@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::policy::{RunError, Verdict};
 use super::run::{RunReport, Task};
 use super::survey;
+use super::upkeep::Told;
 use super::walk::{Chunk, Walk, WalkError, WalkSettings};
 use crate::clock::Clock;
 use crate::data::{
@@ -88,6 +89,7 @@ pub struct Engine<S> {
     pub(super) lease: Lease,
     pub(super) settings: EngineSettings,
     pub(super) report: watch::Sender<Report>,
+    pub(super) told: Told,
 }
 
 impl<S: Source + 'static> Engine<S> {
@@ -109,6 +111,7 @@ impl<S: Source + 'static> Engine<S> {
             lease,
             settings,
             report,
+            told: Told::default(),
         }
     }
 
@@ -483,7 +486,7 @@ impl<S: Source + 'static> Engine<S> {
         Ok(())
     }
 
-    /// Fetches rejected records again by their ids.
+    /// Fetches rejected records again by their ids. Those that are gone are rejects no longer.
     pub async fn retry_rejects(
         &self,
         resource: Resource,
@@ -499,8 +502,18 @@ impl<S: Source + 'static> Engine<S> {
                 Task::of(RunKind::RetryRejects, resource),
                 limits.stop,
                 |out| async move {
-                    self.ask_each(resource, ids.iter().copied(), limits, &out)
-                        .await
+                    let ids = ids.iter().copied();
+                    let keys = self.ask_each(resource, ids, limits, &out).await?;
+                    if !keys.is_empty() {
+                        for stream in resource.streams() {
+                            self.prove_by_id(stream, limits.stop).await?;
+                        }
+                    }
+                    let chunk = Chunk {
+                        page: None,
+                        progress: vec![Progress::Gone { resource, keys }],
+                    };
+                    out.send(chunk).await.map_err(|_| WalkError::Closed)
                 },
             )
             .await;

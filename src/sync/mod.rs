@@ -26,6 +26,7 @@ pub mod plan;
 pub mod policy;
 pub mod run;
 pub mod survey;
+mod upkeep;
 pub mod verify;
 pub mod walk;
 pub mod window;

@@ -306,6 +306,9 @@ impl<S: Source + 'static> Engine<S> {
     }
 
     fn log(&self, report: &RunReport) {
+        if self.was_told(report) {
+            return;
+        }
         let Counters {
             pages,
             requests,

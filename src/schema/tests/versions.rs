@@ -43,6 +43,22 @@ fn a_good_newer_version_takes_its_own_reject_away() {
 }
 
 #[test]
+fn a_version_that_is_no_record_counts_until_a_good_one_is_read_later() {
+    let none = ColumnGroup::NONE;
+    let good = json!({"id": ID, "userId": CONTACT, "name": "x"}).to_string();
+    // Agents are kept by a key that is not the id by which a reject is known.
+    let bad = json!({"id": ID, "userId": "no uuid"}).to_string();
+    for (good_at, bad_at, clean, rejects) in [(1, 2, 0, 1), (2, 2, 0, 1), (3, 2, 1, 0)] {
+        let (good, bad) = (page(&[&good], good_at, none), page(&[&bad], bad_at, none));
+        for pages in [[&good, &bad], [&bad, &good]] {
+            let batch = batch(Resource::Agents, &pages);
+            assert_eq!(batch.clean.len(), clean, "{good_at} {bad_at}");
+            assert_eq!(batch.rejects.len(), rejects, "{good_at} {bad_at}");
+        }
+    }
+}
+
+#[test]
 fn details_read_last_count_whatever_the_session_s_version() {
     let session = |id: &str, updated: &str, name: &str| {
         let contact = json!({"id": CONTACT, "name": name, "tagsId": [TAG], "tagsName": [name]});

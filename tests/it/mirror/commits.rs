@@ -8,7 +8,7 @@ use helena_sync::store::StoreError;
 use helena_sync::sync::{RunError, Verdict};
 use uuid::Uuid;
 
-use crate::support::database::{Database, Kind, on_both};
+use crate::support::database::{Database, Kind, on_both, through_a_proxy};
 use crate::support::mirror::{Mirror, Plan, failures, sessions};
 use crate::support::truth::Scope;
 
@@ -172,6 +172,31 @@ async fn a_list_that_cannot_be_stored_marks_nothing_as_removed() {
         mirror.quiet().await;
         let scope = Scope::of_churn();
         mirror.assert_mirrors_within(&scope).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pass_whose_database_vanishes_ends_and_a_later_one_completes() {
+    through_a_proxy(Duration::from_secs(2), |database, proxy| async move {
+        let mirror = Mirror::begin(database, Plan::of(100)).await;
+        mirror.load().await;
+        let ids = mirror.change(Account::session_ids);
+        for point in ["commit", "begin"] {
+            mirror.clock.advance(Duration::from_secs(30));
+            mirror.change(|account| {
+                for id in &ids[40..55] {
+                    account.update_session(*id, |session| session.unread_count += 1);
+                }
+            });
+            proxy.silence_at(point);
+            let failed = failures(&mirror.pass().await);
+            assert!(!failed.is_empty(), "{point}");
+            assert!(failed[0].1.contains("no answer"), "{failed:?}");
+            while !failures(&mirror.pass().await).is_empty() {}
+        }
+        mirror.quiet().await;
+        mirror.assert_mirrors().await;
     })
     .await;
 }

@@ -6,6 +6,7 @@ mod backfills;
 mod changes;
 mod churn;
 mod commits;
+mod daemon;
 mod faults;
 mod instants;
 mod moods;

@@ -268,3 +268,23 @@ impl Mirror {
         })
     }
 }
+
+#[tokio::test]
+async fn a_rejected_record_that_is_gone_when_it_is_fetched_again_is_no_reject_any_more() {
+    on_both(|database| async move {
+        let (mirror, id, _) = poisoned(database, Poison::WrongType).await;
+        mirror.change(|account| account.delete_session(id));
+        let ids = HashSet::from([id]);
+        let retried = mirror
+            .engine
+            .retry_rejects(Resource::Sessions, &ids, mirror.limits());
+        assert_good(&[retried.await]);
+        let left = mirror.rejects().await;
+        assert!(
+            left.iter().all(|reject| reject.record_id != Some(id)),
+            "{left:?}"
+        );
+        assert_ne!(session(&mirror.database, id, "removed_at").await, "-");
+    })
+    .await;
+}

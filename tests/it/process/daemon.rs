@@ -217,32 +217,71 @@ async fn a_postgres_that_goes_away_and_comes_back_is_survived() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sqlite_file_that_cannot_be_written_for_a_while_is_survived() {
-    let sandbox = account(100).await;
+    // Of a statement that fails SQLite takes back that one alone, or, where the disk is full, the
+    // whole transaction.
+    for extent in ["abort", "rollback"] {
+        let sandbox = account(100).await;
+        let place = eager(Place::new(), &sandbox.base_url());
+        let mut program = place.start(&["run"]);
+        program.says("contacts: first load").await;
+        let mut other = SqliteConnection::connect(&place.database_url)
+            .await
+            .unwrap();
+        let trigger = format!(
+            "create trigger full before insert on sync_runs \
+             begin select raise({extent}, 'no room'); end"
+        );
+        sqlx::raw_sql(AssertSqlSafe(trigger))
+            .execute(&mut other)
+            .await
+            .unwrap();
+        program.says("failed").await;
+        sandbox.account().live_step(20);
+        sqlx::raw_sql("drop trigger full")
+            .execute(&mut other)
+            .await
+            .unwrap();
+        other.close().await.unwrap();
+        until("the mirror is perfect again", async || {
+            let database = place.database().await;
+            let differences = differences(&database, &sandbox, "default").await;
+            database.store.close().await;
+            differences.is_empty()
+        })
+        .await;
+        ends_well(program, Signal::TERM).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_fails_as_it_starts_is_waited_for() {
+    let sandbox = account(20).await;
     let place = eager(Place::new(), &sandbox.base_url());
-    let mut program = place.start(&["run"]);
-    program.says("contacts: first load").await;
-    // What a full disk is to the file, whoever the user is: no page can be added.
-    let mut other = SqliteConnection::connect(&place.database_url)
-        .await
-        .unwrap();
-    let trigger = "create trigger full before insert on sync_runs
-                   begin select raise(abort, 'no room'); end";
-    sqlx::raw_sql(trigger).execute(&mut other).await.unwrap();
-    program.says("failed").await;
-    sandbox.account().live_step(20);
-    sqlx::raw_sql("drop trigger full")
-        .execute(&mut other)
-        .await
-        .unwrap();
-    other.close().await.unwrap();
-    until("the mirror is perfect again", async || {
-        let database = place.database().await;
-        let differences = differences(&database, &sandbox, "default").await;
-        database.store.close().await;
-        differences.is_empty()
-    })
-    .await;
-    ends_well(program, Signal::TERM).await;
+    place.succeeds(&["migrate"]).await;
+    for table in ["accounts", "leases"] {
+        let mut other = SqliteConnection::connect(&place.database_url)
+            .await
+            .unwrap();
+        let trigger = format!(
+            "create trigger full before insert on {table} \
+             begin select raise(rollback, 'no room'); end"
+        );
+        sqlx::raw_sql(AssertSqlSafe(trigger))
+            .execute(&mut other)
+            .await
+            .unwrap();
+        let mut program = place.start(&["run"]);
+        program.says("trying again in").await;
+        sqlx::raw_sql("drop trigger full")
+            .execute(&mut other)
+            .await
+            .unwrap();
+        other.close().await.unwrap();
+        program.says("keeping 1 account").await;
+        ends_well(program, Signal::TERM).await;
+    }
+    place.succeeds(&["sync"]).await;
+    assert_perfect(&place, &sandbox).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

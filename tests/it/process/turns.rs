@@ -4,6 +4,7 @@ use rustix::process::Signal;
 
 use super::mirror::assert_perfect;
 use super::program::{Place, Running, account, on_both};
+use crate::support::database::Kind;
 
 /// A daemon that holds the account and does little.
 async fn holder(place: &Place) -> Running {
@@ -104,6 +105,56 @@ async fn changes_of_a_watermark_are_recorded_with_old_value_new_value_and_when()
 
         place.refuses(&["state", "set", "sessions", "2999-01-01"], 2, &["future"]).await;
         place.refuses(&["state", "reset", "tags"], 2, &["no watermark", "sessions, contacts"]).await;
+    })
+    .await;
+}
+
+/// A holder whose machine or container nobody can look into.
+async fn hidden(place: &Place) {
+    let database = place.database().await;
+    database
+        .execute("update leases set boot_id = 'another'")
+        .await;
+    database.store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_waits_for_a_holder_that_may_have_ended_until_it_is_known() {
+    on_both(|place| async move {
+        let sandbox = account(60).await;
+        let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        let first = holder(&place).await;
+        first.signal(Signal::KILL);
+        first.end().await;
+        hidden(&place).await;
+        let mut second = place.start(&["run"]);
+        second.says("or has ended without a word").await;
+        let database = place.database().await;
+        let long_ago = match place.kind {
+            Kind::Sqlite => "update leases set renewed_at = '2020-01-01T00:00:00.000000Z'",
+            Kind::Postgres => "update leases set renewed_at = '2020-01-01'",
+        };
+        // It runs out, as it would in half a minute.
+        database.execute(long_ago).await;
+        second.says("keeping 1 account").await;
+
+        // This one shows by its next renewal that it lives.
+        hidden(&place).await;
+        let mut third = place.start(&["run"]);
+        third.says("or has ended without a word").await;
+        let renewed = match place.kind {
+            Kind::Sqlite => {
+                "update leases set renewed_at = strftime('%Y-%m-%dT%H:%M:%S.000001Z', 'now')"
+            }
+            Kind::Postgres => "update leases set renewed_at = clock_timestamp()",
+        };
+        database.execute(renewed).await;
+        let third = third.end().await;
+        assert_eq!(third.code, Some(1), "{third:?}");
+        third.says(&["has been writing for account default since"]);
+        second.signal(Signal::TERM);
+        assert_eq!(second.end().await.code, Some(0));
+        database.store.close().await;
     })
     .await;
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use helena_sync::data::{Batch, Resource, RunKind, RunOutcome};
-use helena_sync::store::{Acquired, Holder, LEASE_TTL, OpenOptions, Store, StoreError};
+use helena_sync::data::{Batch, Counters, Progress, Resource, RunKind, RunOutcome};
+use helena_sync::store::{Acquired, Commit, Holder, LEASE_TTL, OpenOptions, Store, StoreError};
 
-use super::{Writer, at, lease, session};
+use super::{Writer, at, batch, contact_details, id, lease, rows, session, with};
 use crate::support::database::{Kind, on_both};
 
 #[tokio::test]
@@ -98,6 +98,29 @@ async fn a_holder_elsewhere_is_waited_for_until_its_lease_runs_out() {
 }
 
 #[tokio::test]
+async fn a_long_transaction_costs_nobody_the_lease() {
+    on_both(|database| async move {
+        if database.kind == Kind::Sqlite {
+            return;
+        }
+        let writer = Writer::new(&database).await;
+        // While a transaction writes, nothing else can renew.
+        database
+            .execute("update leases set renewed_at = renewed_at - interval '31 seconds'")
+            .await;
+        writer.store(Resource::Sessions, &[session(1, 1)], 1).await;
+        let elsewhere = Holder {
+            boot_id: "another".to_owned(),
+            ..Holder::current()
+        };
+        let answer = database.store.acquire(writer.account, &elsewhere, at(2));
+        let answer = answer.await.unwrap();
+        assert!(matches!(answer, Acquired::Held { .. }), "{answer:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_has_lost_the_lease_writes_nothing_any_more() {
     on_both(|database| async move {
         let old = Writer::new(&database).await;
@@ -150,6 +173,113 @@ async fn runs_left_unfinished_are_marked_and_idle_ones_forgotten_after_a_week() 
             .map(|run| (run.id, run.outcome.as_deref().unwrap()))
             .collect();
         assert_eq!(found, [(failed, "failed"), (writer.run, "interrupted")]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_that_some_row_names_is_never_forgotten() {
+    const WEEK: u64 = 7 * 24 * 60 * 60;
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        let store = &database.store;
+        let end = async |run: i64| {
+            store
+                .finish_run(&writer.lease, run, RunOutcome::Succeeded, None, at(9))
+                .await
+                .unwrap();
+        };
+        let commit = async |run: i64, batch: Batch, progress: Vec<Progress>| {
+            let commit = Commit {
+                lease: &writer.lease,
+                run,
+                batch: &batch,
+                progress: &progress,
+                spent: Counters::default(),
+                now: at(8),
+            };
+            let counters = store.commit(commit).await.unwrap();
+            end(run).await;
+            rows(&counters)
+        };
+        let begin = async || {
+            let begun = store.begin_run(&writer.lease, RunKind::List, "tags", at(1));
+            begun.await.unwrap()
+        };
+        let read = |keys: Vec<u128>| {
+            vec![Progress::ListRead {
+                resource: Resource::Tags,
+                keys: keys.into_iter().map(id).collect(),
+            }]
+        };
+        let (first, details, removal, back, idle) = (
+            writer.run,
+            begin().await,
+            begin().await,
+            begin().await,
+            begin().await,
+        );
+        let nothing = Batch::default;
+        commit(
+            first,
+            batch(Resource::Sessions, &[session(1, 1)], 1),
+            vec![],
+        )
+        .await;
+        // The session is as it was; what it says of its contact is not.
+        let renamed = with(
+            session(1, 1),
+            "contactDetails",
+            contact_details("Bia", &[1, 2]),
+        );
+        let renamed = batch(Resource::Sessions, &[renamed], 2);
+        let contact_alone = Batch {
+            writes: renamed
+                .writes
+                .into_iter()
+                .filter(|write| write.table.name == "contacts")
+                .collect(),
+            ..nothing()
+        };
+        assert_eq!(commit(details, contact_alone, vec![]).await, [0, 0, 0, 0]);
+        assert_eq!(
+            commit(removal, nothing(), read(vec![1])).await,
+            [0, 1, 0, 0]
+        );
+        assert_eq!(
+            commit(back, nothing(), read(vec![1, 2])).await,
+            [0, 1, 0, 0]
+        );
+        assert_eq!(
+            commit(idle, nothing(), read(vec![1, 2])).await,
+            [0, 0, 0, 0]
+        );
+        let forget = async |second| {
+            let forgotten = store.forget_idle_runs(&writer.lease, at(second)).await;
+            forgotten.unwrap()
+        };
+        assert_eq!(forget(WEEK).await, 0);
+        assert_eq!(forget(WEEK + 2).await, 1);
+        let left = database.count("sync_runs", &format!("id = {idle}")).await;
+        assert_eq!(left, 0);
+        for table in [
+            "sessions",
+            "contacts",
+            "tags",
+            "session_tags",
+            "contact_tags",
+        ] {
+            let dangling = "run_id not in (select id from sync_runs)";
+            assert_eq!(database.count(table, dangling).await, 0, "{table}");
+        }
+
+        let failed = begin().await;
+        store
+            .finish_run(&writer.lease, failed, RunOutcome::Failed, Some("no"), at(9))
+            .await
+            .unwrap();
+        assert_eq!(forget(12 * WEEK).await, 0);
+        assert_eq!(forget(13 * WEEK).await, 1);
     })
     .await;
 }

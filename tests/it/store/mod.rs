@@ -6,6 +6,7 @@ mod leases;
 mod parents;
 mod rejects;
 mod schema;
+mod silence;
 mod state;
 
 use std::sync::Arc;

@@ -1,10 +1,10 @@
 //! Records that could not be read.
 
-use helena_sync::data::Resource;
+use helena_sync::data::{Progress, Resource};
 use helena_sync::store::RejectFilter;
 use serde_json::json;
 
-use super::{Writer, at, id, rows, session, with};
+use super::{Writer, at, batch, id, rows, session, with};
 use crate::support::database::on_both;
 
 #[tokio::test]
@@ -68,6 +68,59 @@ async fn a_reject_is_one_row_however_often_it_comes_and_resolved_by_a_good_versi
             store.reject_counts(writer.account).await.unwrap()["sessions"],
             2
         );
+    })
+    .await;
+}
+
+async fn open(writer: &Writer) -> usize {
+    let rejects = writer
+        .store
+        .rejects(writer.account, RejectFilter::default());
+    rejects.await.unwrap().len()
+}
+
+#[tokio::test]
+async fn a_reject_is_not_resolved_by_an_older_version_that_comes_late() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        let bad = with(session(1, 5), "unreadCount", json!({"no": "number"}));
+        writer.store(Resource::Sessions, &[bad], 5).await;
+        for (version, left) in [(4, 1), (5, 0)] {
+            writer
+                .store(Resource::Sessions, &[session(1, version)], 6)
+                .await;
+            assert_eq!(open(&writer).await, left, "{version}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rejects_of_a_list_that_was_read_whole_without_them_are_resolved() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        let tag = |number| json!({"id": id(number), "name": "x"});
+        let half = with(tag(2), "color", json!({"no": "text"}));
+        let broken = json!({"id": "no id", "name": "x"});
+        let list = |items: &[serde_json::Value], second| {
+            let keys = vec![id(1), id(2)];
+            let resource = Resource::Tags;
+            let read = Progress::ListRead { resource, keys };
+            (batch(Resource::Tags, items, second), read)
+        };
+        writer
+            .store(Resource::Tags, &[tag(1), half.clone(), broken], 1)
+            .await;
+        writer
+            .store(Resource::Sessions, &[json!("no object")], 1)
+            .await;
+        assert_eq!(open(&writer).await, 3);
+        let (rows, read) = list(&[tag(1), half], 2);
+        writer.try_commit(&rows, &[read], 2).await.unwrap();
+        assert_eq!(open(&writer).await, 2, "the tag's color and the session");
+        let (rows, read) = list(&[tag(1), tag(2)], 3);
+        writer.try_commit(&rows, &[read], 3).await.unwrap();
+        assert_eq!(open(&writer).await, 1, "the session");
     })
     .await;
 }

@@ -5,11 +5,14 @@
 
 use std::future::Future;
 use std::str::FromStr;
+use std::time::Duration;
 
 use helena_sync::store::{OpenOptions, Store};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, SqliteConnection};
 use uuid::Uuid;
+
+use super::proxy::Proxy;
 
 /// Which database a story runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +69,32 @@ where
     let opened = database.store.clone();
     story(database).await;
     opened.close().await;
+}
+
+/// Tells a story on a Postgres that is reached through a proxy, and waited for only so long.
+pub(crate) async fn through_a_proxy<F, Fut>(patience: Duration, story: F)
+where
+    F: FnOnce(Database, Proxy) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let (mut admin, url) = create().await;
+    let mut behind = url::Url::parse(&url).unwrap();
+    let server = format!(
+        "{}:{}",
+        behind.host_str().unwrap(),
+        behind.port().unwrap_or(5432)
+    );
+    let proxy = Proxy::to(server).await;
+    behind.set_host(Some("127.0.0.1")).unwrap();
+    behind.set_port(Some(proxy.port())).unwrap();
+    let mut database = open(Kind::Postgres, behind.to_string()).await;
+    // Looking into the database is nothing that the proxy should see.
+    database.url.clone_from(&url);
+    database.store = database.store.with_patience(patience);
+    let opened = database.store.clone();
+    story(database, proxy).await;
+    opened.close().await;
+    drop(&mut admin, &url).await;
 }
 
 /// Drops what [`create`] created, whoever is still connected.

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use helena_sync::api::{self, Client, ClientConfig, Detail};
 use helena_sync::clock::{Clock as _, FakeClock};
+use helena_sync::daemon::{Intervals, Tender};
 use helena_sync::data::{Resource, Stream, Timestamp};
 use helena_sync::sandbox::{Account, FaultRates, Sandbox, SandboxConfig};
-use helena_sync::store::{AccountId, Acquired, Holder, RejectFilter, Store, StoredReject};
+use helena_sync::store::{AccountId, Acquired, Holder, Lease, RejectFilter, Store, StoredReject};
 use helena_sync::sync::{
     Engine, EngineSettings, Limits, RunError, RunReport, Runs, Verdict, WalkSettings,
 };
@@ -124,6 +125,20 @@ impl Mirror {
             stop: &self.stop,
             budget: None,
         }
+    }
+
+    /// A daemon that has just been started under the mirror's lease.
+    pub(crate) fn tender(&self, intervals: Intervals) -> Tender<Client> {
+        let lease = self.engine.lease().clone();
+        let store = &self.database.store;
+        let engine = engine_under(store, &self.client, &self.plan, &self.clock, lease);
+        let clock = Arc::clone(&self.clock);
+        Tender::new(
+            Arc::new(engine),
+            clock,
+            self.plan.resources.clone(),
+            intervals,
+        )
     }
 
     /// Looks into the account, or changes it.
@@ -272,6 +287,16 @@ async fn engine(
         Acquired::Lease(lease) => lease,
         Acquired::Held { by, .. } => panic!("held by {by}"),
     };
+    engine_under(store, client, plan, clock, lease)
+}
+
+fn engine_under(
+    store: &Store,
+    client: &Client,
+    plan: &Plan,
+    clock: &Arc<FakeClock>,
+    lease: Lease,
+) -> Engine<Client> {
     let settings = EngineSettings {
         walk: plan.walk,
         keep_raw: plan.keep_raw,

@@ -1,0 +1,152 @@
+//! What the daemon does when, on a clock of its own.
+
+use std::time::Duration;
+
+use helena_sync::daemon::Intervals;
+use helena_sync::schedule::Trigger;
+
+use crate::support::database::{Database, Kind, on_both};
+use crate::support::mirror::{Mirror, Plan, assert_good, failures};
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+
+const INTERVALS: Intervals = Intervals {
+    catalog: Duration::from_mins(15),
+    refresh_open: Duration::from_hours(6),
+};
+
+#[tokio::test]
+async fn a_list_that_is_refused_is_asked_for_less_and_less_often_and_the_others_when_they_are_due()
+{
+    on_both(|database| async move {
+        let mirror = Mirror::begin(database, Plan::of(40)).await;
+        mirror.change(|account| account.moods.refused = vec!["/core/v1/tag".to_owned()]);
+        let mut tender = mirror.tender(INTERVALS);
+        let runs = tender.step(Trigger::Pass, &mirror.stop).await;
+        assert_eq!(failures(&runs).len(), 1, "{:?}", failures(&runs));
+        mirror.sandbox.take_requests();
+        let (mut refused, mut others) = (Vec::new(), Vec::new());
+        for minute in 1..=61 {
+            mirror.clock.advance(MINUTE);
+            for run in tender.step(Trigger::Pass, &mirror.stop).await {
+                match run.subject.as_str() {
+                    "tags" => refused.push(minute),
+                    "agents" => others.push(minute),
+                    _ => assert_good(&[run]),
+                }
+            }
+        }
+        assert_eq!(refused.len(), 5, "{refused:?}");
+        let distances = refused.windows(2).map(|pair| pair[1] - pair[0]);
+        assert!(distances.is_sorted(), "{refused:?}");
+        assert_eq!(others.len(), 4, "{others:?}");
+
+        // What may be read is compared all the same.
+        tender.step(Trigger::Verify, &mirror.stop).await;
+        assert_ne!(
+            mirror.database.count("sync_runs", "kind = 'verify'").await,
+            0
+        );
+
+        mirror.change(|account| account.moods.refused.clear());
+        mirror.clock.advance(HOUR + MINUTE);
+        assert_good(&tender.step(Trigger::Pass, &mirror.stop).await);
+        mirror.quiet().await;
+        mirror.assert_mirrors().await;
+    })
+    .await;
+}
+
+impl Database {
+    /// Makes it impossible to record that open sessions are read again.
+    async fn refuse_refresh(&self) {
+        let sql = match self.kind {
+            Kind::Sqlite => {
+                "create trigger refuse before insert on sync_runs \
+                 when new.kind = 'refresh_open' begin select raise(abort, 'refused by a test'); end"
+            }
+            Kind::Postgres => {
+                "create function refuse() returns trigger language plpgsql as $$ \
+                 begin raise exception 'refused by a test'; end $$; \
+                 create trigger refuse before insert on sync_runs for each row \
+                 when (new.kind = 'refresh_open') execute function refuse();"
+            }
+        };
+        self.execute(sql).await;
+    }
+
+    async fn accept_refresh(&self) {
+        self.execute(match self.kind {
+            Kind::Sqlite => "drop trigger refuse",
+            Kind::Postgres => "drop trigger refuse on sync_runs",
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn open_sessions_are_read_again_in_time_however_often_the_daemon_is_restarted() {
+    on_both(|database| async move {
+        let mirror = Mirror::begin(database, Plan::of(40)).await;
+        let restarted = async || {
+            let mut tender = mirror.tender(INTERVALS);
+            let runs = tender.step(Trigger::Pass, &mirror.stop).await;
+            (tender, runs)
+        };
+        let refreshed = async || {
+            let read = "kind = 'refresh_open' and outcome = 'succeeded'";
+            mirror.database.count("sync_runs", read).await
+        };
+        assert_good(&restarted().await.1);
+        for (hours, expected) in [(5, 0), (2, 1), (5, 1), (2, 2)] {
+            mirror.clock.advance(HOUR * hours);
+            assert_good(&restarted().await.1);
+            assert_eq!(refreshed().await, expected);
+        }
+
+        // One that failed is no excuse to leave it out.
+        mirror.clock.advance(HOUR * 7);
+        mirror.database.refuse_refresh().await;
+        let (mut tender, runs) = restarted().await;
+        assert_eq!(failures(&runs).len(), 1, "{:?}", failures(&runs));
+        mirror.database.accept_refresh().await;
+        for _ in 0..3 {
+            mirror.clock.advance(MINUTE);
+            assert_good(&tender.step(Trigger::Pass, &mirror.stop).await);
+        }
+        assert_eq!(refreshed().await, 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_never_restarted_forgets_its_idle_runs_too() {
+    on_both(|database| async move {
+        let mirror = Mirror::begin(database, Plan::of(20)).await;
+        let mut tender = mirror.tender(INTERVALS);
+        let early = "not touched and started_at < '2026-05-04T20:00:00.000000Z'";
+        for _ in 0..20 {
+            assert_good(&tender.step(Trigger::Pass, &mirror.stop).await);
+            mirror.clock.advance(MINUTE * 5);
+        }
+        assert!(mirror.database.count("sync_runs", early).await > 10);
+        for _ in 0..8 {
+            mirror.clock.advance(HOUR * 24);
+            assert_good(&tender.step(Trigger::Pass, &mirror.stop).await);
+        }
+        assert_eq!(mirror.database.count("sync_runs", early).await, 0);
+        for table in [
+            "sessions",
+            "contacts",
+            "tags",
+            "channels",
+            "agents",
+            "departments",
+        ] {
+            let dangling = "run_id not in (select id from sync_runs)";
+            assert_eq!(mirror.database.count(table, dangling).await, 0, "{table}");
+        }
+    })
+    .await;
+}
