@@ -289,7 +289,10 @@ async fn a_run_that_failed_and_stored_nothing_is_remembered_for_three_months() {
             .unwrap();
         for (weeks, forgotten) in [(12, 0), (13, 1)] {
             let now = at(weeks * WEEK);
-            assert_eq!(store.forget_idle_runs(&lease, now).await.unwrap(), forgotten);
+            assert_eq!(
+                store.forget_idle_runs(&lease, now).await.unwrap(),
+                forgotten
+            );
         }
     })
     .await;
