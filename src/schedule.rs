@@ -156,10 +156,10 @@ impl Due {
     }
 
     /// Whether it fires now. What was missed, by a machine that slept, counts once; a clock that was
-    /// set back delays nothing by more than one distance.
+    /// set back delays nothing by much more than one distance.
     pub fn fires(&mut self, now: Timestamp) -> bool {
         let too_far = match (&self.rule, self.next) {
-            (Rule::Every(every), Some(next)) => next.since(now) > *every,
+            (Rule::Every(every), Some(next)) => next.since(now) > *every + SET_BACK,
             _ => false,
         };
         if too_far || self.asked.since(now) > SET_BACK {
