@@ -7,13 +7,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::data::{Resource, RunKind, Source, Timestamp};
-use crate::schedule::Trigger;
+use crate::schedule::{Trigger, Triggers};
 use crate::store::StoreError;
 use crate::sync::{Engine, Limits, Outcome, RunError, RunReport, Runs, Verdict, Verified};
 
@@ -124,7 +123,7 @@ impl<S: Source + 'static> Tender<S> {
     /// Works off triggers until told to stop. The first pass does not wait for one.
     pub async fn tend(
         &mut self,
-        triggers: &mut mpsc::Receiver<Trigger>,
+        triggers: &mut Triggers,
         stop: &CancellationToken,
         lost: &CancellationToken,
     ) -> End {
@@ -132,6 +131,16 @@ impl<S: Source + 'static> Tender<S> {
         loop {
             if let Some(trigger) = trigger {
                 self.step(trigger, lost).await;
+                let skipped = triggers.take_skipped();
+                if skipped > 0 {
+                    let account = self.engine.name();
+                    info!(
+                        account,
+                        skipped,
+                        "account {account}: {skipped} triggers were skipped: they came while \
+                         another still waited for the end of this work"
+                    );
+                }
             }
             if stop.is_cancelled() {
                 return End::Stopped;
@@ -142,7 +151,7 @@ impl<S: Source + 'static> Tender<S> {
             trigger = tokio::select! {
                 biased;
                 () = lost.cancelled() => None,
-                trigger = triggers.recv() => match trigger {
+                trigger = triggers.next() => match trigger {
                     Some(trigger) => Some(trigger),
                     None => return End::Stopped,
                 },

@@ -2,8 +2,8 @@
 //!
 //! Knows when something is due, nothing of what is done then. tokio-cron-scheduler would overlap
 //! runs, and keeps the time zone's offset of the day it was started; so it only wakes this module
-//! every second, [`Due`] decides, and a trigger that finds its channel full is a counted skip: the
-//! pass that is still running makes it superfluous.
+//! every second, [`Due`] decides, and a trigger that finds its slot taken is a counted skip: the one
+//! that still waits makes it superfluous.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,8 +13,8 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
-use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::clock::Clock;
@@ -38,22 +38,85 @@ pub enum SchedulerError {
     Library(#[from] JobSchedulerError),
 }
 
-/// How many triggers were skipped because the one before was still waiting.
-#[derive(Debug, Clone, Default)]
-pub struct Skips(Arc<AtomicU64>);
+/// Where an account's triggers are put: one of each kind waits while another is worked off, a further
+/// one is skipped and counted.
+#[derive(Debug, Clone)]
+pub struct Slots {
+    pass: Sender<()>,
+    verify: Sender<()>,
+    skipped: Arc<AtomicU64>,
+}
 
-impl Skips {
-    /// Since the start.
-    pub fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+/// Where an account's triggers are taken from.
+#[derive(Debug)]
+pub struct Triggers {
+    pass: Receiver<()>,
+    verify: Receiver<()>,
+    skipped: Arc<AtomicU64>,
+}
+
+/// Empty slots, and the way to take out what will be put there.
+pub fn slots() -> (Slots, Triggers) {
+    let (to_pass, pass) = mpsc::channel(1);
+    let (to_verify, verify) = mpsc::channel(1);
+    let skipped = Arc::new(AtomicU64::new(0));
+    let slots = Slots {
+        pass: to_pass,
+        verify: to_verify,
+        skipped: Arc::clone(&skipped),
+    };
+    let triggers = Triggers {
+        pass,
+        verify,
+        skipped,
+    };
+    (slots, triggers)
+}
+
+impl Slots {
+    fn put(&self, trigger: Trigger) {
+        let slot = match trigger {
+            Trigger::Pass => &self.pass,
+            Trigger::Verify => &self.verify,
+        };
+        match slot.try_send(()) {
+            // A closed channel belongs to a daemon that is stopping.
+            Ok(()) | Err(TrySendError::Closed(())) => {}
+            Err(TrySendError::Full(())) => {
+                self.skipped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 }
+
+impl Triggers {
+    /// Waits for the next one; `None` once none will come. A comparison goes first: it comes seldom,
+    /// and makes a pass itself.
+    pub async fn next(&mut self) -> Option<Trigger> {
+        tokio::select! {
+            biased;
+            Some(()) = self.verify.recv() => Some(Trigger::Verify),
+            Some(()) = self.pass.recv() => Some(Trigger::Pass),
+            else => None,
+        }
+    }
+
+    /// How many were skipped since this was asked last.
+    pub fn take_skipped(&mut self) -> u64 {
+        self.skipped.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// A clock that shows so much less than before was set; less is a correction.
+const SET_BACK: Duration = Duration::from_mins(1);
 
 /// When a schedule fires next, and whether it has.
 #[derive(Debug)]
 pub struct Due {
     rule: Rule,
     next: Option<Timestamp>,
+    /// When it was last asked.
+    asked: Timestamp,
 }
 
 #[derive(Debug)]
@@ -78,7 +141,11 @@ impl Due {
                 zone: zone.0,
             },
         };
-        let mut due = Self { rule, next: None };
+        let mut due = Self {
+            rule,
+            next: None,
+            asked: start,
+        };
         due.next = due.following(start, start);
         due
     }
@@ -88,8 +155,17 @@ impl Due {
         self.next
     }
 
-    /// Whether it fires now. What was missed, by a machine that slept, counts once.
+    /// Whether it fires now. What was missed, by a machine that slept, counts once; a clock that was
+    /// set back delays nothing by much more than one distance.
     pub fn fires(&mut self, now: Timestamp) -> bool {
+        let too_far = match (&self.rule, self.next) {
+            (Rule::Every(every), Some(next)) => next.since(now) > *every + SET_BACK,
+            _ => false,
+        };
+        if too_far || self.asked.since(now) > SET_BACK {
+            self.next = self.following(now, now);
+        }
+        self.asked = now;
         let Some(next) = self.next.filter(|next| *next <= now) else {
             return false;
         };
@@ -129,27 +205,24 @@ impl Scheduler {
         })
     }
 
-    /// Adds a schedule. The channel should hold one trigger, so that one that comes while another
-    /// is being worked off waits, and a third is skipped.
+    /// Adds a schedule that puts a trigger into these slots whenever it fires.
     pub async fn add(
         &self,
         trigger: Trigger,
         schedule: &Schedule,
         zone: Zone,
-        channel: Sender<Trigger>,
-    ) -> Result<Skips, SchedulerError> {
-        let skips = Skips::default();
-        let counted = skips.clone();
+        slots: Slots,
+    ) -> Result<(), SchedulerError> {
         let clock = Arc::clone(&self.clock);
         let mut due = Due::after(clock.now(), schedule, zone);
         let job = Job::new_repeated_async(Duration::from_secs(1), move |_id, _scheduler| {
             if due.fires(clock.now()) {
-                offer(&channel, trigger, &counted);
+                slots.put(trigger);
             }
             Box::pin(std::future::ready(()))
         })?;
         self.library.add(job).await?;
-        Ok(skips)
+        Ok(())
     }
 
     /// Begins to send.
@@ -160,21 +233,6 @@ impl Scheduler {
     /// Sends nothing more.
     pub async fn stop(mut self) -> Result<(), SchedulerError> {
         Ok(self.library.shutdown().await?)
-    }
-}
-
-fn offer(channel: &Sender<Trigger>, trigger: Trigger, skips: &Skips) {
-    match channel.try_send(trigger) {
-        // A closed channel belongs to a daemon that is stopping.
-        Ok(()) | Err(TrySendError::Closed(_)) => {}
-        Err(TrySendError::Full(_)) => {
-            let count = skips.0.fetch_add(1, Ordering::Relaxed) + 1;
-            tracing::debug!(
-                ?trigger,
-                count,
-                "the last trigger still waits; this one is skipped"
-            );
-        }
     }
 }
 
@@ -233,31 +291,53 @@ mod tests {
     }
 
     #[test]
-    fn a_full_channel_is_a_counted_skip() {
-        let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
-        let skips = Skips::default();
-        for _ in 0..3 {
-            offer(&sender, Trigger::Pass, &skips);
+    fn a_clock_that_is_set_back_delays_nothing_until_it_has_caught_up() {
+        for (schedule, next) in [
+            ("every 1m", "2026-01-01T03:01:20Z"),
+            ("* * * * *", "2026-01-01T03:01:00Z"),
+        ] {
+            let zone = "UTC".parse().unwrap();
+            let start = at("2026-01-01T04:00:00Z");
+            let mut due = Due::after(start, &schedule.parse().unwrap(), zone);
+            assert!(!due.fires(at("2026-01-01T04:00:20Z")));
+            assert!(!due.fires(at("2026-01-01T03:00:20Z")), "{schedule}");
+            assert_eq!(due.next(), Some(at(next)), "{schedule}");
+            assert!(due.fires(at(next)));
+            // A small correction makes nothing fire twice.
+            assert!(!due.fires(at(next) - Duration::from_secs(1)));
+            assert_eq!(due.next(), Some(at(next) + Duration::from_mins(1)));
         }
-        assert_eq!(skips.count(), 2);
-        assert_eq!(receiver.try_recv(), Ok(Trigger::Pass));
-        drop(receiver);
-        offer(&sender, Trigger::Pass, &skips);
-        assert_eq!(skips.count(), 2);
+    }
+
+    #[tokio::test]
+    async fn one_trigger_of_each_kind_waits_and_more_are_skipped_and_counted() {
+        let (slots, mut triggers) = slots();
+        for _ in 0..3 {
+            slots.put(Trigger::Pass);
+        }
+        slots.put(Trigger::Verify);
+        assert_eq!(triggers.take_skipped(), 2);
+        assert_eq!(triggers.take_skipped(), 0);
+        assert_eq!(triggers.next().await, Some(Trigger::Verify));
+        assert_eq!(triggers.next().await, Some(Trigger::Pass));
+        slots.put(Trigger::Pass);
+        drop(slots);
+        assert_eq!(triggers.next().await, Some(Trigger::Pass));
+        assert_eq!(triggers.next().await, None);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn triggers_arrive_until_the_scheduler_is_stopped() {
         let scheduler = Scheduler::new(Arc::new(SystemClock)).await.unwrap();
-        let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
+        let (slots, mut triggers) = slots();
         let schedule = "every 1s".parse().unwrap();
         let zone = "UTC".parse().unwrap();
         scheduler
-            .add(Trigger::Verify, &schedule, zone, sender)
+            .add(Trigger::Verify, &schedule, zone, slots)
             .await
             .unwrap();
         scheduler.start().await.unwrap();
-        assert_eq!(receiver.recv().await, Some(Trigger::Verify));
+        assert_eq!(triggers.next().await, Some(Trigger::Verify));
         scheduler.stop().await.unwrap();
     }
 }

@@ -252,13 +252,8 @@ async fn retry(context: &Context, args: RetryArgs) -> Result<Exit, Failure> {
         let Some(stored) = store.find_account(&account.name).await? else {
             continue;
         };
-        let all = RejectFilter {
-            resource: None,
-            resolved: false,
-            limit: 0,
-        };
         let mut wanted: BTreeMap<Resource, HashSet<Uuid>> = BTreeMap::new();
-        for reject in store.rejects(stored.id, all).await? {
+        for reject in store.rejected(stored.id).await? {
             known.insert(reject.id);
             if !args.ids.is_empty() && !args.ids.contains(&reject.id) {
                 continue;

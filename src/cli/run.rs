@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::{self, Working};
@@ -12,7 +11,7 @@ use super::{Access, Account, Context, Exit, Failure};
 use crate::api::Client;
 use crate::daemon::{self, End, Intervals, Tender};
 use crate::data::Timestamp;
-use crate::schedule::{Scheduler, Trigger};
+use crate::schedule::{self, Scheduler, Trigger, Triggers};
 use crate::store::{Holder, LEASE_TTL, LeaseStatus, Store, StoreError};
 
 /// How long the holder of a lease may be silent before it must have lost it.
@@ -92,13 +91,13 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
         .map_err(Failure::failed)?;
     let mut tenders = Vec::new();
     for (account, client, working) in leased {
-        let (sender, triggers) = mpsc::channel(1);
+        let (slots, triggers) = schedule::slots();
         for (trigger, schedule) in [
             (Trigger::Pass, Some(&sync.schedule)),
             (Trigger::Verify, verify.schedule.as_ref()),
         ] {
             if let Some(schedule) = schedule {
-                let added = scheduler.add(trigger, schedule, zone, sender.clone()).await;
+                let added = scheduler.add(trigger, schedule, zone, slots.clone()).await;
                 added.map_err(Failure::failed)?;
             }
         }
@@ -212,7 +211,7 @@ impl Tended<'_> {
     async fn tend(
         self,
         mut working: Working,
-        mut triggers: mpsc::Receiver<Trigger>,
+        mut triggers: Triggers,
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
         let resources = self.context.settings.sync()?.resources;

@@ -40,7 +40,7 @@ pub use lease::{Acquired, LEASE_TTL, Lease, LeaseStatus};
 pub use open::{OpenOptions, Postgres, Sqlite, Store};
 pub use questions::{QUESTIONS, Question};
 pub use read::{ExtraKeys, TableCount};
-pub use reject::{RejectFilter, StoredReject};
+pub use reject::{RejectFilter, RejectedRecord, StoredReject};
 pub use run::RunRecord;
 pub use state::StreamStatus;
 pub use verify::StoredVersion;

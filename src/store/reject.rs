@@ -43,6 +43,17 @@ pub struct StoredReject {
     pub resolved_at: Option<Timestamp>,
 }
 
+/// Of which record an unresolved reject is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectedRecord {
+    /// The reject's id.
+    pub id: i64,
+    /// The name of the resource it came from.
+    pub resource: String,
+    /// The record's id, if that could be read.
+    pub record_id: Option<Uuid>,
+}
+
 /// Which rejects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RejectFilter {
@@ -115,6 +126,27 @@ impl Store {
             )
             .await?;
         Ok(rows.into_iter().map(StoredReject::from).collect())
+    }
+
+    /// Of which records an account has unresolved rejects; without their texts, which together may
+    /// be more than fits into memory.
+    pub async fn rejected(&self, account: AccountId) -> Result<Vec<RejectedRecord>, StoreError> {
+        let mut tx = self.reading("read the rejects", "rejects").await?;
+        let rows: Vec<(i64, String, Option<Id>)> = tx
+            .rows(
+                "select id, resource, record_id from rejects \
+                 where account_id = $1 and resolved_at is null order by id",
+                args![account.0],
+            )
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, resource, record_id)| RejectedRecord {
+                id,
+                resource,
+                record_id: record_id.map(|Id(id)| id),
+            })
+            .collect())
     }
 
     /// One reject of an account.

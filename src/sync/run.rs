@@ -359,7 +359,8 @@ impl<S: Source + 'static> Engine<S> {
                 rows_rejected,
                 duration_ms,
                 lag_s = lag,
-                "{resource}: {}",
+                "{}{resource}: {}",
+                self.prefix(),
                 summary(report)
             ),
         }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use tracing::debug;
 
 use super::engine::Engine;
-use super::policy::Verdict;
+use super::policy::{RunError, Verdict};
 use super::run::RunReport;
 use crate::data::{RunKind, Source, Timestamp};
 use crate::store::StoreError;
@@ -35,7 +35,7 @@ impl<S: Source + 'static> Engine<S> {
     pub(super) fn was_told(&self, report: &RunReport) -> bool {
         let error = match &report.error {
             Some(error) if error.verdict() == Verdict::Stop => return false,
-            error => error.as_ref().map(|error| error.line()),
+            error => error.as_ref().map(RunError::line),
         };
         let failed = error.is_some();
         let is_news = self.told.note(report.kind, &report.subject, error);

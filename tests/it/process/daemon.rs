@@ -298,3 +298,13 @@ async fn a_platform_that_goes_away_and_comes_back_is_survived() {
     assert!(!program.has_ended(), "{refused}");
     ends_well(program, Signal::TERM).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn triggers_that_a_long_pass_makes_superfluous_are_counted_and_told() {
+    let sandbox = account(60).await;
+    sandbox.account().moods.latency = Duration::from_millis(200);
+    let place = eager(Place::new(), &sandbox.base_url()).with("HELENA_SYNC__API__PAGE_SIZE", "5");
+    let mut program = place.start(&["run"]);
+    program.says("triggers were skipped").await;
+    ends_well(program, Signal::TERM).await;
+}

@@ -272,14 +272,28 @@ async fn a_run_that_some_row_names_is_never_forgotten() {
             let dangling = "run_id not in (select id from sync_runs)";
             assert_eq!(database.count(table, dangling).await, 0, "{table}");
         }
+    })
+    .await;
+}
 
-        let failed = begin().await;
+#[tokio::test]
+async fn a_run_that_failed_and_stored_nothing_is_remembered_for_three_months() {
+    const WEEK: u64 = 7 * 24 * 60 * 60;
+    on_both(|database| async move {
+        let Writer {
+            store, lease, run, ..
+        } = Writer::new(&database).await;
         store
-            .finish_run(&writer.lease, failed, RunOutcome::Failed, Some("no"), at(9))
+            .finish_run(&lease, run, RunOutcome::Failed, Some("no"), at(9))
             .await
             .unwrap();
-        assert_eq!(forget(12 * WEEK).await, 0);
-        assert_eq!(forget(13 * WEEK).await, 1);
+        for (weeks, forgotten) in [(12, 0), (13, 1)] {
+            let now = at(weeks * WEEK);
+            assert_eq!(
+                store.forget_idle_runs(&lease, now).await.unwrap(),
+                forgotten
+            );
+        }
     })
     .await;
 }

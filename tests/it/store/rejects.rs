@@ -38,6 +38,13 @@ async fn a_reject_is_one_row_however_often_it_comes_and_resolved_by_a_good_versi
             assert_eq!(reject.partial, reject.record_id == Some(id(1)));
             assert!(!reject.raw.contains('\0'));
         }
+        let mut named = store.rejected(writer.account).await.unwrap();
+        named.sort_by_key(|reject| reject.record_id);
+        let records: Vec<_> = named.iter().map(|reject| reject.record_id).collect();
+        assert_eq!(records, [None, Some(id(1))]);
+        for reject in &all {
+            assert!(named.iter().any(|named| named.id == reject.id));
+        }
         let one = store.reject(writer.account, all[0].id).await.unwrap();
         assert_eq!(one.as_ref(), Some(&all[0]));
         assert_eq!(

@@ -40,7 +40,7 @@ impl Proxy {
 }
 
 async fn pass(mut client: TcpStream, mut server: TcpStream, trap: Arc<Mutex<Option<String>>>) {
-    let (mut sent, mut answered) = ([0; 64 * 1024], [0; 64 * 1024]);
+    let (mut sent, mut answered) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     loop {
         tokio::select! {
             read = client.read(&mut sent) => {
