@@ -84,10 +84,10 @@ impl<S: Source> Walk<'_, S> {
         }
         // A server whose clock was set back stamps changes before the watermark.
         after = after.min(server_time - overlap);
-        let begin = after;
         if after < plan::start(state, watermark, overlap) {
             page = self.fetch(&self.changes_after(after)).await?;
         }
+        let start = after;
         let mut end = PassEnd {
             ordering: state.ordering,
             server_time,
@@ -122,26 +122,17 @@ impl<S: Source> Walk<'_, S> {
                     self.check_order(end.ordering, &page)
                 };
                 if end.ordering != Ordering::Honoured {
-                    return self.windows(begin, end).await;
+                    return self.windows(start, end).await;
                 }
             }
             is_first = false;
             // Behind a page without one readable time there is no instant to go on from; nor
             // behind one whose changes are all before the instant that was asked for.
             let Some(last) = newest(&page).filter(|last| *last + STEP > after) else {
-                return self.windows(begin, end).await;
+                return self.windows(start, end).await;
             };
             page = if last - STEP > after {
-                let kept = page.items.iter().filter_map(|item| item.head.updated_at);
-                let passed = kept.filter(|at| *at < last).count() as u64;
-                let unreadable = page
-                    .items
-                    .iter()
-                    .filter(|item| item.head.updated_at.is_none())
-                    .count() as u64;
-                let expected = page
-                    .total
-                    .map(|total| total.saturating_sub(passed + unreadable));
+                let expected = left_behind(&page, last);
                 let proof = proven.take().map(|at| self.watermark(at));
                 self.send(Some(page), proof.into_iter().collect()).await?;
                 self.pause()?;
@@ -155,7 +146,7 @@ impl<S: Source> Walk<'_, S> {
                         .zip(expected)
                         .is_some_and(|(left, expected)| left < expected)
                 {
-                    return self.windows(begin, end).await;
+                    return self.windows(start, end).await;
                 }
                 proven = Some(last.min(cap));
                 next
@@ -167,7 +158,7 @@ impl<S: Source> Walk<'_, S> {
                 let records = self.changed_window(after, until, until <= settled).await?;
                 // A server that compares by a coarser step than this shows another window.
                 if self.has(Safeguard::Count) && records < shown {
-                    return self.windows(begin, end).await;
+                    return self.windows(start, end).await;
                 }
                 if until > settled {
                     cap = cap.min(settled);
@@ -261,4 +252,13 @@ impl<S: Source> Walk<'_, S> {
         }
         Ok(Ordering::Ignored)
     }
+}
+
+/// How many records the server must still count behind an instant that the page ends with: those
+/// that it counted, less those of the page that are read for good. `None` if it does not count.
+fn left_behind(page: &Page, last: Timestamp) -> Option<u64> {
+    let is_passed = |at: Option<Timestamp>| at.is_none_or(|at| at < last);
+    let times = page.items.iter().map(|item| item.head.updated_at);
+    let passed = times.filter(|at| is_passed(*at)).count() as u64;
+    page.total.map(|total| total.saturating_sub(passed))
 }

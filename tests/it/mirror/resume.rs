@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use helena_sync::data::Resource;
-use helena_sync::sandbox::{Poison, RequestSeen};
+use helena_sync::sandbox::{Account, Poison, RequestSeen};
 
 use super::churn::Churn;
 use crate::support::database::on_both;
@@ -90,7 +90,7 @@ async fn a_load_that_is_interrupted_again_and_again_still_ends() {
 async fn a_window_that_cannot_be_read_keeps_no_other_from_being_read() {
     on_both(|database| async move {
         let mirror = Mirror::begin(database, plan()).await;
-        let ids = mirror.change(|account| account.session_ids());
+        let ids = mirror.change(Account::session_ids);
         // Newer than most: windows are read newest first.
         let hidden = ids[ids.len() - 40];
         mirror.change(|account| account.poison(hidden, Poison::Hidden));
