@@ -56,6 +56,7 @@ pub(super) fn settings(context: &Context) -> Result<EngineSettings, Failure> {
         keep_raw: context.settings.store()?.raw,
         resources: sync.resources,
         interleave: INTERLEAVE,
+        catalog: sync.catalog_interval,
     })
 }
 

@@ -47,6 +47,8 @@ pub struct EngineSettings {
     pub resources: Vec<Resource>,
     /// How often incremental passes are made while a long load goes on.
     pub interleave: Duration,
+    /// How often the lists are read while a long load goes on.
+    pub catalog: Duration,
 }
 
 /// How far the present work has come, for progress bars.

@@ -101,7 +101,7 @@ impl<S: Source + 'static> Engine<S> {
     }
 
     /// Works on a backfill until it is finished, or something ends it. Incremental passes over
-    /// `fresh` are made between its windows whenever they are due.
+    /// `fresh` are made between its windows whenever they are due, and its lists are read.
     pub async fn work_on(
         &self,
         backfill: &Backfill,
@@ -110,6 +110,7 @@ impl<S: Source + 'static> Engine<S> {
     ) -> Runs {
         let mut runs = Runs::new();
         let mut due = self.clock.now() + self.settings.interleave;
+        let mut lists_due = self.clock.now() + self.settings.catalog;
         let what = if backfill.first_load {
             "first load"
         } else {
@@ -178,6 +179,15 @@ impl<S: Source + 'static> Engine<S> {
                     return runs;
                 }
                 due = self.clock.now() + self.settings.interleave;
+            }
+            if self.clock.now() >= lists_due {
+                let lists = self.lists(fresh, limits).await;
+                let go_on = lists.iter().all(goes_on);
+                runs.extend(lists);
+                if !go_on {
+                    return runs;
+                }
+                lists_due = self.clock.now() + self.settings.catalog;
             }
         }
     }

@@ -82,6 +82,7 @@ impl World {
             keep_raw: false,
             resources: Resource::ALL.to_vec(),
             interleave: Duration::from_mins(1),
+            catalog: Duration::from_mins(15),
         };
         Engine::new(
             name,

@@ -53,6 +53,7 @@ async fn a_finished_load_is_no_longer_shown() {
         keep_raw: false,
         resources: vec![Resource::Sessions],
         interleave: MINUTE,
+        catalog: 15 * MINUTE,
     };
     let engine = Engine::new(
         "default".to_owned(),

@@ -112,6 +112,30 @@ async fn a_window_that_cannot_be_read_keeps_no_other_from_being_read() {
 }
 
 #[tokio::test]
+async fn lists_are_kept_fresh_while_a_long_load_goes_on() {
+    on_both(|database| async move {
+        let mirror = Mirror::begin(database, plan()).await;
+        let clock = mirror.clock.clone();
+        mirror.sandbox.on_answer(move |account, seen| {
+            clock.advance(Duration::from_secs(20));
+            if seen.path.ends_with("/contact") {
+                return;
+            }
+            // From the first page of the load on.
+            if seen.param("CreatedAt.Before").is_some() && account.tags().len() == 20 {
+                account.add_tag("Durante a carga");
+            }
+        });
+        assert_good(&mirror.sync().await);
+        let read = "resource = 'tags' and kind = 'list'";
+        assert!(mirror.database.count("sync_runs", read).await > 1);
+        let tag = "name = 'Durante a carga' and created_at is not null";
+        assert_eq!(mirror.database.count("tags", tag).await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn only_what_was_asked_for_is_gone_on_with() {
     on_both(|database| async move {
         let mut mirror = Mirror::begin(database, plan()).await;

@@ -302,6 +302,7 @@ fn engine_under(
         keep_raw: plan.keep_raw,
         resources: plan.resources.clone(),
         interleave: Duration::from_mins(1),
+        catalog: Duration::from_mins(15),
     };
     Engine::new(
         plan.name.to_owned(),

@@ -80,6 +80,7 @@ impl World {
             keep_raw: false,
             resources: Resource::ALL.to_vec(),
             interleave: Duration::from_mins(1),
+            catalog: Duration::from_mins(15),
         };
         let name = "default".to_owned();
         let source = Arc::new(client.clone());
