@@ -6,6 +6,8 @@ create table accounts (
     name text not null unique,
     company_id text unique,
     base_url text not null,
+    -- Of the platform's session list: 2 once the first version was found to be withdrawn.
+    session_version integer not null default 1,
     created_at text not null
 ) strict;
 

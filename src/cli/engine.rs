@@ -38,6 +38,9 @@ pub(super) struct Working {
     pub(super) engine: Arc<Engine<Client>>,
     pub(super) store: Store,
     pub(super) stop: CancellationToken,
+    client: Client,
+    /// The version of the session list that was known at the beginning.
+    remembered: u8,
     keeper: Keeper,
     watcher: JoinHandle<()>,
 }
@@ -92,6 +95,10 @@ impl Working {
             () = stop.cancelled() => return Err(Failure::failed(WalkError::Stopped)),
             lease = acquire(context, store, &account.name, id, busy) => lease?,
         };
+        let remembered = store.session_version(id).await?;
+        if remembered == 2 {
+            client.set_session_version(remembered);
+        }
         let stop = stop.child_token();
         let clock = Arc::clone(&context.clock);
         let keeper = Keeper::start(store.clone(), lease.clone(), clock, stop.clone());
@@ -103,8 +110,11 @@ impl Working {
             lease,
             settings(context)?,
         ));
-        let watcher = tokio::spawn(watch(Arc::clone(&context.clock), engine.reports(), client));
+        let watching = watch(Arc::clone(&context.clock), engine.reports(), client.clone());
+        let watcher = tokio::spawn(watching);
         Ok(Self {
+            client,
+            remembered,
             engine,
             store: store.clone(),
             stop,
@@ -118,6 +128,13 @@ impl Working {
         self.watcher.abort();
         // The bar disappears before the command's last words.
         let _aborted = self.watcher.await;
+        if self.client.session_version() == 2 && self.remembered != 2 {
+            let account = self.engine.lease().account();
+            let noted = self.store.first_version_is_withdrawn(account).await;
+            if let Err(error) = noted {
+                tracing::debug!(error = %error, "the list's version is found out again next time");
+            }
+        }
         if !self.keeper.is_lost()
             && let Err(error) = self.store.release(self.engine.lease()).await
         {

@@ -36,12 +36,33 @@ impl Store {
         let id = tx
             .number(
                 "insert into accounts (name, base_url, created_at) values ($1, $2, $3) \
-                 on conflict (name) do update set base_url = excluded.base_url returning id",
+                 on conflict (name) do update set base_url = excluded.base_url, \
+                 session_version = case when accounts.base_url = excluded.base_url \
+                 then accounts.session_version else 1 end returning id",
                 args![name, base_url, now],
             )
             .await?;
         tx.commit().await?;
         Ok(AccountId(id))
+    }
+
+    /// The version of the session list that the account is read from: 2 once the first was found to
+    /// be withdrawn at its present address, else 1.
+    pub async fn session_version(&self, account: AccountId) -> Result<u8, StoreError> {
+        let mut tx = self.reading("read the account", "accounts").await?;
+        let sql = "select count(*) from accounts where id = $1 and session_version = 2";
+        let second = tx.number(sql, args![account.0]).await?;
+        Ok(if second == 1 { 2 } else { 1 })
+    }
+
+    /// Remembers that the first version of the session list is withdrawn.
+    pub async fn first_version_is_withdrawn(&self, account: AccountId) -> Result<(), StoreError> {
+        let mut tx = self
+            .writing("note the platform's version", "accounts")
+            .await?;
+        let sql = "update accounts set session_version = 2 where id = $1";
+        tx.execute(sql, args![account.0]).await?;
+        tx.commit().await
     }
 
     /// The account of this name, if there is one.

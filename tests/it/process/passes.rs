@@ -243,3 +243,27 @@ async fn a_dry_run_with_the_limits_of_a_real_one_is_refused() {
     let line = ["backfill", "--dry-run", "--restart"];
     place.refuses(&line, 2, &["cannot be used with"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawn_version_of_the_list_is_noticed_once() {
+    on_both(|place| async move {
+        let sandbox = account(60).await;
+        sandbox.account().moods.v1_withdrawn = Some(410);
+        let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        let asked = || {
+            let requests = sandbox.take_requests();
+            requests
+                .iter()
+                .filter(|seen| seen.path == "/chat/v1/session")
+                .count()
+        };
+        let done = place.succeeds(&["sync"]).await;
+        done.says(&["/chat/v1/session is no longer answered"]);
+        assert_eq!(asked(), 1);
+        let done = place.succeeds(&["sync"]).await;
+        assert!(!done.err.contains("no longer answered"), "{done:?}");
+        assert_eq!(asked(), 0);
+        assert_perfect(&place, &sandbox).await;
+    })
+    .await;
+}
