@@ -125,7 +125,7 @@ impl Flat {
         let written = batch.writes.iter().find(|write| write.table == self.table);
         written
             .and_then(|write| write.rows.first())
-            .and_then(|row| serde_json::from_str(&row.json).ok())
+            .and_then(|row| serde_json::from_str(&row.object(self.table)).ok())
             .unwrap_or_default()
     }
 }

@@ -17,6 +17,6 @@ pub use progress::{
     BackfillWindow, Counters, Ordering, Progress, RunKind, RunOutcome, StreamState,
 };
 pub use resource::{CONTACT_STATUSES, Resource, Stream, UnknownResource};
-pub use row::{Batch, Column, ColumnGroup, Guard, Kind, Links, Reject, Row, Table, Write};
+pub use row::{Batch, Column, ColumnGroup, Guard, Kind, Links, Reject, Row, Table, Values, Write};
 pub use source::{Source, SourceError, Usage};
 pub use timestamp::{Timestamp, TimestampError};

@@ -55,12 +55,17 @@ impl ColumnGroup {
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
+
+    /// A number that stands for the set.
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
 }
 
 /// A column that a mapping fills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
-    /// Its name, in both databases and as the key of a row's JSON.
+    /// Its name, in both databases.
     pub name: &'static str,
     /// Its type.
     pub kind: Kind,
@@ -96,6 +101,59 @@ pub struct Table {
     pub guard: Guard,
 }
 
+impl Table {
+    /// The columns that a row has which does not know these.
+    pub fn known(&self, unknown: ColumnGroup) -> impl Iterator<Item = &'static Column> {
+        self.columns.iter().filter(move |column| {
+            column.group == ColumnGroup::NONE || !unknown.contains(column.group)
+        })
+    }
+}
+
+/// The values of a row, as JSON texts in the order of its table's columns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Values {
+    /// With a comma between each two.
+    text: String,
+    ends: Vec<u32>,
+}
+
+impl Values {
+    /// No value yet, with room for so many bytes and values.
+    pub fn with_capacity(bytes: usize, values: usize) -> Self {
+        Self {
+            text: String::with_capacity(bytes),
+            ends: Vec::with_capacity(values),
+        }
+    }
+
+    /// Adds a value, which `write` appends to the text as valid JSON.
+    pub fn push(&mut self, write: impl FnOnce(&mut String)) {
+        if !self.ends.is_empty() {
+            self.text.push(',');
+        }
+        write(&mut self.text);
+        // A record is a part of one answer, which is far smaller.
+        self.ends
+            .push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+    }
+
+    /// All of them, as they stand in a JSON array.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let value = self.text.get(start..end as usize).unwrap_or("null");
+            start = end as usize + 1;
+            value
+        })
+    }
+}
+
 /// A row for a [`Table`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -107,10 +165,29 @@ pub struct Row {
     pub hash: i64,
     /// The columns this row does not know.
     pub unknown: ColumnGroup,
-    /// The row as a JSON object, column name to value.
-    pub json: String,
+    /// The values of the columns that it knows.
+    pub values: Values,
     /// The complete JSON of the record as it came, if raw records are kept.
     pub raw: Option<String>,
+}
+
+impl Row {
+    /// Its values with the names of these columns, as they stand in a JSON object.
+    pub fn fields<'a>(&self, columns: impl IntoIterator<Item = &'a Column>) -> String {
+        let mut text = String::with_capacity(self.values.text().len() * 2);
+        for (column, value) in columns.into_iter().zip(self.values.iter()) {
+            text.push_str(if text.is_empty() { "\"" } else { ",\"" });
+            text.push_str(column.name);
+            text.push_str("\":");
+            text.push_str(value);
+        }
+        text
+    }
+
+    /// The row as a JSON object, for those who don't store it.
+    pub fn object(&self, table: &Table) -> String {
+        format!("{{{}}}", self.fields(table.known(self.unknown)))
+    }
 }
 
 /// Rows for one table, at most one a key.

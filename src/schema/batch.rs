@@ -239,7 +239,7 @@ impl BatchBuilder {
                 version: mapped.version,
                 hash,
                 unknown: mapped.unknown,
-                json: mapped.row.finish(observed.then_some(kept.seen)),
+                values: mapped.row.finish(observed.then_some(kept.seen)),
                 raw: kept.raw,
             });
         }
@@ -267,7 +267,7 @@ impl BatchBuilder {
         names
             .into_iter()
             .map(|(id, name)| {
-                let mut row = RowJson::new("id", id, 128);
+                let mut row = RowJson::new(&tables::TAG_NAMES, id, 128);
                 row.text("name", name.map(|(_, name)| name));
                 plain_row(id, row)
             })
@@ -294,14 +294,14 @@ impl BatchBuilder {
                 version: None,
                 hash: detail.hash,
                 unknown: detail.unknown,
-                json: detail.row.finish(Some(detail.seen)),
+                values: detail.row.finish(Some(detail.seen)),
                 raw: None,
             });
         }
         push(batch, details_table, rows);
         let placeholders = ids
             .into_iter()
-            .map(|id| plain_row(id, RowJson::new(ids_table.key, id, 64)))
+            .map(|id| plain_row(id, RowJson::new(ids_table, id, 64)))
             .collect();
         push(batch, ids_table, placeholders);
     }
@@ -336,7 +336,7 @@ fn plain_row(key: Uuid, row: RowJson) -> Row {
         version: None,
         hash: row.hash(None),
         unknown: ColumnGroup::NONE,
-        json: row.finish(None),
+        values: row.finish(None),
         raw: None,
     }
 }

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::batch::{Answer, Mapped};
 use super::mapper::{Extra, Mapper, RowJson, tags_hash, utm};
 use super::record::{Objections, Record};
+use super::tables;
 use crate::data::ColumnGroup;
 
 /// Maps a contact.
@@ -14,7 +15,7 @@ pub(super) fn map(
     answer: Answer,
     objections: &mut Objections,
 ) -> Mapped {
-    let mut row = RowJson::new("id", id, 1_536);
+    let mut row = RowJson::new(&tables::CONTACTS, id, 1_536);
     let mut extra = Extra::default();
     let mut m = Mapper {
         record,

@@ -5,12 +5,13 @@ use uuid::Uuid;
 use super::batch::Mapped;
 use super::mapper::{Extra, Mapper, RowJson, identity};
 use super::record::{Objections, Record};
+use super::tables;
 use super::tag_list::TagList;
-use crate::data::{ColumnGroup, Timestamp};
+use crate::data::{ColumnGroup, Table, Timestamp};
 
 /// Maps a tag.
 pub(super) fn tag(id: Uuid, record: Record<'_>, objections: &mut Objections) -> Mapped {
-    map("id", id, record, objections, |m, _| {
+    map(&tables::TAGS, id, record, objections, |m, _| {
         m.time("createdAt", "created_at");
         let version = m.time("updatedAt", "updated_at");
         m.text("name", "name");
@@ -22,7 +23,7 @@ pub(super) fn tag(id: Uuid, record: Record<'_>, objections: &mut Objections) -> 
 /// Maps a channel. One without identity is not one whose identity was removed: an inactive one
 /// has none in the list, while its sessions still show it.
 pub(super) fn channel(id: Uuid, record: Record<'_>, objections: &mut Objections) -> Mapped {
-    map("id", id, record, objections, |m, extra| {
+    map(&tables::CHANNELS, id, record, objections, |m, extra| {
         m.time("createdAt", "created_at");
         let version = m.time("updatedAt", "updated_at");
         m.boolean("active", "active");
@@ -40,7 +41,7 @@ pub(super) fn channel(id: Uuid, record: Record<'_>, objections: &mut Objections)
 
 /// Maps a department. The current list shows neither `description` nor `isPrivate`.
 pub(super) fn department(id: Uuid, record: Record<'_>, objections: &mut Objections) -> Mapped {
-    map("id", id, record, objections, |m, _| {
+    map(&tables::DEPARTMENTS, id, record, objections, |m, _| {
         let detailed = m.record.has("description") || m.record.has("isPrivate");
         m.time("createdAt", "created_at");
         let version = m.time("updatedAt", "updated_at");
@@ -70,7 +71,7 @@ pub(super) fn department(id: Uuid, record: Record<'_>, objections: &mut Objectio
 
 /// Maps an agent, by the user id that sessions refer to.
 pub(super) fn agent(user_id: Uuid, record: Record<'_>, objections: &mut Objections) -> Mapped {
-    map("user_id", user_id, record, objections, |m, _| {
+    map(&tables::AGENTS, user_id, record, objections, |m, _| {
         m.uuid("id", "id");
         m.time("createdAt", "created_at");
         let version = m.time("updatedAt", "updated_at");
@@ -89,13 +90,13 @@ pub(super) fn agent(user_id: Uuid, record: Record<'_>, objections: &mut Objectio
 }
 
 fn map<'a>(
-    key_column: &str,
+    table: &'static Table,
     key: Uuid,
     record: Record<'a>,
     objections: &mut Objections,
     columns: impl FnOnce(&mut Mapper<'a, '_>, &mut Extra) -> (Option<Timestamp>, ColumnGroup),
 ) -> Mapped {
-    let mut row = RowJson::new(key_column, key, 768);
+    let mut row = RowJson::new(table, key, 768);
     let mut extra = Extra::default();
     let mut mapper = Mapper {
         record,

@@ -6,6 +6,7 @@ use super::batch::{Answer, Mapped};
 use super::mapper::{Extra, Mapper, RowJson, utm};
 use super::parents::{Parent, Parents};
 use super::record::{Objections, Record};
+use super::tables;
 use super::tag_list::TagList;
 use crate::data::ColumnGroup;
 
@@ -17,7 +18,7 @@ pub(super) fn map(
     objections: &mut Objections,
     parents: &mut Parents,
 ) -> Mapped {
-    let mut row = RowJson::new("id", id, 2_048);
+    let mut row = RowJson::new(&tables::SESSIONS, id, 2_048);
     let mut extra = Extra::default();
     let mut unknown = ColumnGroup::NONE;
     let mut m = Mapper {

@@ -2,7 +2,9 @@
 //!
 //! Must not know what the tables are for.
 
-use crate::data::{Column, Kind};
+use super::parameter;
+use super::upsert::CONTENT_HASH;
+use crate::data::{Column, Kind, Row};
 
 /// A database's own words.
 pub(super) trait Backend: Send + Sync + std::fmt::Debug {
@@ -17,9 +19,12 @@ pub(super) trait Backend: Send + Sync + std::fmt::Debug {
     /// passes as a parameter.
     fn lease_now(&self, parameter: &str) -> String;
 
-    /// The values of `columns`, and the `from` clause that yields them, out of parameter 1: a JSON
-    /// array with an object a row.
-    fn rows(&self, table: &str, columns: &[Column]) -> (String, String);
+    /// Rows that know these columns as one parameter: the JSON text that [`Self::unpacked`] reads.
+    fn packed(&self, rows: &[&Row], columns: &[Column]) -> String;
+
+    /// The values of `columns`, then of the row's hash if that is asked for, and the `from` clause
+    /// that yields them, out of parameter 1.
+    fn unpacked(&self, table: &str, columns: &[Column], hash: bool) -> (String, String);
 
     /// An expression that yields the columns as the text of a JSON array.
     fn array(&self, columns: &[&str]) -> String;
@@ -58,15 +63,25 @@ impl Backend for SqliteBackend {
         parameter.to_owned()
     }
 
-    fn rows(&self, _table: &str, columns: &[Column]) -> (String, String) {
-        let values: Vec<String> = columns
+    // To find a value by its name, SQLite compares all names before it; by its place, it only
+    // steps over the values. Measured: a third of the whole write.
+    fn packed(&self, rows: &[&Row], _columns: &[Column]) -> String {
+        parameter::arrays(rows)
+    }
+
+    fn unpacked(&self, _table: &str, columns: &[Column], hash: bool) -> (String, String) {
+        let mut values: Vec<String> = columns
             .iter()
-            .map(|column| match column.kind {
+            .zip(1..)
+            .map(|(column, place)| match column.kind {
                 // `->>` would take the quotes off a JSON text; `->` yields a JSON null as text.
-                Kind::Json => format!("nullif(value -> '$.{}', 'null')", column.name),
-                _ => format!("value ->> '$.{}'", column.name),
+                Kind::Json => format!("nullif(value -> {place}, 'null')"),
+                _ => format!("value ->> {place}"),
             })
             .collect();
+        if hash {
+            values.push("value ->> 0".to_owned());
+        }
         (
             values.join(", "),
             // `where true` keeps the parser from reading `on conflict` as a join's condition.
@@ -116,8 +131,15 @@ impl Backend for PostgresBackend {
         format!("coalesce(clock_timestamp(), {parameter})")
     }
 
-    fn rows(&self, table: &str, columns: &[Column]) -> (String, String) {
-        let values: Vec<&str> = columns.iter().map(|column| column.name).collect();
+    fn packed(&self, rows: &[&Row], columns: &[Column]) -> String {
+        parameter::objects(rows, columns)
+    }
+
+    fn unpacked(&self, table: &str, columns: &[Column], hash: bool) -> (String, String) {
+        let mut values: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        if hash {
+            values.push(CONTENT_HASH);
+        }
         (
             values.join(", "),
             format!("json_populate_recordset(null::{table}, $1::json)"),

@@ -7,28 +7,37 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use super::upsert::CONTENT_HASH;
-use crate::data::Row;
+use crate::data::{Column, Row};
 
-/// An array of row objects; with their hashes, where the table keeps them.
-pub(super) fn rows(rows: &[&Row], with_hash: bool) -> String {
-    let size: usize = rows.iter().map(|row| row.json.len() + 48).sum();
-    let mut text = String::with_capacity(size + 2);
-    text.push('[');
-    for (index, row) in rows.iter().enumerate() {
-        if index > 0 {
-            text.push(',');
-        }
-        let json = storable(&row.json);
-        if with_hash {
-            text.push_str("{\"");
-            text.push_str(CONTENT_HASH);
-            text.push_str("\":");
-            text.push_str(&row.hash.to_string());
-            text.push(',');
-            text.push_str(json.trim_start().strip_prefix('{').unwrap_or(&json));
-        } else {
-            text.push_str(&json);
-        }
+/// An array with an array of values a row, the row's hash before them.
+pub(super) fn arrays(rows: &[&Row]) -> String {
+    let mut size = 2;
+    for row in rows {
+        size += row.values.text().len() + 24;
+    }
+    let mut text = String::with_capacity(size);
+    for row in rows {
+        text.push_str(if text.is_empty() { "[[" } else { ",[" });
+        text.push_str(&row.hash.to_string());
+        text.push(',');
+        text.push_str(&storable(row.values.text()));
+        text.push(']');
+    }
+    text.push(']');
+    text
+}
+
+/// An array with an object a row, column name to value, the row's hash among them.
+pub(super) fn objects(rows: &[&Row], columns: &[Column]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        text.push_str(if text.is_empty() { "[{\"" } else { ",{\"" });
+        text.push_str(CONTENT_HASH);
+        text.push_str("\":");
+        text.push_str(&row.hash.to_string());
+        text.push(',');
+        text.push_str(&storable(&row.fields(columns)));
+        text.push('}');
     }
     text.push(']');
     text

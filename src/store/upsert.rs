@@ -110,8 +110,9 @@ pub(super) async fn write(
         groups.entry(row.unknown).or_default().push(row);
     }
     for (unknown, rows) in groups {
-        let sql = statement(tx.backend(), table, unknown);
-        let json = parameter::rows(&rows, table.guard == Guard::Version);
+        let known: Vec<Column> = table.known(unknown).copied().collect();
+        let sql = statement(tx.backend(), table, &known);
+        let json = tx.backend().packed(&rows, &known);
         let mut args = args![json, stamp.lease.account().0, stamp.run, stamp.now];
         if table
             .columns
@@ -187,18 +188,14 @@ async fn news<'a>(
 /// Parameters: 1 the rows, 2 the account, 3 the run, 4 now, and where the table knows when a row was
 /// read, 5 the latest instant at which that may have been. Yields the keys of the rows that were
 /// inserted or changed, and whether their shared columns are this write's.
-fn statement(backend: &dyn Backend, table: &Table, unknown: ColumnGroup) -> String {
-    let is_known = |column: &&Column| {
-        column.name == table.key
-            || column.group == ColumnGroup::NONE
-            || !unknown.contains(column.group)
-    };
-    let mut columns: Vec<Column> = table.columns.iter().filter(is_known).copied().collect();
-    if table.guard == Guard::Version {
+fn statement(backend: &dyn Backend, table: &Table, known: &[Column]) -> String {
+    let hash = table.guard == Guard::Version;
+    let (values, from) = backend.unpacked(table.name, known, hash);
+    let mut columns = known.to_vec();
+    if hash {
         columns.push(HASH_COLUMN);
     }
     let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
-    let (values, from) = backend.rows(table.name, &columns);
     let name = table.name;
     let (action, prevailed) = match table.guard {
         Guard::Absent => ("nothing".to_owned(), "true".to_owned()),

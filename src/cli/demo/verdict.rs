@@ -137,7 +137,7 @@ fn mapped(resource: Resource, records: &[Value]) -> Vec<(&'static Table, Vec<Row
 }
 
 fn compare_row(table: &Table, row: &Row, found: &Value, compared: &mut Compared) {
-    let expected: Value = serde_json::from_str(&row.json).unwrap_or_default();
+    let expected: Value = serde_json::from_str(&row.object(table)).unwrap_or_default();
     // When a row was read is the mirror's own, and the list's first version has no type. What a
     // record's own list and its sessions both tell is compared once, with the list.
     let columns = table.columns.iter().filter(|column| {

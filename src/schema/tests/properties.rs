@@ -97,7 +97,8 @@ proptest! {
             check_columns(&batch);
             prop_assert_eq!(batch.clean.len() + batch.rejects.len(), 1);
             for row in batch.writes.iter().flat_map(|write| &write.rows) {
-                for text in [Some(&row.json), row.raw.as_ref()].into_iter().flatten() {
+                let values = row.values.iter();
+                for text in values.chain(row.raw.as_deref()) {
                     prop_assert!(!text.contains("\\u0000") && !text.contains('\0'));
                     prop_assert!(serde_json::from_str::<Value>(text).is_ok(), "{}", text);
                 }
@@ -161,7 +162,7 @@ fn shown_rows(batch: &Batch) -> String {
         .writes
         .iter()
         .flat_map(|write| &write.rows)
-        .map(|row| (row.key, &row.json, row.hash))
+        .map(|row| (row.key, &row.values, row.hash))
         .collect();
     format!("{rows:?} {:?} {:?}", batch.session_tags, batch.contact_tags)
 }

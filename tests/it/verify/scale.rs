@@ -1,7 +1,7 @@
 //! What finding a few differences in a large account costs.
 
 use helena_sync::data::{
-    Batch, ColumnGroup, Counters, Progress, Resource, Row, RunKind, Timestamp, Write,
+    Batch, ColumnGroup, Counters, Progress, Resource, Row, RunKind, Timestamp, Values, Write,
 };
 use helena_sync::sandbox::SandboxConfig;
 use helena_sync::schema::tables;
@@ -22,7 +22,7 @@ fn rows(known: &[(Uuid, Timestamp, Timestamp)]) -> Batch {
             version: Some(*updated_at),
             hash: 1,
             unknown: ColumnGroup::NONE,
-            json: json!({"id": id, "created_at": created_at, "updated_at": updated_at}).to_string(),
+            values: values([json!(id), json!(created_at), json!(updated_at)]),
             raw: None,
         })
         .collect();
@@ -34,6 +34,15 @@ fn rows(known: &[(Uuid, Timestamp, Timestamp)]) -> Batch {
         writes: vec![write],
         ..Batch::default()
     }
+}
+
+/// The first values of a row.
+fn values(first: [serde_json::Value; 3]) -> Values {
+    let mut values = Values::default();
+    for value in first {
+        values.push(|text| text.push_str(&value.to_string()));
+    }
+    values
 }
 
 #[tokio::test]
