@@ -1,6 +1,7 @@
 //! `helena-sync` keeps a SQL copy of a Helena account, complete and fresh. This page is the
 //! architecture document: what is where, how data flows, what must hold, how to add to it. What
-//! the program does for whom is in the README.
+//! the program does for whom is in the README; how the platform's API behaves, as far as that is
+//! known, in `tests/helena-api.md`, which comments cite by section as the API notes.
 //!
 //! # The promise
 //!

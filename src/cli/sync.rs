@@ -101,11 +101,22 @@ pub(super) async fn pass(
     engine.identify(limits.stop).await?;
     let mut runs = engine.lists(resources, limits).await;
     let unloaded = engine.unloaded(resources).await?;
+    let unfinished = working
+        .store
+        .unfinished_backfills(engine.lease().account())
+        .await?;
     for &resource in resources.iter().filter(|resource| !resource.is_list()) {
         let planned = if unloaded.contains(&resource) {
             engine.plan_first_load(resource, limits).await
         } else if full_refresh {
             let filters = vec![SessionFilter::default()];
+            // One that was stopped is gone on with, below.
+            let begun = unfinished.iter().any(|old| {
+                old.resource == resource && old.range == Span::OPEN && old.filters == filters
+            });
+            if begun {
+                continue;
+            }
             engine
                 .plan_backfill(resource, Span::OPEN, filters, false, limits)
                 .await

@@ -116,6 +116,33 @@ async fn a_full_refresh_reads_everything_again_and_rewrites_only_what_differs() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_refresh_that_was_stopped_goes_on() {
+    on_both(|place| async move {
+        let sandbox = account(300).await;
+        let place = place
+            .with("HELENA_BASE_URL", &sandbox.base_url())
+            .with("HELENA_SYNC__API__PAGE_SIZE", "10")
+            .with("HELENA_SYNC__BACKFILL__WINDOW_PAGES", "4");
+        place.succeeds(&["sync"]).await;
+        let refresh = ["sync", "--resource", "sessions", "--full-refresh"];
+        for _ in 0..3 {
+            let done = place
+                .succeeds(&[&refresh[..], &["--limit", "60"]].concat())
+                .await;
+            done.says(&["the next start goes on from there"]);
+        }
+        place.succeeds(&refresh).await;
+        let database = place.database().await;
+        let refreshed = "first_load = false and finished_at is not null";
+        assert_eq!(database.count("backfills", refreshed).await, 1);
+        assert_eq!(database.count("backfills", "finished_at is null").await, 0);
+        database.store.close().await;
+        assert_perfect(&place, &sandbox).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_the_resources_that_are_named_are_read() {
     let sandbox = account(30).await;
     let place = Place::beside(&sandbox);
