@@ -333,6 +333,7 @@ fn pass_without_changes(bencher: Bencher<'_, '_>, sessions: u32) {
         keep_raw: false,
         resources: vec![Resource::Sessions, Resource::Contacts],
         interleave: Duration::from_secs(3_600),
+        catalog: Duration::from_secs(3_600),
     };
     let resources = settings.resources.clone();
     let engine = Engine::new(
@@ -352,7 +353,7 @@ fn pass_without_changes(bencher: Bencher<'_, '_>, sessions: u32) {
         for &resource in &resources {
             engine.plan_first_load(resource, limits).await.unwrap();
         }
-        engine.work_off(limits).await;
+        engine.work_off(&resources, limits).await;
     });
     bencher.bench(|| RUNTIME.block_on(engine.incremental(&resources, limits)));
 }
