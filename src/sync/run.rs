@@ -1,7 +1,7 @@
 //! One run: a walk on one side, the store on the other, and the record of what was done.
 //!
-//! The walk asks for the next page while the last ones are being stored; the channel between them
-//! bounds the memory, whatever the account's size.
+//! The walk asks for the next page while the last ones become rows and those before are being
+//! stored; the channels between the three bound the memory, whatever the account's size.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::store::{Commit, Lease, Store, StoreError};
 /// The name of an account that nobody has named.
 const DEFAULT_NAME: &str = "default";
 
-/// Pages that wait to be stored.
+/// Pages that wait to become rows.
 const QUEUE: usize = 8;
 
 /// Pages that are stored in one transaction at most. A transaction costs the database a wait for
@@ -101,14 +101,64 @@ impl<'a> Task<'a> {
     }
 }
 
+/// Some pages as rows, and what they prove.
+struct Portion {
+    batch: Batch,
+    progress: Vec<Progress>,
+    pages: u64,
+}
+
+/// Makes rows of what a walk sends, while the rows before them are being stored.
+///
+/// The longer that takes, the more pages share the next transaction; when nothing is being stored,
+/// a page goes on at once.
+async fn normalise(
+    resource: Resource,
+    keep_raw: bool,
+    mut chunks: mpsc::Receiver<Chunk>,
+    out: mpsc::Sender<Portion>,
+) {
+    while let Some(chunk) = chunks.recv().await {
+        let mut builder = BatchBuilder::new(resource, keep_raw);
+        let mut progress = Vec::new();
+        let mut pages = 0;
+        let mut bytes = 0;
+        let mut next = Some(chunk);
+        while let Some(chunk) = next {
+            if let Some(page) = &chunk.page {
+                builder.add(page);
+                pages += 1;
+                bytes += page.body.len();
+            }
+            progress.extend(chunk.progress);
+            let is_full = pages >= PAGES_A_COMMIT || bytes >= BYTES_A_COMMIT;
+            next = tokio::select! {
+                biased;
+                chunk = chunks.recv(), if !is_full => chunk,
+                permit = out.reserve() => match permit {
+                    Ok(_) => None,
+                    // Nobody stores anything any more; the cause is known there.
+                    Err(_) => return,
+                },
+            };
+        }
+        let portion = Portion {
+            batch: builder.finish(),
+            progress,
+            pages,
+        };
+        if out.send(portion).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Stores what a walk sends.
 struct Writer<S> {
     source: Arc<S>,
     store: Store,
     lease: Lease,
     run: i64,
-    resource: Resource,
-    keep_raw: bool,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
     rows: tokio::sync::watch::Sender<super::engine::Report>,
@@ -120,30 +170,13 @@ struct Writer<S> {
 impl<S: Source> Writer<S> {
     /// Until the walk ends or is stopped. The pages of a stopped walk that wait are dropped: they
     /// prove nothing yet, and are read again.
-    async fn write(&mut self, mut chunks: mpsc::Receiver<Chunk>) -> Result<(), RunError> {
-        while let Some(chunk) = chunks.recv().await {
+    async fn write(&mut self, mut portions: mpsc::Receiver<Portion>) -> Result<(), RunError> {
+        while let Some(portion) = portions.recv().await {
             if self.stop.is_cancelled() {
                 return Err(WalkError::Stopped.into());
             }
-            let mut builder = BatchBuilder::new(self.resource, self.keep_raw);
-            let mut progress = Vec::new();
-            let mut pages = 0;
-            let mut bytes = 0;
-            let mut next = Some(chunk);
-            while let Some(chunk) = next {
-                if let Some(page) = &chunk.page {
-                    builder.add(page);
-                    pages += 1;
-                    bytes += page.body.len();
-                }
-                progress.extend(chunk.progress);
-                next = if pages < PAGES_A_COMMIT && bytes < BYTES_A_COMMIT {
-                    chunks.try_recv().ok()
-                } else {
-                    None
-                };
-            }
-            self.commit(&builder.finish(), &progress, pages).await?;
+            self.commit(&portion.batch, &portion.progress, portion.pages)
+                .await?;
         }
         Ok(())
     }
@@ -238,8 +271,6 @@ impl<S: Source + 'static> Engine<S> {
             store: self.store.clone(),
             lease: self.lease.clone(),
             run,
-            resource,
-            keep_raw: self.settings.keep_raw,
             clock: Arc::clone(&self.clock),
             stop: stop.clone(),
             rows: self.report.clone(),
@@ -247,13 +278,15 @@ impl<S: Source + 'static> Engine<S> {
             counters: Counters::default(),
             watermark,
         };
+        let (rows, portions) = mpsc::channel(1);
+        let normalising = tokio::spawn(normalise(resource, self.settings.keep_raw, chunks, rows));
         let writing = tokio::spawn(async move {
-            let result = writer.write(chunks).await;
+            let result = writer.write(portions).await;
             (writer, result)
         });
         let walked = walk(out).await;
-        let result = match writing.await {
-            Ok((mut writer, written)) => {
+        let result = match tokio::join!(writing, normalising) {
+            (Ok((mut writer, written)), Ok(())) => {
                 let stored = written.as_ref().err().is_none_or(RunError::is_stop);
                 if stored && self.source.usage() != writer.used {
                     // The requests of a failed walk count too, and those that brought nothing to
@@ -268,8 +301,8 @@ impl<S: Source + 'static> Engine<S> {
                     (Ok(()), Ok(value)) => Ok(value),
                 }
             }
-            // The writer does not panic and nobody aborts it, but the runtime may be going down.
-            Err(_) => Err(RunError::Walk(WalkError::Closed)),
+            // Neither panics and nobody aborts them, but the runtime may be going down.
+            _ => Err(RunError::Walk(WalkError::Closed)),
         };
         let (value, error) = match result {
             Ok(value) => (Some(value), None),

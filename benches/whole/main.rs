@@ -1,0 +1,330 @@
+//! Whole-process runs: `helena-sync` against a local account, into each database, beside the floor.
+//!
+//! ```text
+//! scripts/bench [--runs COUNT] [SESSIONS]...      20,000 sessions and 3 runs unless given
+//! ```
+//!
+//! The account is served by this process, without limits, on the machine that also runs the
+//! program and the database. Every run is a process of its own under `/usr/bin/time`. Prints a
+//! Markdown table. Postgres is that of `TEST_POSTGRES_URL`; without it only SQLite is measured.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program of its own"
+)]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
+
+mod floor;
+mod machine;
+mod process;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use helena_sync::clock::SystemClock;
+use helena_sync::sandbox::{Sandbox, SandboxConfig};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
+
+use process::{Program, Watched};
+
+/// Records changed for the pass that finds changes.
+const CHANGES: usize = 200;
+
+/// Above this the load is made once, and its course is shown.
+const LARGE: u32 = 50_000;
+
+struct Asked {
+    sizes: Vec<u32>,
+    runs: usize,
+}
+
+impl Asked {
+    fn read() -> Result<Self> {
+        let mut asked = Self {
+            sizes: Vec::new(),
+            runs: 3,
+        };
+        let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--runs" => asked.runs = words.next().context("--runs COUNT")?.parse()?,
+                size => asked.sizes.push(
+                    size.replace(['_', ','], "")
+                        .parse()
+                        .with_context(|| format!("{size:?} is no number of sessions"))?,
+                ),
+            }
+        }
+        if asked.sizes.is_empty() {
+            asked.sizes.push(20_000);
+        }
+        ensure!(asked.runs > 0, "--runs 0 measures nothing");
+        Ok(asked)
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let asked = Asked::read()?;
+    let admin = std::env::var("TEST_POSTGRES_URL").ok();
+    println!("{}\n", machine::describe(admin.as_deref()).await);
+    println!("| sessions | database | what | | of the floor |");
+    println!("|---:|---|---|---:|---:|");
+    for &sessions in &asked.sizes {
+        let runs = if sessions > LARGE { 1 } else { asked.runs };
+        let mut databases = vec![Database::Sqlite];
+        databases.extend(admin.clone().map(Database::Postgres));
+        for database in databases {
+            // Each its own account: the changes made for one are not to be found by the next.
+            let account = Account::start(sessions).await?;
+            measure(&account, database, runs).await?;
+            account.sandbox.stop().await;
+        }
+    }
+    Ok(())
+}
+
+/// The account that is loaded, and a folder for what comes of it.
+struct Account {
+    sandbox: Sandbox,
+    sessions: u32,
+    folder: tempfile::TempDir,
+}
+
+impl Account {
+    async fn start(sessions: u32) -> Result<Self> {
+        let config = SandboxConfig {
+            gzip: true,
+            remembered_requests: 100_000,
+            ..SandboxConfig::of_size(sessions)
+        };
+        Ok(Self {
+            sandbox: Sandbox::start(config, Arc::new(SystemClock)).await?,
+            sessions,
+            folder: tempfile::tempdir()?,
+        })
+    }
+
+    /// Changes records the way agents do: one after the other, each at its own instant.
+    fn change(&self, salt: usize) {
+        let mut account = self.sandbox.account();
+        let ids = account.session_ids();
+        let step = (ids.len() / CHANGES).max(1);
+        for id in ids
+            .into_iter()
+            .skip(salt % step)
+            .step_by(step)
+            .take(CHANGES)
+        {
+            account.update_session(id, |session| session.unread_count += 1);
+        }
+    }
+}
+
+#[derive(Clone)]
+enum Database {
+    Sqlite,
+    /// The address of a superuser.
+    Postgres(String),
+}
+
+impl Database {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres(_) => "Postgres",
+        }
+    }
+
+    /// The address of an empty database.
+    async fn fresh(&self, account: &Account, name: &str) -> Result<String> {
+        match self {
+            Self::Sqlite => {
+                let path = account.folder.path().join(format!("{name}.db"));
+                for end in ["", "-wal", "-shm"] {
+                    let _absent = std::fs::remove_file(format!("{}{end}", path.display()));
+                }
+                Ok(format!("sqlite://{}", path.display()))
+            }
+            Self::Postgres(admin) => {
+                let options = PgConnectOptions::from_str(admin)?;
+                let mut admin = PgConnection::connect_with(&options).await?;
+                let name = format!("helena_bench_{name}");
+                for sql in [
+                    format!("drop database if exists {name} with (force)"),
+                    format!("create database {name}"),
+                ] {
+                    sqlx::query(AssertSqlSafe(sql)).execute(&mut admin).await?;
+                }
+                let mut url = options.to_url_lossy();
+                url.set_path(&name);
+                url.set_query(None);
+                Ok(url.into())
+            }
+        }
+    }
+
+    /// Bytes that the database takes.
+    async fn size(&self, url: &str) -> Result<u64> {
+        match self {
+            Self::Sqlite => Ok(std::fs::metadata(path(url))?.len()),
+            Self::Postgres(_) => {
+                let mut connection = PgConnection::connect(url).await?;
+                let size: i64 = sqlx::query_scalar("select pg_database_size(current_database())")
+                    .fetch_one(&mut connection)
+                    .await?;
+                Ok(size.unsigned_abs())
+            }
+        }
+    }
+}
+
+/// Everything about one database at one size.
+async fn measure(account: &Account, database: Database, runs: usize) -> Result<()> {
+    let sessions = f64::from(account.sessions);
+    let row = |what: &str, value: String, ratio: Option<f64>| {
+        let ratio = ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
+        let (size, name) = (account.sessions, database.name());
+        println!("| {size} | {name} | {what} | {value} | {ratio} |");
+    };
+    let url = database.fresh(account, "mirror").await?;
+    let mut loads = Vec::new();
+    let mut floors = Vec::new();
+    for run in 0..runs {
+        if run > 0 {
+            database.fresh(account, "mirror").await?;
+        }
+        let program = Program::new(account, &url);
+        let load = if account.sessions > LARGE {
+            program.watch(&["sync", "--resource", "sessions"]).await?
+        } else {
+            program.run(&["sync", "--resource", "sessions"]).await?
+        };
+        loads.push(load);
+        floors.extend(floor(account, &database, &url).await?);
+    }
+    let load = median(loads.iter().map(|load| load.elapsed.as_secs_f64()));
+    let mut ratio = None;
+    if !floors.is_empty() {
+        let floor = median(floors.iter().map(Duration::as_secs_f64));
+        let rows = "floor: the same rows, nothing else";
+        row(rows, rate(sessions, floor), Some(1.0));
+        ratio = Some(load / floor);
+    }
+    row("first load of sessions", rate(sessions, load), ratio);
+    row(
+        "… processor time of the program",
+        format!(
+            "{:.2} s",
+            median(loads.iter().map(|load| load.processor.as_secs_f64()))
+        ),
+        None,
+    );
+    row("… peak memory", mebibytes(&loads), None);
+    for (at, (elapsed, memory)) in loads.iter().flat_map(|load| &load.course) {
+        row(
+            &format!("… until {at} sessions"),
+            format!("{:.1} s, {memory:.1} MiB", elapsed.as_secs_f64()),
+            None,
+        );
+    }
+    let bytes = database.size(&url).await? as f64 / sessions / 1024.0;
+    row("… database", format!("{bytes:.2} KiB a session"), None);
+
+    let program = Program::new(account, &url);
+    // The rest of the account, which the passes below read too.
+    program.run(&["sync"]).await?;
+    let mut passes = Vec::new();
+    let mut requests = BTreeMap::new();
+    for _ in 0..runs.max(5) {
+        account.sandbox.take_requests();
+        passes.push(program.run(&["sync"]).await?);
+        requests.clear();
+        for request in account.sandbox.take_requests() {
+            *requests.entry(request.path).or_insert(0_usize) += 1;
+        }
+    }
+    let pass = median(passes.iter().map(|pass| pass.elapsed.as_secs_f64()));
+    row(
+        "pass without changes",
+        format!("{:.0} ms", pass * 1e3),
+        None,
+    );
+    let mut paths = String::new();
+    for (path, count) in &requests {
+        let _ = write!(paths, "{count} × {path} ");
+    }
+    eprintln!("requests of a pass: {paths}");
+    row(
+        "… requests",
+        requests.values().sum::<usize>().to_string(),
+        None,
+    );
+    row("… peak memory", mebibytes(&passes), None);
+
+    let mut changes = Vec::new();
+    for run in 0..runs.max(3) {
+        account.change(run);
+        changes.push(program.run(&["sync"]).await?);
+    }
+    let change = median(changes.iter().map(|pass| pass.elapsed.as_secs_f64()));
+    row(
+        &format!("pass with {CHANGES} changes"),
+        format!("{:.0} ms", change * 1e3),
+        None,
+    );
+
+    let idle = program.idle().await?;
+    row(
+        "run: start until the first request",
+        format!("{:.0} ms", idle.started.as_secs_f64() * 1e3),
+        None,
+    );
+    row(
+        "run: memory when idle",
+        format!("{:.1} MiB", idle.memory),
+        None,
+    );
+    Ok(())
+}
+
+/// The floor for this database. Its rows are those of a SQLite mirror, so Postgres needs one too.
+async fn floor(account: &Account, database: &Database, url: &str) -> Result<Option<Duration>> {
+    match database {
+        Database::Sqlite => {
+            let target = database.fresh(account, "floor").await?;
+            floor::sqlite(path(url), path(&target)).await
+        }
+        Database::Postgres(_) => {
+            let mirror = Database::Sqlite.fresh(account, "source").await?;
+            let program = Program::new(account, &mirror);
+            program.run(&["sync", "--resource", "sessions"]).await?;
+            let target = database.fresh(account, "floor").await?;
+            floor::postgres(path(&mirror), &target).await.map(Some)
+        }
+    }
+}
+
+fn path(url: &str) -> &str {
+    url.trim_start_matches("sqlite://")
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn rate(sessions: f64, seconds: f64) -> String {
+    format!("{seconds:.2} s, {:.0} sessions/s", sessions / seconds)
+}
+
+fn mebibytes(runs: &[Watched]) -> String {
+    format!("{:.1} MiB", median(runs.iter().map(|run| run.memory)))
+}
