@@ -41,7 +41,7 @@ const SESSIONS: Stream = Stream {
 };
 
 const WALK: WalkSettings = WalkSettings {
-    overlap: Duration::from_secs(120),
+    overlap: Duration::from_mins(2),
     page_size: 100,
     window_pages: 1_000,
     concurrency: 4,
@@ -332,8 +332,8 @@ fn pass_without_changes(bencher: Bencher<'_, '_>, sessions: u32) {
         },
         keep_raw: false,
         resources: vec![Resource::Sessions, Resource::Contacts],
-        interleave: Duration::from_secs(3_600),
-        catalog: Duration::from_secs(3_600),
+        interleave: Duration::from_hours(1),
+        catalog: Duration::from_hours(1),
     };
     let resources = settings.resources.clone();
     let engine = Engine::new(

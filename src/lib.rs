@@ -37,7 +37,7 @@
 //!
 //! ```text
 //! trigger (schedule, cli) -> Engine -> walk: Source::page -> channel -> BatchBuilder -> Store::commit
-//!                                        limits, retries     8 pages    pure mapping    one transaction:
+//!                                        limits, retries     4 pages    pure mapping    one transaction:
 //!                                                                                       rows, links, rejects,
 //!                                                                                       progress, run counters
 //! ```

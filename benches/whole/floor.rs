@@ -144,6 +144,7 @@ fn add(arguments: &mut PgArguments, kind: &str, rows: &[SqliteRow], name: &str) 
         })?),
         "text" | "jsonb" => arguments.add(read(rows, name, |text: String| Ok(text))?),
         "bigint" => arguments.add(read(rows, name, |number: i64| Ok(number))?),
+        "integer" => arguments.add(read(rows, name, |number: i32| Ok(number))?),
         "boolean" => arguments.add(read(rows, name, |number: i64| Ok(number != 0))?),
         "double precision" => arguments.add(read(rows, name, |number: f64| Ok(number))?),
         _ => bail!("columns of type {kind} are not expected"),

@@ -83,7 +83,7 @@ async fn main() -> Result<()> {
         for database in databases {
             // Each its own account: the changes made for one are not to be found by the next.
             let account = Account::start(sessions).await?;
-            measure(&account, database, runs).await?;
+            measure(&account, &database, runs).await?;
             account.sandbox.stop().await;
         }
     }
@@ -185,14 +185,48 @@ impl Database {
     }
 }
 
-/// Everything about one database at one size.
-async fn measure(account: &Account, database: Database, runs: usize) -> Result<()> {
-    let sessions = f64::from(account.sessions);
-    let row = |what: &str, value: String, ratio: Option<f64>| {
+/// A part of the table: one database at one size.
+struct Rows<'a> {
+    account: &'a Account,
+    database: &'a Database,
+}
+
+impl Rows<'_> {
+    fn print(&self, what: &str, value: &str, ratio: Option<f64>) {
         let ratio = ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
-        let (size, name) = (account.sessions, database.name());
+        let (size, name) = (self.account.sessions, self.database.name());
         println!("| {size} | {name} | {what} | {value} | {ratio} |");
-    };
+    }
+}
+
+/// Everything about one database at one size.
+async fn measure(account: &Account, database: &Database, runs: usize) -> Result<()> {
+    let rows = Rows { account, database };
+    let url = load(&rows, runs).await?;
+    let program = Program::new(account, &url);
+    // The rest of the account, which the passes below read too.
+    program.run(&["sync"]).await?;
+    pass(&rows, &program, runs).await?;
+    let mut changes = Vec::new();
+    for run in 0..runs.max(3) {
+        account.change(run);
+        changes.push(program.run(&["sync"]).await?);
+    }
+    let change = median(changes.iter().map(|pass| pass.elapsed.as_secs_f64()));
+    let what = format!("pass with {CHANGES} changes");
+    rows.print(&what, &format!("{:.0} ms", change * 1e3), None);
+    let idle = program.idle().await?;
+    let started = format!("{:.0} ms", idle.started.as_secs_f64() * 1e3);
+    rows.print("run: start until the first request", &started, None);
+    let memory = format!("{:.1} MiB", idle.memory);
+    rows.print("run: memory when idle", &memory, None);
+    Ok(())
+}
+
+/// First loads beside the floor. Yields the address of the mirror.
+async fn load(rows: &Rows<'_>, runs: usize) -> Result<String> {
+    let Rows { account, database } = *rows;
+    let sessions = f64::from(account.sessions);
     let url = database.fresh(account, "mirror").await?;
     let mut loads = Vec::new();
     let mut floors = Vec::new();
@@ -207,53 +241,50 @@ async fn measure(account: &Account, database: Database, runs: usize) -> Result<(
             program.run(&["sync", "--resource", "sessions"]).await?
         };
         loads.push(load);
-        floors.extend(floor(account, &database, &url).await?);
+        floors.extend(floor(account, database, &url).await?);
     }
     let load = median(loads.iter().map(|load| load.elapsed.as_secs_f64()));
     let mut ratio = None;
     if !floors.is_empty() {
         let floor = median(floors.iter().map(Duration::as_secs_f64));
-        let rows = "floor: the same rows, nothing else";
-        row(rows, rate(sessions, floor), Some(1.0));
+        let what = "floor: the same rows, nothing else";
+        rows.print(what, &rate(sessions, floor), Some(1.0));
         ratio = Some(load / floor);
     }
-    row("first load of sessions", rate(sessions, load), ratio);
-    row(
+    rows.print("first load of sessions", &rate(sessions, load), ratio);
+    let processor = median(loads.iter().map(|load| load.processor.as_secs_f64()));
+    rows.print(
         "… processor time of the program",
-        format!(
-            "{:.2} s",
-            median(loads.iter().map(|load| load.processor.as_secs_f64()))
-        ),
+        &format!("{processor:.2} s"),
         None,
     );
-    row("… peak memory", mebibytes(&loads), None);
+    rows.print("… peak memory", &mebibytes(&loads), None);
     for (at, (elapsed, memory)) in loads.iter().flat_map(|load| &load.course) {
-        row(
-            &format!("… until {at} sessions"),
-            format!("{:.1} s, {memory:.1} MiB", elapsed.as_secs_f64()),
-            None,
-        );
+        let seconds = elapsed.as_secs_f64();
+        let value = format!("{seconds:.1} s, {memory:.1} MiB");
+        rows.print(&format!("… until {at} sessions"), &value, None);
     }
     let bytes = database.size(&url).await? as f64 / sessions / 1024.0;
-    row("… database", format!("{bytes:.2} KiB a session"), None);
+    rows.print("… database", &format!("{bytes:.2} KiB a session"), None);
+    Ok(url)
+}
 
-    let program = Program::new(account, &url);
-    // The rest of the account, which the passes below read too.
-    program.run(&["sync"]).await?;
+/// Passes that find nothing.
+async fn pass(rows: &Rows<'_>, program: &Program<'_>, runs: usize) -> Result<()> {
     let mut passes = Vec::new();
     let mut requests = BTreeMap::new();
     for _ in 0..runs.max(5) {
-        account.sandbox.take_requests();
+        rows.account.sandbox.take_requests();
         passes.push(program.run(&["sync"]).await?);
         requests.clear();
-        for request in account.sandbox.take_requests() {
+        for request in rows.account.sandbox.take_requests() {
             *requests.entry(request.path).or_insert(0_usize) += 1;
         }
     }
     let pass = median(passes.iter().map(|pass| pass.elapsed.as_secs_f64()));
-    row(
+    rows.print(
         "pass without changes",
-        format!("{:.0} ms", pass * 1e3),
+        &format!("{:.0} ms", pass * 1e3),
         None,
     );
     let mut paths = String::new();
@@ -261,36 +292,9 @@ async fn measure(account: &Account, database: Database, runs: usize) -> Result<(
         let _ = write!(paths, "{count} × {path} ");
     }
     eprintln!("requests of a pass: {paths}");
-    row(
-        "… requests",
-        requests.values().sum::<usize>().to_string(),
-        None,
-    );
-    row("… peak memory", mebibytes(&passes), None);
-
-    let mut changes = Vec::new();
-    for run in 0..runs.max(3) {
-        account.change(run);
-        changes.push(program.run(&["sync"]).await?);
-    }
-    let change = median(changes.iter().map(|pass| pass.elapsed.as_secs_f64()));
-    row(
-        &format!("pass with {CHANGES} changes"),
-        format!("{:.0} ms", change * 1e3),
-        None,
-    );
-
-    let idle = program.idle().await?;
-    row(
-        "run: start until the first request",
-        format!("{:.0} ms", idle.started.as_secs_f64() * 1e3),
-        None,
-    );
-    row(
-        "run: memory when idle",
-        format!("{:.1} MiB", idle.memory),
-        None,
-    );
+    let count = requests.values().sum::<usize>();
+    rows.print("… requests", &count.to_string(), None);
+    rows.print("… peak memory", &mebibytes(&passes), None);
     Ok(())
 }
 

@@ -15,7 +15,7 @@ pub(super) fn map(
     answer: Answer,
     objections: &mut Objections,
 ) -> Mapped {
-    let mut row = RowJson::new(&tables::CONTACTS, id, 1_536);
+    let mut row = RowJson::new(&tables::CONTACTS, id, 768);
     let mut extra = Extra::default();
     let mut m = Mapper {
         record,

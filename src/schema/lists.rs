@@ -96,7 +96,7 @@ fn map<'a>(
     objections: &mut Objections,
     columns: impl FnOnce(&mut Mapper<'a, '_>, &mut Extra) -> (Option<Timestamp>, ColumnGroup),
 ) -> Mapped {
-    let mut row = RowJson::new(table, key, 768);
+    let mut row = RowJson::new(table, key, 512);
     let mut extra = Extra::default();
     let mut mapper = Mapper {
         record,

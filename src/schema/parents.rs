@@ -121,7 +121,7 @@ impl Parents {
             extra.keep(field, value);
             return None;
         };
-        let mut row = RowJson::new(parent.tables().0, key, 512);
+        let mut row = RowJson::new(parent.tables().0, key, 384);
         let mut details = Mapper {
             record,
             row: &mut row,

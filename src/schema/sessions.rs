@@ -18,7 +18,7 @@ pub(super) fn map(
     objections: &mut Objections,
     parents: &mut Parents,
 ) -> Mapped {
-    let mut row = RowJson::new(&tables::SESSIONS, id, 2_048);
+    let mut row = RowJson::new(&tables::SESSIONS, id, 1_024);
     let mut extra = Extra::default();
     let mut unknown = ColumnGroup::NONE;
     let mut m = Mapper {

@@ -25,7 +25,7 @@ use crate::store::{Commit, Lease, Store, StoreError};
 const DEFAULT_NAME: &str = "default";
 
 /// Pages that wait to become rows.
-const QUEUE: usize = 8;
+const QUEUE: usize = 4;
 
 /// Pages that are stored in one transaction at most. A transaction costs the database a wait for
 /// the disk, so several share one; but never does a page wait for others to come.
@@ -118,7 +118,14 @@ async fn normalise(
     mut chunks: mpsc::Receiver<Chunk>,
     out: mpsc::Sender<Portion>,
 ) {
-    while let Some(chunk) = chunks.recv().await {
+    loop {
+        let next = tokio::select! {
+            biased;
+            // Whoever sends the chunks is told at once, and not with the next one.
+            () = out.closed() => None,
+            chunk = chunks.recv() => chunk,
+        };
+        let Some(chunk) = next else { return };
         let mut builder = BatchBuilder::new(resource, keep_raw);
         let mut progress = Vec::new();
         let mut pages = 0;

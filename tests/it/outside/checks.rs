@@ -63,7 +63,8 @@ fn mapped(resource: Resource, page: &Page) {
             write.table.name
         );
         for row in &write.rows {
-            let json: Value = serde_json::from_str(&row.object(write.table)).expect("a row is JSON");
+            let json: Value =
+                serde_json::from_str(&row.object(write.table)).expect("a row is JSON");
             let columns = json.as_object().expect("a row is an object");
             for name in columns.keys() {
                 assert!(
