@@ -121,6 +121,12 @@ impl Year {
         u32::try_from(chosen).unwrap_or(NO_CONTACT)
     }
 
+    /// A time after `from` that has passed by now: what would still be to come happened at another
+    /// time, so that the last minute of the year is no busier than others.
+    fn passed(&self, from: i64, later: i64) -> i64 {
+        later % (self.until - from).max(1)
+    }
+
     pub(super) fn contact(&self, number: u32) -> ContactSlot {
         let mut dice = ids::dice(self.seed, Of::Contact, number);
         let created = ragged(
@@ -132,7 +138,7 @@ impl Year {
         } else {
             cubed(&mut dice, 200 * DAY)
         };
-        let updated = ragged((created + later).min(self.until), &mut dice).max(created);
+        let updated = ragged(created + self.passed(created, later), &mut dice).max(created);
         let mut tags = 0_u128;
         for _ in 0..[0, 0, 1, 1, 1, 2, 2, 3, 4][dice.usize(..9)] {
             let most = dice.usize(..names::TAGS.len());
@@ -212,7 +218,7 @@ impl Year {
             } else {
                 dice.i64(0..2 * SECOND)
             };
-            ragged(end + later, dice).min(self.until).max(end)
+            ragged(end + self.passed(end, later), dice).max(end)
         } else {
             interaction.max(answered.unwrap_or(created))
         };
