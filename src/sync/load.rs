@@ -12,6 +12,7 @@ use super::plan;
 use super::policy::RunError;
 use super::run::{RunReport, Task};
 use super::survey;
+use super::verify::Outcome;
 use super::walk::WalkError;
 use super::window::WindowEnd;
 use crate::data::{
@@ -152,6 +153,8 @@ impl<S: Source + 'static> Engine<S> {
                     let subject = backfill.resource.to_string();
                     let kind = RunKind::Backfill;
                     runs.push(RunReport::not_begun(kind, subject, error));
+                } else if backfill.first_load {
+                    runs.extend(self.count(backfill.resource, limits).await);
                 }
                 return runs;
             }
@@ -190,6 +193,23 @@ impl<S: Source + 'static> Engine<S> {
                 lists_due = self.clock.now() + self.settings.catalog;
             }
         }
+    }
+
+    /// Counts what was loaded, where that was a stream a part of the resource: a record that leaves
+    /// a part while its window is read and one that enters it cancel in the window's own counts, and
+    /// a third slips over the border of two pages. It is missing from then on, and no pass shows it.
+    async fn count(&self, resource: Resource, limits: Limits<'_>) -> Runs {
+        if resource.streams().len() < 2 {
+            return Runs::new();
+        }
+        let verified = self.verify(&[resource], 0, limits).await.into_iter();
+        verified
+            .filter_map(|verified| match verified.outcome {
+                Outcome::Failed(error) => Some((verified.subject, error)),
+                Outcome::Compared(_) | Outcome::NotLoaded => None,
+            })
+            .map(|(subject, error)| RunReport::not_begun(RunKind::Verify, subject, error))
+            .collect()
     }
 
     /// Reads windows until one is split, a pass is due, or all are read. Yields the window that

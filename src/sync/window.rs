@@ -244,7 +244,6 @@ impl<S: Source> Walk<'_, S> {
                 return Ok(WindowEnd::Split(parts));
             }
             let whole = is_whole(&first);
-            let begun = first.server_time;
             let mut tally = Tally::default();
             tally.add(&first);
             self.send(Some(first), Vec::new()).await?;
@@ -275,7 +274,6 @@ impl<S: Source> Walk<'_, S> {
             let arrived = window == Span::OPEN && tally.is_complete();
             let objection = tally
                 .objection(false)
-                .or_else(|| self.may_have_swapped(&tally, begun))
                 .filter(|_| !whole && !future && !arrived && self.has(Safeguard::Count));
             let Some(objection) = objection else {
                 return Ok(WindowEnd::Done {
@@ -288,15 +286,6 @@ impl<S: Source> Walk<'_, S> {
                 return Err(self.unsteady(window, attempts, objection));
             }
         }
-    }
-
-    /// Where only some of the records are asked for, one that leaves and one that enters cancel in
-    /// every count, and a third slips through. Both changed while the window was read, and the one
-    /// that entered shows it.
-    fn may_have_swapped(&self, tally: &Tally, begun: Timestamp) -> Option<String> {
-        let is_partial = !self.stream.partition.is_empty() || !self.filter.is_empty();
-        (is_partial && tally.newest >= Some(begun))
-            .then(|| "a record changed while it was read, and may have entered it".to_owned())
     }
 
     pub(super) fn unfiltered(&self) -> WalkError {
