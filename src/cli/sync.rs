@@ -35,7 +35,8 @@ pub struct SyncArgs {
     /// repeated [default: sync.resources]
     #[arg(long = "resource", value_name = "RESOURCE")]
     pub resources: Vec<Resource>,
-    /// Read everything again, whatever the watermark says; rows that did not change stay untouched
+    /// Read everything again, whatever the watermark says; rows that did not change stay untouched.
+    /// One that was stopped is gone on with
     #[arg(long)]
     pub full_refresh: bool,
     /// Say what would be read, and how many requests that takes at least; write nothing
@@ -112,7 +113,10 @@ pub(super) async fn pass(
             let filters = vec![SessionFilter::default()];
             // One that was stopped is gone on with, below.
             let begun = unfinished.iter().any(|old| {
-                old.resource == resource && old.range == Span::OPEN && old.filters == filters
+                !old.first_load
+                    && old.resource == resource
+                    && old.range == Span::OPEN
+                    && old.filters == filters
             });
             if begun {
                 continue;

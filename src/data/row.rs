@@ -56,7 +56,7 @@ impl ColumnGroup {
         self.0 & other.0 == other.0
     }
 
-    /// A number that stands for the set.
+    /// A number that stands for the set. It goes into stored hashes, so it must never change.
     pub const fn bits(self) -> u8 {
         self.0
     }
@@ -102,7 +102,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// The columns that a row has which does not know these.
+    /// The columns of a row that does not know those of these groups.
     pub fn known(&self, unknown: ColumnGroup) -> impl Iterator<Item = &'static Column> {
         self.columns.iter().filter(move |column| {
             column.group == ColumnGroup::NONE || !unknown.contains(column.group)

@@ -121,8 +121,8 @@ impl Year {
         u32::try_from(chosen).unwrap_or(NO_CONTACT)
     }
 
-    /// A time after `from` that has passed by now: what would still be to come happened at another
-    /// time, so that the last minute of the year is no busier than others.
+    /// How long after `from` something happened that is to be over by now: what would still be to
+    /// come happened at another time, so that the year's last minute is no busier than others.
     fn passed(&self, from: i64, later: i64) -> i64 {
         later % (self.until - from).max(1)
     }

@@ -41,11 +41,13 @@ impl RowJson {
 
     /// The next value, for this column. Only columns of a group may be passed over.
     fn column(&mut self, name: &str, write: impl FnOnce(&mut String)) {
-        while let Some(column) = self.table.columns.get(self.next) {
+        loop {
+            let column = self.table.columns.get(self.next);
+            debug_assert!(column.is_some(), "{name} is not to come");
             self.next += 1;
-            if column.name == name {
+            let Some(column) = column.filter(|column| column.name != name) else {
                 break;
-            }
+            };
             debug_assert_ne!(
                 column.group,
                 ColumnGroup::NONE,
@@ -134,7 +136,7 @@ impl RowJson {
         }
     }
 
-    /// Hash of the content so far, of which columns it is, and of a set of tags.
+    /// Hash of the content so far, of the groups passed over, and of a set of tags.
     pub(super) fn hash(&self, tags: Option<&[Uuid]>) -> i64 {
         let tags = tags.map_or(0, |tags| tags_hash(tags).cast_unsigned() | 1);
         let seed = tags ^ (u64::from(self.skipped.bits()) << 1);

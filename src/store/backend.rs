@@ -64,7 +64,7 @@ impl Backend for SqliteBackend {
     }
 
     // To find a value by its name, SQLite compares all names before it; by its place, it only
-    // steps over the values. Measured: a third of the whole write.
+    // steps over the values. Measured: that saves a sixth of the processor's time of a first load.
     fn packed(&self, rows: &[&Row], _columns: &[Column]) -> String {
         parameter::arrays(rows)
     }

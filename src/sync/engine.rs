@@ -24,7 +24,7 @@ use crate::data::{
     SourceError, Span, Stream, Timestamp,
 };
 use crate::schema::BatchBuilder;
-use crate::store::{Lease, Store};
+use crate::store::{Lease, Store, StoreError};
 
 /// How long it is believed that the server orders, or does not, before it is shown again.
 const ORDERING_KEPT: Duration = Duration::from_hours(24);
@@ -525,7 +525,7 @@ impl<S: Source + 'static> Engine<S> {
 
 impl RunReport {
     /// The report of a run that could not even be recorded.
-    pub(super) fn not_begun(kind: RunKind, subject: String, error: impl Into<RunError>) -> Self {
+    pub(super) fn not_begun(kind: RunKind, subject: String, error: StoreError) -> Self {
         Self {
             subject,
             kind,

@@ -144,6 +144,14 @@ impl<S: Source + 'static> Engine<S> {
                 }
             };
             if pending.is_empty() {
+                if backfill.first_load {
+                    let counted = self.count(backfill, limits).await;
+                    let go_on = counted.iter().all(goes_on);
+                    runs.extend(counted);
+                    if !go_on {
+                        return runs;
+                    }
+                }
                 let now = self.clock.now();
                 if let Err(error) = self
                     .store
@@ -153,8 +161,6 @@ impl<S: Source + 'static> Engine<S> {
                     let subject = backfill.resource.to_string();
                     let kind = RunKind::Backfill;
                     runs.push(RunReport::not_begun(kind, subject, error));
-                } else if backfill.first_load {
-                    runs.extend(self.count(backfill.resource, limits).await);
                 }
                 return runs;
             }
@@ -195,21 +201,38 @@ impl<S: Source + 'static> Engine<S> {
         }
     }
 
-    /// Counts what was loaded, where that was a stream a part of the resource: a record that leaves
-    /// a part while its window is read and one that enters it cancel in the window's own counts, and
-    /// a third slips over the border of two pages. It is missing from then on, and no pass shows it.
-    async fn count(&self, resource: Resource, limits: Limits<'_>) -> Runs {
+    /// Counts what a first load has read, where each part of the resource is a stream of its own: a
+    /// record that leaves a part while its window is read and one that enters it cancel in the
+    /// window's own counts, and a third slips over the border of two pages. It is missing from then
+    /// on, and no pass shows it.
+    async fn count(&self, load: &Backfill, limits: Limits<'_>) -> Runs {
+        let resource = load.resource;
         if resource.streams().len() < 2 {
             return Runs::new();
         }
-        let verified = self.verify(&[resource], 0, limits).await.into_iter();
-        verified
-            .filter_map(|verified| match verified.outcome {
-                Outcome::Failed(error) => Some((verified.subject, error)),
-                Outcome::Compared(_) | Outcome::NotLoaded => None,
-            })
-            .map(|(subject, error)| RunReport::not_begun(RunKind::Verify, subject, error))
-            .collect()
+        if limits.is_spent() {
+            return vec![RunReport::stopped(RunKind::Verify, resource)];
+        }
+        // Whatever has moved to another part is taken along first: stored where it was before, it
+        // would stand for the one that is missing.
+        let mut runs = self.incremental(&[resource], limits).await;
+        if !runs.iter().all(goes_on) {
+            return runs;
+        }
+        let verified = self
+            .verify_after(Some(load.id), &[resource], 0, limits)
+            .await;
+        runs.extend(
+            verified
+                .into_iter()
+                .filter_map(|verified| match verified.outcome {
+                    Outcome::Failed(error) => {
+                        Some(RunReport::failed(RunKind::Verify, verified.resource, error))
+                    }
+                    Outcome::Compared(_) | Outcome::NotLoaded => None,
+                }),
+        );
+        runs
     }
 
     /// Reads windows until one is split, a pass is due, or all are read. Yields the window that
@@ -232,8 +255,9 @@ impl<S: Source + 'static> Engine<S> {
         let (report, _) = self
             .run(Task::of(kind, resource), limits.stop, |out| async move {
                 for window in pending {
-                    // No window begins before what was read of the last one is taken up for
-                    // storing: killed here, its checkpoint is not lost beside this one's pages.
+                    // No window begins before what was read of the last one has left the queue:
+                    // killed here, its checkpoint is lost at most with the two portions of rows
+                    // that are on their way into the database, and this one's first pages.
                     let room = out.reserve_many(out.max_capacity()).await;
                     drop(room.map_err(|_| WalkError::Closed)?);
                     let filter = backfill

@@ -110,8 +110,8 @@ struct Portion {
 
 /// Makes rows of what a walk sends, while the rows before them are being stored.
 ///
-/// The longer that takes, the more pages share the next transaction; when nothing is being stored,
-/// a page goes on at once.
+/// The longer that takes, the more pages share the next transaction; when nothing waits to be
+/// stored, a page goes on at once.
 async fn normalise(
     resource: Resource,
     keep_raw: bool,
@@ -121,7 +121,7 @@ async fn normalise(
     loop {
         let next = tokio::select! {
             biased;
-            // Whoever sends the chunks is told at once, and not with the next one.
+            // The walk is to notice at once that nobody stores any more, not with its next page.
             () = out.closed() => None,
             chunk = chunks.recv() => chunk,
         };
@@ -175,8 +175,8 @@ struct Writer<S> {
 }
 
 impl<S: Source> Writer<S> {
-    /// Until the walk ends or is stopped. The pages of a stopped walk that wait are dropped: they
-    /// prove nothing yet, and are read again.
+    /// Until the walk ends or is stopped. What waits of a stopped walk is dropped with what it
+    /// would prove, and read again.
     async fn write(&mut self, mut portions: mpsc::Receiver<Portion>) -> Result<(), RunError> {
         while let Some(portion) = portions.recv().await {
             if self.stop.is_cancelled() {

@@ -113,7 +113,7 @@ impl<S: Source> Mirror<'_, S> {
         let mut all = Vec::new();
         for part in Part::all(resources) {
             let before = self.source.usage().requests;
-            let outcome = match self.horizon(part).await {
+            let outcome = match self.horizon(part, None).await {
                 Ok(None) => Outcome::NotLoaded,
                 Ok(Some(horizon)) => match self.part(part, horizon, None).await {
                     Ok(found) => Outcome::Compared(found),
@@ -134,16 +134,21 @@ impl<S: Source> Mirror<'_, S> {
         all
     }
 
-    /// Up to when passes have read everything; `None` while the first load is not finished.
-    async fn horizon(&self, part: Part) -> Result<Option<Timestamp>, StoreError> {
+    /// Up to when passes have read everything; `None` while the first load is not finished. The
+    /// load `counted` is about to be.
+    async fn horizon(
+        &self,
+        part: Part,
+        counted: Option<i64>,
+    ) -> Result<Option<Timestamp>, StoreError> {
         let overlap = self.settings.overlap;
         match part {
             Part::Stream(stream) => {
                 let loading = self.store.unfinished_backfills(self.account).await?;
                 let state = self.store.state(self.account, stream).await?;
-                let is_loading = loading
-                    .iter()
-                    .any(|load| load.first_load && load.resource == stream.resource);
+                let is_loading = loading.iter().any(|load| {
+                    load.first_load && load.resource == stream.resource && Some(load.id) != counted
+                });
                 let read = state.watermark.max(state.observed_at);
                 let loaded = state.watermark.is_some() && !is_loading;
                 Ok(read.filter(|_| loaded).map(|at| at - overlap))
@@ -304,6 +309,17 @@ impl<S: Source + 'static> Engine<S> {
         samples: u32,
         limits: Limits<'_>,
     ) -> Vec<Verified> {
+        self.verify_after(None, resources, samples, limits).await
+    }
+
+    /// The same, where a first load of which all windows are read counts as finished.
+    pub(super) async fn verify_after(
+        &self,
+        load: Option<i64>,
+        resources: &[Resource],
+        samples: u32,
+        limits: Limits<'_>,
+    ) -> Vec<Verified> {
         let mirror = Mirror {
             source: self.source.as_ref(),
             store: &self.store,
@@ -316,7 +332,7 @@ impl<S: Source + 'static> Engine<S> {
         for part in Part::all(resources) {
             let (subject, resource) = (part.subject(), part.resource());
             self.begin(format!("verifying {subject}"), None);
-            let (requests, outcome) = match mirror.horizon(part).await {
+            let (requests, outcome) = match mirror.horizon(part, load).await {
                 Ok(None) => (0, Outcome::NotLoaded),
                 Err(error) => (0, Outcome::Failed(error.into())),
                 Ok(Some(horizon)) => {

@@ -223,41 +223,60 @@ async fn contacts_that_move_between_statuses_are_followed() {
     .await;
 }
 
+const fn name_of(status: ContactStatus) -> &'static str {
+    match status {
+        ContactStatus::Active => "ACTIVE",
+        ContactStatus::Archived => "ARCHIVED",
+        ContactStatus::Blocked => "BLOCKED",
+    }
+}
+
 /// One contact leaves the list of a status and another enters it, so that the counts agree, and a
 /// third moves over the border of a page that was read already.
 #[tokio::test]
 async fn contacts_that_swap_statuses_while_their_list_is_read_hide_no_third_one() {
-    on_both(|database| async move {
-        let mut plan = Plan::of(20);
-        plan.sandbox.contacts = Some(100);
-        plan.walk.concurrency = 1;
-        let mirror = Mirror::begin(database, plan).await;
-        let mut swaps = 0;
-        mirror.sandbox.on_answer(move |account, seen| {
-            let is_first = seen.path.ends_with("/contact")
-                && seen.param("Status") == Some("ACTIVE")
-                && seen.param("CreatedAt.Before").is_some()
-                && seen.param("PageNumber") == Some("1")
-                && seen.items == 20;
-            if !is_first || swaps == 1 {
-                return;
-            }
-            swaps += 1;
-            let mut contacts = account.truth_contacts();
-            contacts.sort_by_key(|contact| contact["createdAt"].to_string());
-            let id = |contact: &serde_json::Value| contact["id"].as_str().unwrap().parse().unwrap();
-            let mut oldest = contacts.iter();
-            let leaves = id(oldest.find(|it| it["status"] == "ACTIVE").unwrap());
-            let mut newest = contacts.iter().rev();
-            let enters = id(newest.find(|it| it["status"] == "ARCHIVED").unwrap());
-            account.update_contact(leaves, |contact| contact.status = ContactStatus::Archived);
-            account.update_contact(enters, |contact| contact.status = ContactStatus::Active);
-        });
-        mirror.load().await;
-        mirror.quiet().await;
-        mirror.assert_mirrors().await;
-    })
-    .await;
+    use ContactStatus::{Active, Archived, Blocked};
+    // Where the one goes has been read, or is still to be read.
+    for (read, goes, comes) in [(Active, Archived, Archived), (Blocked, Active, Archived)] {
+        on_both(move |database| async move {
+            let mut plan = Plan::of(20);
+            plan.sandbox.contacts = Some(100);
+            plan.walk.concurrency = 1;
+            let mirror = Mirror::begin(database, plan).await;
+            mirror.change(|account| {
+                for (number, id) in account.contact_ids().into_iter().enumerate() {
+                    let status = if number % 8 == 7 { comes } else { read };
+                    account.update_contact(id, |contact| contact.status = status);
+                }
+            });
+            mirror.clock.advance(Duration::from_mins(10));
+            let mut swaps = 0;
+            mirror.sandbox.on_answer(move |account, seen| {
+                let is_first = seen.path.ends_with("/contact")
+                    && seen.param("Status") == Some(name_of(read))
+                    && seen.param("CreatedAt.Before").is_some()
+                    && seen.param("PageNumber") == Some("1")
+                    && seen.items == 20;
+                if !is_first || swaps == 1 {
+                    return;
+                }
+                swaps += 1;
+                let mut contacts = account.truth_contacts();
+                contacts.sort_by_key(|contact| contact["createdAt"].to_string());
+                let id = |it: &serde_json::Value| it["id"].as_str().unwrap().parse().unwrap();
+                let mut oldest = contacts.iter();
+                let leaves = id(oldest.find(|it| it["status"] == name_of(read)).unwrap());
+                let mut newest = contacts.iter().rev();
+                let enters = id(newest.find(|it| it["status"] == name_of(comes)).unwrap());
+                account.update_contact(leaves, |contact| contact.status = goes);
+                account.update_contact(enters, |contact| contact.status = read);
+            });
+            mirror.load().await;
+            mirror.quiet().await;
+            mirror.assert_mirrors().await;
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
