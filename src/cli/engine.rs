@@ -303,13 +303,13 @@ pub(super) fn conclude(context: &Context, runs: &[RunReport]) -> Exit {
         context.note("error: the API refuses the token everywhere; check HELENA_API_TOKEN");
         return Exit::Refused;
     }
-    let others = if runs.iter().any(RunReport::succeeded) {
-        "; the others are stored"
+    let (partial, others) = if runs.iter().any(RunReport::succeeded) {
+        ("partial, ", "; the others are stored")
     } else {
-        ""
+        ("", "")
     };
     context.note(&format!(
-        "error: not read completely: {}{others}",
+        "error: {partial}not read completely: {}{others}",
         names.join(", ")
     ));
     Exit::Failed

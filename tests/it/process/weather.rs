@@ -54,7 +54,7 @@ async fn a_resource_that_is_refused_is_named_and_the_others_are_stored() {
         let tags: &[&str] = &[
             "tags: ",
             "401",
-            "not read completely: tags",
+            "error: partial, not read completely: tags",
             "the others are stored",
         ];
         for (refused, told) in [
