@@ -105,15 +105,15 @@ impl Backend for SqliteBackend {
     }
 
     fn ids(&self, parameter: &str) -> String {
-        format!("select value from json_each({parameter})")
+        format!("select value from jsonb_each({parameter})")
     }
 
     fn pairs(&self, parameter: &str) -> String {
-        format!("select value ->> 0 as owner, value ->> 1 as tag from json_each({parameter})")
+        format!("select value ->> 0 as owner, value ->> 1 as tag from jsonb_each({parameter})")
     }
 
     fn texts(&self, parameter: &str) -> String {
-        format!("select value ->> 0 as id, value ->> 1 as json from json_each({parameter})")
+        format!("select value ->> 0 as id, value ->> 1 as json from jsonb_each({parameter})")
     }
 }
 

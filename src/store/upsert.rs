@@ -82,7 +82,8 @@ impl Stored {
             (None, Some(_)) => true,
             (_, None) => false,
         };
-        if is_older || (self.hash == Some(row.hash) && !self.removed) {
+        let is_newer = row.version > self.updated_at;
+        if is_older || (self.hash == Some(row.hash) && !self.removed && !is_newer) {
             News::Unchanged
         } else if self.updated_at.is_none() && self.hash.is_none() {
             // A placeholder, made for a foreign key: the record itself was never stored.
@@ -105,23 +106,28 @@ pub(super) async fn write(
         Guard::Version => news(tx, table, rows, stamp, &mut written).await?,
         Guard::Observed | Guard::Absent => rows.to_vec(),
     };
-    let mut groups: HashMap<ColumnGroup, Vec<&Row>> = HashMap::new();
+    let mut groups: HashMap<(ColumnGroup, bool), Vec<&Row>> = HashMap::new();
     for row in news {
-        groups.entry(row.unknown).or_default().push(row);
+        let is_new = written.new.contains(&row.key);
+        groups.entry((row.unknown, is_new)).or_default().push(row);
     }
-    for (unknown, rows) in groups {
+    for ((unknown, is_new), rows) in groups {
         let known: Vec<Column> = table.known(unknown).copied().collect();
-        let sql = statement(tx.backend(), table, &known);
         let json = tx.backend().packed(&rows, &known);
         let mut args = args![json, stamp.lease.account().0, stamp.run, stamp.now];
-        if table
-            .columns
-            .iter()
-            .any(|column| column.name == OBSERVED_AT)
-        {
+        if is_new {
+            let sql = insert(tx.backend(), table, &known);
+            tx.execute(AssertSqlSafe(sql), args).await?;
+            written.changed.extend(rows.iter().map(|row| row.key));
+            written.prevailed.extend(rows.iter().map(|row| row.key));
+            continue;
+        }
+        let is_observed = |column: &Column| column.name == OBSERVED_AT;
+        if table.columns.iter().any(is_observed) {
             let latest = stamp.observed_at.map(|at| at + READ_LATER);
             args.extend(args![latest]);
         }
+        let sql = upsert(tx.backend(), table, &known);
         let changed: Vec<(Id, bool)> = tx.rows(AssertSqlSafe(sql), args).await?;
         for (Id(key), prevailed) in changed {
             written.changed.insert(key);
@@ -185,17 +191,16 @@ async fn news<'a>(
     Ok(news)
 }
 
-/// Parameters: 1 the rows, 2 the account, 3 the run, 4 now, and where the table knows when a row was
-/// read, 5 the latest instant at which that may have been. Yields the keys of the rows that were
-/// inserted or changed, and whether their shared columns are this write's.
-fn statement(backend: &dyn Backend, table: &Table, known: &[Column]) -> String {
-    let hash = table.guard == Guard::Version;
-    let (values, from) = backend.unpacked(table.name, known, hash);
-    let mut columns = known.to_vec();
-    if hash {
-        columns.push(HASH_COLUMN);
-    }
-    let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+/// Stores rows that are not stored yet. Parameters: 1 the rows, 2 the account, 3 the run, 4 now.
+fn insert(backend: &dyn Backend, table: &Table, known: &[Column]) -> String {
+    format!("insert into {}", into(backend, table, known))
+}
+
+/// Parameters: as of [`insert`], and where the table knows when a row was read, 5 the latest instant
+/// at which that may have been. Yields the keys of the rows that were inserted or changed, and whether
+/// their shared columns are this write's.
+fn upsert(backend: &dyn Backend, table: &Table, known: &[Column]) -> String {
+    let columns = stored(table, known);
     let name = table.name;
     let (action, prevailed) = match table.guard {
         Guard::Absent => ("nothing".to_owned(), "true".to_owned()),
@@ -209,11 +214,30 @@ fn statement(backend: &dyn Backend, table: &Table, known: &[Column]) -> String {
         ),
     };
     format!(
-        "insert into {name} ({names}, account_id, run_id, synced_at) \
-         select {values}, $2, $3, $4 from {from} \
-         on conflict ({key}, account_id) do {action} returning {key}, {prevailed}",
-        names = names.join(", "),
+        "insert into {into} on conflict ({key}, account_id) do {action} returning {key}, {prevailed}",
+        into = into(backend, table, known),
         key = table.key,
+    )
+}
+
+/// The columns that a write of these sets, but for those of the run.
+fn stored(table: &Table, known: &[Column]) -> Vec<Column> {
+    let mut columns = known.to_vec();
+    if table.guard == Guard::Version {
+        columns.push(HASH_COLUMN);
+    }
+    columns
+}
+
+/// Which table and columns, and the query that yields their values.
+fn into(backend: &dyn Backend, table: &Table, known: &[Column]) -> String {
+    let columns = stored(table, known);
+    let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+    let (values, from) = backend.unpacked(table.name, known, table.guard == Guard::Version);
+    format!(
+        "{name} ({names}, account_id, run_id, synced_at) select {values}, $2, $3, $4 from {from}",
+        name = table.name,
+        names = names.join(", "),
     )
 }
 
@@ -249,6 +273,7 @@ fn replace_version(name: &str, key: &str, columns: &[Column]) -> String {
          removed_at = null \
          where ({name}.{UPDATED_AT} is null or excluded.{UPDATED_AT} >= {name}.{UPDATED_AT}) \
          and ({name}.{CONTENT_HASH} is distinct from excluded.{CONTENT_HASH} \
+         or {name}.{UPDATED_AT} is distinct from excluded.{UPDATED_AT} \
          or {name}.removed_at is not null)",
         sets.join(", ")
     )
