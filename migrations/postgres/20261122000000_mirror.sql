@@ -324,6 +324,7 @@ create table sync_runs (
     rows_updated bigint not null default 0,
     rows_unchanged bigint not null default 0,
     rows_rejected bigint not null default 0,
+    rows_differing bigint not null default 0,
     touched boolean not null default false,
     watermark_before timestamptz,
     watermark_after timestamptz,

@@ -50,7 +50,8 @@ pub struct DemoArgs {
     /// Go on until Ctrl-C, instead of --time
     #[arg(long, conflicts_with = "time")]
     pub keep: bool,
-    /// Where the mirror goes: sqlite://FILE or postgres://..., empty or of an earlier demo
+    /// Where the mirror goes: sqlite://FILE, where an earlier demo is replaced, or postgres://...,
+    /// which must be empty
     #[arg(long, value_name = "URL", default_value = "sqlite://demo.db")]
     pub database: String,
     /// The same seed gives the same account

@@ -20,7 +20,8 @@ use crate::store::{Account, Backfill, LEASE_TTL, RunRecord, Store, StreamStatus,
 /// Show how fresh and complete the mirror is.
 ///
 /// For each account: rows and watermark of every resource and when it was last read, unfinished
-/// backfills, records that could not be read, fields of the platform that are not modelled (kept in
+/// backfills, when it was last verified and how many differences that ever found, records that could
+/// not be read, fields of the platform that are not modelled (kept in
 /// the column extra), the last runs, and who writes now. Reads the database only.
 ///
 /// With --max-lag alone, only what is too old is printed and nothing is counted, so that a health
@@ -58,8 +59,17 @@ struct AccountStatus {
     rejects: BTreeMap<String, u64>,
     /// Fields that are not modelled, by resource.
     extra_fields: BTreeMap<&'static str, Vec<String>>,
+    /// `None` if it was never verified.
+    verified: Option<VerifiedStatus>,
     runs: Vec<RunStatus>,
     stale: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct VerifiedStatus {
+    at: Timestamp,
+    /// Of all verifications ever made; should stay 0.
+    differences: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -261,6 +271,10 @@ async fn gather(
             .into_iter()
             .map(|extra| (extra.resource.name(), extra.keys))
             .collect(),
+        verified: store
+            .verified(account.id)
+            .await?
+            .map(|(at, differences)| VerifiedStatus { at, differences }),
         runs: store
             .last_runs(account.id, RUNS)
             .await?
@@ -405,8 +419,16 @@ fn print(status: &AccountStatus, zone: Zone, now: Timestamp) -> io::Result<()> {
             number(backfill.windows_left)
         )?;
     }
-    if !status.rejects.is_empty() || !status.extra_fields.is_empty() {
+    if status.verified.is_some() || !status.rejects.is_empty() || !status.extra_fields.is_empty() {
         writeln!(out)?;
+    }
+    if let Some(verified) = &status.verified {
+        writeln!(
+            out,
+            "verified {} ago; differences ever found: {}",
+            ago(now.since(verified.at)),
+            number(verified.differences)
+        )?;
     }
     for (resource, count) in &status.rejects {
         let (rejects, them) = if *count == 1 {

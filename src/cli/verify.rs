@@ -14,7 +14,7 @@ use crate::config::Zone;
 use crate::data::Resource;
 use crate::report::{Format, Printer, terminal_width};
 use crate::store::Store;
-use crate::sync::{Limits, Mirror, Outcome, Verified};
+use crate::sync::{Comparison, Limits, Mirror, Outcome, Verified};
 
 /// Differences that are printed of each kind; --json has them all.
 const PRINTED: usize = 10;
@@ -186,11 +186,7 @@ fn print(
                     ]
                     .map(number),
                 );
-                match (found.differences(), repaired) {
-                    (0, _) => "equal",
-                    (_, true) => "repaired",
-                    (_, false) => "differs",
-                }
+                result(found, repaired)
             }
             Outcome::NotLoaded => {
                 cells.extend(["", "", "", "", "", "", "0"].map(str::to_owned));
@@ -213,6 +209,7 @@ fn print(
                     ("missing here", &found.missing),
                     ("older here", &found.older),
                     ("gone there", &found.gone),
+                    ("of these not repaired", &found.unrepaired),
                 ] {
                     if ids.is_empty() {
                         continue;
@@ -258,6 +255,17 @@ fn print(
     Ok(())
 }
 
+/// What came of a comparison, in a word or few.
+fn result(found: &Comparison, repaired: bool) -> &'static str {
+    match (found.differences(), repaired) {
+        (0, _) if found.is_unexplained() => "equal but for counts",
+        (0, _) => "equal",
+        (_, true) if found.unrepaired.is_empty() => "repaired",
+        (_, true) => "not repaired",
+        (_, false) => "differs",
+    }
+}
+
 const fn unread(verified: &Verified) -> u64 {
     match &verified.outcome {
         Outcome::Compared(found) => found.unread,
@@ -278,13 +286,10 @@ fn print_json(
             });
             let more = match &one.outcome {
                 Outcome::Compared(found) => json!({
-                    "result": match (found.differences(), repaired) {
-                        (0, _) => "equal",
-                        (_, true) => "repaired",
-                        (_, false) => "differs",
-                    },
+                    "result": result(found, repaired),
                     "stored": found.stored, "api": found.shown, "until": found.until,
                     "missing": found.missing, "older": found.older, "gone": found.gone,
+                    "unrepaired": found.unrepaired,
                     "unread": found.unread, "rejected": found.rejected,
                     "windows_sampled": found.sampled,
                 }),
@@ -306,6 +311,13 @@ fn print_json(
     serde_json::to_writer_pretty(&mut out, &whole).map_err(io::Error::from)?;
     writeln!(out)?;
     Ok(())
+}
+
+fn compared<'a>(verified: &'a [(&str, Verified)]) -> impl Iterator<Item = &'a Comparison> {
+    verified.iter().filter_map(|(_, one)| match &one.outcome {
+        Outcome::Compared(found) => Some(found),
+        Outcome::NotLoaded | Outcome::Failed(_) => None,
+    })
 }
 
 /// One line on stderr, and the exit status.
@@ -330,7 +342,13 @@ fn conclude(context: &Context, verified: &[(&str, Verified)], repaired: bool) ->
         return Exit::Failed;
     }
     if differences == 0 {
-        context.note(&format!("the mirror equals the account ({cost})"));
+        let unexplained = compared(verified).any(Comparison::is_unexplained);
+        let but = if unexplained {
+            ", but for records that the API counts and does not show, or shows and does not count"
+        } else {
+            ""
+        };
+        context.note(&format!("the mirror equals the account{but} ({cost})"));
         return Exit::Done;
     }
     let what = if differences == 1 {
@@ -339,8 +357,17 @@ fn conclude(context: &Context, verified: &[(&str, Verified)], repaired: bool) ->
         format!("{} differences", number(differences))
     };
     if repaired {
-        context.note(&format!("{what} found and repaired ({cost})"));
-        return Exit::Done;
+        let left: usize = compared(verified).map(|found| found.unrepaired.len()).sum();
+        if left == 0 {
+            context.note(&format!("{what} found and repaired ({cost})"));
+            return Exit::Done;
+        }
+        context.note(&format!(
+            "error: {what} found, of which {} could not be repaired ({cost}); `helena-sync rejects` \
+             may say why",
+            number(left as u64)
+        ));
+        return Exit::Failed;
     }
     context.note(&format!(
         "error: {what} found ({cost}); `helena-sync verify --repair` repairs them"

@@ -31,6 +31,14 @@ pub enum Progress {
         /// The keys of all the records that it showed (`user_id` for agents).
         keys: Vec<Uuid>,
     },
+    /// The stored rows of these records, if there are any, are not what the platform shows: what the
+    /// same commit brings replaces them, whatever they say of themselves. Counted.
+    Differing {
+        /// Of which resource.
+        resource: Resource,
+        /// Their keys.
+        keys: Vec<Uuid>,
+    },
     /// The platform said of each of these, asked for it by its id, that it has no such record.
     Gone {
         /// Of which resource.
@@ -222,6 +230,8 @@ pub struct Counters {
     pub rows_unchanged: u64,
     /// Records that could not be read, or not wholly.
     pub rows_rejected: u64,
+    /// Records in which a verification found the mirror to differ from the platform.
+    pub rows_differing: u64,
 }
 
 impl std::ops::AddAssign for Counters {
@@ -234,5 +244,6 @@ impl std::ops::AddAssign for Counters {
         self.rows_updated += other.rows_updated;
         self.rows_unchanged += other.rows_unchanged;
         self.rows_rejected += other.rows_rejected;
+        self.rows_differing += other.rows_differing;
     }
 }

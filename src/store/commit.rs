@@ -78,6 +78,7 @@ async fn write(
     let mut touched = false;
     let mut sessions = Written::default();
     let mut contacts = HashSet::new();
+    progress::distrust(tx, commit.progress, stamp).await?;
     for part in &batch.writes {
         let rows = unknown_rows(memory, commit.lease, part);
         if rows.is_empty() {
@@ -132,7 +133,11 @@ async fn write(
     for proof in commit.progress {
         counters += progress::record(tx, proof, stamp).await?;
     }
-    touched |= counters.rows_inserted + counters.rows_updated + counters.rows_rejected > 0;
+    touched |= counters.rows_inserted
+        + counters.rows_updated
+        + counters.rows_rejected
+        + counters.rows_differing
+        > 0;
     run::add(tx, stamp, counters, touched).await?;
     Ok((counters, remembered))
 }

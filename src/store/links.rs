@@ -2,16 +2,18 @@
 //!
 //! A set is replaced as a whole, and only for owners whose own row has just been stored.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
+use super::account::AccountId;
 use super::error::StoreError;
+use super::open::Store;
 use super::parameter;
 use super::transaction::Transaction;
 use super::upsert::Stamp;
-use super::value::args;
+use super::value::{Id, args};
 use crate::data::Links;
 
 /// Whose tags.
@@ -27,6 +29,31 @@ impl Owner {
             Self::Session => ("session_tags", "session_id"),
             Self::Contact => ("contact_tags", "contact_id"),
         }
+    }
+}
+
+impl Store {
+    /// The tags of these contacts, of each in any order; one without tags may be left out.
+    pub async fn contact_tags(
+        &self,
+        account: AccountId,
+        contacts: &[Uuid],
+    ) -> Result<HashMap<Uuid, Vec<Uuid>>, StoreError> {
+        let mut tx = self.reading("read the tags", "contact_tags").await?;
+        let sql = format!(
+            "select contact_id, tag_id from contact_tags \
+             where account_id = $2 and contact_id in ({})",
+            tx.backend().ids("$1")
+        );
+        let contacts = parameter::ids(contacts.iter().copied());
+        let pairs: Vec<(Id, Id)> = tx
+            .rows(AssertSqlSafe(sql), args![contacts, account.0])
+            .await?;
+        let mut tags: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
+        for (Id(contact), Id(tag)) in pairs {
+            tags.entry(contact).or_default().push(tag);
+        }
+        Ok(tags)
     }
 }
 

@@ -9,7 +9,7 @@ use super::reject;
 use super::run::stored_count;
 use super::state::stored_watermark;
 use super::transaction::Transaction;
-use super::upsert::Stamp;
+use super::upsert::{CONTENT_HASH, Stamp};
 use super::value::args;
 use crate::data::{Counters, Progress, Resource, Span, Stream, Timestamp};
 
@@ -37,6 +37,8 @@ pub(super) async fn record(
         Progress::ListRead { resource, keys } => {
             counters.rows_updated += list_read(tx, *resource, keys, stamp).await?;
         }
+        // The rows that come with it are written after it is said, so that has been done.
+        Progress::Differing { keys, .. } => counters.rows_differing += keys.len() as u64,
         Progress::Gone { resource, keys } => {
             counters.rows_updated += gone(tx, *resource, keys, stamp).await?;
         }
@@ -59,6 +61,29 @@ pub(super) async fn record(
         Progress::WindowsJoined { window } => join(tx, *window, stamp).await?,
     }
     Ok(counters)
+}
+
+/// Takes from the rows that were found to differ the hash that says what they hold, so that the next
+/// version is stored.
+pub(super) async fn distrust(
+    tx: &mut Transaction,
+    progress: &[Progress],
+    stamp: Stamp<'_>,
+) -> Result<(), StoreError> {
+    for proof in progress {
+        if let Progress::Differing { resource, keys } = proof {
+            let sql = format!(
+                "update {} set {CONTENT_HASH} = null where account_id = $2 and {} in ({})",
+                resource.name(),
+                key_of(*resource),
+                tx.backend().ids("$1")
+            );
+            let keys = parameter::ids(keys.iter().copied());
+            tx.execute(AssertSqlSafe(sql), args![keys, stamp.lease.account().0])
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 /// Marks records that the platform says it has no longer, and resolves their rejects. Yields how many

@@ -61,6 +61,7 @@ struct StoredRun {
     rows_updated: i64,
     rows_unchanged: i64,
     rows_rejected: i64,
+    rows_differing: i64,
     watermark_before: Option<Time>,
     watermark_after: Option<Time>,
     error: Option<String>,
@@ -94,6 +95,7 @@ impl From<StoredRun> for RunRecord {
                 rows_updated: count(run.rows_updated),
                 rows_unchanged: count(run.rows_unchanged),
                 rows_rejected: count(run.rows_rejected),
+                rows_differing: count(run.rows_differing),
             },
             watermark_before: run.watermark_before.map(|Time(at)| at),
             watermark_after: run.watermark_after.map(|Time(at)| at),
@@ -213,6 +215,23 @@ impl Store {
         Ok(row.and_then(|(at,)| at).map(|Time(at)| at))
     }
 
+    /// When the account was last verified, and how many records were ever found to differ; `None` if
+    /// it never was.
+    pub async fn verified(
+        &self,
+        account: AccountId,
+    ) -> Result<Option<(Timestamp, u64)>, StoreError> {
+        let mut tx = self.reading("read the runs", "sync_runs").await?;
+        let row: Option<(Option<Time>, i64)> = tx
+            .row(
+                "select max(finished_at), cast(coalesce(sum(rows_differing), 0) as bigint) \
+                 from sync_runs where account_id = $1 and kind = $2",
+                args![account.0, RunKind::Verify.as_str()],
+            )
+            .await?;
+        Ok(row.and_then(|(at, differing)| Some((at?.0, count(differing)))))
+    }
+
     /// The newest runs of an account, newest first.
     pub async fn last_runs(
         &self,
@@ -262,7 +281,7 @@ pub(super) async fn add(
     counters: Counters,
     touched: bool,
 ) -> Result<(), StoreError> {
-    const COLUMNS: [&str; 8] = [
+    const COLUMNS: [&str; 9] = [
         "pages",
         "requests",
         "retries",
@@ -271,6 +290,7 @@ pub(super) async fn add(
         "rows_updated",
         "rows_unchanged",
         "rows_rejected",
+        "rows_differing",
     ];
     let sets: Vec<String> = COLUMNS
         .iter()
@@ -278,7 +298,7 @@ pub(super) async fn add(
         .map(|(column, number)| format!("{column} = {column} + ${number}"))
         .collect();
     let sql = format!(
-        "update sync_runs set {}, touched = touched or $11 where id = $1 and account_id = $2",
+        "update sync_runs set {}, touched = touched or $12 where id = $1 and account_id = $2",
         sets.join(", ")
     );
     let changed = tx
@@ -295,6 +315,7 @@ pub(super) async fn add(
                 stored_count(counters.rows_updated),
                 stored_count(counters.rows_unchanged),
                 stored_count(counters.rows_rejected),
+                stored_count(counters.rows_differing),
                 touched,
             ],
         )

@@ -46,10 +46,12 @@ fn before(span: Span) -> Timestamp {
 }
 
 /// A stored row, as far as it can be compared with a record's head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredVersion {
     /// Its `updated_at`.
     pub updated_at: Option<Timestamp>,
+    /// The partition of its resource that it belongs to; `None` where there is one only.
+    pub partition: Option<String>,
     /// Whether it is marked as removed.
     pub removed: bool,
 }
@@ -142,8 +144,9 @@ impl Store {
         let mut tx = self.reading("compare the rows", resource.name()).await?;
         let key = key_of(resource);
         let sql = format!(
-            "select {key}, updated_at, removed_at is not null from {} \
+            "select {key}, updated_at, {}, removed_at is not null from {} \
              where account_id = $2 and {SHOWN} and {key} in ({})",
+            partition_of(resource),
             resource.name(),
             tx.backend().ids("$1")
         );
@@ -187,9 +190,10 @@ impl Store {
     ) -> Result<HashMap<Uuid, StoredVersion>, StoreError> {
         let mut tx = self.reading("compare the rows", list.name()).await?;
         let sql = format!(
-            "select {}, updated_at, removed_at is not null from {} \
+            "select {}, updated_at, {}, removed_at is not null from {} \
              where account_id = $1 and {SHOWN}",
             key_of(list),
+            partition_of(list),
             list.name()
         );
         let rows = tx.rows(AssertSqlSafe(sql), args![account.0]).await?;
@@ -219,11 +223,25 @@ impl Store {
     }
 }
 
-fn by_key(rows: Vec<(Id, Option<Time>, bool)>) -> HashMap<Uuid, StoredVersion> {
+/// An expression that yields which partition of a resource a row belongs to.
+fn partition_of(resource: Resource) -> &'static str {
+    let is_parted = resource
+        .streams()
+        .iter()
+        .any(|stream| !stream.partition.is_empty());
+    if is_parted {
+        "status"
+    } else {
+        "cast(null as text)"
+    }
+}
+
+fn by_key(rows: Vec<(Id, Option<Time>, Option<String>, bool)>) -> HashMap<Uuid, StoredVersion> {
     rows.into_iter()
-        .map(|(Id(key), updated_at, removed)| {
+        .map(|(Id(key), updated_at, partition, removed)| {
             let version = StoredVersion {
                 updated_at: updated_at.map(|Time(at)| at),
+                partition,
                 removed,
             };
             (key, version)

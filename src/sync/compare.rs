@@ -17,7 +17,7 @@
 //!
 //! Must not know what is done about differences, but for sending the pages that hold them on.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -28,8 +28,8 @@ use super::plan::{self, STEP};
 use super::policy::RunError;
 use super::survey;
 use super::walk::{Chunk, WalkError, WalkSettings, leaves};
-use crate::data::{Page, PageQuery, Source, Span, Stream, Timestamp};
-use crate::store::{AccountId, Store};
+use crate::data::{Page, PageQuery, Progress, Source, Span, Stream, Timestamp};
+use crate::store::{AccountId, Store, StoredVersion};
 
 /// Into how many windows an account that differs is cut first.
 const FIRST_CUT: u64 = 64;
@@ -54,7 +54,7 @@ pub struct Comparison {
     pub stored: u64,
     /// Records that the API shows and that are not stored.
     pub missing: BTreeSet<Uuid>,
-    /// Records that are stored in an older version.
+    /// Records that are stored in an older version, or in another partition.
     pub older: BTreeSet<Uuid>,
     /// Records that are stored and that the API has no longer.
     pub gone: BTreeSet<Uuid>,
@@ -64,12 +64,55 @@ pub struct Comparison {
     pub rejected: u64,
     /// Windows that were re-read although their counts agree.
     pub sampled: u64,
+    /// Of what was to be repaired, what is as it was.
+    pub unrepaired: BTreeSet<Uuid>,
+    /// What the platform shows of those that are missing or older.
+    pub(super) expected: BTreeMap<Uuid, Shown>,
+}
+
+/// What the platform shows of a record, as far as it is compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// Its `updatedAt`.
+    pub(super) version: Option<Timestamp>,
+    /// Where the resource is listed in several parts, the one that the record belongs to by its own
+    /// words; `None` if it does not say.
+    pub(super) partition: Option<String>,
+}
+
+impl Shown {
+    /// Whether a stored row is older than this: the version before, or the same one elsewhere.
+    pub(super) fn is_newer_than(&self, stored: &StoredVersion) -> bool {
+        let is_elsewhere = self.partition.is_some() && self.partition != stored.partition;
+        self.version > stored.updated_at || (self.version == stored.updated_at && is_elsewhere)
+    }
+
+    /// Whether a row that is this record, or newer, is stored.
+    pub(super) fn is_stored(&self, stored: Option<&StoredVersion>) -> bool {
+        stored.is_some_and(|stored| !stored.removed && !self.is_newer_than(stored))
+    }
 }
 
 impl Comparison {
     /// How many differences were found.
     pub fn differences(&self) -> u64 {
         (self.missing.len() + self.older.len() + self.gone.len()) as u64
+    }
+
+    /// Whether the counts differ although no record was found that does. A server may count what it
+    /// does not show.
+    pub fn is_unexplained(&self) -> bool {
+        self.differences() == 0 && self.unread == 0 && self.shown != self.stored
+    }
+
+    /// Notes a record that is missing or older here.
+    pub(super) fn note(&mut self, id: Uuid, is_older: bool, shown: Shown) {
+        if is_older {
+            self.older.insert(id);
+        } else {
+            self.missing.insert(id);
+        }
+        self.expected.insert(id, shown);
     }
 }
 
@@ -239,38 +282,56 @@ impl<S: Source> Comparing<'_, S> {
         let resource = self.stream.resource;
         let stored = self.store.versions(self.account, resource, &ids).await?;
         seen.extend(&ids);
-        let before = self.found.differences();
+        let mut differing = Vec::new();
         for item in &page.items {
             let Some(id) = item.head.id else {
                 self.found.rejected += 1;
                 continue;
             };
             let stored = stored.get(&id).filter(|stored| !stored.removed);
-            let is_older = stored.is_some_and(|stored| item.head.updated_at > stored.updated_at);
-            if stored.is_some() && !is_older {
+            let shown = Shown {
+                version: item.head.updated_at,
+                partition: self.partition(page.raw(item)),
+            };
+            if shown.is_stored(stored) {
                 continue;
             }
             if self.rejected.contains(&id) {
                 self.found.rejected += 1;
             } else if item.head.updated_at > Some(self.horizon) {
                 self.found.unread += 1;
-            } else if is_older {
-                self.found.older.insert(id);
             } else {
-                self.found.missing.insert(id);
+                self.found.note(id, stored.is_some(), shown);
+                differing.push(id);
             }
         }
-        if self.found.differences() > before {
-            self.send(Some(page)).await?;
+        if !differing.is_empty() {
+            self.send(page, differing).await?;
         }
         Ok(())
     }
 
-    async fn send(&self, page: Option<Page>) -> Result<(), RunError> {
+    /// Which part of its resource a record belongs to by its own words, if there are parts.
+    fn partition(&self, raw: &str) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Record {
+            status: String,
+        }
+        if self.stream.partition.is_empty() {
+            return None;
+        }
+        let record: Option<Record> = serde_json::from_str(raw).ok();
+        record.map(|record| record.status)
+    }
+
+    async fn send(&self, page: Page, differing: Vec<Uuid>) -> Result<(), RunError> {
         if let Some(out) = &self.out {
             let chunk = Chunk {
-                page,
-                progress: Vec::new(),
+                page: Some(page),
+                progress: vec![Progress::Differing {
+                    resource: self.stream.resource,
+                    keys: differing,
+                }],
             };
             out.send(chunk).await.map_err(|_| WalkError::Closed)?;
         }

@@ -311,7 +311,7 @@ impl Mirror {
                     self.left.extend(into);
                 }
                 Progress::WindowsJoined { .. } => self.left = vec![Span::OPEN],
-                Progress::ListRead { .. } | Progress::Gone { .. } => {
+                Progress::ListRead { .. } | Progress::Gone { .. } | Progress::Differing { .. } => {
                     unreachable!("walks read neither lists nor by id")
                 }
             }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::compare::{Comparing, Comparison};
+use super::compare::{Comparing, Comparison, Shown};
 use super::engine::{Engine, Limits, keys};
 use super::policy::{RunError, Verdict};
 use super::run::{RunReport, Task};
@@ -189,10 +189,15 @@ impl<S: Source> Mirror<'_, S> {
                 };
                 let found = comparing.compare(self.samples).await?;
                 if let Some(out) = out.filter(|_| !found.gone.is_empty()) {
-                    let gone = Progress::Gone {
-                        resource: stream.resource,
-                        keys: found.gone.iter().copied().collect(),
-                    };
+                    let resource = stream.resource;
+                    let keys: Vec<Uuid> = found.gone.iter().copied().collect();
+                    let gone = vec![
+                        Progress::Differing {
+                            resource,
+                            keys: keys.clone(),
+                        },
+                        Progress::Gone { resource, keys },
+                    ];
                     send(&out, None, gone).await?;
                 }
                 Ok(found)
@@ -220,16 +225,17 @@ impl<S: Source> Mirror<'_, S> {
         found.rejected = found.shown - shown.len() as u64;
         for &(key, version) in &shown {
             let stored = stored.get(&key).filter(|stored| !stored.removed);
-            let is_older = stored.is_some_and(|stored| version > stored.updated_at);
-            if stored.is_some() && !is_older {
+            let shown = Shown {
+                version,
+                partition: None,
+            };
+            if shown.is_stored(stored) {
                 continue;
             }
             if version > Some(horizon) {
                 found.unread += 1;
-            } else if is_older {
-                found.older.insert(key);
             } else {
-                found.missing.insert(key);
+                found.note(key, stored.is_some(), shown);
             }
         }
         let mut unseen: BTreeSet<Uuid> = stored
@@ -257,7 +263,12 @@ impl<S: Source> Mirror<'_, S> {
                 let keys = found.gone.iter().copied().collect();
                 Progress::Gone { resource, keys }
             };
-            send(&out, Some(page), proof).await?;
+            let all = [&found.missing, &found.older, &found.gone];
+            let differing = Progress::Differing {
+                resource,
+                keys: all.into_iter().flatten().copied().collect(),
+            };
+            send(&out, Some(page), vec![differing, proof]).await?;
         }
         Ok(found)
     }
@@ -274,12 +285,9 @@ impl<S: Source> Mirror<'_, S> {
 async fn send(
     out: &tokio::sync::mpsc::Sender<Chunk>,
     page: Option<Page>,
-    progress: Progress,
+    progress: Vec<Progress>,
 ) -> Result<(), RunError> {
-    let chunk = Chunk {
-        page,
-        progress: vec![progress],
-    };
+    let chunk = Chunk { page, progress };
     Ok(out.send(chunk).await.map_err(|_| WalkError::Closed)?)
 }
 
@@ -299,8 +307,8 @@ fn versions(resource: Resource, page: &Page) -> Vec<(Uuid, Option<Timestamp>)> {
 
 impl<S: Source + 'static> Engine<S> {
     /// Compares these resources with the API and repairs what differs: what is missing or older is
-    /// stored, what is gone gets `removed_at`. Each stream and list is a recorded run, whose
-    /// inserted and updated rows are the differences; those should stay 0.
+    /// stored, what is gone gets `removed_at`. Each stream and list is a recorded run, which counts
+    /// what differed; that should stay 0.
     ///
     /// What changed since the last pass is no difference, so a pass should go before.
     pub async fn verify(
@@ -345,7 +353,11 @@ impl<S: Source + 'static> Engine<S> {
                             mirror.part(part, horizon, Some(out))
                         })
                         .await;
-                    (report.counters.requests, outcome(report, found))
+                    let requests = report.counters.requests;
+                    match outcome(report, found) {
+                        Outcome::Compared(found) => (requests, self.proven(resource, found).await),
+                        failed => (requests, failed),
+                    }
                 }
             };
             let verified = Verified {
@@ -364,6 +376,32 @@ impl<S: Source + 'static> Engine<S> {
         all
     }
 
+    /// Looks for what was to be repaired among what is stored now, rejects included.
+    async fn proven(&self, resource: Resource, mut found: Comparison) -> Outcome {
+        let account = self.lease.account();
+        let keys = found.expected.keys().chain(&found.gone);
+        let keys: Vec<Uuid> = keys.copied().collect();
+        if keys.is_empty() {
+            return Outcome::Compared(found);
+        }
+        let looked = async {
+            let stored = self.store.versions(account, resource, &keys).await?;
+            let rejected = self.store.rejected_records(account, resource).await?;
+            Ok::<_, StoreError>((stored, rejected))
+        };
+        let (stored, rejected) = match looked.await {
+            Ok(looked) => looked,
+            Err(error) => return Outcome::Failed(error.into()),
+        };
+        let rejected: HashSet<Uuid> = rejected.into_iter().filter_map(|(id, _)| id).collect();
+        let is_as_it_was = |key: &Uuid| match found.expected.get(key) {
+            Some(shown) => !shown.is_stored(stored.get(key)) && !rejected.contains(key),
+            None => stored.get(key).is_some_and(|stored| !stored.removed),
+        };
+        found.unrepaired = keys.into_iter().filter(is_as_it_was).collect();
+        Outcome::Compared(found)
+    }
+
     /// The run's own line counts what was read and stored; this one is for what should not be.
     fn log_verified(&self, verified: &Verified) {
         let Outcome::Compared(found) = &verified.outcome else {
@@ -375,6 +413,11 @@ impl<S: Source + 'static> Engine<S> {
         }
         let (account, resource) = (self.name(), &verified.subject);
         let (missing, older, gone) = (found.missing.len(), found.older.len(), found.gone.len());
+        let unrepaired = found.unrepaired.len();
+        let repaired = match unrepaired {
+            0 => "and repaired them".to_owned(),
+            some => format!("of which {some} could not be repaired"),
+        };
         warn!(
             account,
             resource,
@@ -382,7 +425,8 @@ impl<S: Source + 'static> Engine<S> {
             missing,
             older,
             gone,
-            "{resource}: verify found and repaired {differences} differences: {missing} missing, \
+            unrepaired,
+            "{resource}: verify found {differences} differences, {repaired}: {missing} missing, \
              {older} older, {gone} gone"
         );
     }

@@ -1,4 +1,7 @@
 //! Whether the mirror holds what the simulated account holds: every row, every value, nothing more.
+//!
+//! Tags are compared at the contacts that have them. A session's are those that its contact had when
+//! the session was last read, which the account does not remember.
 
 use std::sync::Arc;
 
@@ -6,7 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::data::{
-    Column, ColumnGroup, Guard, Head, Item, Kind, Page, Resource, Row, Table, Timestamp,
+    Column, ColumnGroup, Guard, Head, Item, Kind, Links, Page, Resource, Row, Table, Timestamp,
 };
 use crate::sandbox::Account;
 use crate::schema::BatchBuilder;
@@ -80,7 +83,9 @@ pub(super) async fn compare(
             differences: Vec::new(),
         };
         for part in records.chunks(PART) {
-            for (table, rows) in mapped(*resource, part) {
+            let (writes, links) = mapped(*resource, part);
+            compare_tags(store, account, &links, &mut compared).await?;
+            for (table, rows) in writes {
                 let keys: Vec<Uuid> = rows.iter().map(|row| row.key).collect();
                 let found = store.row_objects(account, table, &keys).await?;
                 for row in &rows {
@@ -102,8 +107,29 @@ pub(super) async fn compare(
     Ok(all)
 }
 
-/// The rows that these records should have become, those of what is nested in them included.
-fn mapped(resource: Resource, records: &[Value]) -> Vec<(&'static Table, Vec<Row>)> {
+/// Compares the tags of contacts.
+async fn compare_tags(
+    store: &Store,
+    account: AccountId,
+    links: &[Links],
+    compared: &mut Compared,
+) -> Result<(), StoreError> {
+    let owners: Vec<Uuid> = links.iter().map(|links| links.owner).collect();
+    let mut stored = store.contact_tags(account, &owners).await?;
+    for Links { owner, tags } in links {
+        compared.values += tags.len() as u64;
+        let mut found = stored.remove(owner).unwrap_or_default();
+        found.sort_unstable();
+        if found != *tags {
+            compared.note(|| format!("{owner} differs in its tags"));
+        }
+    }
+    Ok(())
+}
+
+/// The rows that these records should have become, those of what is nested in them included, and
+/// the tags of contacts.
+fn mapped(resource: Resource, records: &[Value]) -> (Vec<(&'static Table, Vec<Row>)>, Vec<Links>) {
     let mut body = String::new();
     let mut items = Vec::with_capacity(records.len());
     for record in records {
@@ -129,11 +155,18 @@ fn mapped(resource: Resource, records: &[Value]) -> Vec<(&'static Table, Vec<Row
     };
     let mut builder = BatchBuilder::new(resource, false);
     builder.add(&page);
-    let writes = builder.finish().writes.into_iter();
-    writes
+    let batch = builder.finish();
+    let writes = batch
+        .writes
+        .into_iter()
         .filter(|write| write.table.guard != Guard::Absent)
         .map(|write| (write.table, write.rows))
-        .collect()
+        .collect();
+    let links = match resource {
+        Resource::Contacts => batch.contact_tags,
+        _ => Vec::new(),
+    };
+    (writes, links)
 }
 
 fn compare_row(table: &Table, row: &Row, found: &Value, compared: &mut Compared) {
@@ -176,5 +209,40 @@ fn plain(column: &Column, value: &Value) -> Value {
         (Kind::Bool, Value::Number(number)) => Value::Bool(number.as_i64() != Some(0)),
         (Kind::Real, Value::Number(number)) => number.as_f64().into(),
         _ => value.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::OpenOptions;
+
+    #[tokio::test]
+    async fn a_contact_without_its_tags_differs() {
+        let options = OpenOptions::default();
+        let store = Store::open("sqlite::memory:", &options).await.unwrap();
+        store.migrate().await.unwrap();
+        let mut compared = Compared {
+            resource: Resource::Contacts,
+            records: 2,
+            rows: 2,
+            values: 0,
+            differing: 0,
+            differences: Vec::new(),
+        };
+        let links = [vec![Uuid::from_u128(7)], Vec::new()]
+            .map(|tags| Links {
+                owner: Uuid::from_u128(tags.len() as u128),
+                tags,
+            })
+            .to_vec();
+        let compare = compare_tags(&store, AccountId(1), &links, &mut compared);
+        compare.await.unwrap();
+        assert_eq!(compared.differing, 1);
+        let owner = links[0].owner;
+        assert_eq!(
+            compared.differences,
+            [format!("{owner} differs in its tags")]
+        );
     }
 }

@@ -62,10 +62,25 @@ impl Program {
     }
 
     pub(super) fn start(&self, arguments: &[&str]) -> Running {
-        let open = || {
-            let log = File::options().create(true).append(true).open(self.log());
-            Stdio::from(log.unwrap())
-        };
+        Running(self.command(arguments).spawn().unwrap(), now())
+    }
+
+    /// Runs it to its end; what it printed is JSON.
+    pub(super) async fn json(
+        &self,
+        arguments: &[&str],
+        time: Duration,
+    ) -> (End, serde_json::Value) {
+        let answer = self.folder.path().join("answer.json");
+        let mut command = self.command(arguments);
+        command.stdout(File::create(&answer).unwrap());
+        let end = Running(command.spawn().unwrap(), now()).wait(time).await;
+        let text = std::fs::read_to_string(answer).unwrap();
+        (end, serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let log = File::options().create(true).append(true).open(self.log());
         let mut command = Command::new(env!("CARGO_BIN_EXE_helena-sync"));
         command
             .args(arguments)
@@ -74,8 +89,8 @@ impl Program {
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(open());
-        Running(command.spawn().unwrap(), now())
+            .stderr(log.unwrap());
+        command
     }
 
     fn text(&self) -> String {

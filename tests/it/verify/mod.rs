@@ -186,6 +186,7 @@ fn of(all: &[Verified], resource: Resource) -> Comparison {
         sum.missing.extend(&found.missing);
         sum.older.extend(&found.older);
         sum.gone.extend(&found.gone);
+        sum.unrepaired.extend(&found.unrepaired);
         sum.unread += found.unread;
         sum.rejected += found.rejected;
         sum.sampled += found.sampled;

@@ -25,7 +25,7 @@ async fn sessions_are_repaired_and_what_was_found_is_counted() {
         assert_eq!(sessions.gone, set(&[ids[200], ids[250]]));
         world.assert_equal().await;
         let counted = "kind = 'verify' and resource = 'sessions' and outcome = 'succeeded' \
-                       and rows_inserted = 3 and rows_updated = 2";
+                       and rows_inserted = 3 and rows_updated = 2 and rows_differing = 5";
         assert_eq!(world.database.count("sync_runs", counted).await, 1);
         let marked = "removed_at is not null and run_id in \
                       (select id from sync_runs where kind = 'verify')";
@@ -185,12 +185,68 @@ async fn the_daemon_verifies_and_repairs_when_it_is_told_to() {
         assert_eq!(world.database.count("sync_runs", verified).await, 3);
         tender.step(Trigger::Verify, &world.stop).await;
         world.assert_equal().await;
-        let found = "kind = 'verify' and rows_inserted + rows_updated > 0";
+        let found = "kind = 'verify' and rows_differing = 3";
         assert_eq!(world.database.count("sync_runs", found).await, 1);
         // Every list and stream has its run.
         assert_eq!(world.database.count("sync_runs", verified).await, 3 + 8);
         tender.step(Trigger::Verify, &world.stop).await;
         assert_eq!(world.database.count("sync_runs", found).await, 1);
+        let account = world.engine.lease().account();
+        let verified = world.database.store.verified(account).await.unwrap();
+        assert_eq!(verified.map(|(_, differing)| differing), Some(3));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rows_that_were_altered_behind_the_mirrors_back_are_repaired() {
+    on_both(|database| async move {
+        let world = World::loaded(database, 300).await;
+        let mut contacts = Vec::new();
+        let (sessions, tags) = {
+            let mut account = world.sandbox.account();
+            for id in account.contact_ids() {
+                let contact = account.contact(id);
+                if contact.is_some_and(|contact| contact.status == ContactStatus::Active) {
+                    contacts.push(id);
+                }
+            }
+            (account.session_ids(), account.tags())
+        };
+        contacts.truncate(3);
+        // What the row says of itself, its hash, is that of the version that it no longer holds.
+        let old = "updated_at = '2020-01-01T00:00:00.000000Z'";
+        world
+            .database
+            .execute(&format!(
+                "update sessions set {old}, title = 'STALE' where id = '{}'; \
+                 update tags set {old}, name = 'STALE' where id = '{}'; \
+                 update contacts set status = 'BLOCKED' where id in ('{}', '{}', '{}')",
+                sessions[60], tags[0], contacts[0], contacts[1], contacts[2]
+            ))
+            .await;
+        let compared = of(&world.compare(0).await, Resource::Contacts);
+        assert_eq!(compared.older, set(&contacts));
+        let limits = world.limits();
+        let all = world.engine.verify(&Resource::ALL, 1_000, limits).await;
+        for (resource, older) in [
+            (Resource::Sessions, &sessions[60..61]),
+            (Resource::Contacts, &contacts[..]),
+            (Resource::Tags, &tags[..1]),
+        ] {
+            let found = of(&all, resource);
+            assert_eq!(found.older, set(older), "{resource}");
+            assert_eq!(found.unrepaired, set(&[]), "{resource}");
+        }
+        for table in ["sessions", "tags"] {
+            let stale = "updated_at < '2021-01-01T00:00:00.000000Z'";
+            assert_eq!(world.database.count(table, stale).await, 0, "{table}");
+        }
+        assert_eq!(world.database.count("sessions", "title = 'STALE'").await, 0);
+        assert_eq!(world.database.count("tags", "name = 'STALE'").await, 0);
+        let moved = format!("status = 'BLOCKED' and id = '{}'", contacts[0]);
+        assert_eq!(world.database.count("contacts", &moved).await, 0);
+        world.assert_equal().await;
     })
     .await;
 }
