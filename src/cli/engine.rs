@@ -1,6 +1,7 @@
 //! From a configured account to an engine that may write: what `run`, `sync`, `backfill` and
 //! `rejects retry` share.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -296,11 +297,20 @@ pub(super) fn conclude(context: &Context, runs: &[RunReport]) -> Exit {
         }
         return Exit::Done;
     }
-    let mut names: Vec<&str> = failed.iter().map(|run| run.subject.as_str()).collect();
-    names.dedup();
+    // What was stopped by the failure of another is not complete either.
+    let unread = runs.iter().filter(|run| !run.succeeded());
+    let mut names: Vec<&str> = unread.map(|run| run.subject.as_str()).collect();
+    let mut seen = HashSet::new();
+    names.retain(|name| seen.insert(*name));
     let refused = |run: &&RunReport| run.error.as_ref().is_some_and(RunError::is_refusal);
     if failed.iter().all(refused) && !runs.iter().any(RunReport::succeeded) {
-        context.note("error: the API refuses the token everywhere; check HELENA_API_TOKEN");
+        let everything = match names[..] {
+            [one] => format!("for {one}"),
+            _ => "everywhere".to_owned(),
+        };
+        context.note(&format!(
+            "error: the API refuses the token {everything}; check HELENA_API_TOKEN"
+        ));
         return Exit::Refused;
     }
     let (partial, others) = if runs.iter().any(RunReport::succeeded) {

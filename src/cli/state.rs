@@ -10,7 +10,7 @@ use super::{Access, Context, Exit, Failure, meaning, parse_date, stored};
 use crate::config::{Edge, one_of};
 use crate::data::{CONTACT_STATUSES, Ordering, Resource, RunKind, RunOutcome, Stream, Timestamp};
 use crate::report::{Format, Printer, terminal_width};
-use crate::store::{Lease, Store, StoreError};
+use crate::store::{Lease, Store};
 
 /// Show or change the watermarks.
 ///
@@ -42,7 +42,8 @@ pub enum StateCommand {
     ///
     /// An earlier one costs requests and nothing else: rows that are stored already and did not
     /// change stay untouched. A later one skips what changed in between, until a backfill or verify
-    /// finds it. Refused while another process writes for the account.
+    /// finds it. Refused while another process writes for the account, and, without --skip-load,
+    /// for a resource that was never loaded or was reset: its load would never be made.
     #[command(after_long_help = "\
 Examples:
   helena-sync state set sessions 2026-01-31
@@ -50,8 +51,9 @@ Examples:
     Set(SetArgs),
     /// Forget a watermark; the resource is loaded from its beginning again
     ///
-    /// No row is deleted. The next run or sync makes a first load of the resource. Refused while
-    /// another process writes for the account.
+    /// No row is deleted. The next run or sync makes a first load of the resource, contacts of all
+    /// statuses together; one that is under way is given up. Refused while another process writes
+    /// for the account.
     #[command(after_long_help = "Example:\n  helena-sync state reset sessions")]
     Reset(ResetArgs),
     /// Print the state as JSON
@@ -82,6 +84,10 @@ pub struct SetArgs {
     /// zone, or RFC 3339
     #[arg(value_name = "DATE")]
     pub date: String,
+    /// Also for a resource that was never loaded: what was there before DATE is not read, until a
+    /// backfill or verify does it
+    #[arg(long)]
+    pub skip_load: bool,
 }
 
 /// Which watermark.
@@ -116,9 +122,13 @@ pub(super) async fn run(context: &Context, args: StateArgs) -> Result<Exit, Fail
                     zone.show_seconds(to)
                 )));
             }
-            change(context, &args.stream, Some(to)).await
+            let change = Change::Set {
+                to,
+                skip_load: args.skip_load,
+            };
+            make(context, &args.stream, change).await
         }
-        StateCommand::Reset(args) => change(context, &args.stream, None).await,
+        StateCommand::Reset(args) => make(context, &args.stream, Change::Reset).await,
     }
 }
 
@@ -208,17 +218,30 @@ fn streams(args: &StreamArgs) -> Result<Vec<Stream>, Failure> {
     Ok(streams)
 }
 
-async fn change(
-    context: &Context,
-    args: &StreamArgs,
-    to: Option<Timestamp>,
-) -> Result<Exit, Failure> {
+/// What becomes of a watermark.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Set { to: Timestamp, skip_load: bool },
+    Reset,
+}
+
+impl Change {
+    const fn watermark(self) -> Option<Timestamp> {
+        match self {
+            Self::Set { to, .. } => Some(to),
+            Self::Reset => None,
+        }
+    }
+}
+
+async fn make(context: &Context, args: &StreamArgs, change: Change) -> Result<Exit, Failure> {
+    let to = change.watermark();
     let streams = streams(args)?;
     let zone = context.zone()?;
     let store = context.store(Access::Write).await?;
     let account = stored::account(context, &store).await?;
     let lease = stored::acquire(context, &store, &account.name, account.id, Busy::Refuse).await?;
-    let changed = apply(context, &store, &lease, &streams, to).await;
+    let changed = apply(context, &store, &lease, &streams, change).await;
     store.release(&lease).await?;
     let shown = |at: Option<Timestamp>| at.map_or("none".to_owned(), |at| zone.show_seconds(at));
     let mut out = io::stdout().lock();
@@ -240,8 +263,35 @@ async fn apply(
     store: &Store,
     lease: &Lease,
     streams: &[Stream],
-    to: Option<Timestamp>,
-) -> Result<Vec<(Stream, Option<Timestamp>)>, StoreError> {
+    change: Change,
+) -> Result<Vec<(Stream, Option<Timestamp>)>, Failure> {
+    match change {
+        Change::Set {
+            skip_load: false, ..
+        } => {
+            for &stream in streams {
+                let state = store.state(lease.account(), stream).await?;
+                if state.watermark.is_none() {
+                    return Err(Failure::usage_text(format!(
+                        "{stream} was never loaded, or was reset: with a watermark its load would \
+                         never be made; run or sync load it whole, and --skip-load sets the \
+                         watermark all the same"
+                    )));
+                }
+            }
+        }
+        Change::Set { .. } => {}
+        Change::Reset => {
+            for load in store.unfinished_backfills(lease.account()).await? {
+                let is_asked_for = streams.iter().any(|it| it.resource == load.resource);
+                if load.first_load && is_asked_for {
+                    let now = context.clock.now();
+                    store.cancel_backfill(lease, load.id, now).await?;
+                }
+            }
+        }
+    }
+    let to = change.watermark();
     let mut changed = Vec::new();
     for &stream in streams {
         let now = context.clock.now();

@@ -14,7 +14,7 @@ use super::{Access, Account, Context, Exit, Failure, duration};
 use crate::data::{Resource, RunKind, SessionFilter, Source, Span, StreamState};
 use crate::report::{Format, Printer, terminal_width};
 use crate::store::Store;
-use crate::sync::{self, Estimate, Limits, RunError, Runs, Verdict};
+use crate::sync::{self, Estimate, Limits, RunError, RunReport, Runs, Verdict, WalkError};
 
 /// Make one pass and exit.
 ///
@@ -139,7 +139,33 @@ pub(super) async fn pass(
     if !limits.stop.is_cancelled() {
         runs.extend(engine.work_off(resources, limits).await);
     }
+    note_unread(working, resources, &mut runs).await;
     Ok(runs)
+}
+
+/// Adds what no run says: resources that were not begun, or whose loads were not, since a run before
+/// them ended everything.
+async fn note_unread(working: &Working, resources: &[Resource], runs: &mut Runs) {
+    if runs.iter().all(RunReport::succeeded) {
+        return;
+    }
+    let account = working.engine.lease().account();
+    // A database that cannot be asked has failed a run already.
+    let loads = working.store.unfinished_backfills(account).await;
+    let loads = loads.unwrap_or_default();
+    for &resource in resources {
+        let mut its = runs.iter().filter(|run| {
+            let rest = run.subject.strip_prefix(resource.name());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("))
+        });
+        let was_read = its.clone().next().is_some();
+        let is_told = its.any(|run| !run.succeeded());
+        let is_loading = loads.iter().any(|load| load.resource == resource);
+        if !is_told && (is_loading || !was_read) {
+            let kind = RunKind::FirstLoad;
+            runs.push(RunReport::failed(kind, resource, WalkError::Stopped.into()));
+        }
+    }
 }
 
 async fn dry_run(

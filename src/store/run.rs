@@ -147,10 +147,19 @@ impl Store {
             )
             .await?;
         let (kind, subject) = found.ok_or_else(|| tx.inconsistent("id", "lacks this run"))?;
-        let shows_freshness = [RunKind::Incremental, RunKind::List]
-            .iter()
-            .any(|known| known.as_str() == kind);
-        if let Some((resource, partition)) = names(&subject).filter(|_| shows_freshness) {
+        let is = |known: RunKind| known.as_str() == kind;
+        let shows_freshness = is(RunKind::Incremental) || is(RunKind::List);
+        let stated: Vec<(&str, &str)> = match names(&subject) {
+            Some(one) if shows_freshness => vec![one],
+            // A load is one run for all parts of its resource, and says nothing of their freshness.
+            Some((name, _)) if is(RunKind::FirstLoad) && outcome == RunOutcome::Failed => {
+                let resource = Resource::from_str(name).into_iter();
+                let streams = resource.flat_map(Resource::streams);
+                streams.map(|stream| (name, stream.partition)).collect()
+            }
+            _ => Vec::new(),
+        };
+        for (resource, partition) in stated {
             match outcome {
                 RunOutcome::Succeeded => {
                     tx.execute(

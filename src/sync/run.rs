@@ -430,12 +430,15 @@ fn summary(report: &RunReport) -> String {
     // What a pass reads again because it may have become visible late is no news.
     if counters.rows_inserted + counters.rows_updated + counters.rows_rejected == 0 {
         let what = match (report.kind, counters.rows_unchanged) {
+            _ if report.error.is_some() => "nothing new so far".to_owned(),
             (RunKind::Incremental, _) | (_, 0) => "nothing new".to_owned(),
             (_, unchanged) => format!("nothing new, {unchanged} unchanged"),
         };
-        let watermark = report.watermark.map_or_else(String::new, |at| {
+        // Of what changed: while a first load goes on, what was there before is not complete.
+        let watermark = report.watermark.filter(|_| report.error.is_none());
+        let watermark = watermark.map_or_else(String::new, |at| {
             let at = at.to_datetime().format("%Y-%m-%dT%H:%M:%SZ");
-            format!(", complete up to {at}")
+            format!(", all changes up to {at} are read")
         });
         return format!("{kind}{what}{watermark} {spent}");
     }

@@ -64,7 +64,7 @@ async fn a_pass_without_news_says_so_with_the_watermark() {
     place.succeeds(&["sync"]).await;
     sandbox.take_requests();
     let done = place.succeeds(&["sync", "--resource", "sessions"]).await;
-    done.says(&["sessions: nothing new, complete up to 20"]);
+    done.says(&["sessions: nothing new, all changes up to 20"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,6 +77,53 @@ async fn a_holder_that_was_killed_blocks_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_watermark_does_not_stand_in_for_a_load_that_was_never_made() {
+    on_both(|place| async move {
+        let sandbox = account(120).await;
+        let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        place.succeeds(&["sync", "--resource", "tags"]).await;
+        let set = ["state", "set", "sessions", "2026-01-01"];
+        place
+            .refuses(&set, 2, &["never loaded", "--skip-load"])
+            .await;
+        place.succeeds(&["sync"]).await;
+        assert_perfect(&place, &sandbox).await;
+        place.succeeds(&["state", "reset", "sessions"]).await;
+        place.refuses(&set, 2, &["was reset"]).await;
+        place.succeeds(&[&set[..], &["--skip-load"]].concat()).await;
+        place.succeeds(&["sync"]).await;
+        let database = place.database().await;
+        let loads = "first_load and resource = 'sessions'";
+        assert_eq!(database.count("backfills", loads).await, 1);
+        database.store.close().await;
+        assert_perfect(&place, &sandbox).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_gives_up_the_load_that_is_under_way() {
+    on_both(|place| async move {
+        let sandbox = account(300).await;
+        let place = place
+            .with("HELENA_BASE_URL", &sandbox.base_url())
+            .with("HELENA_SYNC__API__PAGE_SIZE", "10")
+            .with("HELENA_SYNC__BACKFILL__WINDOW_PAGES", "5");
+        place.succeeds(&["sync", "--limit", "60"]).await;
+        place.succeeds(&["state", "reset", "sessions"]).await;
+        place.succeeds(&["sync"]).await;
+        let database = place.database().await;
+        let loads = "first_load and resource = 'sessions' and finished_at is not null";
+        assert_eq!(database.count("backfills", loads).await, 1);
+        let given_up = "first_load and resource = 'sessions' and cancelled_at is not null";
+        assert_eq!(database.count("backfills", given_up).await, 1);
+        database.store.close().await;
+        assert_perfect(&place, &sandbox).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn changes_of_a_watermark_are_recorded_with_old_value_new_value_and_when() {
     on_both(|place| async move {
         let sandbox = account(60).await;

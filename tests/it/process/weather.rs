@@ -4,6 +4,7 @@ use helena_sync::sandbox::{Fault, Sandbox};
 
 use super::mirror::assert_perfect;
 use super::program::{Place, account, on_both};
+use crate::support::database::Kind;
 
 fn asked(sandbox: &Sandbox, path: &str) -> usize {
     sandbox
@@ -125,6 +126,64 @@ async fn bad_answers_without_end_are_a_failed_pass_that_names_what_came() {
     }
     place.succeeds(&["sync"]).await;
     assert_perfect(&place, &sandbox).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failure_kept_from_being_read_is_named_too() {
+    on_both(|place| async move {
+        let sandbox = account(60).await;
+        let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        let database = place.database().await;
+        database
+            .execute(match place.kind {
+                Kind::Sqlite => {
+                    "create trigger full before insert on sessions \
+                     begin select raise(abort, 'no room'); end"
+                }
+                Kind::Postgres => {
+                    "create function no_room() returns trigger language plpgsql as \
+                     $$ begin raise exception 'no room'; end $$; \
+                     create trigger \"full\" before insert on sessions \
+                     for each row execute function no_room()"
+                }
+            })
+            .await;
+        let told = &["no room", "not read completely: sessions, contacts"];
+        place.refuses(&["sync"], 1, told).await;
+        let drop = match place.kind {
+            Kind::Sqlite => "drop trigger full",
+            Kind::Postgres => "drop trigger \"full\" on sessions",
+        };
+        database.execute(drop).await;
+        database.store.close().await;
+        place.succeeds(&["sync"]).await;
+        assert_perfect(&place, &sandbox).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_cannot_begin_leaves_its_error_in_the_state() {
+    on_both(|place| async move {
+        let sandbox = account(40).await;
+        let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        sandbox.account().moods.refused = vec!["/core/v1/contact".to_owned()];
+        place.refuses(&["sync"], 1, &["contacts"]).await;
+        let database = place.database().await;
+        let failed = "resource = 'contacts' and last_error like '%401%'";
+        assert_eq!(database.count("sync_state", failed).await, 3);
+        sandbox.account().moods.refused.clear();
+        let only = ["sync", "--resource", "channels"];
+        sandbox.account().moods.refused = vec!["/chat/v1/channel".to_owned()];
+        place
+            .refuses(&only, 3, &["refuses the token for channels"])
+            .await;
+        sandbox.account().moods.refused.clear();
+        place.succeeds(&["sync"]).await;
+        database.store.close().await;
+        assert_perfect(&place, &sandbox).await;
+    })
+    .await;
 }
 
 async fn watermarks(place: &Place) -> Vec<String> {
