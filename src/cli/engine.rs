@@ -175,7 +175,8 @@ async fn watch(
         }
         let snapshot = Snapshot {
             phase: report.phase,
-            rows: report.rows,
+            // A window that is read again brings the same rows.
+            rows: report.total.map_or(report.rows, |total| report.rows.min(total)),
             total: report.total,
             waiting,
         };
