@@ -9,6 +9,7 @@ use super::company::Company;
 use super::config::{FaultRates, Moods, Poison, RequestLimit, SandboxConfig};
 use super::ids::{self, Of};
 use super::limits::Limiter;
+use super::messages::{Ends, Talk};
 use super::record::{Contact, ContactStatus, Session};
 use super::slots::{ContactSlot, NO_CONTACT, NONE, SessionSlot};
 use super::table::{Slot, Table, Version};
@@ -38,6 +39,7 @@ pub struct Account {
     pub(super) open: Vec<u32>,
     pub(super) poison: std::collections::HashMap<Uuid, Option<Poison>>,
     pub(super) webhooks: Webhooks,
+    pub(super) talk: Talk,
     pub(super) dice: fastrand::Rng,
     pub(super) fault_dice: fastrand::Rng,
     pub(super) made: u32,
@@ -73,6 +75,7 @@ impl Account {
             open,
             poison: std::collections::HashMap::new(),
             webhooks: Webhooks::default(),
+            talk: Talk::default(),
             dice: fastrand::Rng::with_seed(ids::mix(config.seed ^ 0x6c69_7665)),
             fault_dice: fastrand::Rng::with_seed(ids::mix(config.seed ^ 0x6661_756c)),
             made: 0,
@@ -200,6 +203,7 @@ impl Account {
             agent: session
                 .user_id
                 .map_or(super::company::NOBODY, |id| self.company.agent_index(id)),
+            said: 0,
             status: session.status,
             kind: session.kind,
             alive: true,
@@ -232,8 +236,11 @@ impl Account {
         }
     }
 
-    fn put_session(&mut self, index: u32, session: Session, visible_at: Option<Ticks>) {
-        let slot = self.session_slot(&session);
+    fn put_session(&mut self, index: u32, session: Session, said: u16, visible_at: Option<Ticks>) {
+        let slot = SessionSlot {
+            said,
+            ..self.session_slot(&session)
+        };
         if slot.status.is_open() {
             self.open.push(index);
         }
@@ -277,8 +284,16 @@ impl Account {
             self.sessions.adopt(id, index);
             index
         });
-        self.webhooks.session(&session, true);
-        self.put_session(index, session, at);
+        let version = self.sessions.committed(index);
+        let said = version.as_ref().map_or(0, |version| version.slot.said);
+        let before = version
+            .filter(|version| version.slot.alive)
+            .map(|version| self.session_of(index, &version.slot, version.record.as_deref()));
+        self.webhooks
+            .session(&session, before.as_ref().map(|before| before.status));
+        let ends = before.as_ref().map(Ends::of).unwrap_or_default();
+        let said = self.hear(index, said, &ends, &session);
+        self.put_session(index, session, said, at);
         id
     }
 
@@ -295,7 +310,13 @@ impl Account {
     pub(super) fn insert_contact_at(&mut self, contact: Contact, at: Option<Ticks>) -> Uuid {
         let id = contact.id;
         let index = self.contact_slot_for(id);
-        self.webhooks.contact(&contact, true);
+        let before = self
+            .contacts
+            .committed(index)
+            .filter(|version| version.slot.alive)
+            .map(|version| self.contact_of(index, &version.slot, version.record.as_deref()));
+        self.webhooks
+            .contact(&contact, before.as_ref().map(|before| &*before.tags));
         self.put_contact(index, contact, at);
         id
     }
@@ -331,10 +352,12 @@ impl Account {
             return false;
         };
         let mut session = self.session_of(index, &version.slot, version.record.as_deref());
+        let (status, ends) = (session.status, Ends::of(&session));
         session.updated_at = self.stamp();
         change(&mut session);
-        self.webhooks.session(&session, false);
-        self.put_session(index, session, at);
+        self.webhooks.session(&session, Some(status));
+        let said = self.hear(index, version.slot.said, &ends, &session);
+        self.put_session(index, session, said, at);
         true
     }
 
@@ -367,9 +390,10 @@ impl Account {
             return false;
         };
         let mut contact = self.contact_of(index, &version.slot, version.record.as_deref());
+        let tags = contact.tags.clone();
         contact.updated_at = self.stamp();
         change(&mut contact);
-        self.webhooks.contact(&contact, false);
+        self.webhooks.contact(&contact, Some(&tags));
         self.put_contact(index, contact, at);
         true
     }

@@ -8,17 +8,14 @@ use uuid::Uuid;
 use super::Ticks;
 use super::company::{Company, NOBODY};
 use super::ids::{self, Of};
+use super::messages;
 use super::names;
 use super::record::{
-    Category, Classification, Contact, Origin, Session, Status, Text, Utm, WindowStatus,
+    Category, Classification, Contact, Origin, Session, Status, Utm, WindowStatus,
 };
 use super::slots::{ContactSlot, NO_CONTACT, NONE};
 use super::ticks::{DAY, SECOND};
 use super::year::{Sketch, local_day, span};
-
-fn pick(dice: &mut fastrand::Rng, from: &'static [&'static str]) -> Text {
-    Cow::Borrowed(from[dice.usize(..from.len())])
-}
 
 fn some(ticks: i64) -> Option<Ticks> {
     (ticks != NONE).then_some(Ticks(ticks))
@@ -150,15 +147,11 @@ pub(super) fn session(
             .then(|| company.bots.first().map(|bot| bot.id))
             .flatten(),
         unread_count: if slot.status.is_open() && answered.is_none() {
-            dice.i32(1..5)
+            i32::try_from(messages::unanswered(seed, number)).unwrap_or(1)
         } else {
             0
         },
-        last_message_text: Some(if sketch.last_in > sketch.last_out {
-            pick(&mut dice, &names::QUESTIONS)
-        } else {
-            pick(&mut dice, &names::ANSWERS)
-        }),
+        last_message_text: Some(Cow::Borrowed(messages::last_text(seed, number, sketch))),
         last_interaction: some(slot.interaction),
         last_message_out: some(sketch.last_out),
         last_message_in: some(sketch.last_in),

@@ -22,6 +22,7 @@ pub(super) enum Of {
     Subscription,
     Error,
     Picture,
+    Said,
 }
 
 /// Spreads the bits of a number over all 64 (the finaliser of splitmix64).
@@ -63,6 +64,11 @@ fn unscramble(key: u64, scrambled: u32) -> u32 {
         (left, right) = (right ^ round(left, key, step), left);
     }
     (u32::from(left) << 16) | u32::from(right)
+}
+
+/// A number for one trait of one record, the same whenever it is asked for and whatever else is.
+pub(super) fn drawn(seed: u64, of: Of, number: u32, which: u32) -> u64 {
+    mix(key(seed, of) ^ mix((u64::from(which) << 32) | u64::from(number)))
 }
 
 /// The id of a record.

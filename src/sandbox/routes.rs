@@ -283,10 +283,11 @@ impl Account {
         }) else {
             return Ok(self.not_found());
         };
-        let messages = self.messages(index, &session).into_iter();
+        let said = self.sessions.slot(index).map_or(0, |slot| slot.said);
+        let messages = self.messages(index, said).into_iter();
         let (total, found) = paging.of_list(
             messages
-                .map(|message| (message.at(), message.at(), message))
+                .map(|message| (message.at.0, message.updated_at.0, message))
                 .collect(),
         );
         let count = found.len();

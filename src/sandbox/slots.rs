@@ -21,6 +21,8 @@ pub(super) struct SessionSlot {
     pub(super) channel: u16,
     pub(super) department: u16,
     pub(super) agent: u16,
+    /// How much of what was said after the year this version knows.
+    pub(super) said: u16,
     pub(super) status: Status,
     pub(super) kind: SessionKind,
     pub(super) alive: bool,

@@ -17,6 +17,7 @@ use super::Ticks;
 use super::account::Account;
 use super::ids::{self, Of};
 use super::json::Object;
+use super::messages::Message;
 use super::record::{Contact, Session, Status};
 
 /// Every event that the platform documents.
@@ -74,13 +75,14 @@ impl Webhooks {
         receiver
     }
 
-    pub(super) fn session(&self, session: &Session, new: bool) {
+    /// A session that is new, or whose status was `before`.
+    pub(super) fn session(&self, session: &Session, before: Option<Status>) {
         if self.subscriptions.is_empty() {
             return;
         }
-        let event = match session.status {
-            _ if new => "SESSION_NEW",
-            Status::Completed => "SESSION_COMPLETE",
+        let event = match (before, session.status) {
+            (None, _) => "SESSION_NEW",
+            (Some(before), Status::Completed) if before != Status::Completed => "SESSION_COMPLETE",
             _ => "SESSION_UPDATE",
         };
         // Not the listing's record: the platform sends a shape of its own here.
@@ -102,11 +104,45 @@ impl Webhooks {
         );
     }
 
-    pub(super) fn contact(&self, contact: &Contact, new: bool) {
+    /// A message that is new, or was changed at an instant.
+    pub(super) fn message(&self, message: &Message, session: &Session, edited: Option<Ticks>) {
         if self.subscriptions.is_empty() {
             return;
         }
-        let event = if new { "CONTACT_NEW" } else { "CONTACT_UPDATE" };
+        let event = match (edited, message.incoming) {
+            (Some(_), _) => "MESSAGE_UPDATED",
+            (None, true) => "MESSAGE_RECEIVED",
+            (None, false) => "MESSAGE_SENT",
+        };
+        self.send(
+            event,
+            message.updated_at,
+            &json!({
+                "id": message.id,
+                "createdAt": message.at.to_string(),
+                "updatedAt": message.updated_at.to_string(),
+                "active": session.status.is_open(),
+                "waitingOptIn": false,
+                "sessionId": session.id,
+                "contactId": session.contact_id,
+                "channelId": session.channel_id,
+                "type": message.kind(),
+                "direction": message.direction(),
+                "text": message.text(),
+            }),
+        );
+    }
+
+    /// A contact that is new, or whose tags were `before`.
+    pub(super) fn contact(&self, contact: &Contact, before: Option<&[Uuid]>) {
+        if self.subscriptions.is_empty() {
+            return;
+        }
+        let event = if before.is_none() {
+            "CONTACT_NEW"
+        } else {
+            "CONTACT_UPDATE"
+        };
         let content = json!({
             "id": contact.id,
             "updatedAt": contact.updated_at.to_string(),
@@ -116,7 +152,7 @@ impl Webhooks {
             "customFieldValues": contact.custom_fields,
         });
         self.send(event, contact.updated_at, &content);
-        if !new {
+        if before.is_some_and(|before| !same(before, &contact.tags)) {
             self.send("CONTACT_TAG_UPDATE", contact.updated_at, &content);
         }
     }
@@ -139,6 +175,11 @@ impl Webhooks {
             }
         }
     }
+}
+
+/// Whether two sets of tags are the same, in whatever order.
+fn same(left: &[Uuid], right: &[Uuid]) -> bool {
+    left.iter().all(|tag| right.contains(tag)) && right.iter().all(|tag| left.contains(tag))
 }
 
 /// The address, if the sandbox may call it.
@@ -193,26 +234,41 @@ impl Account {
         let text = |key: &str, most: usize| {
             body[key]
                 .as_str()
-                .filter(|text| !text.is_empty() && text.len() <= most)
+                .filter(|text| !text.is_empty() && text.chars().count() <= most)
                 .map(str::to_owned)
         };
         let name = text("name", 100).ok_or(Invalid("name: 1 a 100 caracteres."))?;
         let url = text("url", 500).ok_or(Invalid("url: 1 a 500 caracteres."))?;
-        let events: Vec<&'static str> = body["events"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|event| event.as_str().or_else(|| event["event"].as_str()))
-            .filter_map(|event| {
+        let address = Url::parse(&url).ok().filter(|address| {
+            matches!(address.scheme(), "http" | "https") && address.host().is_some()
+        });
+        if address.is_none() {
+            return Err(Invalid("url: não é um endereço http ou https."));
+        }
+        let none = Vec::new();
+        let events = match &body["events"] {
+            Value::Null => &none,
+            Value::Array(events) => events,
+            _ => return Err(Invalid("events: não é uma lista.")),
+        };
+        if events.is_empty() {
+            return Err(Invalid("events: pelo menos um."));
+        }
+        let events = events
+            .iter()
+            .map(|event| {
+                let event = event.as_str().or_else(|| event["event"].as_str())?;
                 EVENTS
                     .into_iter()
                     .find(|known| known.eq_ignore_ascii_case(event))
             })
-            .collect();
-        if events.is_empty() {
-            return Err(Invalid("events: pelo menos um."));
-        }
-        let enabled = body["enabled"].as_bool().unwrap_or(true);
+            .collect::<Option<Vec<&'static str>>>()
+            .ok_or(Invalid("events: há um evento desconhecido."))?;
+        let enabled = match &body["enabled"] {
+            Value::Null => true,
+            Value::Bool(enabled) => *enabled,
+            _ => return Err(Invalid("enabled: true ou false.")),
+        };
         let at = self.stamp();
         if let Some(id) = id {
             let found = self

@@ -20,6 +20,9 @@ const MINUTE: i64 = 60 * SECOND;
 const ZONE: i64 = -3 * HOUR;
 const HOURS: usize = 365 * 24;
 
+/// Who a session is with, by whether it is a group.
+const KINDS: [SessionKind; 2] = [SessionKind::Individual, SessionKind::Group];
+
 /// How busy an hour of a working day is, from 00:00 local.
 const BUSY: [u64; 24] = [
     3, 2, 1, 1, 1, 3, 8, 25, 70, 95, 100, 90, 60, 75, 95, 100, 95, 80, 45, 25, 18, 14, 9, 5,
@@ -246,12 +249,9 @@ impl Year {
                 } else {
                     NOBODY
                 },
+                said: 0,
                 status,
-                kind: if group {
-                    SessionKind::Group
-                } else {
-                    SessionKind::Individual
-                },
+                kind: KINDS[usize::from(group)],
                 alive: true,
             },
             answered: answered.unwrap_or(NONE),

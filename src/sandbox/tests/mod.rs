@@ -3,8 +3,10 @@
 mod faults;
 mod listing;
 mod living;
+mod messages;
 mod moods;
 mod others;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +71,18 @@ impl Asked {
             headers,
             body,
         }
+    }
+
+    async fn post(&self, path: &str, body: &str) -> (u16, Value) {
+        let request = self
+            .http
+            .post(format!("{}{path}", self.sandbox.base_url()))
+            .bearer_auth(self.sandbox.token())
+            .body(body.to_owned());
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let body = serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null);
+        (status, body)
     }
 
     /// All pages of a listing.
