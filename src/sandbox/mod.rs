@@ -1,10 +1,15 @@
 //! A simulated Helena account behind the real HTTP contract.
 //!
-//! The one fake of this project: `helena-sync sandbox` and `demo` run it, and all tests are
-//! driven by it. It owns what the API notes say of the platform's behaviour, with every question
-//! that they leave open as a [mood](Moods), and every way in which an answer can go wrong as a
-//! [fault](Fault). It knows the clock and the instant, and nothing else of this crate, so that
-//! no misunderstanding of the contract can be shared with the client.
+//! `helena-sync sandbox` and `demo` run it, and so does every test of whole answers and of whole
+//! programs. Two kinds of tests have a fake of their own: the client's unit tests a server that
+//! sends scripted bytes, since what is malformed below JSON (headers, encodings, broken envelopes)
+//! is not for an account to say; and the exhaustive search of the engine a model in memory, since
+//! it plays through more histories than a server could answer.
+//!
+//! It owns what the API notes say of the platform's behaviour, with every question that they leave
+//! open as a [mood](Moods), and every way in which an answer can go wrong as a [fault](Fault). It
+//! knows the clock and the instant, and nothing else of this crate, so that no misunderstanding of
+//! the contract can be shared with the client.
 //!
 //! ```text
 //! config  what it is to be like          serve   bytes in and out, hooks, scripts
