@@ -191,9 +191,10 @@ pub async fn run_command(
     match &cli.command {
         Command::Completions(args) => return completions::run(args),
         Command::Sandbox(args) => {
-            args.config().map_err(Failure::usage)?;
+            let config = args.config(clock.now()).map_err(Failure::usage)?;
             let stop = engine::signals(Exit::Done)?;
-            let served = args.run(&mut std::io::stdout(), stop.cancelled()).await;
+            let served =
+                sandbox::run(config, clock, &mut std::io::stdout(), stop.cancelled()).await;
             return served.map(|()| Exit::Done).map_err(Failure::failed);
         }
         Command::Demo(args) => return demo::run(&environment, args, clock).await,

@@ -7,8 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
-use super::meaning;
-use crate::clock::SystemClock;
+use super::{dates, meaning};
+use crate::clock::Clock;
+use crate::config::{Edge, Zone};
+use crate::data::Timestamp;
 use crate::sandbox::{
     FaultRates, Moods, Precision, RequestLimit, RetryAfter, Sandbox, SandboxConfig,
 };
@@ -17,8 +19,9 @@ use crate::sandbox::{
 ///
 /// The real HTTP contract, on this machine only. Sessions are opened, answered, transferred,
 /// completed and retagged while it runs. It needs no token and no network, writes nothing to disk,
-/// and prints the lines that sync it. The same seed and sizes give the same account. Rates are
-/// shares of all answers, from 0 to 1.
+/// and prints the lines that sync it. The same seed, sizes and end (--seed, --sessions, --contacts,
+/// --until) give the same account to begin with; without --until the end is the present, and so
+/// another one each time. Shares are from 0 to 1.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  helena-sync sandbox --sessions 20000 --rate 5 --faults 0.02", args = meaning::hidden(meaning::UNCONFIGURED))]
 #[expect(
@@ -26,15 +29,19 @@ use crate::sandbox::{
     reason = "each is an independent flag of the command line"
 )]
 pub struct SandboxCommand {
-    /// Sessions of the year that the account begins with.
-    #[arg(long, value_name = "COUNT", default_value_t = 5_000)]
+    /// Sessions of the year that the account begins with, 5000000 at most.
+    #[arg(long, value_name = "COUNT", default_value_t = 5_000, value_parser = count)]
     sessions: u32,
-    /// Contacts; two fifths of the sessions unless given.
-    #[arg(long, value_name = "COUNT")]
+    /// Contacts, 5000000 at most; two fifths of the sessions unless given.
+    #[arg(long, value_name = "COUNT", value_parser = count)]
     contacts: Option<u32>,
-    /// The same seed and sizes give the same account.
+    /// The same seed, sizes and --until give the same account.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
+    /// End of the year that is generated: 2025-12-31 (the whole day), "2025-12-31 18:30" (in the
+    /// machine's time zone) or RFC 3339; not in the future. Now unless given.
+    #[arg(long, value_name = "INSTANT")]
+    until: Option<String>,
     /// Port on 127.0.0.1; 0 takes a free one.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     port: u16,
@@ -91,6 +98,9 @@ pub struct SandboxCommand {
     /// Share of records that are broken in some way.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
     poison: f64,
+    /// Share of records that are counted and never listed.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
+    hidden: f64,
     /// Share of live changes that become visible late, by up to --late-for.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
     late: f64,
@@ -177,6 +187,20 @@ enum Compare {
     Millis,
 }
 
+/// What a machine holds in memory without trouble: a record takes about a hundred bytes.
+const MOST: u32 = 5_000_000;
+
+/// The earliest end of a year: before it the company would have been founded before dates of the
+/// platform's kind.
+const EARLIEST: &str = "2000-01-01T00:00:00Z";
+
+fn count(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|count| *count <= MOST)
+        .ok_or_else(|| format!("accepted: a number from 0 to {MOST}"))
+}
+
 fn share(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
@@ -234,8 +258,8 @@ fn limit(text: &str) -> Result<Allowance, String> {
 }
 
 impl SandboxCommand {
-    /// The account that the flags ask for.
-    pub fn config(&self) -> anyhow::Result<SandboxConfig> {
+    /// The account that the flags ask for at an instant.
+    pub fn config(&self, now: Timestamp) -> anyhow::Result<SandboxConfig> {
         let mut limits = Vec::new();
         for allowance in &self.limits {
             match allowance {
@@ -252,7 +276,7 @@ impl SandboxCommand {
             sessions: self.sessions,
             contacts: self.contacts,
             seed: self.seed,
-            until: None,
+            until: self.until(now)?,
             token: self.accept_token.clone(),
             port: self.port,
             gzip: !self.no_gzip,
@@ -302,28 +326,46 @@ impl SandboxCommand {
             absent_share: self.absent,
             extra_fields: self.extra_fields,
             poison_share: self.poison,
+            hidden_share: self.hidden,
             tags_unasked: self.tags_unasked,
         }
     }
 
-    /// Serves the account until stop is ready, having said on out how to sync it.
-    pub async fn run(
-        &self,
-        out: &mut (impl Write + Send),
-        stop: impl Future<Output = ()> + Send,
-    ) -> anyhow::Result<()> {
-        let sandbox = Sandbox::start(self.config()?, Arc::new(SystemClock))
-            .await
-            .with_context(|| format!("the sandbox cannot listen on 127.0.0.1:{}", self.port))?;
-        let (sessions, contacts) = {
-            let mut account = sandbox.account();
-            (account.session_count(), account.contact_count())
+    fn until(&self, now: Timestamp) -> anyhow::Result<Option<Timestamp>> {
+        let Some(text) = &self.until else {
+            return Ok(None);
         };
-        announce(out, &sandbox, sessions, contacts).context("the address cannot be printed")?;
-        stop.await;
-        sandbox.stop().await;
-        Ok(())
+        let until = dates::parse("--until", text, Zone::machine(), Edge::End)?;
+        let earliest = Timestamp::parse(EARLIEST).context("the earliest end cannot be read")?;
+        if until > now {
+            bail!("--until {text:?} is {until}, in the future: accepted are instants up to {now}");
+        }
+        if until < earliest {
+            bail!("--until {text:?} is {until}: accepted are instants from {EARLIEST} on");
+        }
+        Ok(Some(until))
     }
+}
+
+/// Serves an account until stop is ready, having said on out how to sync it.
+pub async fn run(
+    config: SandboxConfig,
+    clock: Arc<dyn Clock>,
+    out: &mut (impl Write + Send),
+    stop: impl Future<Output = ()> + Send,
+) -> anyhow::Result<()> {
+    let port = config.port;
+    let sandbox = Sandbox::start(config, clock)
+        .await
+        .with_context(|| format!("the sandbox cannot listen on 127.0.0.1:{port}"))?;
+    let (sessions, contacts) = {
+        let mut account = sandbox.account();
+        (account.session_count(), account.contact_count())
+    };
+    announce(out, &sandbox, sessions, contacts).context("the address cannot be printed")?;
+    stop.await;
+    sandbox.stop().await;
+    Ok(())
 }
 
 fn announce(
@@ -347,6 +389,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::clock::FakeClock;
 
     #[derive(Debug, Parser)]
     struct Line {
@@ -354,9 +397,13 @@ mod tests {
         command: SandboxCommand,
     }
 
+    fn now() -> Timestamp {
+        Timestamp::parse("2026-05-04T15:00:00Z").unwrap()
+    }
+
     fn config(flags: &[&str]) -> anyhow::Result<SandboxConfig> {
         let line = ["sandbox"].into_iter().chain(flags.iter().copied());
-        Line::try_parse_from(line)?.command.config()
+        Line::try_parse_from(line)?.command.config(now())
     }
 
     #[test]
@@ -403,11 +450,84 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_year_ends_now_or_when_it_is_said_to() {
+        assert_eq!(config(&[]).unwrap().until, None);
+        for text in ["2026-05-04T15:00:00Z", "2025-12-31T18:30:00-03:00"] {
+            let until = config(&["--until", text]).unwrap().until;
+            assert_eq!(until, Some(Timestamp::parse(text).unwrap()));
+        }
+        let day = config(&["--until", "2025-12-31"]).unwrap().until.unwrap();
+        let next = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
+        assert!(
+            day.since(next).max(next.since(day)) <= Duration::from_hours(14),
+            "{day}"
+        );
+        for (text, told) in [
+            (
+                "2026-05-04T15:00:01Z",
+                "in the future: accepted are instants up to 2026-05-04T15",
+            ),
+            (
+                "1999-12-31T23:59:59Z",
+                "accepted are instants from 2000-01-01",
+            ),
+            (
+                "yesterday",
+                "--until: \"yesterday\" is no date (accepted: 2025-12-31",
+            ),
+        ] {
+            let refused = config(&["--until", text]).unwrap_err().to_string();
+            assert!(refused.contains(told), "{refused}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_same_seed_size_and_end_give_the_same_account_whenever_it_starts() {
+        let account = async |until: &str, now: Timestamp| {
+            let config = config(&["--sessions", "40", "--until", until]).unwrap();
+            let clock = Arc::new(FakeClock::at(now));
+            let sandbox = Sandbox::start(config, clock).await.unwrap();
+            let mut account = sandbox.account();
+            (
+                account.truth_sessions(),
+                account.truth_contacts(),
+                account.truth_tags(),
+                account.truth_channels(),
+                account.truth_departments(),
+                account.truth_agents(),
+            )
+        };
+        let until = "2026-03-01T12:00:00Z";
+        let first = account(until, now()).await;
+        assert_eq!(
+            account(until, now() + Duration::from_hours(100)).await,
+            first
+        );
+        assert_ne!(account("2026-03-02T12:00:00Z", now()).await, first);
+    }
+
+    #[test]
+    fn an_account_that_no_machine_holds_is_refused() {
+        let most = config(&["--sessions", "5000000", "--contacts", "5000000"]).unwrap();
+        assert_eq!((most.sessions, most.contacts), (5_000_000, Some(5_000_000)));
+        for flag in ["--sessions", "--contacts"] {
+            for value in ["4294967295", "5000001", "99999999999", "many"] {
+                let refused = config(&[flag, value]).unwrap_err().to_string();
+                assert!(
+                    refused.contains("accepted: a number from 0 to 5000000"),
+                    "{refused}"
+                );
+            }
+        }
+    }
+
     #[tokio::test]
     async fn it_prints_the_lines_that_sync_it() {
-        let line = Line::try_parse_from(["sandbox", "--sessions", "10"]).unwrap();
+        let config = config(&["--sessions", "10"]).unwrap();
+        let clock = Arc::new(FakeClock::at(now()));
         let mut out = Vec::new();
-        line.command.run(&mut out, async {}).await.unwrap();
+        run(config, clock, &mut out, async {}).await.unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(
             text.contains("export HELENA_BASE_URL=http://127.0.0.1:"),

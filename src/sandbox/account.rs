@@ -146,6 +146,14 @@ impl Account {
         })
     }
 
+    /// The id of the visible session at an index.
+    pub(super) fn session_id(&self, index: u32) -> Option<Uuid> {
+        if let Some(session) = self.sessions.changed(index) {
+            return Some(session.id);
+        }
+        (index < self.year.sessions()).then(|| ids::id(self.year.seed, Of::Session, index))
+    }
+
     pub(super) fn contact_id(&self, index: u32) -> Option<Uuid> {
         if index < self.year.contacts() {
             return Some(ids::id(self.year.seed, Of::Contact, index));

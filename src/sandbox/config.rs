@@ -165,6 +165,8 @@ pub struct Moods {
     pub extra_fields: bool,
     /// The share of records that are broken in some way (0 to 1), by their id.
     pub poison_share: f64,
+    /// The share of records that are counted and never listed (0 to 1), by their id.
+    pub hidden_share: f64,
     /// A contact's tags are listed even where `IncludeDetails=Tags` was not asked for.
     pub tags_unasked: bool,
 }
@@ -189,6 +191,7 @@ impl Default for Moods {
             absent_share: 0.0,
             extra_fields: false,
             poison_share: 0.0,
+            hidden_share: 0.0,
             tags_unasked: false,
         }
     }

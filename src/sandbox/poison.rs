@@ -18,13 +18,17 @@ impl Account {
         self.poison.insert(id, None);
     }
 
-    /// Where the records are that are counted and not shown; most often there are none.
-    pub(super) fn hidden(&self, index: fn(&Self, Uuid) -> Option<u32>) -> Vec<u32> {
-        self.poison
-            .iter()
-            .filter(|(_, kind)| **kind == Some(Poison::Hidden))
-            .filter_map(|(id, _)| index(self, *id))
-            .collect()
+    /// Takes the records from a page that are counted and not shown; most often there are none.
+    pub(super) fn drop_hidden(&self, found: &mut Vec<u32>, id: impl Fn(u32) -> Option<Uuid>) {
+        let marked = self
+            .poison
+            .values()
+            .any(|kind| *kind == Some(Poison::Hidden));
+        if marked || self.moods.hidden_share > 0.0 {
+            found.retain(|index| {
+                id(*index).is_none_or(|id| self.poison_of(id) != Some(Poison::Hidden))
+            });
+        }
     }
 
     /// How a record is broken, if it is.
@@ -32,16 +36,25 @@ impl Account {
         if let Some(kind) = self.poison.get(&id) {
             return *kind;
         }
-        if self.moods.poison_share <= 0.0 {
+        if self.moods.hidden_share > 0.0 && share(id, 1) < self.moods.hidden_share {
+            return Some(Poison::Hidden);
+        }
+        if self.moods.poison_share <= 0.0 || share(id, 0) >= self.moods.poison_share {
             return None;
         }
         let (high, low) = id.as_u64_pair();
-        let drawn = ids::mix(high ^ low);
-        #[expect(clippy::cast_precision_loss, reason = "20 bits")]
-        let share = (drawn >> 44) as f64 / f64::from(1 << 20);
-        let kind = usize::try_from(drawn % 1_000).unwrap_or(0) % Poison::ALL.len();
-        (share < self.moods.poison_share).then(|| Poison::ALL[kind])
+        let kind = usize::try_from(ids::mix(high ^ low) % 1_000).unwrap_or(0) % Poison::ALL.len();
+        Some(Poison::ALL[kind])
     }
+}
+
+/// What an id draws, from 0 to 1, for one of several questions.
+fn share(id: Uuid, which: u64) -> f64 {
+    let (high, low) = id.as_u64_pair();
+    let drawn = ids::mix(high ^ low ^ which);
+    #[expect(clippy::cast_precision_loss, reason = "20 bits")]
+    let share = (drawn >> 44) as f64 / f64::from(1 << 20);
+    share
 }
 
 pub(super) fn spoil_session(out: &mut Vec<u8>, clean: &[u8], kind: Poison) {

@@ -156,8 +156,7 @@ impl Account {
     fn list_sessions(&self, params: Params<'_>, version: u8) -> Result<Answer, BadInput> {
         let details = Details::read(params.all("IncludeDetails"))?;
         let (paging, total, mut found) = query::sessions(self, params, version)?;
-        let hidden = self.hidden(Self::session_index);
-        found.retain(|index| !hidden.contains(index));
+        self.drop_hidden(&mut found, |index| self.session_id(index));
         let count = found.len();
         let mut body = Vec::with_capacity(512 + count * 3_000);
         page(&mut body, &paging, total, found, |out, index| {
@@ -188,8 +187,7 @@ impl Account {
         let status = query::contact_status(params)?;
         let paging = query::Paging::read(params, &self.moods)?;
         let (total, mut found) = query::contacts(self, &paging, status, None);
-        let hidden = self.hidden(Self::contact_index);
-        found.retain(|index| !hidden.contains(index));
+        self.drop_hidden(&mut found, |index| self.contact_id(index));
         Ok(self.contact_page(&paging, total, found, details))
     }
 

@@ -334,3 +334,40 @@ async fn offline_resets_every_connection() {
     asked.sandbox.account().moods.offline = false;
     assert_eq!(asked.get("/core/v1/tag").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_share_of_the_records_can_be_counted_and_never_listed() {
+    let moods = Moods {
+        hidden_share: 0.3,
+        ..Moods::default()
+    };
+    let asked = Asked::start(SandboxConfig {
+        moods,
+        ..SandboxConfig::of_size(100)
+    })
+    .await;
+    let shown = async |asked: &Asked, path: &str| {
+        let page = asked.get(&format!("{path}?PageSize=100")).await;
+        let listed = page.items().len() as u64;
+        (listed, page.body["totalItems"].as_u64().unwrap())
+    };
+    for path in ["/chat/v1/session", "/chat/v2/session", "/core/v1/contact"] {
+        let (listed, total) = shown(&asked, path).await;
+        assert!(
+            listed > total / 2 && listed < total * 9 / 10,
+            "{path}: {listed} of {total}"
+        );
+    }
+    let (listed, total) = shown(&asked, "/core/v1/contact").await;
+    let (_, filtered) = asked
+        .post("/core/v1/contact/filter", r#"{"pageSize":100}"#)
+        .await;
+    assert_eq!(filtered["items"].as_array().unwrap().len() as u64, listed);
+    assert_eq!(filtered["totalItems"], total);
+    // What is hidden is hidden every time, and can be healed.
+    let ids = asked.sandbox.account().session_ids();
+    for id in &ids {
+        asked.sandbox.account().heal(*id);
+    }
+    assert_eq!(shown(&asked, "/chat/v2/session").await, (100, 100));
+}
