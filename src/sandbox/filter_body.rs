@@ -1,122 +1,230 @@
 //! `POST /core/v1/contact/filter`: the contact list with its questions in a body.
+//!
+//! Fields that the contract does not know are ignored, as unknown parameters are; one that it
+//! knows, of another type, is bad input. Null and empty ask nothing.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::Ticks;
 use super::account::Account;
 use super::errors::Answer;
-use super::query::{self, BadInput, Paging, Range, same};
+use super::query::{self, BadInput, Paging, Range, bad, same};
 use super::record::{Contact, ContactStatus, Origin};
 use super::render::ContactDetails;
 
-fn text<'a>(body: &'a Value, key: &str) -> Option<&'a str> {
-    body[key].as_str().filter(|text| !text.is_empty())
-}
+/// The fields of an object in a body.
+#[derive(Debug, Clone, Copy)]
+struct Fields<'a>(&'a Map<String, Value>);
 
-fn texts<'a>(body: &'a Value, key: &str) -> Vec<&'a str> {
-    body[key]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect()
-}
+impl<'a> Fields<'a> {
+    fn get(self, key: &str) -> Option<&'a Value> {
+        self.0.get(key).filter(|value| !value.is_null())
+    }
 
-fn instant(range: &Value, key: &str) -> Result<Option<Ticks>, BadInput> {
-    text(range, key)
-        .map(|text| Ticks::parse(text).ok_or_else(|| BadInput(format!("Data inválida: {text}."))))
-        .transpose()
-}
+    fn wrong(self, key: &str) -> BadInput {
+        let text = self.0.get(key).map(Value::to_string).unwrap_or_default();
+        bad(key, &text.chars().take(60).collect::<String>())
+    }
 
-fn number(body: &Value, key: &str) -> Option<u32> {
-    body[key]
-        .as_u64()
-        .and_then(|number| u32::try_from(number).ok())
+    fn text(self, key: &str) -> Result<Option<&'a str>, BadInput> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
+            Some(_) => Err(self.wrong(key)),
+        }
+    }
+
+    fn read<T>(self, key: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, BadInput> {
+        self.text(key)?
+            .map(|text| read(text).ok_or_else(|| self.wrong(key)))
+            .transpose()
+    }
+
+    fn texts(self, key: &str) -> Result<Vec<&'a str>, BadInput> {
+        match self.get(key) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(values)) => values
+                .iter()
+                .map(|value| value.as_str().ok_or_else(|| self.wrong(key)))
+                .collect(),
+            Some(_) => Err(self.wrong(key)),
+        }
+    }
+
+    fn ids(self, key: &str) -> Result<Vec<Uuid>, BadInput> {
+        let texts = self.texts(key)?.into_iter();
+        texts
+            .map(|text| Uuid::parse_str(text).map_err(|_| self.wrong(key)))
+            .collect()
+    }
+
+    fn number(self, key: &str) -> Result<Option<u32>, BadInput> {
+        self.get(key)
+            .map(|value| {
+                let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+                number.ok_or_else(|| self.wrong(key))
+            })
+            .transpose()
+    }
+
+    fn fields(self, key: &str) -> Result<Option<Self>, BadInput> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::Object(fields)) => Ok(Some(Self(fields))),
+            Some(_) => Err(self.wrong(key)),
+        }
+    }
+
+    fn range(self, key: &str, account: &Account) -> Result<Range, BadInput> {
+        let (mut after, mut before) = (None, None);
+        if let Some(range) = self.fields(key)? {
+            after = range.read("after", Ticks::parse)?;
+            before = range.read("before", Ticks::parse)?;
+        }
+        Ok(Range::new(after, before, &account.moods))
+    }
 }
 
 /// The page of contacts that a body asks for.
 pub(super) fn contacts(account: &Account, body: &[u8]) -> Result<Answer, BadInput> {
     let body: Value =
         serde_json::from_slice(body).map_err(|_| BadInput("O corpo não é JSON.".to_owned()))?;
-    let moods = &account.moods;
-    let range = |key: &str| -> Result<Range, BadInput> {
-        let range = &body[key];
-        Ok(Range::new(
-            instant(range, "after")?,
-            instant(range, "before")?,
-            moods,
-        ))
+    let Value::Object(fields) = &body else {
+        return Err(BadInput("O corpo não é um objeto.".to_owned()));
     };
+    let fields = Fields(fields);
     let paging = Paging::new(
-        number(&body, "pageNumber"),
-        number(&body, "pageSize"),
-        text(&body, "orderBy").map(str::to_owned),
-        text(&body, "orderDirection"),
-        range("createdAt")?,
-        range("updatedAt")?,
-        moods,
+        fields.number("pageNumber")?,
+        fields.number("pageSize")?,
+        fields.text("orderBy")?.map(str::to_owned),
+        fields.text("orderDirection")?,
+        fields.range("createdAt", account)?,
+        fields.range("updatedAt", account)?,
+        &account.moods,
     )?;
-    let details = ContactDetails::read(texts(&body, "includeDetails").into_iter())?;
-    let status = match text(&body, "status") {
-        None => ContactStatus::Active,
-        Some(text) => ContactStatus::read(text)
-            .ok_or_else(|| BadInput(format!("status inválido: {text}.")))?,
-    };
-    let ids: Vec<Uuid> = texts(&body, "tagIds")
-        .into_iter()
-        .filter_map(|id| Uuid::parse_str(id).ok())
-        .collect();
-    let names = texts(&body, "tagNames");
+    let details = ContactDetails::read(fields.texts("includeDetails")?.into_iter())?;
+    let status = fields
+        .read("status", ContactStatus::read)?
+        .unwrap_or(ContactStatus::Active);
+    let ids = fields.ids("tagIds")?;
+    let names = fields.texts("tagNames")?;
     let tagged = !ids.is_empty() || !names.is_empty();
     let mask = account.company.tag_mask(|tag| {
         tag.listed && (ids.contains(&tag.id) || names.iter().any(|name| same(name, &tag.name)))
     });
-    let asks = [
-        "textFilter",
-        "name",
-        "phoneNumber",
-        "email",
-        "instagram",
-        "origin",
-    ];
-    let by_text = asks.iter().any(|key| text(&body, key).is_some());
-    let (total, found) = query::contacts(
+    // The contacts of this account are in no portfolio.
+    let nobody =
+        !fields.ids("portfolioIds")?.is_empty() || !fields.texts("portfolioNames")?.is_empty();
+    let asked = Asked::read(fields)?;
+    let (total, mut found) = query::contacts(
         account,
         &paging,
         status,
         Some(&|index, slot| {
-            (!tagged || slot.tags & mask != 0)
-                && (!by_text
-                    || fits(
-                        &body,
-                        &account.contact_of(index, slot, account.contacts.changed(index)),
-                    ))
+            !nobody
+                && (!tagged || slot.tags & mask != 0)
+                && (asked.is_nothing()
+                    || asked.fits(&account.contact_of(
+                        index,
+                        slot,
+                        account.contacts.changed(index),
+                    )))
         }),
     );
+    account.drop_hidden(&mut found, |index| account.contact_id(index));
     Ok(account.contact_page(&paging, total, found, details))
 }
 
-fn fits(body: &Value, contact: &Contact) -> bool {
-    let holds = |key: &str, values: &[Option<&str>]| {
-        text(body, key).is_none_or(|wanted| {
-            let wanted = wanted.to_lowercase();
-            values
-                .iter()
-                .flatten()
-                .any(|value| value.to_lowercase().contains(&wanted))
+/// What is asked of the whole record.
+#[derive(Debug, PartialEq)]
+struct Asked<'a> {
+    /// In name, phone number and e-mail address.
+    anywhere: Option<&'a str>,
+    name: Option<&'a str>,
+    phone: Option<&'a str>,
+    email: Option<&'a str>,
+    instagram: Option<&'a str>,
+    origin: Option<Origin>,
+    custom_fields: Vec<(&'a str, &'a Value)>,
+    metadata: Vec<(&'a str, &'a Value)>,
+}
+
+impl<'a> Asked<'a> {
+    fn read(fields: Fields<'a>) -> Result<Self, BadInput> {
+        let pairs = |key: &str| -> Result<Vec<(&'a str, &'a Value)>, BadInput> {
+            let pairs = fields.fields(key)?.into_iter().flat_map(|Fields(map)| map);
+            Ok(pairs
+                .filter(|(_, value)| !value.is_null())
+                .map(|(name, value)| (name.as_str(), value))
+                .collect())
+        };
+        let metadata = pairs("metadata")?;
+        if !metadata.iter().all(|(_, value)| value.is_string()) {
+            return Err(fields.wrong("metadata"));
+        }
+        Ok(Self {
+            anywhere: fields.text("textFilter")?,
+            name: fields.text("name")?,
+            phone: fields.text("phoneNumber")?,
+            email: fields.text("email")?,
+            instagram: fields.text("instagram")?,
+            origin: fields.read("origin", Origin::read)?,
+            custom_fields: pairs("customFields")?,
+            metadata,
         })
-    };
-    let (name, phone, email, instagram) = (
-        contact.name.as_deref(),
-        contact.phone.as_deref(),
-        contact.email.as_deref(),
-        contact.instagram.as_deref(),
-    );
-    holds("textFilter", &[name, phone, email])
-        && holds("name", &[name])
-        && holds("phoneNumber", &[phone])
-        && holds("email", &[email])
-        && holds("instagram", &[instagram])
-        && text(body, "origin").is_none_or(|origin| Origin::read(origin) == Some(contact.origin))
+    }
+
+    fn is_nothing(&self) -> bool {
+        let texts = [
+            self.anywhere,
+            self.name,
+            self.phone,
+            self.email,
+            self.instagram,
+        ];
+        texts.iter().all(Option::is_none)
+            && self.origin.is_none()
+            && self.custom_fields.is_empty()
+            && self.metadata.is_empty()
+    }
+
+    fn fits(&self, contact: &Contact) -> bool {
+        let holds = |wanted: Option<&str>, values: &[Option<&str>]| {
+            wanted.is_none_or(|wanted| {
+                let wanted = wanted.to_lowercase();
+                values
+                    .iter()
+                    .flatten()
+                    .any(|value| value.to_lowercase().contains(&wanted))
+            })
+        };
+        let all = |wanted: &[(&str, &Value)], values: Option<&Value>| {
+            wanted
+                .iter()
+                .all(|(key, wanted)| values.is_some_and(|values| matches(&values[*key], wanted)))
+        };
+        let (name, phone, email, instagram) = (
+            contact.name.as_deref(),
+            contact.phone.as_deref(),
+            contact.email.as_deref(),
+            contact.instagram.as_deref(),
+        );
+        holds(self.anywhere, &[name, phone, email])
+            && holds(self.name, &[name])
+            && holds(self.phone, &[phone])
+            && holds(self.email, &[email])
+            && holds(self.instagram, &[instagram])
+            && self.origin.is_none_or(|origin| contact.origin == origin)
+            && all(&self.custom_fields, contact.custom_fields.as_ref())
+            && all(&self.metadata, contact.metadata.as_ref())
+    }
+}
+
+/// Whether a value is the one asked for; of several values one is enough.
+fn matches(value: &Value, wanted: &Value) -> bool {
+    value == wanted
+        || value
+            .as_array()
+            .is_some_and(|values| values.contains(wanted))
 }

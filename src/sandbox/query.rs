@@ -1,5 +1,6 @@
 //! Questions to a listing: parameters read, filters compiled, a page chosen.
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::Ticks;
@@ -42,7 +43,7 @@ impl<'a> Params<'a> {
             .transpose()
     }
 
-    fn read_all<T>(
+    pub(super) fn read_all<T>(
         self,
         name: &'a str,
         read: impl Fn(&str) -> Option<T>,
@@ -51,13 +52,28 @@ impl<'a> Params<'a> {
             .map(|text| read(text).ok_or_else(|| bad(name, text)))
             .collect()
     }
+
+    /// The keys and values of a parameter that is written `name[key]=value` (`deepObject` in the
+    /// contract).
+    fn pairs(self, name: &str) -> Vec<(&'a str, &'a str)> {
+        let key = |text: &'a str| {
+            text.strip_prefix(name)?
+                .strip_prefix('[')?
+                .strip_suffix(']')
+        };
+        self.0
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .filter_map(|(text, value)| Some((key(text)?, value.as_str())))
+            .collect()
+    }
 }
 
-fn bad(name: &str, text: &str) -> BadInput {
+pub(super) fn bad(name: &str, text: &str) -> BadInput {
     BadInput(format!("O valor '{text}' não é válido para {name}."))
 }
 
-fn uuid(text: &str) -> Option<Uuid> {
+pub(super) fn uuid(text: &str) -> Option<Uuid> {
     Uuid::parse_str(text).ok()
 }
 
@@ -351,7 +367,12 @@ pub(super) fn sessions(
     let ended = range(params, "EndAt", moods)?;
     let active = range(params, "ActiveAt", moods)?;
     let interacted = range(params, "LastInteractionAt", moods)?;
-    // `Metadata[key]=value` and its like: no client shows how it is written (API notes, 4.2).
+    // No client shows how it is written (API notes, 4.2): as the contract's file has it.
+    let metadata = if version >= 2 {
+        params.pairs("Metadata")
+    } else {
+        Vec::new()
+    };
     let plain = statuses.is_empty()
         && kind.is_none()
         && department.is_none()
@@ -359,11 +380,12 @@ pub(super) fn sessions(
         && contact.is_none()
         && channels.is_empty()
         && !tagged
+        && metadata.is_empty()
         && ended.is_open()
         && active.is_open()
         && interacted.is_open();
     let is = |index: u16, wanted: Option<usize>| wanted == Some(usize::from(index));
-    let keep = |_: u32, slot: &SessionSlot| {
+    let keep = |index: u32, slot: &SessionSlot| {
         (statuses.is_empty() || statuses.contains(&slot.status))
             && kind.is_none_or(|kind| slot.kind == kind)
             && department.is_none_or(|wanted| is(slot.department, wanted))
@@ -374,10 +396,24 @@ pub(super) fn sessions(
             && active.holds(slot.interaction.max(slot.created))
             && interacted.holds(slot.interaction)
             && (!tagged || tags_of(account, slot) & tags != 0)
+            // The one question that needs the whole record is asked last.
+            && (metadata.is_empty() || tells(account, index, slot, &metadata))
     };
     let keep: Option<&Keep<'_, SessionSlot>> = if plain { None } else { Some(&keep) };
     let (total, page) = paging.choose(&account.sessions, keep, |slot| slot.interaction);
     Ok((paging, total, page))
+}
+
+/// Whether a session's metadata has all these values.
+fn tells(account: &Account, index: u32, slot: &SessionSlot, wanted: &[(&str, &str)]) -> bool {
+    let session = account.session_of(index, slot, account.sessions.changed(index));
+    session.metadata.is_some_and(|metadata| {
+        wanted.iter().all(|(key, wanted)| match &metadata[*key] {
+            Value::Null => false,
+            Value::String(text) => text == wanted,
+            other => serde_json::from_str::<Value>(wanted).is_ok_and(|wanted| wanted == *other),
+        })
+    })
 }
 
 fn tags_of(account: &Account, slot: &SessionSlot) -> u128 {

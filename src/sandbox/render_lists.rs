@@ -1,5 +1,7 @@
 //! The small lists as the platform writes them.
 
+use uuid::Uuid;
+
 use super::account::Account;
 use super::company::Bot;
 use super::json::{Object, array};
@@ -201,6 +203,16 @@ impl Account {
         object.end();
     }
 
+    /// The one channel that the bots are on.
+    pub(super) fn bot_channel(&self) -> Option<Uuid> {
+        self.company.channels.first().map(|channel| channel.id)
+    }
+
+    /// The department that the bots pass sessions on to.
+    pub(super) fn bot_department(&self) -> Option<Uuid> {
+        self.company.departments.first().map(|entry| entry.id)
+    }
+
     pub(super) fn render_bot(&self, out: &mut Vec<u8>, bot: &Bot) {
         let mut object = Object::new(out, None);
         object.id("id", bot.id);
@@ -211,17 +223,8 @@ impl Account {
         object.flag("archived", bot.archived);
         object.text("name", bot.name);
         object.text("type", bot.kind);
-        object.ids(
-            "channelIds",
-            self.company.channels.first().map(|channel| channel.id),
-        );
-        object.opt_id(
-            "defaultDepartmentId",
-            self.company
-                .departments
-                .first()
-                .map(|department| department.id),
-        );
+        object.ids("channelIds", self.bot_channel());
+        object.opt_id("defaultDepartmentId", self.bot_department());
         object.text("publishStatus", bot.status);
         object.texts("automationUsage", bot.usage.iter().copied());
         object.end();

@@ -243,20 +243,37 @@ impl Account {
     fn list_bots(&self, params: Params<'_>) -> Result<Answer, BadInput> {
         let paging = query::Paging::read(params, &self.moods)?;
         let name = params.one("Name").map(str::to_lowercase);
-        let is_any = |key: &'static str, value: &str| {
-            let mut wanted = params.all(key).peekable();
-            wanted.peek().is_none() || wanted.any(|wanted| wanted.eq_ignore_ascii_case(value))
+        let words = |key: &'static str, known: &'static [&'static str]| {
+            params.read_all(key, |text| {
+                known.iter().find(|word| word.eq_ignore_ascii_case(text))
+            })
         };
+        let kinds = words("Types", &["Reactive", "Automation"])?;
+        let statuses = words(
+            "PublishStatuses",
+            &["Not_Published", "Publishing", "Ready", "Failed"],
+        )?;
+        let usages = words(
+            "AutomationUsages",
+            &["Api", "Manual", "Campaign", "Sequence"],
+        )?;
+        let channels = params.read_all("ChannelIds", query::uuid)?;
+        let departments = params.read_all("DefaultDepartmentIds", query::uuid)?;
+        let is_any = |wanted: &[&&str], value: &str| {
+            wanted.is_empty() || wanted.iter().any(|word| word.eq_ignore_ascii_case(value))
+        };
+        let holds = |wanted: &[Uuid], value: Option<Uuid>| {
+            wanted.is_empty() || value.is_some_and(|value| wanted.contains(&value))
+        };
+        let (channel, department) = (self.bot_channel(), self.bot_department());
         let bots = self.company.bots.iter().filter(|bot| {
             name.as_deref()
                 .is_none_or(|name| bot.name.to_lowercase().contains(name))
-                && is_any("Types", bot.kind)
-                && is_any("PublishStatuses", bot.status)
-                && (params.one("AutomationUsages").is_none()
-                    || bot
-                        .usage
-                        .iter()
-                        .any(|usage| is_any("AutomationUsages", usage)))
+                && is_any(&kinds, bot.kind)
+                && is_any(&statuses, bot.status)
+                && (usages.is_empty() || bot.usage.iter().any(|usage| is_any(&usages, usage)))
+                && holds(&channels, channel)
+                && holds(&departments, department)
         });
         let (total, found) = paging.of_list(
             bots.map(|bot| (bot.created_at.0, bot.updated_at.0, bot))

@@ -222,6 +222,57 @@ async fn every_filter_agrees_with_the_records() {
 }
 
 #[tokio::test]
+async fn metadata_is_asked_for_by_its_keys() {
+    let asked = Asked::of_size(900).await;
+    let all = asked.all("/chat/v2/session?x=y").await;
+    let some = all
+        .iter()
+        .find_map(|item| item["metadata"]["lead_ref"].as_str())
+        .unwrap()
+        .to_owned();
+    let own = {
+        let mut account = asked.sandbox.account();
+        let mut own = account.draft_session();
+        own.metadata = Some(serde_json::json!({"lead_ref": some, "n": 7, "a b": "c=d"}));
+        account.insert_session(own)
+    };
+    let expected = all
+        .iter()
+        .filter(|item| item["metadata"]["lead_ref"] == *some)
+        .count();
+    let total = async |query: &str| asked.get(&format!("/chat/v2/session?{query}")).await;
+    let found = total(&format!("Metadata[lead_ref]={some}")).await;
+    assert_eq!(found.body["totalItems"], expected + 1);
+    let escaped = total(&format!("Metadata%5Blead_ref%5D={some}")).await;
+    assert_eq!(escaped.body, found.body);
+    for query in [
+        format!("Metadata[lead_ref]={some}&Metadata[n]=7"),
+        "Metadata[a%20b]=c%3Dd".to_owned(),
+        "Metadata[n]=7&Status=STARTED".to_owned(),
+    ] {
+        assert_eq!(total(&query).await.ids(), [own.to_string()], "{query}");
+    }
+    for query in [
+        "Metadata[lead_ref]=B-0",
+        "Metadata[other]=7",
+        "Metadata[n]=7&Metadata[lead_ref]=B-0",
+        "Metadata[n]=7&Status=COMPLETED",
+    ] {
+        assert!(total(query).await.items().is_empty(), "{query}");
+    }
+    // What is written in another way is no filter, and the first version has none.
+    for path in [
+        "/chat/v2/session?Metadata=A-8152",
+        "/chat/v2/session?Metadata.lead_ref=B-0",
+        "/chat/v2/session?metadata[lead_ref]=B-0",
+        "/chat/v2/session?Metadata[lead_ref]=",
+        "/chat/v1/session?Metadata[lead_ref]=B-0",
+    ] {
+        assert_eq!(asked.get(path).await.body["totalItems"], 901, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_misspelt_is_ignored_and_what_is_empty_too() {
     let asked = Asked::of_size(60).await;
     for query in [

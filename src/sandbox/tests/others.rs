@@ -169,6 +169,167 @@ async fn the_contact_filter_takes_its_questions_in_a_body() {
 }
 
 #[tokio::test]
+async fn every_question_of_the_contact_filter_agrees_with_the_records() {
+    let asked = Asked::of_size(500).await;
+    let (known, own) = {
+        let mut account = asked.sandbox.account();
+        let mut own = account.draft_contact("Zuleica");
+        own.metadata = Some(json!({"erp": "A-1", "loja": "2"}));
+        own.custom_fields = Some(json!({"cidade": "Óbidos", "interesses": ["Peças", "Garantia"]}));
+        (account.contact_count(), account.insert_contact(own))
+    };
+    let total = async |body: Value| {
+        let (status, page) = asked
+            .post("/core/v1/contact/filter", &body.to_string())
+            .await;
+        assert_eq!(status, 200, "{body}");
+        page["totalItems"].as_u64().unwrap()
+    };
+    for body in [
+        json!({"metadata": {"erp": "A-1"}}),
+        json!({"metadata": {"erp": "A-1", "loja": "2"}}),
+        json!({"customFields": {"cidade": "Óbidos"}}),
+        json!({"customFields": {"cidade": "Óbidos", "interesses": ["Peças", "Garantia"]}}),
+        json!({"customFields": {"cidade": "Óbidos", "interesses": "Garantia"}}),
+    ] {
+        assert_eq!(total(body.clone()).await, 1, "{body}");
+    }
+    for body in [
+        json!({"metadata": {"erp": "A-1", "loja": "3"}}),
+        json!({"metadata": {"outro": "A-1"}}),
+        json!({"customFields": {"cidade": "Óbidos", "interesses": "Atacado"}}),
+        // Nobody has a portfolio here.
+        json!({"portfolioIds": [own]}),
+        json!({"portfolioNames": ["Carteira"]}),
+    ] {
+        assert_eq!(total(body.clone()).await, 0, "{body}");
+    }
+    let cities = total(json!({"customFields": {"cidade": "Recife"}})).await;
+    assert!(cities > 0 && cities < known as u64, "{cities}");
+    let everyone = total(json!({})).await;
+    let empty = json!({
+        "pageSize": null, "status": null, "name": "", "tagIds": [], "tagNames": null,
+        "portfolioIds": [], "portfolioNames": null, "customFields": {}, "metadata": null,
+        "createdAt": null, "includeDetails": null, "unknown": [7]
+    });
+    assert_eq!(total(empty).await, everyone);
+}
+
+#[tokio::test]
+async fn what_the_contact_filter_cannot_read_is_an_error() {
+    let asked = Asked::of_size(20).await;
+    for body in [
+        "",
+        "{",
+        "[]",
+        "7",
+        "null",
+        r#"{"tagIds":["abc"]}"#,
+        r#"{"tagIds":"abc"}"#,
+        r#"{"tagIds":[7]}"#,
+        r#"{"tagNames":[7]}"#,
+        r#"{"portfolioIds":["abc"]}"#,
+        r#"{"portfolioNames":"abc"}"#,
+        r#"{"pageSize":-5}"#,
+        r#"{"pageSize":"abc"}"#,
+        r#"{"pageSize":1.5}"#,
+        r#"{"pageSize":0}"#,
+        r#"{"pageNumber":-1}"#,
+        r#"{"name":7}"#,
+        r#"{"status":"GONE"}"#,
+        r#"{"origin":"NOWHERE"}"#,
+        r#"{"orderBy":7}"#,
+        r#"{"orderDirection":"UP"}"#,
+        r#"{"createdAt":"2026-01-01"}"#,
+        r#"{"updatedAt":{"after":"yesterday"}}"#,
+        r#"{"updatedAt":{"after":7}}"#,
+        r#"{"includeDetails":["All"]}"#,
+        r#"{"includeDetails":"Tags"}"#,
+        r#"{"customFields":[]}"#,
+        r#"{"metadata":"erp"}"#,
+        r#"{"metadata":{"erp":7}}"#,
+    ] {
+        let (status, answer) = asked.post("/core/v1/contact/filter", body).await;
+        assert_eq!(status, 500, "{body}");
+        assert_eq!(answer["key"], "ERROR_INTERNAL", "{body}");
+    }
+}
+
+type Keep = Box<dyn Fn(&Value) -> bool>;
+
+#[tokio::test]
+async fn every_question_to_the_chatbots_agrees_with_the_records() {
+    let asked = Asked::of_size(1).await;
+    let bots = asked.get("/chat/v1/chatbot").await;
+    let bots = bots.items();
+    let (channel, other) = {
+        let account = asked.sandbox.account();
+        (account.channels()[0], account.channels()[3])
+    };
+    let (department, nobody) = {
+        let account = asked.sandbox.account();
+        (account.departments()[0], account.departments()[3])
+    };
+    let cases: Vec<(String, Keep)> = vec![
+        (
+            format!("ChannelIds={channel}"),
+            Box::new(move |bot| {
+                bot["channelIds"]
+                    .as_array()
+                    .unwrap()
+                    .contains(&json!(channel))
+            }),
+        ),
+        (format!("ChannelIds={other}"), Box::new(|_| false)),
+        (
+            format!("ChannelIds={other}&ChannelIds={channel}"),
+            Box::new(|_| true),
+        ),
+        (
+            format!("DefaultDepartmentIds={department}"),
+            Box::new(move |bot| bot["defaultDepartmentId"] == json!(department)),
+        ),
+        (
+            format!("DefaultDepartmentIds={nobody}"),
+            Box::new(|_| false),
+        ),
+        (
+            "PublishStatuses=not_published".into(),
+            Box::new(|bot| bot["publishStatus"] == "NOT_PUBLISHED"),
+        ),
+        (
+            "AutomationUsages=Campaign&Types=Automation".into(),
+            Box::new(|bot| {
+                bot["automationUsage"]
+                    .as_array()
+                    .unwrap()
+                    .contains(&json!("Campaign"))
+                    && bot["type"] == "Automation"
+            }),
+        ),
+    ];
+    for (query, keep) in cases {
+        let shown = asked.get(&format!("/chat/v1/chatbot?{query}")).await;
+        let expected: Vec<&Value> = bots.iter().filter(|bot| keep(bot)).collect();
+        assert_eq!(
+            shown.items().iter().collect::<Vec<_>>(),
+            expected,
+            "{query}"
+        );
+    }
+    for query in [
+        "ChannelIds=7",
+        "DefaultDepartmentIds=x",
+        "Types=Chatty",
+        "PublishStatuses=Gone",
+        "AutomationUsages=Never",
+    ] {
+        let got = asked.get(&format!("/chat/v1/chatbot?{query}")).await;
+        assert_eq!(got.status, 500, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn webhooks_are_kept_and_called() {
     let asked = Asked::of_size(5).await;
     let receiver = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
