@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::{Edge, Zone};
 use crate::data::Timestamp;
 use crate::sandbox::{
-    FaultRates, Moods, Precision, RequestLimit, RetryAfter, Sandbox, SandboxConfig,
+    FaultRates, Moods, Outage, Precision, RequestLimit, RetryAfter, Sandbox, SandboxConfig,
 };
 
 /// Serve a simulated account to try the program with.
@@ -62,7 +62,7 @@ pub struct SandboxCommand {
     #[arg(long)]
     no_gzip: bool,
 
-    /// Share of answers of every kind of fault below that is not given its own.
+    /// Share of answers of every kind of fault from --too-many to --html that is not given its own.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
     faults: f64,
     /// 429 beyond those of the limits.
@@ -89,6 +89,16 @@ pub struct SandboxCommand {
     /// Bodies that come in drops, over --slow-for.
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
     slow: Option<f64>,
+    /// A page of HTML under status 200.
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
+    html: Option<f64>,
+    /// 401 though the token is good; never part of --faults, since asking again is no cure.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
+    unauthorized: f64,
+    /// Nothing is answered and connections are reset: 30s/10m for the last 30 seconds of every 10
+    /// minutes.
+    #[arg(long, value_name = "TIME/PERIOD", value_parser = outage, help_heading = "Faults")]
+    outage: Option<Outage>,
     /// How long a slow body takes.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration, help_heading = "Faults")]
     slow_for: Duration,
@@ -98,7 +108,7 @@ pub struct SandboxCommand {
     /// Share of records that are broken in some way.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
     poison: f64,
-    /// Share of records that are counted and never listed.
+    /// Share of records that are counted and never listed, by their id.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
     hidden: f64,
     /// Share of live changes that become visible late, by up to --late-for.
@@ -107,6 +117,15 @@ pub struct SandboxCommand {
     /// How late at most.
     #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = humantime::parse_duration, help_heading = "Faults")]
     late_for: Duration,
+    /// Share of live changes that delete a session for good.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
+    deletions: f64,
+    /// Share of live changes that edit up to 250 sessions at once, with one updatedAt.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
+    bulk_edits: f64,
+    /// Share of live changes that take a tag or a channel from its list, or put one back.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
+    list_changes: f64,
 
     /// OrderBy has no effect.
     #[arg(long, help_heading = "Open questions about the platform")]
@@ -257,6 +276,21 @@ fn limit(text: &str) -> Result<Allowance, String> {
     read().ok_or_else(|| "accepted: requests/time such as 1000/5m or 200/5s, or off".to_owned())
 }
 
+fn outage(text: &str) -> Result<Outage, String> {
+    let read = || {
+        let (lasts, every) = text.split_once('/')?;
+        let [lasts, every] = [lasts, every].map(|text| humantime::parse_duration(text).ok());
+        let outage = Outage {
+            lasts: lasts?,
+            every: every?,
+        };
+        (!outage.lasts.is_zero() && outage.lasts < outage.every).then_some(outage)
+    };
+    read().ok_or_else(|| {
+        "accepted: time/period such as 30s/10m, the time shorter than the period".to_owned()
+    })
+}
+
 impl SandboxCommand {
     /// The account that the flags ask for at an instant.
     pub fn config(&self, now: Timestamp) -> anyhow::Result<SandboxConfig> {
@@ -292,6 +326,8 @@ impl SandboxCommand {
                 reset: of(self.reset),
                 error_true: of(self.error_true),
                 slow: of(self.slow),
+                html: of(self.html),
+                unauthorized: self.unauthorized,
                 slow_for: self.slow_for,
                 retry_after: match self.retry_after {
                     WaitHint::Absent => RetryAfter::Absent,
@@ -318,6 +354,10 @@ impl SandboxCommand {
             v1_withdrawn: self.v1_withdrawn,
             refused: self.refused.clone(),
             offline: false,
+            outage: self.outage,
+            deletion_share: self.deletions,
+            bulk_share: self.bulk_edits,
+            list_share: self.list_changes,
             skew_micros: i64::from(self.clock_skew) * 1_000_000,
             date_micros: i64::from(self.date_skew) * 1_000_000,
             latency: self.latency,
@@ -430,6 +470,53 @@ mod tests {
     }
 
     #[test]
+    fn what_asking_again_does_not_cure_comes_only_where_it_is_asked_for() {
+        let all = config(&["--faults", "0.1"]).unwrap();
+        assert_eq!((all.faults.html, all.faults.unauthorized), (0.1, 0.0));
+        let moods = all.moods;
+        assert_eq!(
+            [
+                moods.deletion_share,
+                moods.bulk_share,
+                moods.list_share,
+                moods.hidden_share
+            ],
+            [0.0; 4]
+        );
+        assert_eq!(moods.outage, None);
+        let flags = [
+            "--unauthorized",
+            "0.2",
+            "--outage",
+            "30s/10m",
+            "--deletions",
+            "0.01",
+            "--bulk-edits",
+            "0.02",
+            "--list-changes",
+            "0.03",
+            "--hidden",
+            "0.04",
+        ];
+        let own = config(&flags).unwrap();
+        assert_eq!((own.faults.html, own.faults.unauthorized), (0.0, 0.2));
+        assert_eq!(
+            own.moods,
+            Moods {
+                outage: Some(Outage {
+                    lasts: Duration::from_secs(30),
+                    every: Duration::from_mins(10),
+                }),
+                deletion_share: 0.01,
+                bulk_share: 0.02,
+                list_share: 0.03,
+                hidden_share: 0.04,
+                ..Moods::default()
+            }
+        );
+    }
+
+    #[test]
     fn what_is_no_share_limit_or_status_is_refused() {
         for flags in [
             ["--faults", "2"],
@@ -437,6 +524,11 @@ mod tests {
             ["--limit", "many"],
             ["--limit", "0/5s"],
             ["--v1-withdrawn", "500"],
+            ["--outage", "10m"],
+            ["--outage", "10m/30s"],
+            ["--outage", "0s/10m"],
+            ["--outage", "10m/10m"],
+            ["--deletions", "2"],
             ["--accept-token", " "],
             ["--accept-token", ""],
             ["--accept-token", "a b'c"],

@@ -17,6 +17,7 @@ use super::webhooks::Webhooks;
 use super::year::Year;
 use super::{Ticks, dress};
 use crate::clock::Clock;
+use crate::data::Timestamp;
 
 /// A simulated account: what the sandbox serves, open for tests to look into and to change.
 ///
@@ -43,13 +44,15 @@ pub struct Account {
     pub(super) dice: fastrand::Rng,
     pub(super) fault_dice: fastrand::Rng,
     pub(super) made: u32,
+    started: Timestamp,
     last_stamp: i64,
 }
 
 impl Account {
     /// An account of its own, without a server.
     pub fn new(config: &SandboxConfig, clock: Arc<dyn Clock>) -> Self {
-        let until = Ticks::from(config.until.unwrap_or_else(|| clock.now()));
+        let started = clock.now();
+        let until = Ticks::from(config.until.unwrap_or(started));
         let contacts = config
             .contacts
             .unwrap_or_else(|| u32::try_from(u64::from(config.sessions) * 2 / 5).unwrap_or(0));
@@ -79,6 +82,7 @@ impl Account {
             dice: fastrand::Rng::with_seed(ids::mix(config.seed ^ 0x6c69_7665)),
             fault_dice: fastrand::Rng::with_seed(ids::mix(config.seed ^ 0x6661_756c)),
             made: 0,
+            started,
             last_stamp: 0,
             year,
         }
@@ -92,6 +96,12 @@ impl Account {
             .micros()
             .saturating_add(self.moods.skew_micros);
         Ticks(micros.saturating_mul(10))
+    }
+
+    /// Whether nothing is answered now.
+    pub(super) fn is_offline(&self) -> bool {
+        let after = self.clock.now().since(self.started);
+        self.moods.offline || self.moods.outage.is_some_and(|outage| outage.holds(after))
     }
 
     /// What `Date` says now.

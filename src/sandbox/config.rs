@@ -101,6 +101,23 @@ pub enum RetryAfter {
     Date,
 }
 
+/// Times in which nothing is answered, counted from the start: each period ends with one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    /// How long nothing is answered.
+    pub lasts: Duration,
+    /// The period's length, in which it answers first.
+    pub every: Duration,
+}
+
+impl Outage {
+    /// Whether nothing is answered so long after the start.
+    pub(super) fn holds(self, after: Duration) -> bool {
+        let every = self.every.as_micros().max(1);
+        after.as_micros() % every >= every.saturating_sub(self.lasts.as_micros())
+    }
+}
+
 /// The precision at which the date filters compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
@@ -149,6 +166,8 @@ pub struct Moods {
     pub refused: Vec<String>,
     /// Nothing is answered at all: every connection is reset.
     pub offline: bool,
+    /// The same, again and again for a while.
+    pub outage: Option<Outage>,
     /// How far the server's clock is ahead of the real one; negative if behind. Microseconds.
     pub skew_micros: i64,
     /// How far `Date` alone is ahead of that, as a cache or a proxy may make it. Microseconds.
@@ -159,6 +178,13 @@ pub struct Moods {
     pub late_share: f64,
     /// … and how late at most.
     pub late_max: Duration,
+    /// The share of live changes that delete a session for good (0 to 1).
+    pub deletion_share: f64,
+    /// The share of live changes that give many sessions one `updatedAt` (0 to 1).
+    pub bulk_share: f64,
+    /// The share of live changes that take a tag or a channel from its list, or put one back
+    /// (0 to 1).
+    pub list_share: f64,
     /// The share of null fields that are left out instead (0 to 1).
     pub absent_share: f64,
     /// Records carry fields that no contract knows.
@@ -183,6 +209,10 @@ impl Default for Moods {
             v1_withdrawn: None,
             refused: Vec::new(),
             offline: false,
+            outage: None,
+            deletion_share: 0.0,
+            bulk_share: 0.0,
+            list_share: 0.0,
             skew_micros: 0,
             date_micros: 0,
             latency: Duration::ZERO,
@@ -217,6 +247,10 @@ pub struct FaultRates {
     pub error_true: f64,
     /// The body comes in drops, over `slow_for`.
     pub slow: f64,
+    /// A page of HTML under status 200.
+    pub html: f64,
+    /// 401 with the platform's own error body, though the token is good.
+    pub unauthorized: f64,
     /// How long a slow body takes.
     pub slow_for: Duration,
     /// What a 429 says about waiting.
@@ -224,7 +258,7 @@ pub struct FaultRates {
 }
 
 impl FaultRates {
-    /// The same rate for every kind.
+    /// The same rate for every kind that asking again may help against: not for `unauthorized`.
     pub fn all(rate: f64) -> Self {
         Self {
             too_many: rate,
@@ -235,6 +269,8 @@ impl FaultRates {
             reset: rate,
             error_true: rate,
             slow: rate,
+            html: rate,
+            unauthorized: 0.0,
             slow_for: Duration::from_millis(200),
             retry_after: RetryAfter::Seconds,
         }

@@ -26,6 +26,8 @@ impl Account {
             rates.reset,
             rates.error_true,
             rates.slow,
+            rates.html,
+            rates.unauthorized,
         ];
         if shares.iter().all(|share| *share <= 0.0) {
             return Fault::None;
@@ -46,7 +48,9 @@ impl Account {
             Some(4) => Fault::Cut,
             Some(5) => Fault::Reset,
             Some(6) => Fault::ErrorTrue,
-            Some(_) => Fault::Slow(rates.slow_for),
+            Some(7) => Fault::Slow(rates.slow_for),
+            Some(8) => Fault::Html,
+            Some(_) => Fault::Unauthorized,
             None => Fault::None,
         }
     }

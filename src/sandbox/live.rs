@@ -8,8 +8,11 @@ use uuid::Uuid;
 use super::account::Account;
 use super::dress;
 use super::names;
-use super::record::{Category, ContactStatus, Session, Status};
+use super::record::{Category, ContactStatus, Entry, Session, Status};
 use super::year::{self, span};
+
+/// Sessions that a bulk edit changes at most.
+const BULK: usize = 250;
 
 impl Account {
     /// Makes `count` changes, as they happen on a working day; each carries the present. Some
@@ -17,12 +20,84 @@ impl Account {
     pub fn live_step(&mut self, count: usize) {
         for _ in 0..count {
             self.settle();
+            if self.odd_step() {
+                continue;
+            }
             match self.dice.u32(..100) {
                 0..18 => self.open_session(),
                 18..24 => self.touch_contact(),
                 24..28 => self.touch_old_session(),
                 _ => self.move_session(),
             }
+        }
+    }
+
+    /// A change of a kind that only happens where it was asked for; says whether one was made.
+    fn odd_step(&mut self) -> bool {
+        let shares = [
+            self.moods.deletion_share,
+            self.moods.bulk_share,
+            self.moods.list_share,
+        ];
+        // Without them the dice fall as they would for an account that knows no such changes.
+        if shares.iter().all(|share| *share <= 0.0) {
+            return false;
+        }
+        let mut drawn = self.dice.f64();
+        let hit = shares.iter().position(|share| {
+            drawn -= share;
+            drawn < 0.0
+        });
+        match hit {
+            Some(0) => self.delete_some_session(),
+            Some(1) => self.edit_in_bulk(),
+            Some(_) => self.change_a_list(),
+            None => false,
+        }
+    }
+
+    fn delete_some_session(&mut self) -> bool {
+        let order = &self.sessions.by_created;
+        let at = self.dice.usize(..order.len().max(1));
+        let found = order.slots(at, at + 1).next();
+        found
+            .and_then(|index| self.session_id(index))
+            .is_some_and(|id| self.delete_session(id))
+    }
+
+    /// Up to [`BULK`] sessions that were created one after the other.
+    fn edit_in_bulk(&mut self) -> bool {
+        let order = &self.sessions.by_created;
+        let from = self.dice.usize(..order.len().max(1));
+        let count = self.dice.usize(2..=BULK);
+        let edited: Vec<Uuid> = order
+            .slots(from, from + count)
+            .filter_map(|index| self.session_id(index))
+            .collect();
+        self.bulk_touch(&edited);
+        !edited.is_empty()
+    }
+
+    /// A tag or a channel leaves its list, or comes back; the last of its kind stays.
+    fn change_a_list(&mut self) -> bool {
+        fn turn<T>(list: &mut [Entry<T>], dice: &mut fastrand::Rng) -> bool {
+            let listed = list.iter().filter(|entry| entry.listed).count();
+            // What has no name was never there.
+            let mut known: Vec<&mut Entry<T>> = list
+                .iter_mut()
+                .filter(|entry| !entry.name.is_empty() && (listed > 1 || !entry.listed))
+                .collect();
+            if known.is_empty() {
+                return false;
+            }
+            let chosen = dice.usize(..known.len());
+            known[chosen].listed = !known[chosen].listed;
+            true
+        }
+        if self.dice.bool() {
+            turn(&mut self.company.tags, &mut self.dice)
+        } else {
+            turn(&mut self.company.channels, &mut self.dice)
         }
     }
 

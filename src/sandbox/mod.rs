@@ -55,7 +55,7 @@ mod year;
 
 pub use account::Account;
 pub use config::{
-    Fault, FaultRates, Moods, Poison, Precision, RequestLimit, RetryAfter, SandboxConfig,
+    Fault, FaultRates, Moods, Outage, Poison, Precision, RequestLimit, RetryAfter, SandboxConfig,
 };
 pub use record::{
     Agent, AgentMore, Category, Channel, ChannelMore, Classification, Contact, ContactStatus,

@@ -259,8 +259,7 @@ impl Shared {
     fn answer(&self, request: &routes::Request<'_>) -> (Answer, Fault, Ticks) {
         let scripted = lock(&self.script).pop_front();
         let mut account = lock(&self.account);
-        let offline = account.moods.offline;
-        let mut fault = if offline {
+        let mut fault = if account.is_offline() {
             Some(Fault::Reset)
         } else {
             scripted

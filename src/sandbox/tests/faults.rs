@@ -153,6 +153,39 @@ async fn chance_is_drawn_from_the_seed() {
 }
 
 #[tokio::test]
+async fn pages_of_html_and_refusals_come_by_chance() {
+    let faults = FaultRates {
+        html: 0.2,
+        unauthorized: 0.2,
+        ..FaultRates::default()
+    };
+    let asked = Asked::start(SandboxConfig {
+        faults,
+        ..SandboxConfig::of_size(1)
+    })
+    .await;
+    let (mut good, mut html, mut refused) = (0, 0, 0);
+    for _ in 0..100 {
+        let got = asked.get("/core/v1/tag").await;
+        match got.status {
+            200 if got.headers["content-type"] == "text/html" => html += 1,
+            200 => good += 1,
+            status => {
+                assert_eq!(
+                    (status, &got.body["key"]),
+                    (401, &"ERROR_UNAUTHORIZED".into())
+                );
+                refused += 1;
+            }
+        }
+    }
+    assert!(
+        good > 40 && html > 8 && refused > 8,
+        "{good} {html} {refused}"
+    );
+}
+
+#[tokio::test]
 async fn answers_are_compressed_for_those_who_take_it() {
     let config = SandboxConfig {
         gzip: true,

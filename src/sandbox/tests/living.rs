@@ -287,3 +287,84 @@ async fn the_background_changes_come_at_their_rate() {
     assert!((3..200).contains(&changed), "{changed}");
     sandbox.stop().await;
 }
+
+async fn odd(moods: Moods) -> Asked {
+    Asked::start(SandboxConfig {
+        moods,
+        ..SandboxConfig::of_size(300)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_living_account_deletes_sessions_where_it_is_asked_to() {
+    let asked = odd(Moods {
+        deletion_share: 1.0,
+        ..Moods::default()
+    })
+    .await;
+    let mut account = asked.sandbox.account();
+    let before = account.session_ids();
+    account.live_step(20);
+    let after = account.session_ids();
+    assert_eq!(after.len(), 280);
+    assert!(after.iter().all(|id| before.contains(id)));
+    let gone = before.iter().find(|id| !after.contains(id)).unwrap();
+    assert!(account.session(*gone).is_none());
+    // Nothing is left to delete in the end, and it goes on living.
+    account.live_step(400);
+    assert!(account.session_count() < 150, "{}", account.session_count());
+}
+
+#[tokio::test]
+async fn a_living_account_edits_in_bulk_where_it_is_asked_to() {
+    let asked = odd(Moods {
+        bulk_share: 1.0,
+        ..Moods::default()
+    })
+    .await;
+    let mut account = asked.sandbox.account();
+    let before = account.truth_sessions();
+    account.live_step(1);
+    let after = account.truth_sessions();
+    let edited: Vec<&Value> = before
+        .iter()
+        .zip(&after)
+        .filter(|(old, new)| old != new)
+        .map(|(_, new)| new)
+        .collect();
+    assert!(edited.len() >= 2, "{}", edited.len());
+    assert!(
+        edited
+            .iter()
+            .all(|new| new["updatedAt"] == edited[0]["updatedAt"])
+    );
+}
+
+#[tokio::test]
+async fn a_living_account_changes_its_lists_where_it_is_asked_to() {
+    let asked = odd(Moods {
+        list_share: 1.0,
+        ..Moods::default()
+    })
+    .await;
+    let mut account = asked.sandbox.account();
+    let before = account.truth_sessions();
+    let (tags, channels) = (account.tags().len(), account.channels().len());
+    let (mut least, mut most) = ((tags, channels), (0, 0));
+    for _ in 0..200 {
+        account.live_step(1);
+        let (tags, channels) = (account.tags().len(), account.channels().len());
+        least = (least.0.min(tags), least.1.min(channels));
+        most = (most.0.max(tags), most.1.max(channels));
+    }
+    assert!(least.0 < tags && least.1 < channels, "{least:?}");
+    assert!(least.0 > 0 && least.1 > 0, "{least:?}");
+    assert!(most.0 > least.0 + 1 && most.1 > least.1 + 1, "{most:?}");
+    // No record's date moves by it.
+    let dates = |sessions: &[Value]| -> Vec<Value> {
+        let dates = sessions.iter().map(|session| session["updatedAt"].clone());
+        dates.collect()
+    };
+    assert_eq!(dates(&account.truth_sessions()), dates(&before));
+}

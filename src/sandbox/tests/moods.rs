@@ -371,3 +371,26 @@ async fn a_share_of_the_records_can_be_counted_and_never_listed() {
     }
     assert_eq!(shown(&asked, "/chat/v2/session").await, (100, 100));
 }
+
+#[tokio::test]
+async fn every_period_ends_with_an_outage() {
+    let asked = Asked::of_size(1).await;
+    asked.sandbox.account().moods.outage = Some(Outage {
+        lasts: seconds(10),
+        every: seconds(60),
+    });
+    // The server's clock has no part in it.
+    asked.sandbox.account().moods.skew_micros = 55_000_000;
+    for (wait, answers) in [
+        (0, true),
+        (49, true),
+        (1, false),
+        (9, false),
+        (1, true),
+        (49, true),
+        (1, false),
+    ] {
+        asked.clock.advance(seconds(wait));
+        assert_eq!(asked.send("/core/v1/tag").await.is_ok(), answers);
+    }
+}
