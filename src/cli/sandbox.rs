@@ -473,17 +473,7 @@ mod tests {
     fn what_asking_again_does_not_cure_comes_only_where_it_is_asked_for() {
         let all = config(&["--faults", "0.1"]).unwrap();
         assert_eq!((all.faults.html, all.faults.unauthorized), (0.1, 0.0));
-        let moods = all.moods;
-        assert_eq!(
-            [
-                moods.deletion_share,
-                moods.bulk_share,
-                moods.list_share,
-                moods.hidden_share
-            ],
-            [0.0; 4]
-        );
-        assert_eq!(moods.outage, None);
+        assert_eq!(all.moods, Moods::default());
         let flags = [
             "--unauthorized",
             "0.2",

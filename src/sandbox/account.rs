@@ -184,11 +184,9 @@ impl Account {
         if let Some(record) = record {
             return record.clone();
         }
-        let seed = self.year.seed;
         let sketch = self.year.sketch(index);
-        let id = ids::id(seed, Of::Session, index);
         let find = |contact| self.contact_id(contact);
-        let mut session = dress::session(seed, index, id, &sketch, find, &self.company);
+        let mut session = dress::session(&self.year, index, &sketch, find, &self.company);
         session.updated_at = Ticks(slot.updated);
         session
     }

@@ -15,7 +15,7 @@ use super::record::{
 };
 use super::slots::{ContactSlot, NO_CONTACT, NONE};
 use super::ticks::{DAY, SECOND};
-use super::year::{Sketch, local_day, span};
+use super::year::{Sketch, Year, local_day, span};
 
 fn some(ticks: i64) -> Option<Ticks> {
     (ticks != NONE).then_some(Ticks(ticks))
@@ -40,21 +40,29 @@ fn channel_id(company: &Company, index: u16) -> Uuid {
         .map_or(Uuid::nil(), |entry| entry.id)
 }
 
-fn utm(dice: &mut fastrand::Rng) -> Option<Utm> {
+fn utm(created: i64, dice: &mut fastrand::Rng) -> Option<Utm> {
     match dice.u32(..10) {
         0..2 => {
-            let (source, medium, campaign, headline) =
-                names::CAMPAIGNS[dice.usize(..names::CAMPAIGNS.len())];
+            let month = local_day(created) / 100 % 100;
+            let running = |campaign: &&names::Campaign| {
+                let (first, last) = campaign.months;
+                (first..=last).contains(&month)
+            };
+            let count = names::CAMPAIGNS.iter().filter(running).count();
+            let campaign = names::CAMPAIGNS
+                .iter()
+                .filter(running)
+                .nth(dice.usize(..count.max(1)))?;
             Some(Utm {
                 source_id: Some(Cow::Owned(format!(
                     "1202{:014}",
                     dice.u64(..100_000_000_000_000)
                 ))),
-                source: Some(Cow::Borrowed(source)),
-                medium: Some(Cow::Borrowed(medium)),
-                campaign: Some(Cow::Borrowed(campaign)),
+                source: Some(Cow::Borrowed(campaign.source)),
+                medium: Some(Cow::Borrowed(campaign.medium)),
+                campaign: Some(Cow::Borrowed(campaign.name)),
                 content: None,
-                headline: headline.map(Cow::Borrowed),
+                headline: campaign.headline.map(Cow::Borrowed),
                 referral_url: (dice.u32(..2) == 0)
                     .then_some(Cow::Borrowed("https://fb.me/2aBcDeF?x=1&y=2")),
             })
@@ -62,6 +70,21 @@ fn utm(dice: &mut fastrand::Rng) -> Option<Utm> {
         2..6 => Some(Utm::default()),
         _ => None,
     }
+}
+
+/// The messaging window at an instant: it is open for a day after the contact's last message. As
+/// everything else of a session, it is what it was when the session last changed.
+pub(super) fn window(last_in: Option<Ticks>, now: Ticks) -> WindowStatus {
+    match last_in {
+        None => WindowStatus::NotStarted,
+        Some(at) if now.0 - at.0 < DAY => WindowStatus::Active,
+        Some(_) => WindowStatus::Expired,
+    }
+}
+
+/// Whether a contact of the year is known by an Instagram name and not by a phone number.
+pub(super) fn is_social(seed: u64, number: u32) -> bool {
+    ids::drawn(seed, Of::Contact, number, 0) % 100 < 16
 }
 
 /// A classification of a category, with an amount where money was spoken of.
@@ -93,21 +116,20 @@ pub(super) fn classify(
 
 /// The whole session of a sketch.
 pub(super) fn session(
-    seed: u64,
+    year: &Year,
     number: u32,
-    id: Uuid,
     sketch: &Sketch,
     contact_id: impl Fn(u32) -> Option<Uuid>,
     company: &Company,
 ) -> Session {
+    let seed = year.seed;
     let slot = &sketch.slot;
     let mut dice = ids::dice(seed, Of::Message, number);
     let answered = some(sketch.answered);
     let end = some(slot.end);
     let until = end.unwrap_or(Ticks(slot.updated));
-    let idle = slot.updated - sketch.last_in;
     Session {
-        id,
+        id: ids::id(seed, Of::Session, number),
         created_at: Ticks(slot.created),
         updated_at: Ticks(slot.updated),
         start_at: Ticks(slot.created - slot.created.rem_euclid(SECOND).min(400_000)),
@@ -133,7 +155,7 @@ pub(super) fn session(
                 number % 100_000
             ))
         }),
-        utm: utm(&mut dice),
+        utm: utm(slot.created, &mut dice),
         origin: (dice.u32(..30) == 0).then_some(Cow::Borrowed("widget")),
         classification: sketch
             .outcome
@@ -155,11 +177,7 @@ pub(super) fn session(
         last_interaction: some(slot.interaction),
         last_message_out: some(sketch.last_out),
         last_message_in: some(sketch.last_in),
-        window_status: if idle < DAY {
-            WindowStatus::Active
-        } else {
-            WindowStatus::Expired
-        },
+        window_status: window(some(sketch.last_in), year.until()),
         metadata: (dice.u32(..25) == 0)
             .then(|| json!({"lead_ref": format!("A-{}", dice.u32(1_000..9_999))})),
         kind: slot.kind,
@@ -177,7 +195,7 @@ pub(super) fn contact(
     let mut dice = ids::dice(seed, Of::Picture, number);
     let first = names::FIRST_NAMES[dice.usize(..names::FIRST_NAMES.len())];
     let last = names::LAST_NAMES[dice.usize(..names::LAST_NAMES.len())];
-    let social = dice.u32(..100) < 16;
+    let social = is_social(seed, number);
     let origin = match dice.u32(..20) {
         0..16 => Origin::CreatedFromHub,
         16..18 => Origin::CreatedByUser,
@@ -203,7 +221,7 @@ pub(super) fn contact(
         status: slot.status,
         origin,
         imported_at: (origin == Origin::Imported).then_some(Ticks(slot.created)),
-        utm: utm(&mut dice),
+        utm: utm(slot.created, &mut dice),
         custom_fields: match dice.u32(..4) {
             0 => Some(json!({
                 "cidade": names::CITIES[dice.usize(..names::CITIES.len())],

@@ -127,7 +127,7 @@ impl Account {
             self.insert_contact_at(contact, late)
         });
         let mut session = self.draft_session();
-        let channels = self.channels();
+        let channels = self.channels_of(contact);
         if !channels.is_empty() {
             session.channel_id = channels[self.dice.usize(..channels.len())];
         }
@@ -144,6 +144,27 @@ impl Account {
         session.status_description = Some(Cow::Borrowed(dress::description(session.status)));
         let late = self.lateness(session.updated_at);
         self.insert_session_at(session, late);
+    }
+
+    /// The listed channels over which a contact can write.
+    fn channels_of(&self, contact: Uuid) -> Vec<Uuid> {
+        let contact = self.contact_index(contact).and_then(|index| {
+            let version = self.contacts.committed(index)?;
+            Some(self.contact_of(index, &version.slot, version.record.as_deref()))
+        });
+        let reaches = |kind: &str| match &contact {
+            None => true,
+            Some(contact) => match kind {
+                "INSTAGRAM" => contact.instagram.is_some(),
+                "MESSENGER" | "WEBCHAT" => true,
+                _ => contact.phone.is_some(),
+            },
+        };
+        let listed = self.company.channels.iter().filter(|entry| entry.listed);
+        listed
+            .filter(|entry| reaches(entry.more.session_kind))
+            .map(|entry| entry.id)
+            .collect()
     }
 
     /// An open session, if one is left.
@@ -192,34 +213,41 @@ impl Account {
         let seed = self.year.seed;
         let now = self.now();
         let late = self.lateness(now);
-        self.update_session_at(id, late, |session| match session.status {
-            Status::Started => {
-                session.department_id = department;
-                set_status(session, Status::Pending);
+        self.update_session_at(id, late, |session| {
+            match session.status {
+                Status::Started => {
+                    session.department_id = department;
+                    set_status(session, Status::Pending);
+                }
+                Status::Pending if roll < 60 => {
+                    session.department_id = session.department_id.or(department);
+                    session.user_id = agent;
+                    session.time_wait = Some(span(session.updated_at.0 - session.created_at.0));
+                    answer(session, text);
+                    set_status(session, Status::InProgress);
+                }
+                _ if roll < 45 => ask(session, text),
+                Status::InProgress if roll < 65 => answer(session, text),
+                Status::InProgress if roll < 75 => {
+                    session.department_id = department;
+                    session.user_id = agent.or(session.user_id);
+                }
+                _ if roll < 75 => session.department_id = department,
+                _ => {
+                    session.end_at = Some(session.updated_at);
+                    let from = session.first_response_at.unwrap_or(session.created_at);
+                    session.time_service = Some(span(session.updated_at.0 - from.0));
+                    session.unread_count = 0;
+                    // Only who attended a session can say how it ended.
+                    if session.user_id.is_some() && session.first_response_at.is_some() {
+                        let category = [Category::Won, Category::Lost, Category::Info][text % 3];
+                        let said = dress::classify(seed, number, category, &mut dice);
+                        session.classification = Some(said);
+                    }
+                    set_status(session, Status::Completed);
+                }
             }
-            Status::Pending if roll < 60 => {
-                session.department_id = session.department_id.or(department);
-                session.user_id = agent;
-                session.first_response_at = Some(session.updated_at);
-                session.time_wait = Some(span(session.updated_at.0 - session.created_at.0));
-                answer(session, text);
-                set_status(session, Status::InProgress);
-            }
-            _ if roll < 45 => ask(session, text),
-            Status::InProgress if roll < 65 => answer(session, text),
-            _ if roll < 75 => {
-                session.department_id = department;
-                session.user_id = agent.filter(|_| session.status == Status::InProgress);
-            }
-            _ => {
-                let category = [Category::Won, Category::Lost, Category::Info][text % 3];
-                session.end_at = Some(session.updated_at);
-                let from = session.first_response_at.unwrap_or(session.created_at);
-                session.time_service = Some(span(session.updated_at.0 - from.0));
-                session.unread_count = 0;
-                session.classification = Some(dress::classify(seed, number, category, &mut dice));
-                set_status(session, Status::Completed);
-            }
+            session.window_status = dress::window(session.last_message_in, session.updated_at);
         });
     }
 
@@ -239,18 +267,25 @@ impl Account {
         let roll = self.dice.u32(..3);
         let now = self.now();
         let late = self.lateness(now);
-        self.update_session_at(id, late, |session| match (session.status, roll) {
-            (Status::Completed, 0) => {
-                session.end_at = None;
-                set_status(session, Status::InProgress);
-            }
-            (Status::Completed, 1) => {
-                if let Some(classification) = &mut session.classification {
-                    classification.category = Category::Other;
-                    classification.amount += 10.0;
+        self.update_session_at(id, late, |session| {
+            match (session.status, roll) {
+                (Status::Completed, 0) => {
+                    session.end_at = None;
+                    let attended = session.user_id.is_some();
+                    set_status(
+                        session,
+                        [Status::Pending, Status::InProgress][usize::from(attended)],
+                    );
                 }
+                (Status::Completed, 1) => {
+                    if let Some(classification) = &mut session.classification {
+                        classification.category = Category::Other;
+                        classification.amount += 10.0;
+                    }
+                }
+                _ => session.title = Some(Cow::Borrowed("Revisado")),
             }
-            _ => session.title = Some(Cow::Borrowed("Revisado")),
+            session.window_status = dress::window(session.last_message_in, session.updated_at);
         });
     }
 
@@ -302,6 +337,7 @@ fn ask(session: &mut Session, text: usize) {
 
 fn answer(session: &mut Session, text: usize) {
     session.unread_count = 0;
+    session.first_response_at = session.first_response_at.or(Some(session.updated_at));
     session.last_message_out = Some(session.updated_at);
     session.last_interaction = Some(session.updated_at);
     session.last_message_text = Some(Cow::Borrowed(names::ANSWERS[text % names::ANSWERS.len()]));

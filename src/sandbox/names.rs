@@ -139,6 +139,9 @@ pub(super) const TAGS: [(&str, Option<&str>); 20] = [
     ("Garantia", Some("BLUE_600")),
 ];
 
+/// Where those write whose phone number is not known.
+pub(super) const INSTAGRAM: u16 = 3;
+
 /// What a channel is: its list spelling, its session spelling, display name, number, share of
 /// the sessions out of 100.
 pub(super) const CHANNELS: [(&str, &str, &str, Option<&str>, u32); 7] = [
@@ -175,26 +178,65 @@ pub(super) const CHANNELS: [(&str, &str, &str, Option<&str>, u32); 7] = [
     ),
 ];
 
-/// Source, medium, campaign, headline.
-pub(super) const CAMPAIGNS: [(&str, &str, &str, Option<&str>); 8] = [
-    ("facebook", "paid", "inverno", Some("Liquidação de inverno")),
-    (
+/// A campaign that visitors come from.
+pub(super) struct Campaign {
+    pub(super) source: &'static str,
+    pub(super) medium: &'static str,
+    pub(super) name: &'static str,
+    pub(super) headline: Option<&'static str>,
+    /// First and last month in which it runs.
+    pub(super) months: (i64, i64),
+}
+
+const fn campaign(
+    source: &'static str,
+    medium: &'static str,
+    name: &'static str,
+    headline: Option<&'static str>,
+    months: (i64, i64),
+) -> Campaign {
+    Campaign {
+        source,
+        medium,
+        name,
+        headline,
+        months,
+    }
+}
+
+pub(super) const CAMPAIGNS: [Campaign; 8] = [
+    campaign(
+        "facebook",
+        "paid",
+        "inverno",
+        Some("Liquidação de inverno"),
+        (6, 8),
+    ),
+    campaign(
         "instagram",
         "paid",
         "black-friday",
         Some("Só hoje: até 60% de desconto"),
+        (11, 11),
     ),
-    ("google", "cpc", "marca", None),
-    ("google", "cpc", "peças-reposição", None),
-    (
+    campaign("google", "cpc", "marca", None, (1, 12)),
+    campaign("google", "cpc", "peças-reposição", None, (1, 12)),
+    campaign(
         "instagram",
         "stories",
         "dia-das-mães",
         Some("Presente para ela"),
+        (4, 5),
     ),
-    ("newsletter", "email", "recompra-90d", None),
-    ("facebook", "paid", "volta-às-aulas", None),
-    ("tiktok", "influencer", "ju-indica", Some("Cupom JU10")),
+    campaign("newsletter", "email", "recompra-90d", None, (1, 12)),
+    campaign("facebook", "paid", "volta-às-aulas", None, (1, 2)),
+    campaign(
+        "tiktok",
+        "influencer",
+        "ju-indica",
+        Some("Cupom JU10"),
+        (1, 12),
+    ),
 ];
 
 /// From the contact.

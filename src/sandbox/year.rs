@@ -6,13 +6,13 @@
 
 use std::borrow::Cow;
 
-use super::Ticks;
 use super::company::{AGENTS, NOBODY};
 use super::ids::{self, Of};
 use super::names;
 use super::record::{Category, ContactStatus, SessionKind, Status};
 use super::slots::{ContactSlot, NO_CONTACT, NONE, SessionSlot};
 use super::ticks::{DAY, SECOND};
+use super::{Ticks, dress};
 
 const HOUR: i64 = 3_600 * SECOND;
 const MINUTE: i64 = 60 * SECOND;
@@ -83,6 +83,28 @@ impl Year {
 
     pub(super) fn contacts(&self) -> u32 {
         self.contacts
+    }
+
+    /// The year's end.
+    pub(super) fn until(&self) -> Ticks {
+        Ticks(self.until)
+    }
+
+    /// The channel of a session, from the one drawn: `WhatsApp` takes a phone number, Instagram a
+    /// name there, and groups are on `WhatsApp`.
+    fn channel_of(&self, drawn: u16, contact: u32, group: bool) -> u16 {
+        let whatsapp = |channel: u16| {
+            let kinds = names::CHANNELS.get(usize::from(channel));
+            kinds.is_some_and(|(kind, ..)| kind.ends_with("WhatsApp"))
+        };
+        let social = contact != NO_CONTACT && !group && dress::is_social(self.seed, contact);
+        if social && whatsapp(drawn) {
+            names::INSTAGRAM
+        } else if (group && !whatsapp(drawn)) || (!social && drawn == names::INSTAGRAM) {
+            0
+        } else {
+            drawn
+        }
     }
 
     /// The instant by which `part / whole` of the year's busyness lies behind.
@@ -168,6 +190,7 @@ impl Year {
         let group = dice.u32(..100) < 2;
         let channel = channel(dice);
         let contact = self.contact_of(number, dice);
+        let channel = self.channel_of(channel, contact, group);
         let bot = dice.u32(..10) < 6;
         let department = [0, 0, 0, 1, 1, 1, 2, 3, 4, 5][dice.usize(..10)];
 

@@ -6,6 +6,7 @@ mod living;
 mod messages;
 mod moods;
 mod others;
+mod plausible;
 mod webhooks;
 
 use std::sync::Arc;
