@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use helena_sync::clock::{Clock as _, SystemClock};
+use helena_sync::store::{OpenOptions, Store};
 
 use super::Account;
 
@@ -128,6 +129,39 @@ impl<'a> Program<'a> {
             memory: value("Maximum resident set size (kbytes)")? / 1024.0,
             course,
         })
+    }
+
+    /// How long each of the daemon's passes took, when it makes one every second. Its journal tells:
+    /// a pass begins with the sessions and ends with the last status of contacts.
+    pub(super) async fn passes(&self) -> Result<Vec<Duration>> {
+        const LONG_ENOUGH: Duration = Duration::from_secs(12);
+        let mut child = self
+            .command(env!("CARGO_BIN_EXE_helena-sync"))
+            .env("HELENA_SYNC__SYNC__SCHEDULE", "every 1s")
+            .arg("run")
+            .spawn()?;
+        SystemClock.sleep(LONG_ENOUGH).await;
+        child.kill()?;
+        child.wait()?;
+        let store = Store::open(self.database, &OpenOptions { read_only: true }).await?;
+        let accounts = store.accounts().await?;
+        let account = accounts.first().context("nothing was synced")?;
+        let mut runs = store.last_runs(account.id, 40).await?;
+        store.close().await;
+        runs.reverse();
+        let mut begun = None;
+        let mut passes = Vec::new();
+        for run in runs {
+            if run.resource == "sessions" {
+                begun = Some(run.started_at);
+            } else if run.resource == "contacts (BLOCKED)"
+                && let (Some(begun), Some(end)) = (begun.take(), run.finished_at)
+            {
+                passes.push(end.since(begun));
+            }
+        }
+        ensure!(passes.len() > 2, "the daemon made {} passes", passes.len());
+        Ok(passes)
     }
 
     /// Starts the daemon, waits until it has nothing to do, and looks at it.

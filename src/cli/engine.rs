@@ -176,7 +176,9 @@ async fn watch(
         let snapshot = Snapshot {
             phase: report.phase,
             // A window that is read again brings the same rows.
-            rows: report.total.map_or(report.rows, |total| report.rows.min(total)),
+            rows: report
+                .total
+                .map_or(report.rows, |total| report.rows.min(total)),
             total: report.total,
             waiting,
         };
