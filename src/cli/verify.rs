@@ -224,6 +224,12 @@ fn print(
                     }
                 }
             }
+            Outcome::NotLoaded if one.resource.is_list() => writeln!(
+                out,
+                "\n{account}: {} was never read to its end, so there is nothing to compare; run or \
+                 sync read it, or say why not",
+                one.subject
+            )?,
             Outcome::NotLoaded => writeln!(
                 out,
                 "\n{account}: {} is still being loaded, so there is nothing to compare; run or \
