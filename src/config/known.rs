@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::keys::{ACCOUNT_KEYS, KEYS, Key, PREFIX};
-use super::nearest::{near_key, nearest_key};
+use super::nearest::{near_key, nearest, nearest_key};
 use super::{ConfigError, Environment};
 
 /// Whether a token stands in the file itself.
@@ -49,14 +49,15 @@ pub(super) fn check_keys(
             check_keys(origin, &path, section)?;
         } else {
             let known = KEYS.iter().map(|key| key.name).chain(["accounts"]);
-            // An unknown section is told by what it holds, if it holds anything.
-            let probe = value
-                .as_table()
-                .and_then(|section| section.keys().next())
-                .map_or_else(|| path.clone(), |first| format!("{path}.{first}"));
+            let hint = match value.as_table() {
+                Some(section) => {
+                    hint_of_section(&path, section.keys().next().map(String::as_str), known)
+                }
+                None => hint(&path, &path, known),
+            };
             return Err(ConfigError::UnknownKey {
                 origin: origin.to_owned(),
-                hint: hint(&probe, &path, known),
+                hint,
                 key: path,
             });
         }
@@ -90,6 +91,25 @@ fn check_account_keys(origin: &str, value: &toml::Value) -> Result<(), ConfigErr
 
 /// What the names of our variables begin with, but for `DATABASE_URL`.
 const BRAND: &str = "HELENA_";
+
+/// What was probably meant by a section: one with a name like it, or the one that holds a key like
+/// the first that it holds.
+fn hint_of_section<'a>(
+    path: &str,
+    first: Option<&str>,
+    known: impl Iterator<Item = &'a str>,
+) -> String {
+    let sections: BTreeSet<&str> = KEYS
+        .iter()
+        .filter_map(|key| key.name.rsplit_once('.'))
+        .map(|(section, _)| section)
+        .collect();
+    if let Some(near) = nearest(path, sections, 1).first() {
+        return format!("nearest known section: [{near}]");
+    }
+    let probe = first.map_or_else(|| path.to_owned(), |first| format!("{path}.{first}"));
+    hint(&probe, path, known)
+}
 
 /// What was probably meant by a key; if nothing looks like it, the sections there are.
 fn hint<'a>(probe: &str, path: &str, known: impl Iterator<Item = &'a str>) -> String {

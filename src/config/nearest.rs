@@ -45,9 +45,11 @@ fn scored<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<(f
         .map(|name| {
             let whole = similarity(text, name);
             let part = similarity(&last(text), &last(name)) - 0.05;
-            (whole.max(part), name)
+            (whole.max(part), whole, name)
         })
-        .max_by(|a, b| a.0.total_cmp(&b.0))
+        // Of several keys with the same last part, the one that is more like the whole.
+        .max_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)))
+        .map(|(score, _, name)| (score, name))
 }
 
 /// From 0 (nothing in common) to 1 (equal), in any case of letters. A text that is contained in
@@ -85,5 +87,12 @@ mod tests {
         assert_eq!(nearest_key("sync.shedule", known), Some("sync.schedule"));
         assert_eq!(near_key("sync.shedule", known), Some("sync.schedule"));
         assert_eq!(near_key("sink", known), None);
+        let known = ["sync.schedule", "verify.schedule"];
+        assert_eq!(nearest_key("schedule", known), Some("sync.schedule"));
+        assert_eq!(nearest_key("syncc.schedule", known), Some("sync.schedule"));
+        assert_eq!(
+            nearest_key("verfy.schedule", known),
+            Some("verify.schedule")
+        );
     }
 }

@@ -159,12 +159,12 @@ fn every_key_can_be_set_by_its_variable() {
 #[test]
 fn an_unknown_key_is_refused_with_file_key_and_the_nearest_known_one() {
     for (text, key, nearest) in [
+        ("schedule = \"every 1m\"", "schedule", "sync.schedule"),
         (
             "[sync]\nshedule = \"every 1m\"",
             "sync.shedule",
             "sync.schedule",
         ),
-        ("[snyc]\noverlap = \"1m\"", "snyc", "sync.overlap"),
         ("page_size = 5", "page_size", "api.page_size"),
         (
             "[api.rate_limit]\nsustaned = \"1/1s\"",
@@ -184,6 +184,33 @@ fn an_unknown_key_is_refused_with_file_key_and_the_nearest_known_one() {
             error.contains(&format!("nearest known key: {nearest})")),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn an_unknown_section_is_refused_with_the_nearest_known_one() {
+    for (text, hint) in [
+        (
+            "[snyc]\noverlap = \"1m\"",
+            "snyc (nearest known section: [sync])",
+        ),
+        (
+            "[syncc]\nschedule = \"every 1m\"",
+            "syncc (nearest known section: [sync])",
+        ),
+        ("[synk]", "synk (nearest known section: [sync])"),
+        (
+            "[api.rate_limits]",
+            "api.rate_limits (nearest known section: [api.rate_limit])",
+        ),
+        (
+            "[xyz]\noverlap = \"1m\"",
+            "xyz (nearest known key: sync.overlap)",
+        ),
+        ("[xyzzy]", "xyzzy (known sections and keys: accounts, api,"),
+    ] {
+        let error = complaint(text);
+        assert!(error.contains(hint), "{text}: {error}");
     }
 }
 

@@ -223,7 +223,11 @@ async fn a_file_with_a_mistake_is_refused_with_file_key_and_the_nearest_key() {
             "[sync]\nschedul = \"every 1m\"\n",
             vec!["sync.schedul", "nearest known key: sync.schedule"],
         ),
-        ("[synk]\n", vec!["synk", "nearest known key: sync"]),
+        ("[synk]\n", vec!["synk", "nearest known section: [sync]"]),
+        (
+            "schedule = \"every 1m\"\n",
+            vec!["nearest known key: sync.schedule"],
+        ),
         (
             "[xyzzy]\n",
             vec!["xyzzy", "known sections and keys: accounts, api,"],
