@@ -22,6 +22,16 @@ pub enum DateError {
         /// What was typed.
         text: String,
     },
+    /// A year that the API cannot take.
+    #[error(
+        "{flag}: {text:?} is before all dates that the API takes (accepted: years 0001 to 9999)"
+    )]
+    Year {
+        /// The flag.
+        flag: &'static str,
+        /// What was typed.
+        text: String,
+    },
     /// A range that ends before it begins.
     #[error("{after_flag} {after:?} is not before {before_flag} {before:?}: the range is empty")]
     Backwards {
@@ -45,11 +55,24 @@ pub fn parse(
     zone: Zone,
     edge: Edge,
 ) -> Result<Timestamp, DateError> {
-    read(text.trim(), zone, edge).ok_or_else(|| DateError::Form {
+    let shown = || text.chars().take(60).collect();
+    let at = read(text.trim(), zone, edge).ok_or_else(|| DateError::Form {
         flag,
-        text: text.chars().take(60).collect(),
-    })
+        text: shown(),
+    })?;
+    if text.trim().starts_with("0000") {
+        return Err(DateError::Year {
+            flag,
+            text: shown(),
+        });
+    }
+    Ok(at.clamp(FIRST, LAST))
 }
+
+/// 0001-01-02 and 9999-12-31. Nothing was created beyond them; and at the very edge a time zone, the
+/// end of a day or the width that a question is given make a year of which the API knows nothing.
+const FIRST: Timestamp = Timestamp::from_micros(-62_135_510_400_000_000);
+const LAST: Timestamp = Timestamp::from_micros(253_402_214_400_000_000);
 
 fn read(text: &str, zone: Zone, edge: Edge) -> Option<Timestamp> {
     // chrono accepts missing zeros, signs and long years; the shape is ours to check.
@@ -220,6 +243,24 @@ mod tests {
             day.after.unwrap() + std::time::Duration::from_hours(24),
             day.before.unwrap()
         );
+    }
+
+    #[test]
+    fn no_date_leaves_the_years_that_the_api_knows() {
+        for zone in ["UTC", "Pacific/Kiritimati", "America/Sao_Paulo"] {
+            let zone = zone.parse().unwrap();
+            for text in ["0000-01-01", "0000-12-31T23:59:59Z", " 0000-01-01 00:00"] {
+                let error = parse("--from", text, zone, Edge::Start).unwrap_err();
+                assert!(matches!(error, DateError::Year { .. }), "{text}: {error}");
+                assert!(error.to_string().contains("years 0001 to 9999"));
+            }
+            let first = parse("--from", "0001-01-01", zone, Edge::Start).unwrap();
+            assert_eq!(first.to_string(), "0001-01-02T00:00:00.000000Z");
+            for text in ["9999-12-31", "9999-12-31 23:59"] {
+                let last = parse("--to", text, zone, Edge::End).unwrap();
+                assert_eq!(last.to_string(), "9999-12-31T00:00:00.000000Z", "{text}");
+            }
+        }
     }
 
     proptest::proptest! {

@@ -174,6 +174,9 @@ async fn dates_and_names_that_mean_nothing_are_refused_with_what_is_accepted() {
             .refuses(&date, 2, &["--from", "31/12/2025"])
             .await
             .says(&forms);
+        let early = [command, "--from", "0000-01-01"];
+        let told = ["--from", "0000-01-01", "accepted: years 0001 to 9999"];
+        place.refuses(&early, 2, &told).await;
         let backwards = [command, "--from", "2026-02-01", "--to", "2026-01-01"];
         place
             .refuses(
