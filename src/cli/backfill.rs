@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::each::Each;
 use super::engine::{self, Working};
 use super::record::number;
-use super::{Access, Account, Context, Exit, Failure, FilterArgs, Question, duration};
+use super::{Access, Account, Context, Exit, Failure, FilterArgs, Question, duration, positive};
 use crate::api::Client;
 use crate::data::Resource;
 use crate::store::Backfill;
@@ -46,9 +46,9 @@ pub struct BackfillArgs {
     /// [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub max_runtime: Option<Duration>,
-    /// Stop after this many sessions, with exit status 0; the next start goes on from there
-    /// [default: no limit]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Stop at the end of the page with which this many sessions are read, with exit status 0; the
+    /// next start goes on from there [default: no limit]
+    #[arg(long, value_name = "COUNT", value_parser = positive::<u64>)]
     pub limit: Option<u64>,
     /// Begin again instead of going on with an unfinished backfill of the same range
     #[arg(long)]

@@ -11,7 +11,7 @@ use super::dates::span;
 use super::flat::Records;
 use super::record::{Fields, Footer, shown_at};
 use super::waiting::patiently;
-use super::{Context, Exit, Failure, direction, meaning};
+use super::{Context, Exit, Failure, direction, meaning, positive};
 use crate::config::{Zone, one_of};
 use crate::data::{
     CONTACT_STATUSES, Direction, Order, OrderField, PageQuery, Resource, SessionFilter, Source,
@@ -49,7 +49,7 @@ pub struct ContactsArgs {
     #[arg(long, value_name = "DATE")]
     pub updated_before: Option<String>,
     /// Page, from 1
-    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = positive::<u32>)]
     pub page: u32,
     /// Contacts a page, 1 to 100 [default: 10; with --all 100]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100))]

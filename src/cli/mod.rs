@@ -230,6 +230,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// A count from 1 on, as an option's value.
+fn positive<T: std::str::FromStr + PartialEq + Default>(text: &str) -> Result<T, String> {
+    match text.trim().parse() {
+        Ok(count) if count == T::default() => Err("must be at least 1".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("is no whole number that can be counted to (at least 1)".to_owned()),
+    }
+}
+
 /// A direction, as an option's value.
 fn direction(text: &str) -> Result<Direction, String> {
     match config::one_of(text, &["ascending", "descending", "asc", "desc"])? {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::each::Each;
 use super::engine::{self, Working};
 use super::record::number;
-use super::{Access, Context, Exit, Failure, meaning, stored};
+use super::{Access, Context, Exit, Failure, meaning, positive, stored};
 use crate::data::Resource;
 use crate::report::{Format, Printer, cell, terminal_width};
 use crate::store::{RejectFilter, StoredReject};
@@ -75,7 +75,7 @@ pub struct ListArgs {
     #[arg(long)]
     pub resolved: bool,
     /// At most this many [default: 50]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 50, hide_default_value = true)]
+    #[arg(long, value_name = "COUNT", value_parser = positive::<u32>, default_value_t = 50, hide_default_value = true)]
     pub limit: u32,
     /// Print JSON, with the raw texts, instead of a table
     #[arg(long)]

@@ -15,7 +15,7 @@ use super::empty::explain;
 use super::flat::{self, Records};
 use super::record::{Fields, Footer, shown_at};
 use super::waiting::patiently;
-use super::{Context, Exit, Failure, FilterArgs, direction, meaning};
+use super::{Context, Exit, Failure, FilterArgs, direction, meaning, positive};
 use crate::api::{Client, Detail, LiveQuery};
 use crate::config::{DETAILS, Zone, one_of};
 use crate::data::{Direction, Resource};
@@ -45,7 +45,7 @@ pub struct SessionsArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
     /// Page, from 1
-    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = positive::<u32>)]
     pub page: u32,
     /// Sessions a page, 1 to 100 [default: 10; with --all 100]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100))]

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::each::Each;
 use super::engine::{self, Working};
 use super::record::number;
-use super::{Access, Account, Context, Exit, Failure, duration};
+use super::{Access, Account, Context, Exit, Failure, duration, positive};
 use crate::data::{Resource, RunKind, SessionFilter, Source, Span, StreamState};
 use crate::report::{Format, Printer, terminal_width};
 use crate::store::Store;
@@ -46,9 +46,10 @@ pub struct SyncArgs {
     /// [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub max_runtime: Option<Duration>,
-    /// Stop after this many records, with exit status 0; the next start goes on from there
-    /// [default: no limit]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Stop at the end of the page with which this many sessions and contacts are read, with exit
+    /// status 0; the next start goes on from there. Tags, channels, departments and agents are read
+    /// whole and not counted [default: no limit]
+    #[arg(long, value_name = "COUNT", value_parser = positive::<u64>)]
     pub limit: Option<u64>,
     /// Wait until another process that writes for the account has ended, instead of exiting with 1
     #[arg(long)]

@@ -339,6 +339,23 @@ async fn a_command_or_flag_that_does_not_exist_is_refused_with_the_nearest() {
     place()
         .refuses(&["sessions", "--size", "0"], 2, &["1..=100"])
         .await;
+    for line in [
+        ["sync", "--limit", "0"],
+        ["backfill", "--limit", "0"],
+        ["sessions", "--page", "0"],
+        ["contacts", "--page", "0"],
+        ["rejects", "--limit", "0"],
+    ] {
+        let done = place().refuses(&line, 2, &[line[1], "at least 1"]).await;
+        assert!(!done.err.contains(".."), "{done:?}");
+    }
+    place()
+        .refuses(
+            &["sync", "--limit", "many"],
+            2,
+            &["--limit", "many", "whole number"],
+        )
+        .await;
     let told = ["--contact", "named by its id", "helena-sync contacts"];
     place()
         .refuses(&["sessions", "--contact", "abc"], 2, &told)
