@@ -11,11 +11,12 @@ use super::dates::span;
 use super::flat::Records;
 use super::record::{Fields, Footer, shown_at};
 use super::waiting::patiently;
-use super::{Context, Exit, Failure, direction, meaning, positive};
+use super::{Context, Exit, Failure, direction, empty, meaning, positive};
+use crate::api::Client;
 use crate::config::{Zone, one_of};
 use crate::data::{
     CONTACT_STATUSES, Direction, Order, OrderField, PageQuery, Resource, SessionFilter, Source,
-    Stream,
+    SourceError, Span, Stream,
 };
 use crate::report::Format;
 
@@ -113,9 +114,10 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
     let count = records.finish()?;
     let status = query.stream.partition;
     if count == 0 && (args.page == 1 || total == Some(0)) {
-        context.note(&format!(
-            "no contact with status {status} matches (--status shows others)"
-        ));
+        let text = patiently(context, &client, explain(&client, &query))
+            .await?
+            .map_err(|error| at(error.into()))?;
+        context.note(&text);
         return Ok(Exit::Done);
     }
     let footer = Footer {
@@ -128,6 +130,61 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
     };
     context.note(&footer.text());
     Ok(Exit::Done)
+}
+
+/// Says which filter probably emptied the list, at one request each, and one for each other status.
+async fn explain(client: &Client, query: &PageQuery) -> Result<String, SourceError> {
+    let status = query.stream.partition;
+    if query.created.is_open() && query.updated.is_open() {
+        return Ok(format!(
+            "no contact with status {status} matches (--status shows others)"
+        ));
+    }
+    let count = async |query: PageQuery| {
+        let query = PageQuery {
+            number: 1,
+            size: 1,
+            ..query
+        };
+        let page = client.page(&query).await?;
+        Ok::<_, SourceError>(page.total.unwrap_or(page.items.len() as u64))
+    };
+    let mut counts = Vec::new();
+    if !query.created.is_open() {
+        let created = Span::OPEN;
+        let without = PageQuery {
+            created,
+            ..query.clone()
+        };
+        counts.push(("--from/--to", count(without).await?));
+    }
+    if !query.updated.is_open() {
+        let updated = Span::OPEN;
+        let without = PageQuery {
+            updated,
+            ..query.clone()
+        };
+        counts.push(("--updated-after/-before", count(without).await?));
+    }
+    let mut others = 0;
+    for partition in CONTACT_STATUSES {
+        if partition != status {
+            let stream = Stream {
+                partition,
+                ..query.stream
+            };
+            let other = PageQuery {
+                stream,
+                ..query.clone()
+            };
+            others += count(other).await?;
+        }
+    }
+    counts.push(("--status", others));
+    Ok(empty::text(
+        &format!("contact with status {status}"),
+        &counts,
+    ))
 }
 
 fn query(args: &ContactsArgs, zone: Zone) -> Result<PageQuery, Failure> {

@@ -27,7 +27,7 @@ pub(super) async fn explain(client: &Client, queries: &[LiveQuery]) -> Result<St
                 .unwrap_or(u64::try_from(page.items.len()).unwrap_or(u64::MAX)),
         ));
     }
-    Ok(text(&counts))
+    Ok(text("session", &counts))
 }
 
 /// Takes one filter away.
@@ -82,11 +82,12 @@ fn without_each(query: &LiveQuery) -> Vec<(&'static str, LiveQuery)> {
     parts
 }
 
-fn text(counts: &[(&'static str, u64)]) -> String {
-    let mut text = String::from("no session matches");
+/// Says of each filter how many records there are without it, and which one is probably too narrow.
+pub(super) fn text(what: &str, counts: &[(&'static str, u64)]) -> String {
+    let mut text = format!("no {what} matches");
     // Writing to a String cannot fail.
     match counts {
-        [] => text = "the account has no session".into(),
+        [] => text = format!("the account has no {what}"),
         [(flag, count)] => {
             let _ = write!(text, " {flag}; without it there are {}", number(*count));
         }
@@ -133,17 +134,17 @@ mod tests {
     #[test]
     fn the_filter_whose_absence_helps_most_is_named() {
         assert_eq!(
-            text(&[("--status", 0), ("--tag", 1234)]),
+            text("session", &[("--status", 0), ("--tag", 1234)]),
             "no session matches; without --status: 0, without --tag: 1,234. Probably --tag is too narrow"
         );
         assert_eq!(
-            text(&[("--status", 0), ("--tag", 0)]),
+            text("session", &[("--status", 0), ("--tag", 0)]),
             "no session matches; without --status: 0, without --tag: 0. No single filter is the cause"
         );
         assert_eq!(
-            text(&[("--tag", 7)]),
+            text("session", &[("--tag", 7)]),
             "no session matches --tag; without it there are 7"
         );
-        assert_eq!(text(&[]), "the account has no session");
+        assert_eq!(text("session", &[]), "the account has no session");
     }
 }

@@ -324,3 +324,30 @@ async fn contacts_say_which_page_it_is_and_how_to_see_the_next() {
     let ordered = ["contacts", "--order-by", "UpdatedAt", "--direction", "desc"];
     place.succeeds(&ordered).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_list_of_contacts_says_which_filter_probably_emptied_it() {
+    let sandbox = account(40).await;
+    let place = Place::beside(&sandbox);
+    let contacts = sandbox.account().truth_contacts();
+    let with = |status: &str| contacts.iter().filter(|c| c["status"] == status).count();
+    let blocked = with("BLOCKED");
+    let future = ["contacts", "--status", "BLOCKED", "--from", "2099-01-01"];
+    place.succeeds(&future).await.says(&[&format!(
+        "no contact with status BLOCKED matches; without --from/--to: {blocked}, without \
+         --status: 0. Probably --from/--to is too narrow"
+    )]);
+    assert_eq!(sandbox.take_requests().len(), 4);
+    let line = [
+        "contacts",
+        "--from",
+        "2000-01-01",
+        "--updated-after",
+        "2099-01-01",
+    ];
+    place.succeeds(&line).await.says(&[&format!(
+        "without --from/--to: 0, without --updated-after/-before: {}, without --status: 0. \
+         Probably --updated-after/-before is too narrow",
+        with("ACTIVE")
+    )]);
+}
