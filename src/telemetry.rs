@@ -87,6 +87,10 @@ fn sentence(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> f
 /// works, and no warning.
 const LIBRARIES: &str = "warn,sqlx::pool::acquire=error";
 
+/// The driver logs parameters of a database's address that it does not know, with their values: one
+/// may be a password whose name is misspelt.
+const SILENT: &str = "sqlx_postgres::options=off";
+
 fn filter(options: &Options) -> Result<EnvFilter, TelemetryError> {
     let directives = options
         .directives
@@ -97,8 +101,10 @@ fn filter(options: &Options) -> Result<EnvFilter, TelemetryError> {
             || format!("{LIBRARIES},helena_sync={}", options.level),
             str::to_owned,
         );
-    EnvFilter::try_new(directives).map_err(|error| TelemetryError::Directives {
-        problem: error.to_string(),
+    EnvFilter::try_new(format!("{directives},{SILENT}")).map_err(|error| {
+        TelemetryError::Directives {
+            problem: error.to_string(),
+        }
     })
 }
 
@@ -154,7 +160,8 @@ mod tests {
         let shown = filter(&options(None)).unwrap().to_string();
         assert!(shown.contains("helena_sync=info") && shown.contains("warn"));
         let shown = filter(&options(Some("sqlx=debug"))).unwrap().to_string();
-        assert_eq!(shown, "sqlx=debug");
+        assert!(shown.contains("sqlx=debug") && !shown.contains("helena_sync"));
+        assert!(shown.contains("sqlx_postgres::options=off"));
     }
 
     #[test]

@@ -79,7 +79,8 @@ pub fn base_url(text: &str, allow_http: bool) -> Result<Url, BaseUrlError> {
         url: shown(text),
         reason: error.to_string(),
     })?;
-    if !url.username().is_empty() || url.password().is_some() {
+    // A password with a slash in it ends the host early; what follows the `@` is the true one.
+    if text.contains('@') {
         return Err(BaseUrlError::Credentials(shown(text)));
     }
     if url.scheme() == "http" && !allow_http && !is_loopback(&url) {
@@ -127,15 +128,18 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 
 /// The text up to its parameters, with whatever stands before an `@` left out.
 fn shown(text: &str) -> String {
-    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let scheme = match text.split_once("://") {
+        Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => scheme,
+        _ => "",
+    };
+    let separator = if scheme.is_empty() { "" } else { "://" };
     let visible = match text.rsplit_once('@') {
-        Some((before, after)) => {
-            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            let separator = if scheme.is_empty() { "" } else { "://" };
-            format!("{scheme}{separator}…@{after}")
-        }
+        // Behind a `?` it is doubtful what is a parameter and what belongs to a password.
+        Some((before, _)) if before.contains(['?', '#']) => format!("{scheme}{separator}…"),
+        Some((_, after)) => format!("{scheme}{separator}…@{after}"),
         None => text.to_owned(),
     };
+    let visible = visible.split(['?', '#']).next().unwrap_or_default();
     visible.chars().take(200).collect()
 }
 
@@ -244,11 +248,17 @@ mod tests {
             "https://me:secret@:bad:host",
             "http://secret@api.helena.run",
             "https://a/?secret@x",
+            "https://me:12/secret@x",
+            "https://secret:12?34@x",
+            "https://me:secret#34@x",
+            "https://x/secret@y?token=secret",
+            r"https:\\me:secret@x",
+            "me:secret://y@x",
+            "secret:x@y://z",
         ] {
-            if let Err(error) = base_url(text, false) {
-                assert!(!error.to_string().contains("secret"), "{error}");
-                assert!(!format!("{error:?}").contains("secret"), "{error:?}");
-            }
+            let error = base_url(text, false).unwrap_err();
+            assert!(!error.to_string().contains("secret"), "{error}");
+            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
         }
         assert!(base_url("https://:80", false).is_err());
     }

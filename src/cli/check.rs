@@ -76,7 +76,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Checks everything and prints what it found.
 pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Failure> {
     let settings = &context.settings;
-    let database = settings.database()?;
+    let database = context.database()?;
     let resources = settings.sync()?.resources;
     context.zone()?;
     settings.backfill()?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Account, Failure, Global};
 use crate::clock::Clock;
-use crate::config::{Environment, LogFormat, Settings, Zone};
+use crate::config::{self, Environment, LogFormat, Settings, Zone};
 use crate::store::{OpenOptions, Store};
 use crate::telemetry;
 
@@ -114,9 +114,18 @@ impl Context {
             .ok_or_else(|| Failure::usage_text("no account is configured"))
     }
 
+    /// Which database there is to work on.
+    pub fn database(&self) -> Result<config::Database, Failure> {
+        let database = self.settings.database()?;
+        for name in database.url.unknown_parameters() {
+            tracing::warn!("the database address has a parameter {name} that means nothing");
+        }
+        Ok(database)
+    }
+
     /// The database, open and with the tables of this version.
     pub async fn store(&self, access: Access) -> Result<Store, Failure> {
-        let database = self.settings.database()?;
+        let database = self.database()?;
         let doing = || format!("cannot use the database {}", database.url);
         let missing = database
             .url

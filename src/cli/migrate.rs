@@ -20,7 +20,7 @@ pub struct MigrateArgs {}
 
 /// Migrates.
 pub(super) async fn run(context: &Context, _args: MigrateArgs) -> Result<Exit, Failure> {
-    let database = context.settings.database()?;
+    let database = context.database()?;
     let concerning = |error: StoreError| {
         Failure::from(error).context(format!("cannot migrate the database {}", database.url))
     };

@@ -269,21 +269,7 @@ impl Settings {
 
     /// `[database]`.
     pub fn database(&self) -> Result<Database, ConfigError> {
-        let database: Database = self.section("database")?;
-        if database.url.is_in_memory() {
-            let key = "database.url";
-            let origin = self
-                .text(key)?
-                .map_or_else(String::new, |(_, origin)| origin);
-            return Err(ConfigError::Value {
-                origin,
-                key: key.to_owned(),
-                problem: "a database in memory is gone when the command ends (accepted: \
-                          sqlite://FILE, postgres://USER:PASSWORD@HOST/NAME)"
-                    .to_owned(),
-            });
-        }
-        Ok(database)
+        self.section("database")
     }
 
     /// `[sync]`.

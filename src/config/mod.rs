@@ -6,6 +6,7 @@
 //! without a token. Must not know what the values are used for.
 
 mod accounts;
+mod database;
 mod keys;
 mod known;
 mod load;
@@ -16,15 +17,15 @@ mod tests;
 mod values;
 mod zone;
 
-use std::fmt;
 use std::io;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 pub use accounts::{Account, Accounts, DEFAULT_ACCOUNT};
+pub use database::DatabaseUrl;
 pub use keys::{ACCOUNT_KEYS, KEYS, Key, PREFIX, Shape, markdown};
 pub use load::{Environment, Flag, Settings};
 pub use nearest::nearest;
@@ -140,64 +141,6 @@ pub struct Log {
     /// The least severe lines shown, unless `RUST_LOG` says otherwise.
     #[serde(deserialize_with = "values::level")]
     pub level: tracing::Level,
-}
-
-/// A database's URL. Its `Display` and `Debug` leave the password out.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DatabaseUrl(String);
-
-impl DatabaseUrl {
-    /// The URL with its password: for opening the database and nothing else.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// The database's file, if it is one of `SQLite`'s; `None` for other databases and for one in memory.
-    pub fn sqlite_file(&self) -> Option<&Path> {
-        let path = self.0.strip_prefix("sqlite:")?;
-        let path = path.strip_prefix("//").unwrap_or(path);
-        let path = path.split('?').next().unwrap_or(path);
-        (!path.is_empty() && path != ":memory:").then(|| Path::new(path))
-    }
-
-    /// Whether it is gone when the process ends.
-    fn is_in_memory(&self) -> bool {
-        self.0.starts_with("sqlite:")
-            && (self.0.contains(":memory:") || self.0.contains("mode=memory"))
-    }
-}
-
-impl<'de> Deserialize<'de> for DatabaseUrl {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        values::text(from).map(Self)
-    }
-}
-
-impl fmt::Display for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A password may stand in the authority or among the parameters, and a URL that cannot be
-        // parsed may hold one anywhere.
-        if self.0.starts_with("sqlite:") {
-            return f.write_str(&self.0);
-        }
-        match url::Url::parse(&self.0) {
-            Ok(mut url) => {
-                if url.password().is_some() && url.set_password(Some("***")).is_err() {
-                    return f.write_str("(a URL with a password)");
-                }
-                url.set_query(None);
-                url.set_fragment(None);
-                write!(f, "{url}")
-            }
-            Err(_) => f.write_str("(no URL)"),
-        }
-    }
-}
-
-impl fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }
 
 /// Why the configuration cannot be used. All of these are usage errors.

@@ -153,7 +153,7 @@ fn every_key_can_be_set_by_its_variable() {
         "America/Sao_Paulo"
     );
     let shown = settings.database().unwrap().url.to_string();
-    assert_eq!(shown, "postgres://u:***@db/helena");
+    assert_eq!(shown, "postgres://***@db/helena");
 }
 
 #[test]

@@ -115,7 +115,8 @@ fn text_of<'de, D: Deserializer<'de>>(from: D, what: &str) -> Result<String, D::
     }
 }
 
-fn parsed<'de, D, T>(from: D, what: &str) -> Result<T, D::Error>
+/// A text that its type reads; `what` is expected of a value that is no text.
+pub(super) fn parsed<'de, D, T>(from: D, what: &str) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err: fmt::Display>,

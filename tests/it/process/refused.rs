@@ -86,6 +86,14 @@ async fn a_base_url_that_cannot_be_used_is_refused_without_its_credentials() {
             "ftp://me:hunter2@api.helena.run",
             vec!["ftp://", "another protocol", "https://"],
         ),
+        (
+            "https://me:12/hunter2@api.helena.run",
+            vec!["api.helena.run", "user name or password"],
+        ),
+        (
+            "me:hunter2://you@api.helena.run",
+            vec!["api.helena.run", "another protocol"],
+        ),
         (" ", vec!["base_url", "is empty"]),
     ] {
         let place = place().with("HELENA_BASE_URL", url);
@@ -133,6 +141,47 @@ async fn a_database_that_cannot_be_used_is_named_without_its_password() {
         ),
         ("helena.db", 2, vec!["accepted: sqlite://"]),
         (
+            "me:hunter2@127.0.0.1:9/helena",
+            2,
+            vec!["DATABASE_URL", "accepted: sqlite://", "postgres://"],
+        ),
+        (
+            "postgres:me:hunter2@127.0.0.1:9/helena",
+            2,
+            vec!["DATABASE_URL", "begins with postgres://"],
+        ),
+        (
+            "postgres:/me:hunter2@127.0.0.1:9/helena",
+            2,
+            vec!["begins with postgres://"],
+        ),
+        (
+            r"postgres:\\me:hunter2@127.0.0.1:9/helena",
+            2,
+            vec!["begins with postgres://"],
+        ),
+        (
+            "postgres://me:12/hunter2@127.0.0.1:9/helena",
+            2,
+            vec!["%2F", "accepted: sqlite://"],
+        ),
+        (
+            "postgres://127.0.0.1:9/helena?pasword=hunter2",
+            1,
+            vec!["a parameter pasword that means nothing"],
+        ),
+        (
+            "sqlite://",
+            2,
+            vec![
+                "DATABASE_URL",
+                "names no file",
+                "gone when the command ends",
+            ],
+        ),
+        ("sqlite:", 2, vec!["names no file"]),
+        ("sqlite://?mode=rwc", 2, vec!["names no file"]),
+        (
             "sqlite::memory:",
             2,
             vec![
@@ -154,7 +203,12 @@ async fn a_database_that_cannot_be_used_is_named_without_its_password() {
         ),
     ] {
         let place = Place::beside(&sandbox).with("DATABASE_URL", url);
-        for command in [&["sync"][..], &["backfill"], &["migrate"], &["status"]] {
+        for command in [
+            &["sync", "--log-format", "json"][..],
+            &["backfill"],
+            &["migrate"],
+            &["status"],
+        ] {
             let done = place.refuses(command, code, &told).await;
             assert!(!done.err.contains("hunter2"), "{done:?}");
         }

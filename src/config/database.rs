@@ -1,0 +1,272 @@
+//! The address of a database: which forms are accepted, and what of one may be shown.
+//!
+//! No message of this module holds any part of the address but a scheme.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::Deserialize;
+use url::Url;
+
+use super::values;
+
+/// What an address may look like; the end of every message about one that does not.
+const ACCEPTED: &str = "(accepted: sqlite://FILE, postgres://USER:PASSWORD@HOST/NAME)";
+
+/// The parameters that a Postgres address may have; the driver passes over all others.
+const PARAMETERS: [&str; 20] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+    // Neither is the driver's; both are in addresses that hosting companies hand out, and mean
+    // nothing that would be missed.
+    "channel_binding",
+    "connect_timeout",
+];
+
+/// A database's URL: of a file of `SQLite`'s, or of a Postgres. Its `Display` and `Debug` leave out
+/// who connects with which password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// The URL with its password: for opening the database and nothing else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The database's file, if it is one of `SQLite`'s.
+    pub fn sqlite_file(&self) -> Option<&Path> {
+        self.0
+            .strip_prefix("sqlite:")
+            .map(|rest| Path::new(file_in(rest)))
+    }
+
+    /// Its parameters that mean nothing.
+    pub fn unknown_parameters(&self) -> Vec<String> {
+        if self.sqlite_file().is_some() {
+            return Vec::new();
+        }
+        let Ok(url) = Url::parse(&self.0) else {
+            return Vec::new();
+        };
+        url.query_pairs()
+            .map(|(name, _)| name.into_owned())
+            .filter(|name| !PARAMETERS.contains(&name.as_str()) && !name.starts_with("options["))
+            .collect()
+    }
+}
+
+/// The path in what follows `sqlite:`.
+fn file_in(rest: &str) -> &str {
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    path.split('?').next().unwrap_or(path)
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        let problem = if text.is_empty() {
+            Some("is empty".to_owned())
+        } else if let Some(rest) = text.strip_prefix("sqlite:") {
+            why_not_sqlite(rest).map(str::to_owned)
+        } else if ["postgres://", "postgresql://"]
+            .iter()
+            .any(|start| text.starts_with(start))
+        {
+            why_not_postgres(text).map(str::to_owned)
+        } else {
+            Some(why_not(text))
+        };
+        match problem {
+            Some(problem) => Err(format!("{problem} {ACCEPTED}")),
+            None => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+fn why_not_sqlite(rest: &str) -> Option<&'static str> {
+    let file = file_in(rest);
+    // The driver decodes the path after it has looked for this name.
+    let decoded = file.replace("%3A", ":").replace("%3a", ":");
+    if decoded.contains(":memory:") || rest.contains(":memory:") || rest.contains("mode=memory") {
+        Some("a database in memory is gone when the command ends")
+    } else if file.is_empty() {
+        // SQLite opens a temporary database then.
+        Some("names no file: such a database is gone when the command ends")
+    } else {
+        None
+    }
+}
+
+fn why_not_postgres(text: &str) -> Option<&'static str> {
+    const ENCODE: &str = "cannot be read as a URL: a character such as @ : / ? # in the user name or \
+                          the password is written as %40 %3A %2F %3F %23";
+    let Ok(url) = Url::parse(text) else {
+        return Some(ENCODE);
+    };
+    // A password with such a character ends the host early: the rest, with the true host, stands
+    // where path, parameters or fragment would.
+    let astray = url.path().contains('@')
+        || url.fragment().is_some()
+        || url.query_pairs().any(|(name, _)| name.contains('@'));
+    astray.then_some(ENCODE)
+}
+
+/// What is wrong with an address of no kind that there is.
+fn why_not(text: &str) -> String {
+    let plain = |scheme: &&str| {
+        !scheme.is_empty()
+            && scheme
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    };
+    match text
+        .split_once("://")
+        .map(|(scheme, _)| scheme)
+        .filter(plain)
+    {
+        Some(scheme) => format!("{scheme:?} is no kind of database that is supported"),
+        None if text.starts_with("postgres") => {
+            "the address of a Postgres begins with postgres:// or postgresql://".to_owned()
+        }
+        None => "has no scheme".to_owned(),
+    }
+}
+
+impl<'de> Deserialize<'de> for DatabaseUrl {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        values::parsed(from, "a text")
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.starts_with("sqlite:") {
+            return f.write_str(&self.0);
+        }
+        // A password may stand before an `@` or among the parameters.
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("postgres", ""));
+        let end = rest.find(['?', '#']).unwrap_or(rest.len());
+        let (address, parameters) = rest.split_at(end);
+        match address.rsplit_once('@') {
+            Some((_, place)) => write!(f, "{scheme}://***@{place}"),
+            // Where parameters begin is doubtful then.
+            None if parameters.contains('@') => write!(f, "{scheme}://***"),
+            None => write!(f, "{scheme}://{address}"),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_user_password_and_parameters() {
+        for (text, shown) in [
+            ("sqlite://helena.db", "sqlite://helena.db"),
+            (" sqlite:/var/a@b/helena.db ", "sqlite:/var/a@b/helena.db"),
+            ("postgres://u:geheim@db/helena", "postgres://***@db/helena"),
+            (
+                r"postgres://\u:geheim@db/helena",
+                "postgres://***@db/helena",
+            ),
+            (
+                "postgresql://geheim@db:5432/helena?sslmode=require",
+                "postgresql://***@db:5432/helena",
+            ),
+            (
+                "postgres://u:ge@heim@db/helena?password=geheim",
+                "postgres://***@db/helena",
+            ),
+            (
+                "postgres://db/helena?password=geheim",
+                "postgres://db/helena",
+            ),
+            (
+                "postgres://db/helena?user=u&password=geheim@db",
+                "postgres://***",
+            ),
+            (
+                "postgres:///helena?host=/run/postgresql",
+                "postgres:///helena",
+            ),
+        ] {
+            let url: DatabaseUrl = text.parse().unwrap();
+            assert_eq!(url.to_string(), shown, "{text}");
+            assert_eq!(format!("{url:?}"), shown, "{text}");
+            assert_eq!(url.expose(), text.trim());
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_with_what_is_accepted_and_nothing_of_it() {
+        for (text, told) in [
+            ("", "is empty"),
+            ("helena.db", "has no scheme"),
+            ("u:geheim@h/x", "has no scheme"),
+            ("u:geheim://u@h/x", "has no scheme"),
+            ("mysql://u:geheim@h/x", "\"mysql\" is no kind of database"),
+            ("postgres:u:geheim@127.0.0.1:1/x", "begins with postgres://"),
+            (
+                "postgres:/u:geheim@127.0.0.1:1/x",
+                "begins with postgres://",
+            ),
+            (
+                r"postgres:\\u:geheim@127.0.0.1:1/x",
+                "begins with postgres://",
+            ),
+            ("postgresql:u:geheim@h/x", "begins with postgres://"),
+            ("postgres://u:ge/heim@h/x", "cannot be read as a URL"),
+            ("postgres://u:12/geheim@h/x", "cannot be read as a URL"),
+            ("postgres://u:12#geheim@h/x", "cannot be read as a URL"),
+            ("postgres://u:12?geheim@h/x", "cannot be read as a URL"),
+            ("sqlite:", "names no file"),
+            ("sqlite://", "names no file"),
+            ("sqlite://?mode=rwc", "names no file"),
+            ("sqlite::memory:", "in memory"),
+            ("sqlite://%3amemory%3A", "in memory"),
+            ("sqlite://helena.db?mode=memory", "in memory"),
+        ] {
+            let error = text.parse::<DatabaseUrl>().unwrap_err();
+            assert!(error.contains(told), "{text}: {error}");
+            assert!(
+                error.contains("accepted: sqlite://FILE, postgres://"),
+                "{error}"
+            );
+            assert!(!error.contains("heim"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn parameters_that_mean_nothing_are_named_without_their_values() {
+        let url = "postgres://db/x?pasword=geheim&sslmode=require&options[a]=b";
+        let url: DatabaseUrl = url.parse().unwrap();
+        assert_eq!(url.unknown_parameters(), ["pasword"]);
+    }
+}
