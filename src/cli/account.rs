@@ -18,6 +18,7 @@ pub struct Account {
     /// Where its API answers.
     pub base_url: Url,
     token: SecretString,
+    token_origin: String,
 }
 
 impl Account {
@@ -33,6 +34,7 @@ impl Account {
             name: account.name,
             base_url,
             token,
+            token_origin: account.token_origin,
         })
     }
 
@@ -40,9 +42,9 @@ impl Account {
     /// that is refused.
     pub(super) fn concern(&self, failure: Failure) -> Failure {
         let refused = if failure.exit == Exit::Refused {
-            "; check its token (HELENA_API_TOKEN, or the one in the file)"
+            format!("; check its token ({})", self.token_origin)
         } else {
-            ""
+            String::new()
         };
         let (name, url) = (&self.name, &self.base_url);
         failure.context(format!("account {name} at {url} cannot be synced{refused}"))

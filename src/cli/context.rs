@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use super::{Account, Failure, Global};
+use super::{Account, Exit, Failure, Global};
 use crate::clock::Clock;
 use crate::config::{self, Environment, LogFormat, Settings, Zone};
 use crate::store::{OpenOptions, Store};
@@ -94,7 +94,7 @@ impl Context {
         accounts
             .list
             .into_iter()
-            .filter(|account| self.selected.is_empty() || self.selected.contains(&account.name))
+            .filter(|account| self.is_selected(&account.name))
             .map(|account| Account::new(account, allow_http))
             .collect()
     }
@@ -166,6 +166,32 @@ impl Context {
                 .map_err(|error| Failure::from(error).context(doing()))?;
         }
         Ok(store)
+    }
+
+    /// The database, to read it; `None` if it cannot be read or does not exist yet.
+    pub async fn store_if_readable(&self) -> Result<Option<Store>, Failure> {
+        match self.store(Access::Read).await {
+            Ok(store) => Ok(Some(store)),
+            Err(failure) if failure.exit == Exit::Failed => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Where the tokens of the accounts to work on come from.
+    pub fn token_origins(&self) -> Vec<String> {
+        let accounts = self
+            .settings
+            .accounts()
+            .map_or_else(|_| Vec::new(), |accounts| accounts.list);
+        accounts
+            .into_iter()
+            .filter(|account| self.is_selected(&account.name))
+            .map(|account| account.token_origin)
+            .collect()
+    }
+
+    fn is_selected(&self, name: &str) -> bool {
+        self.selected.is_empty() || self.selected.iter().any(|selected| selected == name)
     }
 
     /// Tells the person at the terminal something that is no data: to stderr.

@@ -311,8 +311,9 @@ pub(super) fn conclude(context: &Context, runs: &[RunReport]) -> Exit {
             [one] => format!("for {one}"),
             _ => "everywhere".to_owned(),
         };
+        let tokens = context.token_origins().join("; ");
         context.note(&format!(
-            "error: the API refuses the token {everything}; check HELENA_API_TOKEN"
+            "error: the API refuses the token {everything}; check it ({tokens})"
         ));
         return Exit::Refused;
     }

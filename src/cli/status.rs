@@ -25,7 +25,8 @@ use crate::store::{Account, Backfill, LEASE_TTL, RunRecord, Store, StreamStatus,
 /// the column extra), the last runs, and who writes now. Reads the database only.
 ///
 /// With --max-lag alone, only what is too old is printed and nothing is counted, so that a health
-/// check costs nothing.
+/// check costs nothing. It is about the accounts of the configuration: one that was taken out of it
+/// is shown, and cannot be too old.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -50,6 +51,8 @@ const RUNS: u32 = 10;
 #[derive(Debug, Serialize)]
 struct AccountStatus {
     account: String,
+    /// Whether the configuration names it; `None` if it names none.
+    configured: Option<bool>,
     base_url: String,
     company_id: Option<Uuid>,
     writer: Option<Writer>,
@@ -138,28 +141,41 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
     let now = context.clock.now();
     let store = context.store(Access::Read).await?;
     let accounts = stored::accounts(context, &store).await?;
+    let configured = context.settings.account_names()?;
+    let concerned = stored::concerned(context)?;
     let whole = args.json || args.max_lag.is_none();
     let mut shown = Vec::new();
     let mut stale = Vec::new();
     for account in &accounts {
         let streams = store.stream_statuses(account.id).await?;
-        let old = args.max_lag.map_or_else(Vec::new, |max_lag| {
-            too_old(
-                &streams,
-                &sync.resources,
-                now,
-                max_lag,
-                sync.catalog_interval,
-            )
-        });
+        let concerns = concerned.is_empty() || concerned.contains(&account.name);
+        let old = args
+            .max_lag
+            .filter(|_| concerns)
+            .map_or_else(Vec::new, |max_lag| {
+                too_old(
+                    &streams,
+                    &sync.resources,
+                    now,
+                    max_lag,
+                    sync.catalog_interval,
+                )
+            });
         stale.extend(old.iter().map(|text| format!("{}: {text}", account.name)));
         if whole {
-            shown.push(gather(&store, account, streams, now, old).await?);
+            let mut status = gather(&store, account, streams, now, old).await?;
+            status.configured =
+                (!configured.is_empty()).then(|| configured.contains(&account.name));
+            shown.push(status);
         }
     }
     store.close().await;
     if accounts.is_empty() {
         stale.push("nothing was ever synced into this database".to_owned());
+    } else {
+        let stored = |name: &&String| accounts.iter().any(|account| account.name == **name);
+        let missing = concerned.iter().filter(|name| !stored(name));
+        stale.extend(missing.map(|name| format!("{name}: nothing was ever synced")));
     }
     if args.json {
         let mut out = io::stdout().lock();
@@ -251,6 +267,7 @@ async fn gather(
         });
     Ok(AccountStatus {
         account: account.name.clone(),
+        configured: None,
         base_url: account.base_url.clone(),
         company_id: account.company,
         writer,
@@ -391,7 +408,16 @@ fn run_status(run: RunRecord) -> RunStatus {
 
 fn print(status: &AccountStatus, zone: Zone, now: Timestamp) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "account {} at {}", status.account, status.base_url)?;
+    let left = if status.configured == Some(false) {
+        " (not in the configuration)"
+    } else {
+        ""
+    };
+    writeln!(
+        out,
+        "account {} at {}{left}",
+        status.account, status.base_url
+    )?;
     if let Some(writer) = &status.writer {
         writeln!(
             out,

@@ -27,14 +27,39 @@ pub(super) async fn accounts(context: &Context, store: &Store) -> Result<Vec<Acc
     Ok(accounts.into_iter().filter(chosen).collect())
 }
 
+/// The names of the accounts that a command is about unless it says otherwise: those of `--account`,
+/// else those of the configuration; empty if neither names one, which means all.
+///
+/// What was taken out of the configuration stays in the database, and is nobody's concern any more.
+pub(super) fn concerned(context: &Context) -> Result<Vec<String>, Failure> {
+    if context.selected().is_empty() {
+        Ok(context.settings.account_names()?)
+    } else {
+        Ok(context.selected().to_vec())
+    }
+}
+
 /// The one account to work on.
 pub(super) async fn account(context: &Context, store: &Store) -> Result<Account, Failure> {
     let mut accounts = accounts(context, store).await?;
-    if accounts.len() > 1 {
+    let joined = |accounts: &[Account]| {
         let names: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
+        names.join(", ")
+    };
+    let stored = joined(&accounts);
+    let concerned = concerned(context)?;
+    accounts.retain(|account| concerned.is_empty() || concerned.contains(&account.name));
+    if accounts.is_empty() && !stored.is_empty() {
+        return Err(Failure::usage_text(format!(
+            "the database has no account of the configuration ({}); to change one that it has \
+             ({stored}), choose it with --account",
+            concerned.join(", ")
+        )));
+    }
+    if accounts.len() > 1 {
         return Err(Failure::usage_text(format!(
             "the database has several accounts; choose one with --account ({})",
-            names.join(", ")
+            joined(&accounts)
         )));
     }
     accounts.pop().ok_or_else(|| {

@@ -29,6 +29,8 @@ pub struct Account {
     pub base_url: String,
     /// Its token, as configured but for surrounding white space; never empty.
     pub token: SecretString,
+    /// Where the token came from, as an operator would look for it.
+    pub token_origin: String,
 }
 
 /// The accounts, and what is doubtful about how they are configured.
@@ -54,6 +56,13 @@ pub(super) struct Entry {
     token_file: Option<String>,
     #[serde(default, deserialize_with = "optional")]
     token_env: Option<String>,
+}
+
+impl Entry {
+    /// What it calls its account.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 fn optional<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
@@ -84,8 +93,8 @@ pub(super) fn accounts(
 ) -> Result<Accounts, ConfigError> {
     let mut warnings = Vec::new();
     if entries.is_empty() {
-        let token = match (single.token, single.token_file) {
-            (Some((token, origin)), _) => usable(&token, &origin)?,
+        let (token, token_origin) = match (single.token, single.token_file) {
+            (Some((token, origin)), _) => (usable(&token, &origin)?, origin),
             (None, Some((path, origin))) => from_file(&path, &origin, &mut warnings)?,
             (None, None) => {
                 return Err(ConfigError::NoToken {
@@ -97,6 +106,7 @@ pub(super) fn accounts(
             name: DEFAULT_ACCOUNT.to_owned(),
             base_url: single.base_url,
             token,
+            token_origin,
         };
         return Ok(Accounts {
             list: vec![account],
@@ -139,8 +149,11 @@ pub(super) fn accounts(
             ));
         }
         let origin = |key: &str| format!("{key} of account {} in {file}", entry.name);
-        let token = match (entry.token, entry.token_file, entry.token_env) {
-            (Some(token), None, None) => usable(&token, &origin("token"))?,
+        let (token, token_origin) = match (entry.token, entry.token_file, entry.token_env) {
+            (Some(token), None, None) => {
+                let origin = origin("token");
+                (usable(&token, &origin)?, origin)
+            }
             (None, Some(path), None) => from_file(&path, &origin("token_file"), &mut warnings)?,
             (None, None, Some(variable)) => {
                 let token =
@@ -150,7 +163,7 @@ pub(super) fn accounts(
                             variable: variable.clone(),
                             account: entry.name.clone(),
                         })?;
-                usable(&SecretString::from(token), &variable)?
+                (usable(&SecretString::from(token), &variable)?, variable)
             }
             (None, None, None) => {
                 return Err(ConfigError::AccountToken {
@@ -171,6 +184,7 @@ pub(super) fn accounts(
             name: entry.name,
             base_url: entry.base_url.unwrap_or_else(|| single.base_url.clone()),
             token,
+            token_origin,
         });
     }
     Ok(Accounts { list, warnings })
@@ -191,11 +205,12 @@ fn usable(token: &SecretString, origin: &str) -> Result<SecretString, ConfigErro
     Ok(SecretString::from(text))
 }
 
+/// The token of a file, and what it is called: the file, and what names it.
 fn from_file(
     path: &str,
     origin: &str,
     warnings: &mut Vec<String>,
-) -> Result<SecretString, ConfigError> {
+) -> Result<(SecretString, String), ConfigError> {
     let text = fs::read_to_string(path).map_err(|source| ConfigError::TokenFile {
         path: path.to_owned(),
         origin: origin.to_owned(),
@@ -206,7 +221,8 @@ fn from_file(
             "the token file {path} can be read by everyone on this machine; chmod 600 {path}"
         ));
     }
-    usable(&SecretString::from(text), &format!("the token file {path}"))
+    let token = usable(&SecretString::from(text), &format!("the token file {path}"))?;
+    Ok((token, format!("the file {path}, {origin}")))
 }
 
 /// Whether the file's mode lets every user of the machine read it.

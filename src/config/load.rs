@@ -17,7 +17,8 @@ use super::accounts::{self, Accounts, Entry, Single};
 use super::keys::{KEYS, Key, PREFIX, Shape, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE};
 use super::known::{check_keys, check_variables, holds_token, token_variables};
 use super::{
-    Api, Backfill, ConfigError, DEFAULT_FILE, Database, Log, Store, Sync, Verify, Zone, values,
+    Api, Backfill, ConfigError, DEFAULT_ACCOUNT, DEFAULT_FILE, Database, Log, Store, Sync, Verify,
+    Zone, values,
 };
 
 /// The environment, taken once.
@@ -304,12 +305,34 @@ impl Settings {
         self.section::<Wrapper>("timezone").map(|wrapper| wrapper.0)
     }
 
+    fn entries(&self) -> Result<Vec<Entry>, ConfigError> {
+        match self.figment.find_value("accounts") {
+            Ok(_) => self.section("accounts"),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// The names of the configured accounts, whether or not their tokens can be had; empty if
+    /// nothing is said about any.
+    pub fn account_names(&self) -> Result<Vec<String>, ConfigError> {
+        let entries = self.entries()?;
+        if !entries.is_empty() {
+            return Ok(entries.iter().map(Entry::name).map(str::to_owned).collect());
+        }
+        for key in ["api.token", "api.token_file"] {
+            if self
+                .text(key)?
+                .is_some_and(|(text, _)| !text.trim().is_empty())
+            {
+                return Ok(vec![DEFAULT_ACCOUNT.to_owned()]);
+            }
+        }
+        Ok(Vec::new())
+    }
+
     /// The configured accounts, at least one.
     pub fn accounts(&self) -> Result<Accounts, ConfigError> {
-        let entries: Vec<Entry> = match self.figment.find_value("accounts") {
-            Ok(_) => self.section("accounts")?,
-            Err(_) => Vec::new(),
-        };
+        let entries = self.entries()?;
         let file = self
             .file
             .as_deref()

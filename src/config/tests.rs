@@ -442,6 +442,55 @@ fn several_accounts_come_from_the_file() {
 }
 
 #[test]
+fn the_names_of_the_accounts_are_known_without_their_tokens() {
+    let names = |text: &str| from_file(text).unwrap().account_names().unwrap();
+    assert_eq!(names(""), [""; 0]);
+    assert_eq!(names("[api]\ntoken = \" \""), [""; 0]);
+    assert_eq!(names("[api]\ntoken_file = \"/nowhere\""), ["default"]);
+    assert_eq!(
+        names("[[accounts]]\nname = \"a\"\ntoken_env = \"UNSET\"\n[[accounts]]\nname = \"b\""),
+        ["a", "b"]
+    );
+    let settings = from_environment([("HELENA_API_TOKEN", "pn_x")]);
+    assert_eq!(settings.account_names().unwrap(), ["default"]);
+}
+
+#[test]
+fn every_token_knows_where_it_came_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    fs::write(&path, "pn_x").unwrap();
+    restrict(&path, 0o600);
+    let path = path.display();
+    let origins = |settings: Settings| {
+        let accounts = settings.accounts().unwrap().list;
+        let origins = accounts.into_iter().map(|account| account.token_origin);
+        origins.collect::<Vec<_>>().join("; ")
+    };
+    let settings = from_environment([("HELENA_API_TOKEN", "pn_x")]);
+    assert_eq!(origins(settings), "HELENA_API_TOKEN");
+    let settings = from_environment([("HELENA_API_TOKEN_FILE", path.to_string().as_str())]);
+    assert_eq!(
+        origins(settings),
+        format!("the file {path}, HELENA_API_TOKEN_FILE")
+    );
+    let text = format!(
+        "[[accounts]]\nname = \"a\"\ntoken = \"x\"\n\
+         [[accounts]]\nname = \"b\"\ntoken_file = \"{path}\"\n\
+         [[accounts]]\nname = \"c\"\ntoken_env = \"HERE\"\n"
+    );
+    let settings =
+        Settings::parse(Path::new("some.toml"), &text, [("HERE", "x")].into(), &[]).unwrap();
+    assert_eq!(
+        origins(settings),
+        format!(
+            "token of account a in some.toml; the file {path}, token_file of account b in \
+             some.toml; HERE"
+        )
+    );
+}
+
+#[test]
 fn an_account_that_cannot_be_used_is_refused() {
     for (text, expected) in [
         (

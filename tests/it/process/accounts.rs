@@ -5,7 +5,7 @@ use helena_sync::sandbox::{Sandbox, SandboxConfig};
 use super::mirror::differences;
 use super::program::{Place, TOKEN, account, on_both, sandbox};
 
-fn file(accounts: [(&str, &str); 2]) -> String {
+fn file<const N: usize>(accounts: [(&str, &str); N]) -> String {
     let accounts = accounts.map(|(name, url)| {
         format!("[[accounts]]\nname = \"{name}\"\nbase_url = \"{url}\"\ntoken_env = \"TOKEN_OF_{name}\"\n")
     });
@@ -109,7 +109,11 @@ async fn an_account_whose_token_is_refused_does_not_hold_up_the_others() {
         place.set("TOKEN_OF_north", "pn_wrong");
         let file = file([("north", &north.base_url()), ("south", &south.base_url())]);
         place.write("helena-sync.toml", &file);
-        let told = ["account north", "was refused with 401"];
+        let told = [
+            "account north",
+            "check its token (TOKEN_OF_north)",
+            "was refused with 401",
+        ];
         for command in [&["backfill", "--status", "COMPLETED"][..], &["sync"]] {
             let done = place.refuses(command, 1, &told).await;
             assert!(!done.err.contains("account south"), "{done:?}");
@@ -139,5 +143,126 @@ async fn a_resource_that_could_not_be_read_is_named_with_its_account() {
     south.account().moods.refused = vec!["/core/v1/tag".to_owned()];
     place
         .refuses(&["sync"], 1, &["not read completely: tags of south"])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_left_the_configuration_is_shown_and_no_concern_any_more() {
+    on_both(|place| async move {
+        let (north, south) = (account(20).await, other_account(30).await);
+        let mut place = with_tokens(place);
+        let both = file([("north", &north.base_url()), ("south", &south.base_url())]);
+        place.write("helena-sync.toml", &both);
+        place.succeeds(&["sync"]).await;
+        let database = place.database().await;
+        let old = "update sync_state set last_success_at = '2020-01-01T00:00:00.000000Z' \
+                   where account_id = (select id from accounts where name = 'south')";
+        database.execute(old).await;
+        database.store.close().await;
+        let health = ["status", "--max-lag", "1h"];
+        place
+            .refuses(&health, 1, &["south: sessions was last read"])
+            .await;
+
+        place.write("helena-sync.toml", &file([("north", &north.base_url())]));
+        // Neither needs a token.
+        place.unset("TOKEN_OF_north");
+        place.succeeds(&health).await.says(&["fresh"]);
+        let status = place.succeeds(&["status"]).await;
+        let left = format!(
+            "account south at {}/ (not in the configuration)",
+            south.base_url()
+        );
+        assert!(status.out.contains(&left), "{status:?}");
+        assert!(
+            !status.out.contains(&format!("{}/ (", north.base_url())),
+            "{status:?}"
+        );
+        let status = place
+            .succeeds(&["status", "--json", "--max-lag", "1h"])
+            .await
+            .json();
+        let configured: Vec<_> = status
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|account| (account["account"].as_str(), account["configured"].as_bool()))
+            .collect();
+        assert_eq!(
+            configured,
+            [(Some("north"), Some(true)), (Some("south"), Some(false))]
+        );
+        let reset = place.succeeds(&["state", "reset", "sessions"]).await;
+        assert!(
+            reset.out.starts_with("north sessions: watermark none"),
+            "{reset:?}"
+        );
+
+        // Whoever asks for it by its name gets it all the same.
+        let of_south = ["status", "--max-lag", "1h", "--account", "south"];
+        place
+            .refuses(&of_south, 1, &["south: sessions was last read"])
+            .await;
+        place
+            .succeeds(&["state", "reset", "contacts", "--account", "south"])
+            .await;
+
+        place.write("helena-sync.toml", &file([("east", &north.base_url())]));
+        place
+            .refuses(&health, 1, &["east: nothing was ever synced"])
+            .await;
+        let told = [
+            "no account of the configuration (east)",
+            "north, south",
+            "--account",
+        ];
+        place
+            .refuses(&["state", "reset", "sessions"], 2, &told)
+            .await;
+
+        // Without any configuration all of them count.
+        place.write("helena-sync.toml", "");
+        place
+            .refuses(&health, 1, &["south: sessions was last read"])
+            .await;
+        let told = ["several accounts", "north, south"];
+        place
+            .refuses(&["state", "reset", "sessions"], 2, &told)
+            .await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_refused_is_looked_for_where_the_account_has_it_from() {
+    let north = account(5).await;
+    let place = Place::new();
+    let account = |token: &str| {
+        format!(
+            "[[accounts]]\nname = \"north\"\nbase_url = \"{}\"\n{token}\n",
+            north.base_url()
+        )
+    };
+    place.write("wrong", "pn_wrong");
+    for (token, told) in [
+        (
+            "token = \"pn_wrong\"",
+            "(token of account north in helena-sync.toml)",
+        ),
+        (
+            "token_file = \"wrong\"",
+            "(the file wrong, token_file of account north in helena-sync.toml)",
+        ),
+    ] {
+        place.write("helena-sync.toml", &account(token));
+        let done = place
+            .refuses(&["sync"], 3, &["check its token", told])
+            .await;
+        // It is warned that it is not used; it is not named as what to check.
+        assert!(!done.err.contains("(HELENA_API_TOKEN"), "{done:?}");
+    }
+    let place = Place::beside(&north).with("HELENA_API_TOKEN", "pn_wrong");
+    place
+        .refuses(&["sync"], 3, &["check its token (HELENA_API_TOKEN)"])
         .await;
 }
