@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::each::Each;
 use super::engine::{self, Working};
 use super::record::number;
-use super::{Access, Account, Context, Exit, Failure, FilterArgs, Question, duration, positive};
+use super::{
+    Access, Account, Context, Exit, Failure, FilterArgs, Question, duration, positive, stored,
+};
 use crate::api::Client;
 use crate::data::Resource;
 use crate::store::Backfill;
@@ -127,12 +129,18 @@ async fn dry_run(
     stop: &CancellationToken,
 ) -> Result<Exit, Failure> {
     let size = engine::settings(context)?.walk.page_size;
+    let store = context.store_if_readable().await?;
     let mut total = Estimate::default();
     for (account, client, question) in asked {
-        let (sessions, created) = (Resource::Sessions, question.created);
-        let estimate =
-            sync::estimate(client, sessions, created, &question.filters, size, stop).await;
-        let estimate = estimate.map_err(|error| account.concern(error.into()));
+        let estimate = async {
+            if let Some(store) = &store {
+                stored::confirm(store, &account.name, client, stop).await?;
+            }
+            let (sessions, created) = (Resource::Sessions, question.created);
+            let filters = &question.filters;
+            Ok(sync::estimate(client, sessions, created, filters, size, stop).await?)
+        };
+        let estimate = estimate.await.map_err(|failure| account.concern(failure));
         if let Some(estimate) = each.yielded(estimate) {
             total.records += estimate.records;
             total.requests += estimate.requests;

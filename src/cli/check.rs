@@ -15,6 +15,7 @@ use crate::config;
 use crate::data::{Page, PageQuery, Resource, SessionFilter, Source, SourceError, Span};
 use crate::report::{Format, Printer};
 use crate::store::{OpenOptions, Store, StoreError};
+use crate::sync;
 
 /// Check configuration, database and what the token may read.
 ///
@@ -221,7 +222,7 @@ async fn check_api(
         } else {
             match ask(client, resource).await {
                 Ok(page) => {
-                    company = company.or_else(|| owner(&page));
+                    company = company.or_else(|| sync::owner(&page));
                     (Outcome::Good, readable(client, resource, &page))
                 }
                 Err(error) => {
@@ -243,15 +244,6 @@ async fn check_api(
         });
     }
     (findings, company)
-}
-
-/// The company that the records of a page belong to.
-fn owner(page: &Page) -> Option<Uuid> {
-    let record = |item| serde_json::from_str::<serde_json::Value>(page.raw(item)).ok();
-    page.items
-        .iter()
-        .filter_map(record)
-        .find_map(|record| record.get("companyId")?.as_str()?.parse().ok())
 }
 
 async fn ask(client: &Client, resource: Resource) -> Result<Page, SourceError> {

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Context, Failure};
+use crate::api::Client;
 use crate::store::{Account, AccountId, Acquired, Holder, Lease, Store};
+use crate::sync;
 
 /// The accounts that the database knows, as far as `--account` chooses them.
 pub(super) async fn accounts(context: &Context, store: &Store) -> Result<Vec<Account>, Failure> {
@@ -65,6 +69,20 @@ pub(super) async fn account(context: &Context, store: &Store) -> Result<Account,
     accounts.pop().ok_or_else(|| {
         Failure::usage_text("the database has no account yet; the first run or sync adds it")
     })
+}
+
+/// Refuses a token of another company than the one whose rows are stored for the account, or of one
+/// that is stored under another name, before anything is said about what is stored.
+pub(super) async fn confirm(
+    store: &Store,
+    name: &str,
+    client: &Client,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    if let Some(company) = sync::company(client, stop).await? {
+        store.check_company(name, company).await?;
+    }
+    Ok(())
 }
 
 /// What to do while another process writes.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::each::Each;
 use super::engine::{self, Working};
 use super::record::number;
-use super::{Access, Account, Context, Exit, Failure, duration, positive};
+use super::{Access, Account, Context, Exit, Failure, duration, positive, stored};
 use crate::data::{Resource, RunKind, SessionFilter, Source, Span, StreamState};
 use crate::report::{Format, Printer, terminal_width};
 use crate::store::Store;
@@ -176,14 +176,10 @@ async fn dry_run(
     accounts: &[Account],
     stop: &CancellationToken,
 ) -> Result<Exit, Failure> {
-    let store = match context.store(Access::Read).await {
-        Ok(store) => Some(store),
-        Err(failure) if failure.exit == Exit::Failed => {
-            context.note("there is no mirror that could be read: everything is counted as new");
-            None
-        }
-        Err(failure) => return Err(failure),
-    };
+    let store = context.store_if_readable().await?;
+    if store.is_none() {
+        context.note("there is no mirror that could be read: everything is counted as new");
+    }
     let columns = [
         "account",
         "resource",
@@ -230,7 +226,10 @@ async fn survey(
     let settings = engine::settings(context)?;
     let client = engine::client(context, account, None)?;
     let stored = match store {
-        Some(store) => store.find_account(&account.name).await?,
+        Some(store) => {
+            stored::confirm(store, &account.name, &client, stop).await?;
+            store.find_account(&account.name).await?
+        }
         None => None,
     };
     let mut surveyed = Vec::new();

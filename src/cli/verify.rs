@@ -9,7 +9,7 @@ use serde_json::json;
 use super::each::Each;
 use super::engine::{self, Working};
 use super::record::number;
-use super::{Access, Account, Context, Exit, Failure, duration};
+use super::{Access, Account, Context, Exit, Failure, duration, stored};
 use crate::config::Zone;
 use crate::data::Resource;
 use crate::report::{Format, Printer, terminal_width};
@@ -21,10 +21,10 @@ const PRINTED: usize = 10;
 
 /// Compare the mirror with the API, and repair it.
 ///
-/// Compares counts: one request for each stream, if they agree. Where they differ, windows of
-/// creation times are halved until each difference is found in a window of at most one page, which
-/// is then compared record by record. Prints what is missing here, older here, and gone there.
-/// Tags, channels, departments and agents are compared whole.
+/// Asks whose token it is, and compares counts: one request for each stream, if they agree. Where
+/// they differ, windows of creation times are halved until each difference is found in a window of at
+/// most one page, which is then compared record by record. Prints what is missing here, older here,
+/// and gone there. Tags, channels, departments and agents are compared whole.
 ///
 /// A record that could not be read (see helena-sync rejects) is counted as rejected: the API has it,
 /// the mirror does not, and asking again would not change that.
@@ -116,6 +116,7 @@ async fn compare(
     stop: &tokio_util::sync::CancellationToken,
 ) -> Result<Vec<Verified>, Failure> {
     let client = engine::client(context, account, args.max_runtime)?;
+    stored::confirm(store, &account.name, &client, stop).await?;
     let Some(stored) = store.find_account(&account.name).await? else {
         return Err(Failure::failed(anyhow::anyhow!(
             "nothing of it is stored yet; run `helena-sync sync` first"

@@ -94,6 +94,30 @@ impl Store {
             .collect())
     }
 
+    /// Refuses a token's company as [`Store::set_company`] would, and writes nothing. The account
+    /// need not be known yet.
+    pub async fn check_company(&self, name: &str, company: Uuid) -> Result<(), StoreError> {
+        let accounts = self.accounts().await?;
+        if let Some(holder) = accounts.iter().find(|a| a.company == Some(company)) {
+            return if holder.name == name {
+                Ok(())
+            } else {
+                Err(StoreError::SameCompany {
+                    other: holder.name.clone(),
+                })
+            };
+        }
+        let own = accounts.iter().find(|account| account.name == name);
+        match own.and_then(|account| account.company) {
+            None => Ok(()),
+            Some(stored) => Err(StoreError::OtherCompany {
+                account: name.to_owned(),
+                stored,
+                found: company,
+            }),
+        }
+    }
+
     /// Notes which company an account's token belongs to. Refused if another account is that
     /// company already, and if this account has held the data of another one.
     pub async fn set_company(&self, account: AccountId, company: Uuid) -> Result<(), StoreError> {

@@ -37,9 +37,9 @@ pub enum StoreError {
         "another process has taken over writing for this account (the lease was lost); nothing was stored by this one"
     )]
     LeaseLost,
-    /// Two configured accounts are one company.
+    /// The company of an account's token is stored under another name.
     #[error(
-        "this account's token belongs to the same company as account {other:?}: remove one of them"
+        "this account's token belongs to the same company as account {other:?}, under which the database holds it: name this account {other:?} in the configuration, or use another database; if both are configured, remove one of them"
     )]
     SameCompany {
         /// The account that has the company already.

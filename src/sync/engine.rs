@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::identity;
 use super::policy::{RunError, Verdict};
 use super::run::{RunReport, Task};
 use super::survey;
@@ -160,62 +160,12 @@ impl<S: Source + 'static> Engine<S> {
     /// account is the same company. Asks for as little as shows a company's id.
     pub async fn identify(&self, stop: &CancellationToken) -> Result<(), RunError> {
         self.begin("asking whose token it is".to_owned(), None);
-        let mut refusal = None;
-        let mut trouble = false;
-        for resource in [Resource::Departments, Resource::Agents] {
-            match self
-                .fetch_list(resource, stop)
-                .await
-                .map_err(RunError::from)
-            {
-                Ok(page) => {
-                    if self.note_company(&page).await? {
-                        return Ok(());
-                    }
-                }
-                Err(error) if error.is_refusal() => refusal = Some(error),
-                Err(error) => elsewhere(&mut trouble, error)?,
-            }
+        if let Some(company) = identity::company(self.source.as_ref(), stop).await? {
+            self.store
+                .set_company(self.lease.account(), company)
+                .await?;
         }
-        for stream in [Resource::Contacts, Resource::Sessions]
-            .map(Resource::streams)
-            .concat()
-        {
-            let query = survey::everything(stream, Span::OPEN, 1);
-            match survey::ask(self.source.as_ref(), &query, stop).await {
-                Ok(page) => {
-                    if self.note_company(&page).await? {
-                        return Ok(());
-                    }
-                    refusal = None;
-                }
-                Err(error) if error.is_refusal() => {}
-                Err(error) => elsewhere(&mut trouble, error)?,
-            }
-        }
-        // Everything was refused: the token is no good. An account without any record has no
-        // company yet, and nothing to mix up.
-        refusal.map_or(Ok(()), Err)
-    }
-
-    async fn note_company(&self, page: &Page) -> Result<bool, RunError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Owned {
-            company_id: Option<Uuid>,
-        }
-        let company = page.items.iter().find_map(|item| {
-            serde_json::from_str::<Owned>(page.raw(item))
-                .ok()?
-                .company_id
-        });
-        let Some(company) = company else {
-            return Ok(false);
-        };
-        self.store
-            .set_company(self.lease.account(), company)
-            .await?;
-        Ok(true)
+        Ok(())
     }
 
     /// Reads the lists among `resources` whole.
@@ -535,20 +485,6 @@ impl RunReport {
             error: Some(error.into()),
         }
     }
-}
-
-/// Whether another resource may tell what this one could not. One that answers with nonsense may;
-/// one that does so after another ends the search, since each takes a minute of trying.
-fn elsewhere(trouble: &mut bool, error: RunError) -> Result<(), RunError> {
-    let is_nonsense = matches!(
-        error,
-        RunError::Walk(WalkError::Source(SourceError::Malformed { .. }))
-    );
-    if error.verdict() != Verdict::NextResource || (is_nonsense && *trouble) {
-        return Err(error);
-    }
-    *trouble |= is_nonsense;
-    Ok(())
 }
 
 /// Whether a pass goes on after this run.

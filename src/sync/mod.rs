@@ -3,8 +3,8 @@
 //!
 //! [`walk`], [`keyset`] and [`window`] decide what has been read completely; [`plan`] is their
 //! arithmetic; [`run`] joins a walk with the store; [`engine`] and [`load`] say which walks are due;
-//! [`policy`] says what a failure means. Must not know where pages come from (`api`), when it is
-//! called (`schedule`), or SQL.
+//! [`identity`] tells whose data it is; [`policy`] says what a failure means. Must not know where
+//! pages come from (`api`), when it is called (`schedule`), or SQL.
 //!
 //! # Why nothing is lost
 //!
@@ -19,6 +19,7 @@ mod compare;
 pub mod engine;
 #[cfg(test)]
 mod exhaustive;
+pub mod identity;
 pub mod keeper;
 pub mod keyset;
 pub mod load;
@@ -33,6 +34,7 @@ pub mod window;
 
 pub use compare::Comparison;
 pub use engine::{Engine, EngineSettings, Limits, Report, Runs};
+pub use identity::{company, owner};
 pub use keeper::Keeper;
 pub use policy::{RunError, Verdict};
 pub use run::RunReport;

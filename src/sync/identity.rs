@@ -1,0 +1,94 @@
+//! Whose token it is, asked for with as little as shows a company's id.
+//!
+//! Must not know what is stored, nor what follows from a company that was not expected.
+
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::policy::{RunError, Verdict};
+use super::survey;
+use super::walk::WalkError;
+use crate::data::{Page, Resource, Source, SourceError, Span};
+
+/// The company that a source's records belong to; `None` if it shows no record.
+///
+/// A token that may read nothing at all is an error; one that may not read something is asked
+/// elsewhere.
+pub async fn company<S: Source>(
+    source: &S,
+    stop: &CancellationToken,
+) -> Result<Option<Uuid>, RunError> {
+    let mut refusal = None;
+    let mut trouble = false;
+    for resource in [Resource::Departments, Resource::Agents] {
+        match list(source, resource, stop).await {
+            Ok(page) => {
+                if let Some(company) = owner(&page) {
+                    return Ok(Some(company));
+                }
+            }
+            Err(error) if error.is_refusal() => refusal = Some(error),
+            Err(error) => elsewhere(&mut trouble, error)?,
+        }
+    }
+    for stream in [Resource::Contacts, Resource::Sessions]
+        .map(Resource::streams)
+        .concat()
+    {
+        let query = survey::everything(stream, Span::OPEN, 1);
+        match survey::ask(source, &query, stop).await {
+            Ok(page) => {
+                if let Some(company) = owner(&page) {
+                    return Ok(Some(company));
+                }
+                refusal = None;
+            }
+            Err(error) if error.is_refusal() => {}
+            Err(error) => elsewhere(&mut trouble, error)?,
+        }
+    }
+    // Everything was refused: the token is no good. An account without any record has no
+    // company yet, and nothing to mix up.
+    refusal.map_or(Ok(None), Err)
+}
+
+async fn list<S: Source>(
+    source: &S,
+    resource: Resource,
+    stop: &CancellationToken,
+) -> Result<Page, RunError> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(WalkError::Stopped.into()),
+        page = source.list(resource) => Ok(page?),
+    }
+}
+
+/// The company that the records of a page belong to, if one of them says so.
+pub fn owner(page: &Page) -> Option<Uuid> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Owned {
+        company_id: Option<Uuid>,
+    }
+    page.items.iter().find_map(|item| {
+        serde_json::from_str::<Owned>(page.raw(item))
+            .ok()?
+            .company_id
+    })
+}
+
+/// Whether another resource may tell what this one could not. One that answers with nonsense may;
+/// one that does so after another ends the search, since each takes a minute of trying.
+fn elsewhere(trouble: &mut bool, error: RunError) -> Result<(), RunError> {
+    let is_nonsense = matches!(
+        error,
+        RunError::Walk(WalkError::Source(SourceError::Malformed { .. }))
+    );
+    if error.verdict() != Verdict::NextResource || (is_nonsense && *trouble) {
+        return Err(error);
+    }
+    *trouble |= is_nonsense;
+    Ok(())
+}
