@@ -19,12 +19,13 @@ use crate::sync;
 
 /// Check configuration, database and what the token may read.
 ///
-/// Reads every section of the configuration, opens the database, and asks the API for one record
-/// of each resource in sync.resources with each account's token: at most six requests an account.
-/// Changes nothing.
+/// Reads every section of the configuration, opens the database and looks whether it may be written
+/// to, and asks the API for one record of each resource in sync.resources with each account's token:
+/// at most six requests an account, and two more where sessions are refused, to find out why.
+/// Compares whose token it is with whose data is stored. Changes nothing.
 ///
-/// Exits with 0 if all is well, 1 if something failed, 2 if the configuration is wrong, 3 if the
-/// API refuses a token everywhere.
+/// Exits with 0 if all is well, 1 if something failed, 2 if the configuration is wrong, also in that
+/// a token is of another company than the account's data, 3 if the API refuses a token everywhere.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -97,26 +98,37 @@ pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Fail
             "environment and defaults; no file".into()
         },
     }];
-    findings.push(check_database(&database).await?);
+    let (finding, store) = check_database(&database).await?;
+    findings.push(finding);
     let mut companies: Vec<(Uuid, &str)> = Vec::new();
     for account in &accounts {
         let client = account.client(context, &[], Some(PATIENCE))?;
         let (found, company) = check_api(&client, account, &resources).await;
         findings.extend(found);
         let Some(company) = company else { continue };
-        match companies.iter().find(|(known, _)| *known == company) {
-            Some((_, other)) => findings.push(Finding {
-                account: account.name.clone(),
-                what: "company".into(),
-                place: account.base_url.to_string(),
-                outcome: Outcome::Wrong,
-                detail: format!(
+        let wrong = match companies.iter().find(|(known, _)| *known == company) {
+            Some((_, other)) => Some((
+                Outcome::Wrong,
+                format!(
                     "belongs to the same company as account {other:?}: remove one of them from \
                      the configuration"
                 ),
-            }),
-            None => companies.push((company, &account.name)),
+            )),
+            None => mismatch(store.as_ref(), &account.name, company).await,
+        };
+        companies.push((company, &account.name));
+        if let Some((outcome, detail)) = wrong {
+            findings.push(Finding {
+                account: account.name.clone(),
+                what: "company".into(),
+                place: account.base_url.to_string(),
+                outcome,
+                detail,
+            });
         }
+    }
+    if let Some(store) = store {
+        store.close().await;
     }
     print(&findings, args.json)?;
     Ok(exit(&findings))
@@ -144,7 +156,18 @@ fn exit(findings: &[Finding]) -> Exit {
     }
 }
 
-async fn check_database(database: &config::Database) -> Result<Finding, Failure> {
+/// Why what is stored and whose token it is do not go together.
+async fn mismatch(store: Option<&Store>, name: &str, company: Uuid) -> Option<(Outcome, String)> {
+    let error = store?.check_company(name, company).await.err()?;
+    let outcome = match error {
+        StoreError::SameCompany { .. } | StoreError::OtherCompany { .. } => Outcome::Wrong,
+        _ => Outcome::Failed,
+    };
+    Some((outcome, chain(&error)))
+}
+
+/// The database, and the store if its tables can be read.
+async fn check_database(database: &config::Database) -> Result<(Finding, Option<Store>), Failure> {
     let found = |outcome, detail: String| Finding {
         account: String::new(),
         what: "database".into(),
@@ -159,38 +182,62 @@ async fn check_database(database: &config::Database) -> Result<Finding, Failure>
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        return Ok(match std::fs::metadata(folder) {
+        let finding = match std::fs::metadata(folder) {
             Ok(meta) if meta.is_dir() && !meta.permissions().readonly() => found(
                 Outcome::Good,
                 "does not exist yet; run, sync, backfill and migrate create it".into(),
             ),
             Ok(_) => found(Outcome::Failed, "its folder cannot be written to".into()),
             Err(error) => found(Outcome::Failed, format!("its folder: {error}")),
-        });
+        };
+        return Ok((finding, None));
     }
+    // Opened for writing and not written to, a file stays as it was. Not while SQLite has it open:
+    // closing it here would take SQLite's locks away.
+    let writable = database.url.sqlite_file().map_or(Ok(()), |path| {
+        std::fs::OpenOptions::new().write(true).open(path).map(drop)
+    });
     let options = OpenOptions { read_only: true };
     let store = match Store::open(database.url.expose(), &options).await {
         Ok(store) => store,
         Err(error @ StoreError::Url(_)) => return Err(error.into()),
-        Err(error) => return Ok(found(Outcome::Failed, chain(&error))),
+        Err(error) => return Ok((found(Outcome::Failed, chain(&error)), None)),
     };
-    let finding = match store.check_schema().await {
-        Ok(()) => found(
-            Outcome::Good,
-            format!("{}, tables up to date", store.kind()),
-        ),
-        Err(StoreError::TooOld { missing }) if database.migrate => found(
-            Outcome::Good,
+    let (detail, migrating) = match store.check_schema().await {
+        Ok(()) => (format!("{}, tables up to date", store.kind()), false),
+        Err(StoreError::TooOld { missing }) if database.migrate => (
             format!(
                 "{}, {} migration(s) to apply; run, sync, backfill and migrate do",
                 store.kind(),
                 missing.len()
             ),
+            true,
         ),
-        Err(error) => found(Outcome::Failed, chain(&error)),
+        Err(error) => {
+            store.close().await;
+            return Ok((found(Outcome::Failed, chain(&error)), None));
+        }
     };
-    store.close().await;
-    Ok(finding)
+    let finding = match (writable, store.lacking(migrating).await) {
+        (Err(error), _) => found(
+            Outcome::Failed,
+            format!("{detail}, but it cannot be written to: {error}"),
+        ),
+        (_, Err(error)) => found(Outcome::Failed, chain(&error)),
+        (_, Ok(lacking)) if lacking.is_empty() => found(Outcome::Good, detail),
+        (_, Ok(lacking)) => found(
+            Outcome::Failed,
+            format!(
+                "{detail}, but it cannot be written to: its role lacks {}",
+                lacking.join("; ")
+            ),
+        ),
+    };
+    if migrating {
+        store.close().await;
+        return Ok((finding, None));
+    }
+    Ok((finding, Some(store)))
 }
 
 /// An error and its causes on one line.

@@ -20,6 +20,7 @@ mod memory;
 mod migrate;
 mod open;
 mod parameter;
+mod privileges;
 mod progress;
 mod questions;
 mod read;

@@ -233,6 +233,77 @@ async fn an_account_that_left_the_configuration_is_shown_and_no_concern_any_more
     .await;
 }
 
+/// Commands that say something about what is stored and what the platform has, and write nothing.
+const PROMISES: [&[&str]; 4] = [
+    &["verify"],
+    &["sync", "--dry-run"],
+    &["backfill", "--dry-run"],
+    &["sync", "--dry-run", "--full-refresh"],
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_company_that_is_stored_under_another_name_is_to_be_named_so() {
+    on_both(|place| async move {
+        let north = account(20).await;
+        let mut place = with_tokens(place);
+        place.set("HELENA_API_TOKEN", TOKEN);
+        place.set("HELENA_BASE_URL", &north.base_url());
+        place.succeeds(&["sync"]).await;
+        place.unset("HELENA_API_TOKEN");
+        place.write("helena-sync.toml", &file([("north", &north.base_url())]));
+        let told = [
+            "same company as account \"default\"",
+            "name this account \"default\" in the configuration",
+            "use another database",
+        ];
+        for command in PROMISES {
+            north.take_requests();
+            place.refuses(command, 2, &told).await;
+            assert_eq!(north.take_requests().len(), 1, "{command:?}");
+        }
+        let check = place.refuses(&["check"], 2, &[]).await;
+        for text in told.into_iter().chain(["wrong"]) {
+            assert!(check.out.contains(text), "{check:?}");
+        }
+        place.refuses(&["sync"], 2, &told).await;
+
+        let text = file([("default", &north.base_url())]);
+        place.write("helena-sync.toml", &text);
+        place.set("TOKEN_OF_default", TOKEN);
+        for command in [&["check"][..], &["sync"], &["verify"]] {
+            place.succeeds(command).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_another_company_is_refused_before_anything_is_compared() {
+    on_both(|mut place| async move {
+        let (north, south) = (account(20).await, other_account(30).await);
+        place.set("HELENA_BASE_URL", &north.base_url());
+        place.succeeds(&["sync"]).await;
+        place.set("HELENA_BASE_URL", &south.base_url());
+        let told = [
+            "this token belongs to company",
+            "account \"default\" holds the data of company",
+        ];
+        for command in PROMISES {
+            south.take_requests();
+            let done = place.refuses(command, 2, &told).await;
+            assert_eq!(done.out, "", "{command:?}");
+            assert_eq!(south.take_requests().len(), 1, "{command:?}");
+        }
+        let check = place.refuses(&["check"], 2, &[]).await;
+        assert!(
+            check.out.contains(told[0]) && check.out.contains("wrong"),
+            "{check:?}"
+        );
+        place.refuses(&["sync"], 2, &told).await;
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_refused_is_looked_for_where_the_account_has_it_from() {
     let north = account(5).await;

@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, Connection};
 
 use super::mirror::assert_perfect;
 use super::program::{Place, account, on_both};
+use crate::support::database::Kind;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn status_tells_rows_watermarks_runs_and_what_is_stale() {
@@ -62,8 +63,17 @@ async fn check_asks_for_little_and_changes_nothing() {
     assert_eq!(refused.len(), 1, "{done}");
     assert_eq!(refused[0]["what"], "tags");
 
-    let place = place.with("HELENA_SYNC__SYNC__RESOURCES", "sessions,agents");
+    sandbox.account().moods.refused = vec!["/".to_owned()];
     sandbox.take_requests();
+    place.refuses(&["check"], 3, &[]).await;
+    assert_eq!(sandbox.take_requests().len(), 8);
+    let help = place.succeeds(&["check", "--help"]).await;
+    let help = help.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let told = "at most six requests an account, and two more where sessions are refused";
+    assert!(help.contains(told), "{help}");
+    sandbox.account().moods.refused.clear();
+
+    let place = place.with("HELENA_SYNC__SYNC__RESOURCES", "sessions,agents");
     let done = place.succeeds(&["check"]).await;
     assert!(done.out.contains("left out"), "{done:?}");
     assert_eq!(sandbox.take_requests().len(), 2);
@@ -75,6 +85,84 @@ async fn check_asks_for_little_and_changes_nothing() {
             .await;
     }
     assert_eq!(place.files(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_says_what_the_role_may_not_do_and_no_more_is_needed() {
+    on_both(|mut place| async move {
+        // A file has no roles.
+        if place.kind == Kind::Sqlite {
+            return;
+        }
+        let sandbox = account(10).await;
+        place.set("HELENA_BASE_URL", &sandbox.base_url());
+        let mut url = url::Url::parse(&place.database_url).unwrap();
+        let role = format!("{}_role", url.path().trim_start_matches('/'));
+        let database = place.database().await;
+        database
+            .execute(&format!("create role \"{role}\" login password 'p'"))
+            .await;
+        database
+            .execute("revoke create on schema public from public")
+            .await;
+        database
+            .execute(&format!(
+                "grant select on all tables in schema public to \"{role}\""
+            ))
+            .await;
+        url.set_username(&role).unwrap();
+        url.set_password(Some("p")).unwrap();
+        place.set("DATABASE_URL", url.as_str());
+        let lacking = async || {
+            let check = place.refuses(&["check", "--json"], 1, &[]).await.json();
+            let lines = check.as_array().unwrap().clone();
+            let line = lines
+                .iter()
+                .find(|line| line["what"] == "database")
+                .unwrap();
+            assert_eq!(line["result"], "failed", "{line}");
+            let detail = line["detail"].as_str().unwrap();
+            let (_, lacking) = detail.split_once("its role lacks ").unwrap();
+            lacking.split("; ").map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = lacking().await;
+        assert!(
+            before[0].starts_with("insert on accounts, agents,"),
+            "{before:?}"
+        );
+        assert!(
+            before[1].starts_with("update on accounts, agents,"),
+            "{before:?}"
+        );
+        assert_eq!(before[2], "delete on contact_tags, session_tags, sync_runs");
+        place.refuses(&["sync"], 1, &["permission denied"]).await;
+        for lack in before {
+            database
+                .execute(&format!("grant {lack} to \"{role}\""))
+                .await;
+        }
+        let check = place.succeeds(&["check"]).await;
+        assert!(check.out.contains("tables up to date"), "{check:?}");
+        for command in [
+            &["sync"][..],
+            &["backfill"],
+            &["state", "reset", "sessions"],
+            &["sync"],
+            &["verify", "--repair"],
+        ] {
+            place.succeeds(command).await;
+        }
+        // What a new version would bring needs more.
+        database.execute("delete from _sqlx_migrations").await;
+        let create = lacking().await;
+        assert_eq!(create, ["create in the schema"]);
+        database
+            .execute(&format!("drop owned by \"{role}\" cascade"))
+            .await;
+        database.execute(&format!("drop role \"{role}\"")).await;
+        database.store.close().await;
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
