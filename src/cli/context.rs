@@ -28,6 +28,8 @@ pub struct Context {
     /// The clock.
     pub clock: Arc<dyn Clock>,
     selected: Vec<String>,
+    json: bool,
+    notes_are_logged: bool,
 }
 
 impl Context {
@@ -48,7 +50,16 @@ impl Context {
             settings,
             clock,
             selected: global.accounts.clone(),
+            json: log.format == LogFormat::Json,
+            notes_are_logged: false,
         })
+    }
+
+    /// For a command whose stderr is a log: where that is JSON, what the command notes is, too.
+    #[must_use]
+    pub(super) fn of_log(mut self) -> Self {
+        self.notes_are_logged = self.json;
+        self
     }
 
     /// With these settings and no others, and a logger that only tells of errors.
@@ -62,6 +73,8 @@ impl Context {
             settings,
             clock,
             selected: Vec::new(),
+            json: false,
+            notes_are_logged: false,
         })
     }
 
@@ -196,9 +209,38 @@ impl Context {
 
     /// Tells the person at the terminal something that is no data: to stderr.
     pub fn note(&self, text: &str) {
+        if self.notes_are_logged {
+            if let Some(text) = text.strip_prefix("error: ") {
+                tracing::error!("{text}");
+            } else {
+                tracing::info!("{text}");
+            }
+            return;
+        }
         telemetry::screen().suspend(|| {
             // A stderr that is gone has no reader.
             let _unwritable = writeln!(io::stderr().lock(), "{text}");
         });
+    }
+
+    /// Tells of something that failed while the command goes on.
+    pub fn note_failure(&self, failure: &Failure) {
+        if self.notes_are_logged {
+            tracing::error!("{}", failure.line());
+        } else {
+            self.note(failure.text().trim_end());
+        }
+    }
+
+    /// How the command ended, unless that is for the caller to tell: where stderr is a log of JSON
+    /// lines, a failure is one of them.
+    pub(super) fn concluded(&self, end: Result<Exit, Failure>) -> Result<Exit, Failure> {
+        match end {
+            Err(failure) if self.notes_are_logged && !failure.is_closed_pipe() => {
+                self.note_failure(&failure);
+                Ok(failure.exit)
+            }
+            end => end,
+        }
     }
 }

@@ -44,7 +44,7 @@ impl<'a> Each<'a> {
             Err(failure) => {
                 self.failed.push(failure.exit);
                 if self.several() {
-                    self.context.note(failure.text().trim_end());
+                    self.context.note_failure(&failure);
                 } else {
                     self.only = Some(failure);
                 }

@@ -13,6 +13,7 @@ use super::stored::{Busy, acquire};
 use super::{Account, Context, Exit, Failure};
 use crate::api::{Client, WaitReason};
 use crate::clock::{Clock, SystemClock};
+use crate::config::DEFAULT_ACCOUNT;
 use crate::data::{Resource, RunKind};
 use crate::report::{Progress, Snapshot};
 use crate::store::{Lease, Store};
@@ -111,7 +112,10 @@ impl Working {
             lease,
             settings(context)?,
         ));
-        let watching = watch(Arc::clone(&context.clock), engine.reports(), client.clone());
+        // As in the lines of its runs.
+        let whose = (account.name != DEFAULT_ACCOUNT).then(|| account.name.clone());
+        let clock = Arc::clone(&context.clock);
+        let watching = watch(clock, whose, engine.reports(), client.clone());
         let watcher = tokio::spawn(watching);
         Ok(Self {
             client,
@@ -147,6 +151,7 @@ impl Working {
 /// Shows how far the engine has come. What is quickly done is not worth a bar.
 async fn watch(
     clock: Arc<dyn Clock>,
+    account: Option<String>,
     reports: tokio::sync::watch::Receiver<Report>,
     client: Client,
 ) {
@@ -174,6 +179,7 @@ async fn watch(
             continue;
         }
         let snapshot = Snapshot {
+            account: account.clone(),
             phase: report.phase,
             // A window that is read again brings the same rows.
             rows: report

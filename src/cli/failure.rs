@@ -114,23 +114,35 @@ impl Failure {
     /// As printed: one line for the failure and one for each cause.
     pub fn text(&self) -> String {
         let mut text = String::new();
+        for (index, cause) in self.causes().iter().enumerate() {
+            let start = if index == 0 { "error: " } else { "  because: " };
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{start}{}", cause.trim_end().replace('\n', "\n  "));
+        }
+        text
+    }
+
+    /// As logged: the failure and its causes on one line.
+    pub fn line(&self) -> String {
+        let causes: Vec<String> = self
+            .causes()
+            .iter()
+            .map(|cause| cause.trim_end().replace('\n', " "))
+            .collect();
+        causes.join(": ")
+    }
+
+    /// What happened and why, each said once.
+    fn causes(&self) -> Vec<String> {
         let mut said: Vec<String> = Vec::new();
         for cause in self.error.chain() {
             let cause = cause.to_string();
             // Some libraries repeat the text of their source in their own.
-            if cause.is_empty() || said.iter().any(|before| before.contains(&cause)) {
-                continue;
+            if !cause.is_empty() && !said.iter().any(|before| before.contains(&cause)) {
+                said.push(cause);
             }
-            let start = if said.is_empty() {
-                "error: "
-            } else {
-                "  because: "
-            };
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{start}{}", cause.trim_end().replace('\n', "\n  "));
-            said.push(cause);
         }
-        text
+        said
     }
 }
 
@@ -252,6 +264,10 @@ mod tests {
         assert_eq!(
             failure.text(),
             "error: cannot list tags\n  because: GET /core/v1/tag was refused with 401: Unauthorized\n"
+        );
+        assert_eq!(
+            failure.line(),
+            "cannot list tags: GET /core/v1/tag was refused with 401: Unauthorized"
         );
     }
 

@@ -159,6 +159,17 @@ pub enum Command {
     Completions(completions::CompletionsArgs),
 }
 
+impl Command {
+    /// Whether its stderr is a log: somebody collects it, and nobody may be looking.
+    const fn logs(&self) -> bool {
+        match self {
+            Self::Run(_) | Self::Sync(_) | Self::Backfill(_) | Self::Verify(_) => true,
+            Self::Rejects(args) => matches!(args.command, Some(rejects::RejectsCommand::Retry(_))),
+            _ => false,
+        }
+    }
+}
+
 /// Parses the command line and does what it says. Usage errors and `--help` are printed here, as
 /// clap words them; every other failure is returned for `main` to print.
 pub async fn main(
@@ -200,8 +211,11 @@ pub async fn run_command(
         Command::Demo(args) => return demo::run(&environment, args, clock).await,
         _ => {}
     }
-    let context = Context::load(&cli.global, environment, clock)?;
-    match cli.command {
+    let mut context = Context::load(&cli.global, environment, clock)?;
+    if cli.command.logs() {
+        context = context.of_log();
+    }
+    let end = match cli.command {
         Command::Run(args) => run::run(&context, args).await,
         Command::Sync(args) => sync::run(&context, args).await,
         Command::Backfill(args) => backfill::run(&context, args).await,
@@ -218,7 +232,8 @@ pub async fn run_command(
         Command::Departments(args) => lists::departments(&context, args.list).await,
         Command::Agents(args) => lists::agents(&context, args.list).await,
         Command::Completions(_) | Command::Sandbox(_) | Command::Demo(_) => Ok(Exit::Done),
-    }
+    };
+    context.concluded(end)
 }
 
 /// A length of time above zero, as an option's value.

@@ -19,6 +19,8 @@ pub fn on_terminal() -> bool {
 /// How far the work has come, as the engine knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
+    /// Whose, if the account has a name of its own.
+    pub account: Option<String>,
     /// What is being done: `first load of sessions`.
     pub phase: String,
     /// Rows done so far.
@@ -122,6 +124,7 @@ impl Progress {
         } else if self.shown_at.is_none_or(|at| now.since(at) >= QUIET) {
             self.shown_at = Some(now);
             tracing::info!(
+                account = snapshot.account,
                 phase = snapshot.phase,
                 rows = snapshot.rows,
                 total = snapshot.total,
@@ -166,12 +169,17 @@ fn style(bar: &ProgressBar, total: Option<u64>) {
 /// `first load of sessions: 1,200 of 20,000 rows, 310 rows/s, 1m 1s left; waiting: rate limit`.
 fn describe(snapshot: &Snapshot, pace: &Pace) -> String {
     use std::fmt::Write;
+    let whose = match &snapshot.account {
+        Some(account) => format!("{account}: "),
+        None => String::new(),
+    };
     if snapshot.phase.is_empty() {
         // Nothing has begun that could be counted.
         let waiting = snapshot.waiting.as_deref().unwrap_or("the first answer");
-        return format!("waiting: {waiting}");
+        return format!("{whose}waiting: {waiting}");
     }
-    let mut text = format!("{}: {}", snapshot.phase, HumanCount(snapshot.rows));
+    let (phase, rows) = (&snapshot.phase, HumanCount(snapshot.rows));
+    let mut text = format!("{whose}{phase}: {rows}");
     // Writing to a String cannot fail.
     if let Some(total) = snapshot.total {
         let _ = write!(text, " of {}", HumanCount(total));
@@ -218,7 +226,8 @@ mod tests {
         let mut pace = Pace::default();
         pace.note(at(0), 0);
         pace.note(at(4), 1200);
-        let snapshot = Snapshot {
+        let mut snapshot = Snapshot {
+            account: None,
             phase: "first load of sessions".into(),
             rows: 1200,
             total: Some(20_000),
@@ -227,6 +236,13 @@ mod tests {
         assert_eq!(
             describe(&snapshot, &pace),
             "first load of sessions: 1,200 of 20,000 rows, 300 rows/s, 1m 3s left; waiting: rate limit, 12s"
+        );
+        snapshot.account = Some("north".into());
+        assert!(describe(&snapshot, &pace).starts_with("north: first load of sessions: 1,200"));
+        snapshot.phase = String::new();
+        assert_eq!(
+            describe(&snapshot, &pace),
+            "north: waiting: rate limit, 12s"
         );
     }
 

@@ -1,9 +1,11 @@
 //! Several accounts in one file and one database.
 
+use std::time::Duration;
+
 use helena_sync::sandbox::{Sandbox, SandboxConfig};
 
 use super::mirror::differences;
-use super::program::{Place, TOKEN, account, on_both, sandbox};
+use super::program::{Done, Place, TOKEN, account, on_both, sandbox};
 
 fn file<const N: usize>(accounts: [(&str, &str); N]) -> String {
     let accounts = accounts.map(|(name, url)| {
@@ -336,4 +338,67 @@ async fn a_token_that_is_refused_is_looked_for_where_the_account_has_it_from() {
     place
         .refuses(&["sync"], 3, &["check its token (HELENA_API_TOKEN)"])
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_is_shown_names_its_account() {
+    let north = account(20).await;
+    north.account().moods.latency = Duration::from_millis(400);
+    let place = with_tokens(Place::new());
+    place.write("helena-sync.toml", &file([("north", &north.base_url())]));
+    place
+        .succeeds(&["sync", "--resource", "sessions"])
+        .await
+        .says(&[" north: first load of sessions: "]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_log_is_json_all_of_stderr_is() {
+    let (north, south) = (account(20).await, other_account(30).await);
+    let mut place = with_tokens(Place::new()).with("HELENA_SYNC__LOG__FORMAT", "json");
+    let both = file([("north", &north.base_url()), ("south", &south.base_url())]);
+    place.write("helena-sync.toml", &both);
+    let lines = |done: &Done| -> Vec<(String, String)> {
+        let line = |line: &str| {
+            let line: serde_json::Value =
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {done:?}"));
+            let text = |field: &str| line[field].as_str().unwrap().to_owned();
+            (text("level"), text("message"))
+        };
+        done.err.lines().map(line).collect()
+    };
+    let says = |done: &Done, level: &str, start: &str| {
+        let lines = lines(done);
+        let said = |(of, text): &(String, String)| of == level && text.starts_with(start);
+        assert!(lines.iter().any(said), "no {level} {start:?} in {lines:#?}");
+    };
+    let done = place.succeeds(&["sync", "--dry-run"]).await;
+    says(&done, "INFO", "nothing was written; at least");
+    assert!(done.out.contains("would read"), "{done:?}");
+    south.account().moods.refused = vec!["/core/v1/tag".to_owned()];
+    let done = place.run(&["sync"]).await;
+    assert_eq!(done.code, Some(1), "{done:?}");
+    says(
+        &done,
+        "ERROR",
+        "partial, not read completely: tags of south",
+    );
+    south.account().moods.refused.clear();
+    place.set("TOKEN_OF_north", "pn_wrong");
+    let done = place.run(&["sync"]).await;
+    assert_eq!(done.code, Some(1), "{done:?}");
+    says(&done, "ERROR", "account north at ");
+    let done = place.run(&["sync", "--account", "north"]).await;
+    assert_eq!(done.code, Some(3), "{done:?}");
+    says(&done, "ERROR", "account north at ");
+    let done = place.succeeds(&["backfill", "--account", "south"]).await;
+    says(&done, "INFO", "done: 30 sessions read");
+    let done = place.succeeds(&["verify", "--account", "south"]).await;
+    says(&done, "INFO", "the mirror equals the account");
+    place.unset("TOKEN_OF_north");
+    for command in [["run"], ["sync"], ["backfill"]] {
+        let done = place.run(&command).await;
+        assert_eq!(done.code, Some(2), "{done:?}");
+        says(&done, "ERROR", "the environment variable TOKEN_OF_north");
+    }
 }
