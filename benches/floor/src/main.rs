@@ -37,7 +37,7 @@ fn main() -> Result<()> {
     // What the mirror's own writer sets.
     target.execute_batch(
         "pragma foreign_keys = on; pragma journal_mode = wal; pragma synchronous = full; \
-         pragma cache_size = -16000; pragma wal_autocheckpoint = 8000;",
+         pragma cache_size = -13000; pragma wal_autocheckpoint = 8000;",
     )?;
     let mut taken = Duration::ZERO;
     for table in TABLES {
