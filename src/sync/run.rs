@@ -401,14 +401,15 @@ impl<S: Source + 'static> Engine<S> {
                 lag_s = lag,
                 "{}{resource}: {}",
                 self.prefix(),
-                summary(report)
+                summary(report, lag)
             ),
         }
     }
 }
 
-/// `3 new, 2 changed, 7 unchanged (1 request, 0.2 s)`, or that there is nothing new.
-fn summary(report: &RunReport) -> String {
+/// `3 new, 2 changed, 7 unchanged (1 request, 0.2 s)`, or that there is nothing new. `lag` is how many
+/// seconds a stream is behind.
+fn summary(report: &RunReport, lag: Option<u64>) -> String {
     let counters = report.counters;
     let requests = match counters.requests {
         1 => "1 request".to_owned(),
@@ -419,8 +420,9 @@ fn summary(report: &RunReport) -> String {
     } else {
         ""
     };
+    let lag = lag.map_or_else(String::new, |lag| format!(", {lag} s behind"));
     let spent = format!(
-        "({requests}, {:.1} s{stopped})",
+        "({requests}, {:.1} s{lag}{stopped})",
         report.duration.as_secs_f64()
     );
     let kind = match report.kind {
