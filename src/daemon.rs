@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::data::{Resource, RunKind, Source, Timestamp};
 use crate::schedule::{Trigger, Triggers};
 use crate::store::StoreError;
-use crate::sync::{Engine, Limits, Outcome, RunError, RunReport, Runs, Verdict, Verified};
+use crate::sync::{Engine, Limits, RunError, RunReport, Runs, Verdict, Verified};
 
 /// How long the first pause is after the API has refused the token, for everything or for one
 /// resource; it doubles.
@@ -344,16 +344,7 @@ impl<S: Source + 'static> Tender<S> {
             account,
             differences, "account {account}: verified, {differences} differences"
         );
-        runs.extend(
-            verified
-                .into_iter()
-                .filter_map(|verified| match verified.outcome {
-                    Outcome::Failed(error) => {
-                        Some(RunReport::failed(RunKind::Verify, verified.resource, error))
-                    }
-                    Outcome::Compared(_) | Outcome::NotLoaded => None,
-                }),
-        );
+        runs.extend(verified.into_iter().filter_map(Verified::into_failure));
         Ok(runs)
     }
 

@@ -266,30 +266,11 @@ async fn apply(
     change: Change,
 ) -> Result<Vec<(Stream, Option<Timestamp>)>, Failure> {
     match change {
-        Change::Set {
-            skip_load: false, ..
-        } => {
-            for &stream in streams {
-                let state = store.state(lease.account(), stream).await?;
-                if state.watermark.is_none() {
-                    return Err(Failure::usage_text(format!(
-                        "{stream} was never loaded, or was reset: with a watermark its load would \
-                         never be made; run or sync load it whole, and --skip-load sets the \
-                         watermark all the same"
-                    )));
-                }
-            }
+        Change::Set { skip_load, .. } if !skip_load => {
+            require_loaded(store, lease, streams).await?;
         }
         Change::Set { .. } => {}
-        Change::Reset => {
-            for load in store.unfinished_backfills(lease.account()).await? {
-                let is_asked_for = streams.iter().any(|it| it.resource == load.resource);
-                if load.first_load && is_asked_for {
-                    let now = context.clock.now();
-                    store.cancel_backfill(lease, load.id, now).await?;
-                }
-            }
-        }
+        Change::Reset => give_up_loads(context, store, lease, streams).await?,
     }
     let to = change.watermark();
     let mut changed = Vec::new();
@@ -305,6 +286,37 @@ async fn apply(
         changed.push((stream, old));
     }
     Ok(changed)
+}
+
+/// Refuses a watermark that would stand in for a load that was never made.
+async fn require_loaded(store: &Store, lease: &Lease, streams: &[Stream]) -> Result<(), Failure> {
+    for &stream in streams {
+        let state = store.state(lease.account(), stream).await?;
+        if state.watermark.is_none() {
+            return Err(Failure::usage_text(format!(
+                "{stream} was never loaded, or was reset: with a watermark its load would never be \
+                 made; run or sync load it whole, and --skip-load sets the watermark all the same"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Gives up the first loads of these streams that are under way: another one will be made.
+async fn give_up_loads(
+    context: &Context,
+    store: &Store,
+    lease: &Lease,
+    streams: &[Stream],
+) -> Result<(), Failure> {
+    for load in store.unfinished_backfills(lease.account()).await? {
+        let is_asked_for = streams.iter().any(|it| it.resource == load.resource);
+        if load.first_load && is_asked_for {
+            let now = context.clock.now();
+            store.cancel_backfill(lease, load.id, now).await?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

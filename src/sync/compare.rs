@@ -99,10 +99,11 @@ impl Comparison {
         (self.missing.len() + self.older.len() + self.gone.len()) as u64
     }
 
-    /// Whether the counts differ although no record was found that does. A server may count what it
-    /// does not show.
+    /// Whether the counts differ although nothing was found that explains it: no difference, nothing
+    /// that the next pass reads, and no reject. A server may count what it does not show.
     pub fn is_unexplained(&self) -> bool {
-        self.differences() == 0 && self.unread == 0 && self.shown != self.stored
+        let explained = self.differences() + self.unread + self.rejected;
+        explained == 0 && self.shown != self.stored
     }
 
     /// Notes a record that is missing or older here.

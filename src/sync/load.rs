@@ -12,7 +12,7 @@ use super::plan;
 use super::policy::RunError;
 use super::run::{RunReport, Task};
 use super::survey;
-use super::verify::Outcome;
+use super::verify::Verified;
 use super::walk::WalkError;
 use super::window::WindowEnd;
 use crate::data::{
@@ -222,16 +222,7 @@ impl<S: Source + 'static> Engine<S> {
         let verified = self
             .verify_after(Some(load.id), &[resource], 0, limits)
             .await;
-        runs.extend(
-            verified
-                .into_iter()
-                .filter_map(|verified| match verified.outcome {
-                    Outcome::Failed(error) => {
-                        Some(RunReport::failed(RunKind::Verify, verified.resource, error))
-                    }
-                    Outcome::Compared(_) | Outcome::NotLoaded => None,
-                }),
-        );
+        runs.extend(verified.into_iter().filter_map(Verified::into_failure));
         runs
     }
 

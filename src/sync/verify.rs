@@ -51,6 +51,16 @@ impl Verified {
         }
     }
 
+    /// As a run that failed, if it could not be compared or repaired.
+    pub fn into_failure(self) -> Option<RunReport> {
+        match self.outcome {
+            Outcome::Failed(error) => {
+                Some(RunReport::failed(RunKind::Verify, self.resource, error))
+            }
+            Outcome::Compared(_) | Outcome::NotLoaded => None,
+        }
+    }
+
     fn ends_pass(&self) -> bool {
         matches!(&self.outcome, Outcome::Failed(error) if error.verdict() != Verdict::NextResource)
     }
