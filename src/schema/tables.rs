@@ -293,7 +293,7 @@ pub static DEPARTMENT_DETAILS: Table = Table {
         uuid("id"),
         shared(uuid("company_id")),
         shared(text("name")),
-        shared(text("description")),
+        of(ColumnGroup::DEPARTMENT, shared(text("description"))),
         shared(boolean("is_default")),
         boolean("is_supervisor"),
         time("observed_at"),

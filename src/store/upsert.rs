@@ -279,24 +279,43 @@ fn replace_version(name: &str, key: &str, columns: &[Column]) -> String {
     )
 }
 
+/// A version keeps its hash unless something that it told is replaced: what its list left out is
+/// null, and what details alone tell was never in the hash.
 fn replace_observed(name: &str, key: &str, columns: &[Column]) -> String {
     let mut sets = Vec::with_capacity(columns.len());
     let mut differs = Vec::with_capacity(columns.len());
+    let mut replaces = Vec::with_capacity(columns.len());
     for column in columns.iter().filter(|column| column.name != key) {
-        let column = column.name;
+        let Column {
+            name: column,
+            group,
+            shared,
+            ..
+        } = *column;
         sets.push(format!("{column} = excluded.{column}"));
-        if column != OBSERVED_AT {
-            differs.push(format!(
-                "{name}.{column} is distinct from excluded.{column}"
-            ));
+        if column == OBSERVED_AT {
+            continue;
         }
+        let differing = format!("{name}.{column} is distinct from excluded.{column}");
+        if shared && group == ColumnGroup::NONE {
+            replaces.push(differing.clone());
+        } else if shared {
+            replaces.push(format!("({name}.{column} is not null and {differing})"));
+        }
+        differs.push(differing);
     }
     if differs.is_empty() {
         return "nothing".to_owned();
     }
+    if !replaces.is_empty() {
+        sets.push(format!(
+            "{CONTENT_HASH} = case when {} then null else {name}.{CONTENT_HASH} end",
+            replaces.join(" or ")
+        ));
+    }
     format!(
-        "update set {}, run_id = excluded.run_id, synced_at = excluded.synced_at, \
-         {CONTENT_HASH} = null where {} and ({})",
+        "update set {}, run_id = excluded.run_id, synced_at = excluded.synced_at \
+         where {} and ({})",
         sets.join(", "),
         read_later(name),
         differs.join(" or ")

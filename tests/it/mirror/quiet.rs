@@ -68,6 +68,35 @@ async fn records_that_are_read_again_unchanged_are_not_written_again() {
 }
 
 #[tokio::test]
+async fn what_sessions_tell_of_others_is_no_change_of_the_lists() {
+    on_both(|database| async move {
+        let mirror = Mirror::begin(database, Plan::of(200)).await;
+        mirror.load().await;
+        let told = "select cast(count(*) as text) from departments \
+                    where description is not null and is_supervisor is not null";
+        assert_ne!(mirror.database.texts(told).await, ["0"]);
+        let before = mirror.contents().await;
+
+        mirror.clock.advance(Duration::from_mins(20));
+        let runs = mirror.sync().await;
+        assert_good(&runs);
+        let lists = Resource::ALL.iter().filter(|resource| resource.is_list());
+        for list in lists {
+            let run = runs.iter().find(|run| run.subject == list.name()).unwrap();
+            let counters = run.counters;
+            assert_ne!(counters.rows_unchanged, 0, "{list}");
+            assert_eq!(
+                (counters.rows_inserted, counters.rows_updated),
+                (0, 0),
+                "{list}"
+            );
+        }
+        assert_eq!(mirror.contents().await, before);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_counted_is_what_happened() {
     on_both(|database| async move {
         let mirror = Mirror::begin(database, Plan::of(120)).await;
