@@ -56,6 +56,8 @@ struct AccountStatus {
     base_url: String,
     company_id: Option<Uuid>,
     writer: Option<Writer>,
+    /// `None` if nothing was ever read.
+    last_pass: Option<LastPass>,
     resources: Vec<ResourceStatus>,
     backfills: Vec<BackfillStatus>,
     /// Unresolved ones, by resource.
@@ -66,6 +68,33 @@ struct AccountStatus {
     verified: Option<VerifiedStatus>,
     runs: Vec<RunStatus>,
     stale: Vec<String>,
+}
+
+/// What became of the resources, each at its last try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum LastPass {
+    /// All were read.
+    Complete,
+    /// Some were read, others failed.
+    Partial,
+    /// None was read.
+    Failed,
+}
+
+impl LastPass {
+    fn of(streams: &[StreamStatus]) -> Option<Self> {
+        let tried = streams
+            .iter()
+            .filter(|stream| stream.last_success_at.max(stream.last_error_at).is_some());
+        let (failed, read): (Vec<_>, Vec<_>) = tried.partition(|stream| stream.is_failing());
+        match (failed.is_empty(), read.is_empty()) {
+            (true, true) => None,
+            (true, false) => Some(Self::Complete),
+            (false, false) => Some(Self::Partial),
+            (false, true) => Some(Self::Failed),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -99,6 +128,8 @@ struct StreamLine {
     lag_seconds: Option<u64>,
     last_error: Option<String>,
     last_error_at: Option<Timestamp>,
+    /// Whether nothing was read since the error.
+    failing: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -271,6 +302,7 @@ async fn gather(
         base_url: account.base_url.clone(),
         company_id: account.company,
         writer,
+        last_pass: LastPass::of(&streams),
         resources: counts
             .iter()
             .map(|count| resource_status(count, &streams, now))
@@ -317,6 +349,7 @@ fn resource_status(count: &TableCount, streams: &[StreamStatus], now: Timestamp)
                 lag_seconds: stream.last_success_at.map(|at| now.since(at).as_secs()),
                 last_error: stream.last_error.clone(),
                 last_error_at: stream.last_error_at,
+                failing: stream.is_failing(),
             })
             .collect(),
     }
@@ -426,6 +459,14 @@ fn print(status: &AccountStatus, zone: Zone, now: Timestamp) -> io::Result<()> {
             zone.show_seconds(writer.since)
         )?;
     }
+    let said = match status.last_pass {
+        Some(LastPass::Partial) => "the last pass was partial; what failed says why below",
+        Some(LastPass::Failed) => "the last pass failed",
+        Some(LastPass::Complete) | None => "",
+    };
+    if !said.is_empty() {
+        writeln!(out, "{said}")?;
+    }
     writeln!(out)?;
     print_resources(&mut out, status, zone, now)?;
     for backfill in &status.backfills {
@@ -503,6 +544,7 @@ fn print_resources(
             lag_seconds: None,
             last_error: None,
             last_error_at: None,
+            failing: false,
         };
         let lines = if resource.streams.is_empty() {
             std::slice::from_ref(&never)
@@ -525,10 +567,7 @@ fn print_resources(
             };
             let only_first = |count: u64| if first { number(count) } else { String::new() };
             // An error that a success followed is history.
-            let error = line
-                .last_error
-                .clone()
-                .filter(|_| line.last_error_at > line.last_success_at);
+            let error = line.last_error.clone().filter(|_| line.failing);
             printer.record(
                 &[
                     name,

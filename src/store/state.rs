@@ -31,6 +31,13 @@ pub struct StreamStatus {
     pub last_error_at: Option<Timestamp>,
 }
 
+impl StreamStatus {
+    /// Whether it failed when it was last tried.
+    pub fn is_failing(&self) -> bool {
+        self.last_error_at > self.last_success_at
+    }
+}
+
 #[derive(Debug, FromRow)]
 struct StoredState {
     resource: String,

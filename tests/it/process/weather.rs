@@ -1,6 +1,7 @@
 //! A platform that refuses, or answers with something else than it should.
 
 use helena_sync::sandbox::{Fault, Sandbox};
+use serde_json::Value;
 
 use super::mirror::assert_perfect;
 use super::program::{Place, account, on_both};
@@ -71,6 +72,12 @@ async fn a_resource_that_is_refused_is_named_and_the_others_are_stored() {
             assert!(!done.err.contains("sessions cannot"), "{done:?}");
             let count = asked(&sandbox, refused);
             assert!(count <= 8, "{refused} was asked {count} times");
+            assert_eq!(last_pass(&place).await, "partial");
+            let status = place.succeeds(&["status"]).await;
+            assert!(
+                status.out.contains("the last pass was partial"),
+                "{status:?}"
+            );
         }
         let database = place.database().await;
         assert_eq!(database.count("sessions", "removed_at is null").await, 50);
@@ -81,8 +88,16 @@ async fn a_resource_that_is_refused_is_named_and_the_others_are_stored() {
         sandbox.account().moods.refused.clear();
         place.succeeds(&["sync"]).await;
         assert_perfect(&place, &sandbox).await;
+        assert_eq!(last_pass(&place).await, "complete");
     })
     .await;
+}
+
+/// What `status` says of the resources, each at its last try.
+async fn last_pass(place: &Place) -> String {
+    let status = place.succeeds(&["status", "--json"]).await;
+    let status: Value = serde_json::from_str(&status.out).unwrap();
+    status[0]["last_pass"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
