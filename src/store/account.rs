@@ -52,6 +52,7 @@ impl Store {
         let mut tx = self.reading("read the account", "accounts").await?;
         let sql = "select count(*) from accounts where id = $1 and session_version = 2";
         let second = tx.number(sql, args![account.0]).await?;
+        tx.end().await;
         Ok(if second == 1 { 2 } else { 1 })
     }
 
@@ -83,6 +84,7 @@ impl Store {
                 Vec::new(),
             )
             .await?;
+        tx.end().await;
         Ok(rows
             .into_iter()
             .map(|(id, name, company, base_url)| Account {

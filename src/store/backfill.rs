@@ -175,6 +175,7 @@ impl Store {
                 args![account.0],
             )
             .await?;
+        tx.end().await;
         rows.into_iter()
             .map(|row| {
                 let resource = row
@@ -211,6 +212,7 @@ impl Store {
                 args![backfill],
             )
             .await?;
+        tx.end().await;
         rows.into_iter()
             .map(|row| {
                 let stream = Stream::find(&row.resource, &row.partition)

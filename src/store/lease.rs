@@ -211,6 +211,7 @@ impl Store {
              where account_id = $1 and released_at is null"
         );
         let stored: Option<Stored> = tx.row(AssertSqlSafe(sql), args![account.0]).await?;
+        tx.end().await;
         Ok(stored.map(|stored| LeaseStatus {
             by: stored.holder().to_string(),
             holder: stored.holder(),

@@ -49,6 +49,7 @@ impl Store {
         let pairs: Vec<(Id, Id)> = tx
             .rows(AssertSqlSafe(sql), args![contacts, account.0])
             .await?;
+        tx.end().await;
         let mut tags: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
         for (Id(contact), Id(tag)) in pairs {
             tags.entry(contact).or_default().push(tag);

@@ -50,7 +50,9 @@ impl Store {
                 "select count(*) from pg_tables where schemaname = any (current_schemas(false))"
             }
         };
-        Ok(tx.number(tables, Vec::new()).await? == 0)
+        let number = tx.number(tables, Vec::new()).await?;
+        tx.end().await;
+        Ok(number == 0)
     }
 
     fn migrator(&self) -> &'static Migrator {
@@ -96,6 +98,7 @@ impl Store {
                 .await?;
             applied.extend(rows.into_iter().map(|(version,)| version));
         }
+        tx.end().await;
         let known = self.migrator();
         if let Some(&version) = applied
             .iter()

@@ -25,6 +25,9 @@ const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long to wait for a connection to Postgres, tried again when it is refused.
 const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long one that opens it waits for the first, before it asks what is wrong.
+const POSTGRES_OPEN: Duration = Duration::from_millis(500);
+
 /// How long the answer of a Postgres to one statement is waited for.
 const POSTGRES_ANSWER: Duration = Duration::from_mins(1);
 
@@ -33,6 +36,9 @@ const READING: u32 = 5;
 
 /// How long an idle connection to Postgres may take to show that it is still there.
 const POSTGRES_SIGN: Duration = Duration::from_secs(2);
+
+/// How long a connection to Postgres is taken to be there after its last sign.
+const POSTGRES_FRESH: Duration = Duration::from_secs(1);
 
 /// Readers of a SQLite file beside its one writer.
 const SQLITE_READERS: u32 = 3;
@@ -218,6 +224,8 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
             .acquire_timeout(SQLITE_ACQUIRE_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
+            // A file does not go away behind its connection.
+            .test_before_acquire(false)
     };
     let failed = |error| StoreError::from_sqlx(OPENING, "it", error);
     let memory = Arc::new(Memory::default());
@@ -275,29 +283,38 @@ async fn open_postgres(url: &str, options: OpenOptions) -> Result<Postgres, Stor
     if options.read_only {
         connect = connect.options([("default_transaction_read_only", "on")]);
     }
-    // The pool tries again until its timeout when a connection is refused; whoever opens a database
-    // wants to be told at once.
-    let failed = |error| StoreError::from_sqlx(OPENING, "it", error);
     let patience = |answer| Patience {
         answer,
         in_vain: Arc::new(AtomicBool::new(false)),
     };
-    patience(POSTGRES_ACQUIRE_TIMEOUT)
-        .wait(async { PgConnection::connect_with(&connect).await?.close().await })
-        .await
-        .map_err(failed)?;
     let pool = PgPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS)
         .acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
         // sqlx's own test waits for ever for a server that is gone.
         .test_before_acquire(false)
-        .before_acquire(move |connection, _| {
+        .before_acquire(move |connection, meta| {
             Box::pin(async move {
                 let sign = patience(POSTGRES_SIGN);
-                Ok(sign.wait(connection.ping()).await.is_ok())
+                // It gave one when it was given back.
+                Ok(meta.idle_for < POSTGRES_FRESH || sign.wait(connection.ping()).await.is_ok())
             })
         })
-        .connect_lazy_with(connect);
+        .connect_lazy_with(connect.clone());
+    // The pool tries again until its timeout when a connection is refused; whoever opens a database
+    // wants to be told.
+    let opened = match tokio::time::timeout(POSTGRES_OPEN, pool.acquire()).await {
+        Ok(Ok(mut connection)) => {
+            Box::pin(connection.return_to_pool()).await;
+            Ok(())
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_) => {
+            patience(POSTGRES_ACQUIRE_TIMEOUT)
+                .wait(async { PgConnection::connect_with(&connect).await?.close().await })
+                .await
+        }
+    };
+    opened.map_err(|error| StoreError::from_sqlx(OPENING, "it", error))?;
     Ok(Postgres {
         pool,
         patience: patience(POSTGRES_ANSWER),

@@ -63,6 +63,7 @@ impl Store {
                 lacking.push(format!("{privilege} on {}", names.join(", ")));
             }
         }
+        tx.end().await;
         Ok(lacking)
     }
 }

@@ -75,6 +75,7 @@ impl Store {
             question.sql
         );
         let rows: Vec<(String,)> = tx.rows(AssertSqlSafe(sql), Vec::new()).await?;
+        tx.end().await;
         rows.iter()
             .map(|(row,)| {
                 serde_json::from_str(row).map_err(|_| tx.inconsistent("", "is no JSON array"))

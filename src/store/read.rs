@@ -62,6 +62,7 @@ impl Store {
                 args![account.0],
             )
             .await?;
+        tx.end().await;
         Ok(rows.into_iter().map(|(Id(id),)| id).collect())
     }
 
@@ -82,6 +83,7 @@ impl Store {
                 removed: count(removed),
             });
         }
+        tx.end().await;
         Ok(counts)
     }
 
@@ -94,6 +96,7 @@ impl Store {
             let rows = tx.number(AssertSqlSafe(sql), Vec::new()).await?;
             counts.push((table, count(rows)));
         }
+        tx.end().await;
         Ok(counts)
     }
 
@@ -124,6 +127,7 @@ impl Store {
                 });
             }
         }
+        tx.end().await;
         Ok(found)
     }
 }

@@ -125,6 +125,7 @@ impl Store {
                 ],
             )
             .await?;
+        tx.end().await;
         Ok(rows.into_iter().map(StoredReject::from).collect())
     }
 
@@ -139,6 +140,7 @@ impl Store {
                 args![account.0],
             )
             .await?;
+        tx.end().await;
         Ok(rows
             .into_iter()
             .map(|(id, resource, record_id)| RejectedRecord {
@@ -158,6 +160,7 @@ impl Store {
         let mut tx = self.reading("read a reject", "rejects").await?;
         let sql = format!("select {COLUMNS} from rejects where account_id = $1 and id = $2");
         let row: Option<Stored> = tx.row(AssertSqlSafe(sql), args![account.0, id]).await?;
+        tx.end().await;
         Ok(row.map(StoredReject::from))
     }
 
@@ -174,6 +177,7 @@ impl Store {
                 args![account.0],
             )
             .await?;
+        tx.end().await;
         Ok(rows
             .into_iter()
             .map(|(resource, number)| (resource, count(number)))

@@ -221,6 +221,7 @@ impl Store {
                 ],
             )
             .await?;
+        tx.end().await;
         Ok(row.and_then(|(at,)| at).map(|Time(at)| at))
     }
 
@@ -238,6 +239,7 @@ impl Store {
                 args![account.0, RunKind::Verify.as_str()],
             )
             .await?;
+        tx.end().await;
         Ok(row.and_then(|(at, differing)| Some((at?.0, count(differing)))))
     }
 
@@ -254,6 +256,7 @@ impl Store {
                 args![account.0, i64::from(limit)],
             )
             .await?;
+        tx.end().await;
         Ok(rows.into_iter().map(RunRecord::from).collect())
     }
 }

@@ -113,13 +113,16 @@ impl Store {
 
     async fn stored_states(&self, account: AccountId) -> Result<Vec<StoredState>, StoreError> {
         let mut tx = self.reading("read the state", "sync_state").await?;
-        tx.rows(
-            "select resource, partition, watermark, observed_at, ordering, ordering_checked_at, \
-             last_success_at, last_error, last_error_at from sync_state \
-             where account_id = $1 order by resource, partition",
-            args![account.0],
-        )
-        .await
+        let rows = tx
+            .rows(
+                "select resource, partition, watermark, observed_at, ordering, ordering_checked_at, \
+                 last_success_at, last_error, last_error_at from sync_state \
+                 where account_id = $1 order by resource, partition",
+                args![account.0],
+            )
+            .await?;
+        tx.end().await;
+        Ok(rows)
     }
 
     /// The operator's way to set a watermark: it may go back, and what was observed is forgotten.

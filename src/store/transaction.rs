@@ -242,11 +242,22 @@ impl Transaction {
             self.renewed(&lease).await?;
         }
         self.control("commit").await?;
-        // The connection is as it was, and goes back to the others.
-        if let (Some(Open::Postgres(_, patience)), Some(_)) = (self.open.take(), &self.lease) {
+        if let (Some(Open::Postgres(_, patience)), Some(_)) = (&self.open, &self.lease) {
             patience.in_vain.store(false, Ordering::Relaxed);
         }
+        // The connection is as it was.
+        if let Some(open) = self.open.take() {
+            open.give_back().await;
+        }
         Ok(())
+    }
+
+    /// Ends a transaction that has only read, which then is no transaction any more. Dropped, it
+    /// would end too, but some time later, and whoever asks next would get one more connection.
+    pub(super) async fn end(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.roll_back().await;
+        }
     }
 }
 
@@ -261,21 +272,41 @@ impl Drop for Transaction {
 impl Open {
     /// Ends the transaction. A connection on which that fails, be it only because the database has
     /// done so by itself, is in a state that nobody knows, and not used again.
-    async fn roll_back(self) {
+    async fn roll_back(mut self) {
         const ROLLBACK: &str = "rollback";
         match self {
-            Self::Sqlite(mut connection, is_the_database) => {
-                let ended = sqlx::raw_sql(ROLLBACK).execute(&mut *connection).await;
+            Self::Sqlite(ref mut connection, is_the_database) => {
+                let ended = sqlx::raw_sql(ROLLBACK).execute(&mut **connection).await;
                 if ended.is_err() && !is_the_database {
                     connection.close_on_drop();
+                    return;
                 }
             }
-            Self::Postgres(mut connection, patience) => {
-                let ended = patience.wait(sqlx::raw_sql(ROLLBACK).execute(&mut *connection));
+            Self::Postgres(ref mut connection, ref patience) => {
+                let ended = patience.wait(sqlx::raw_sql(ROLLBACK).execute(&mut **connection));
                 let ended = ended.await.map(drop);
                 if ended.is_err() {
                     connection.close_on_drop();
+                    return;
                 }
+            }
+        }
+        self.give_back().await;
+    }
+
+    /// Gives the connection back to its pool. Dropped, it would go there by itself, but some time
+    /// later: whoever asks next would be given another one, which has to be opened, knows no
+    /// prepared statement and keeps a page cache of its own.
+    async fn give_back(self) {
+        match self {
+            Self::Sqlite(mut connection, _) => Box::pin(connection.return_to_pool()).await,
+            Self::Postgres(mut connection, patience) => {
+                let back = async {
+                    Box::pin(connection.return_to_pool()).await;
+                    Ok(())
+                };
+                // In vain: it is closed.
+                let _silence = patience.wait(back).await;
             }
         }
     }

@@ -74,6 +74,7 @@ impl Store {
                 args![account.0, stream.partition, after(created), before(created)],
             )
             .await?;
+        tx.end().await;
         Ok(count(number))
     }
 
@@ -110,6 +111,7 @@ impl Store {
                 ],
             )
             .await?;
+        tx.end().await;
         Ok(rows
             .into_iter()
             .map(|(rank, Time(at))| (count(rank), at))
@@ -131,6 +133,7 @@ impl Store {
                 args![account.0, stream.partition, after(created), before(created)],
             )
             .await?;
+        tx.end().await;
         Ok(rows.into_iter().map(|(Id(id),)| id).collect())
     }
 
@@ -152,6 +155,7 @@ impl Store {
         );
         let ids = parameter::ids(ids.iter().copied());
         let rows = tx.rows(AssertSqlSafe(sql), args![ids, account.0]).await?;
+        tx.end().await;
         Ok(by_key(rows))
     }
 
@@ -174,6 +178,7 @@ impl Store {
         );
         let keys = parameter::ids(keys.iter().copied());
         let rows: Vec<(Id, String)> = tx.rows(AssertSqlSafe(sql), args![keys, account.0]).await?;
+        tx.end().await;
         rows.into_iter()
             .map(|(Id(key), row)| match serde_json::from_str(&row) {
                 Ok(row) => Ok((key, row)),
@@ -197,6 +202,7 @@ impl Store {
             list.name()
         );
         let rows = tx.rows(AssertSqlSafe(sql), args![account.0]).await?;
+        tx.end().await;
         Ok(by_key(rows))
     }
 
@@ -216,6 +222,7 @@ impl Store {
                 args![account.0, resource.name(), MOST_REJECTS],
             )
             .await?;
+        tx.end().await;
         Ok(rows
             .into_iter()
             .map(|(id, raw)| (id.map(|Id(id)| id), raw))
