@@ -70,18 +70,17 @@ pub struct Tender<S> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Pause {
     failures: u32,
-    until: Option<Timestamp>,
+    /// By [`Clock::running`]: a clock that is set makes it neither longer nor shorter.
+    until: Option<Duration>,
 }
 
 impl Pause {
-    fn is_over(&self, now: Timestamp) -> bool {
-        // One that ends later than it ever could was begun before the clock was set back.
-        self.until
-            .is_none_or(|until| now >= until || until - LONGEST_PAUSE > now)
+    fn is_over(&self, now: Duration) -> bool {
+        self.until.is_none_or(|until| now >= until)
     }
 
     /// Begins a pause, longer than the last one.
-    fn grow(&mut self, now: Timestamp) -> Duration {
+    fn grow(&mut self, now: Duration) -> Duration {
         let pause = FIRST_PAUSE * 2_u32.saturating_pow(self.failures.min(16));
         let pause = pause.min(LONGEST_PAUSE);
         self.failures += 1;
@@ -161,8 +160,7 @@ impl<S: Source + 'static> Tender<S> {
 
     /// Does what one trigger asks for. `stop` ends it between pages.
     pub async fn step(&mut self, trigger: Trigger, stop: &CancellationToken) -> Runs {
-        let now = self.clock.now();
-        if !self.pause.is_over(now) {
+        if !self.pause.is_over(self.clock.running()) {
             return Runs::new();
         }
         let limits = Limits { stop, budget: None };
@@ -244,7 +242,7 @@ impl<S: Source + 'static> Tender<S> {
 
     /// The resources but those that the API refuses and that it is too early to ask for again.
     fn wanted(&self) -> Vec<Resource> {
-        let now = self.clock.now();
+        let now = self.clock.running();
         let is_wanted = |resource: &&Resource| {
             let pause = self.pauses.get(resource);
             pause.is_none_or(|pause| pause.is_over(now))
@@ -280,7 +278,7 @@ impl<S: Source + 'static> Tender<S> {
     async fn due_open(&mut self, limits: Limits<'_>) -> Result<Option<RunReport>, RunError> {
         let every = self.intervals.refresh_open;
         if !self.wanted().contains(&Resource::Sessions)
-            || !self.open_pause.is_over(self.clock.now())
+            || !self.open_pause.is_over(self.clock.running())
             || !self.is_due(self.open_at, every)
         {
             return Ok(None);
@@ -295,7 +293,7 @@ impl<S: Source + 'static> Tender<S> {
             self.open_at = Some(begun);
             self.open_pause = Pause::default();
         } else {
-            self.open_pause.grow(self.clock.now());
+            self.open_pause.grow(self.clock.running());
         }
         Ok(Some(run))
     }
@@ -313,7 +311,7 @@ impl<S: Source + 'static> Tender<S> {
             return;
         }
         if runs.iter().all(refused) {
-            let now = self.clock.now();
+            let now = self.clock.running();
             self.pauses.entry(resource).or_default().grow(now);
         } else {
             self.pauses.remove(&resource);
@@ -364,7 +362,7 @@ impl<S: Source + 'static> Tender<S> {
             self.pause = Pause::default();
             return;
         }
-        let pause = self.pause.grow(self.clock.now());
+        let pause = self.pause.grow(self.clock.running());
         let account = self.engine.name();
         error!(
             account,

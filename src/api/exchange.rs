@@ -139,7 +139,8 @@ impl Exchange {
                 }
             };
             attempts = attempts.saturating_add(1);
-            let left = self.left(Some(*trouble_since.get_or_insert_with(|| self.clock.now())));
+            let since = *trouble_since.get_or_insert_with(|| self.clock.running());
+            let left = self.left(Some(since));
             let (delay, enough) = match failure.kind.verdict() {
                 Verdict::Final => return Err(given_up(failure, attempts)),
                 Verdict::Pause => (self.limiter.pause_left(), false),
@@ -184,8 +185,8 @@ impl Exchange {
     }
 
     /// What is left of the patience with a request that has been in trouble for a while.
-    fn left(&self, trouble_since: Option<Timestamp>) -> Option<Duration> {
-        let spent = trouble_since.map_or(Duration::ZERO, |since| self.clock.now().since(since));
+    fn left(&self, trouble_since: Option<Duration>) -> Option<Duration> {
+        let spent = trouble_since.map_or(Duration::ZERO, |since| self.clock.elapsed(since));
         self.patience.map(|patience| patience.saturating_sub(spent))
     }
 
@@ -229,7 +230,7 @@ impl Exchange {
         if attempts > 0 {
             self.retries.fetch_add(1, Ordering::Relaxed);
         }
-        let sent_at = self.clock.now();
+        let (sent_at, sent_after) = (self.clock.now(), self.clock.running());
         let known = Timestamp::from_micros(self.latest.load(Ordering::Relaxed));
         let sent = self
             .http
@@ -243,7 +244,10 @@ impl Exchange {
         };
         let now = self.clock.now();
         let date = header(&response, &DATE).and_then(http_date);
-        let server_time = date.map(|date| self.began(date, now.since(sent_at), known));
+        // The longer of the two: the local clock may have been set back meanwhile, and the other
+        // one stands still while the machine sleeps. Too long is safe: more is read again.
+        let took = now.since(sent_at).max(self.clock.elapsed(sent_after));
+        let server_time = date.map(|date| self.began(date, took, known));
         let status = response.status().as_u16();
         if !response.status().is_success() {
             let retry_after =

@@ -75,10 +75,18 @@ pub enum WaitReason {
 /// Requests are held back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
-    /// Until when, by the local clock.
+    /// Until when, by the local clock as it is set now.
     pub until: Timestamp,
     /// Why.
     pub reason: WaitReason,
+}
+
+/// The same as time by [`Clock::running`], which counts here: neither are requests too many because
+/// the local clock was set forward, nor are they held back because it was set back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wait {
+    until: Duration,
+    reason: WaitReason,
 }
 
 /// The first pause after a 429 that does not say how long; doubled by each further one.
@@ -113,46 +121,33 @@ impl Layer {
 #[derive(Debug, Default)]
 struct State {
     /// When finished requests ended, oldest first; as far back as the longest window.
-    ended: VecDeque<Timestamp>,
+    ended: VecDeque<Duration>,
     /// Requests under way. Each counts as sent just now until it ends.
     under_way: usize,
     /// Nothing is sent before this.
-    paused_until: Option<Timestamp>,
+    paused_until: Option<Duration>,
     /// Pauses since the last success.
     pauses: u32,
     /// Grows with every pause, so that requests sent before one are told from those sent after.
     generation: u64,
     /// What is waited for now, each with a number to find it by.
-    waiting: Vec<(u64, Waiting)>,
+    waiting: Vec<(u64, Wait)>,
     next_wait: u64,
 }
 
 impl State {
-    /// Drops what no window reaches, and brings back to the present what a clock that was set
-    /// back has left in the future.
-    fn tidy(&mut self, now: Timestamp, longest: Duration) {
-        for at in self.ended.iter_mut().rev() {
-            if *at <= now {
-                break;
-            }
-            *at = now;
-        }
+    /// Drops what no window reaches, and a pause that is over.
+    fn tidy(&mut self, now: Duration, longest: Duration) {
         while self.ended.front().is_some_and(|&at| at + longest <= now) {
             self.ended.pop_front();
         }
-        if let Some(until) = self.paused_until {
-            if until <= now {
-                self.paused_until = None;
-            } else if until > now + longest {
-                self.paused_until = Some(now + longest);
-            }
-        }
+        self.paused_until = self.paused_until.filter(|&until| until > now);
     }
 }
 
 /// Why a request may not go out yet.
 enum Hold {
-    Until(Waiting),
+    Until(Wait),
     /// Every place is taken by a request under way.
     UnderWay,
 }
@@ -213,27 +208,26 @@ impl Limiter {
             match self.try_acquire() {
                 Ok(permit) => return Ok(permit),
                 Err(Hold::UnderWay) => self.ended.notified().await,
-                Err(Hold::Until(waiting)) => {
-                    let delay = waiting.until.since(self.clock.now());
-                    if waiting.reason == WaitReason::Refused
+                Err(Hold::Until(Wait { until, reason })) => {
+                    let delay = until.saturating_sub(self.clock.running());
+                    if reason == WaitReason::Refused
                         && patience.is_some_and(|patience| delay > patience)
                     {
-                        return Err(PausedTooLong {
-                            until: waiting.until,
-                        });
+                        let until = self.clock.now() + delay;
+                        return Err(PausedTooLong { until });
                     }
-                    self.wait(delay, waiting.reason).await;
+                    self.wait(delay, reason).await;
                 }
             }
         }
     }
 
     fn try_acquire(&self) -> Result<Permit<'_>, Hold> {
-        let now = self.clock.now();
+        let now = self.clock.running();
         let mut state = self.state();
         state.tidy(now, self.reach());
         if let Some(until) = state.paused_until {
-            return Err(Hold::Until(Waiting {
+            return Err(Hold::Until(Wait {
                 until,
                 reason: WaitReason::Refused,
             }));
@@ -250,7 +244,7 @@ impl Limiter {
             let Some(&last) = state.ended.get(first + surplus) else {
                 return Err(Hold::UnderWay);
             };
-            return Err(Hold::Until(Waiting {
+            return Err(Hold::Until(Wait {
                 until: last + layer.window,
                 reason: WaitReason::OwnLimit,
             }));
@@ -264,12 +258,12 @@ impl Limiter {
 
     /// Sleeps, and lets [`Limiter::waiting`] tell of it meanwhile.
     pub(super) async fn wait(&self, delay: Duration, reason: WaitReason) {
-        let until = self.clock.now() + delay;
+        let until = self.clock.running() + delay;
         let number = {
             let mut state = self.state();
             state.next_wait += 1;
             let number = state.next_wait;
-            state.waiting.push((number, Waiting { until, reason }));
+            state.waiting.push((number, Wait { until, reason }));
             number
         };
         let _told = Told {
@@ -281,21 +275,24 @@ impl Limiter {
 
     /// What is waited for now, the longest first.
     pub(super) fn waiting(&self) -> Option<Waiting> {
-        let now = self.clock.now();
-        self.state()
-            .waiting
-            .iter()
-            .map(|&(_, waiting)| waiting)
-            .filter(|waiting| waiting.until > now)
-            .max_by_key(|waiting| waiting.until)
+        let now = self.clock.running();
+        let waits = self.state();
+        let waits = waits.waiting.iter().map(|&(_, wait)| wait);
+        let longest = waits
+            .filter(|wait| wait.until > now)
+            .max_by_key(|wait| wait.until)?;
+        Some(Waiting {
+            until: self.clock.now() + longest.until.saturating_sub(now),
+            reason: longest.reason,
+        })
     }
 
     /// How long the account is paused from now on; zero if it is not.
     pub(super) fn pause_left(&self) -> Duration {
-        let now = self.clock.now();
+        let now = self.clock.running();
         self.state()
             .paused_until
-            .map_or(Duration::ZERO, |until| until.since(now))
+            .map_or(Duration::ZERO, |until| until.saturating_sub(now))
     }
 }
 
@@ -334,7 +331,7 @@ impl Permit<'_> {
     /// the sustained window, or else for seconds that double with every further 429 up to that
     /// window. Requests that were under way together count as one.
     pub(super) fn refused(self, retry_after: Option<Duration>) {
-        let now = self.limiter.clock.now();
+        let now = self.limiter.clock.running();
         let longest = self.limiter.longest;
         let mut state = self.limiter.state();
         let first = self.generation == state.generation;
@@ -363,7 +360,7 @@ impl Permit<'_> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let now = self.limiter.clock.now();
+        let now = self.limiter.clock.running();
         let mut state = self.limiter.state();
         state.under_way = state.under_way.saturating_sub(1);
         state.tidy(now, self.limiter.reach());

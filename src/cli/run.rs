@@ -10,7 +10,6 @@ use super::engine::{self, Working};
 use super::{Access, Account, Context, Exit, Failure};
 use crate::api::Client;
 use crate::daemon::{self, End, Intervals, Tender};
-use crate::data::Timestamp;
 use crate::schedule::{self, Scheduler, Trigger, Triggers};
 use crate::store::{Holder, LEASE_TTL, LeaseStatus, Store, StoreError};
 
@@ -152,7 +151,7 @@ async fn begin(
     stop: &CancellationToken,
 ) -> Result<Working, Failure> {
     let clock = &context.clock;
-    let mut first: Option<(LeaseStatus, Timestamp)> = None;
+    let mut first: Option<(LeaseStatus, Duration)> = None;
     loop {
         let begun = Working::begin(context, store, account, client.clone(), wait, stop).await;
         let failure = match begun {
@@ -181,11 +180,11 @@ async fn begin(
                      is known, {} at most",
                     humantime::format_duration(LAST_WORD)
                 );
-                first = Some((holder, clock.now()));
+                first = Some((holder, clock.running()));
             }
             Some((seen, since)) => {
                 let lives = seen.holder != holder.holder || seen.renewed_at != holder.renewed_at;
-                if lives || clock.now().since(*since) > LAST_WORD {
+                if lives || clock.elapsed(*since) > LAST_WORD {
                     return Err(failure);
                 }
             }

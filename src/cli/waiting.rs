@@ -26,9 +26,9 @@ pub(super) async fn patiently<T>(
             () = context.clock.sleep(Duration::from_secs(1)) => {
                 let trouble = client.trouble();
                 if let Some(trouble) = trouble.as_ref().filter(|trouble| trouble.unreachable) {
-                    let now = context.clock.now();
+                    let now = context.clock.running();
                     let since = *unreachable_since.get_or_insert(now);
-                    if now.since(since) >= GIVE_UP {
+                    if context.clock.elapsed(since) >= GIVE_UP {
                         return Err(Failure::failed(anyhow::anyhow!(
                             "{} cannot be reached: {}; is the base URL right?",
                             trouble.place,

@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::engine::{Engine, Limits, Report, Runs, goes_on};
 use super::plan;
@@ -110,8 +111,9 @@ impl<S: Source + 'static> Engine<S> {
         limits: Limits<'_>,
     ) -> Runs {
         let mut runs = Runs::new();
-        let mut due = self.clock.now() + self.settings.interleave;
-        let mut lists_due = self.clock.now() + self.settings.catalog;
+        // Not by what the clock shows: set back, it would hold them off for as long.
+        let mut due = self.clock.running() + self.settings.interleave;
+        let mut lists_due = self.clock.running() + self.settings.catalog;
         let what = if backfill.first_load {
             "first load"
         } else {
@@ -180,23 +182,23 @@ impl<S: Source + 'static> Engine<S> {
             if !go_on {
                 return runs;
             }
-            if self.clock.now() >= due {
+            if self.clock.running() >= due {
                 let passes = self.incremental(fresh, limits).await;
                 let go_on = passes.iter().all(goes_on);
                 runs.extend(passes);
                 if !go_on {
                     return runs;
                 }
-                due = self.clock.now() + self.settings.interleave;
+                due = self.clock.running() + self.settings.interleave;
             }
-            if self.clock.now() >= lists_due {
+            if self.clock.running() >= lists_due {
                 let lists = self.lists(fresh, limits).await;
                 let go_on = lists.iter().all(goes_on);
                 runs.extend(lists);
                 if !go_on {
                     return runs;
                 }
-                lists_due = self.clock.now() + self.settings.catalog;
+                lists_due = self.clock.running() + self.settings.catalog;
             }
         }
     }
@@ -232,7 +234,7 @@ impl<S: Source + 'static> Engine<S> {
         &self,
         backfill: &Backfill,
         pending: &[BackfillWindow],
-        due: Timestamp,
+        due: Duration,
         limits: Limits<'_>,
     ) -> (RunReport, Option<i64>) {
         let failed = OnceLock::new();
@@ -267,7 +269,7 @@ impl<S: Source + 'static> Engine<S> {
                         let _first = unsteady.set(window.id);
                     }
                     let is_done = matches!(end?, WindowEnd::Done { .. });
-                    if !is_done || self.clock.now() >= due {
+                    if !is_done || self.clock.running() >= due {
                         break;
                     }
                 }

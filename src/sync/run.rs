@@ -245,7 +245,7 @@ impl<S: Source + 'static> Engine<S> {
         F: Future<Output = Result<T, E>>,
         E: Into<RunError>,
     {
-        let begun = self.clock.now();
+        let (begun, begun_after) = (self.clock.now(), self.clock.running());
         let Task {
             kind,
             subject,
@@ -330,7 +330,7 @@ impl<S: Source + 'static> Engine<S> {
         if let (Err(error), None) = (finished, &report.error) {
             report.error = Some(error.into());
         }
-        report.duration = now.since(begun);
+        report.duration = self.clock.elapsed(begun_after);
         self.log(&report);
         let value = if report.error.is_some() { None } else { value };
         (report, value)

@@ -76,6 +76,21 @@ async fn the_servers_time_is_that_at_which_it_had_not_yet_begun_to_answer() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_during_an_answer_makes_the_servers_time_no_later() {
+    let clock = Arc::new(FakeClock::at(server_time()));
+    let moved = Arc::clone(&clock);
+    let server = Server::start(move |_, _| {
+        moved.advance(Duration::from_secs(4));
+        moved.set(server_time() - Duration::from_hours(1));
+        Reply::json(200, PAGE)
+    })
+    .await;
+    let client = client_on(&server, None, &clock);
+    let page = client.page(&first_page(Resource::Contacts)).await.unwrap();
+    assert_eq!(page.server_time, server_time() - Duration::from_secs(4));
+}
+
+#[tokio::test]
 async fn dates_are_sent_percent_encoded() {
     let server = after(0, || Reply::json(500, "")).await;
     let (client, _clock) = client(&server, None);

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use helena_sync::clock::Clock as _;
 use helena_sync::data::Resource;
 use helena_sync::sandbox::{Account, Poison, RequestSeen};
 
@@ -124,6 +125,8 @@ async fn lists_are_kept_fresh_while_a_long_load_goes_on() {
             // From the first page of the load on.
             if seen.param("CreatedAt.Before").is_some() && account.tags().len() == 20 {
                 account.add_tag("Durante a carga");
+                // Whatever the clock shows meanwhile.
+                clock.set(clock.now() - Duration::from_hours(6));
             }
         });
         assert_good(&mirror.sync().await);
