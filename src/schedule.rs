@@ -3,10 +3,11 @@
 //! Knows when something is due, nothing of what is done then. tokio-cron-scheduler would overlap
 //! runs, and keeps the time zone's offset of the day it was started; so it only wakes this module
 //! every second, [`Due`] decides, and a trigger that finds its slot taken is a counted skip: the one
-//! that still waits makes it superfluous.
+//! that still waits makes it superfluous. It also reads the machine's clock itself, and once that is
+//! set back it wakes nobody until the clock has caught up; a timer stands in for it then.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -15,6 +16,7 @@ use croner::Cron;
 use croner::parser::{CronParser, Seconds};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::task::JoinHandle;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::clock::Clock;
@@ -190,48 +192,115 @@ impl Due {
     }
 }
 
+/// How often it is looked what is due.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The library wakes us every second; after this time without a word it is not waited for.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// All schedules, and when the library last asked for them.
+#[derive(Debug)]
+struct Agenda {
+    clock: Arc<dyn Clock>,
+    entries: Mutex<Vec<Entry>>,
+    woken_after: Mutex<Duration>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    due: Due,
+    trigger: Trigger,
+    slots: Slots,
+}
+
+impl Agenda {
+    /// Sends what is due.
+    fn look(&self) {
+        let now = self.clock.now();
+        for entry in lock(&self.entries).iter_mut() {
+            if entry.due.fires(now) {
+                entry.slots.put(entry.trigger);
+            }
+        }
+    }
+
+    /// Looks because the library says so.
+    fn wake(&self) {
+        *lock(&self.woken_after) = self.clock.running();
+        self.look();
+    }
+
+    /// Looks whenever the library does not.
+    async fn stand_in(self: Arc<Self>) {
+        loop {
+            self.clock.sleep(LOOK).await;
+            if self.clock.elapsed(*lock(&self.woken_after)) > SILENCE {
+                self.look();
+            }
+        }
+    }
+}
+
+/// Nothing in here panics while it holds one.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Sends triggers until it is stopped.
 pub struct Scheduler {
     library: JobScheduler,
-    clock: Arc<dyn Clock>,
+    agenda: Arc<Agenda>,
+    stand_in: Option<JoinHandle<()>>,
 }
 
 impl Scheduler {
     /// A scheduler without anything to do.
     pub async fn new(clock: Arc<dyn Clock>) -> Result<Self, SchedulerError> {
+        let woken_after = Mutex::new(clock.running());
         Ok(Self {
             library: JobScheduler::new().await?,
-            clock,
+            agenda: Arc::new(Agenda {
+                clock,
+                entries: Mutex::default(),
+                woken_after,
+            }),
+            stand_in: None,
         })
     }
 
     /// Adds a schedule that puts a trigger into these slots whenever it fires.
-    pub async fn add(
-        &self,
-        trigger: Trigger,
-        schedule: &Schedule,
-        zone: Zone,
-        slots: Slots,
-    ) -> Result<(), SchedulerError> {
-        let clock = Arc::clone(&self.clock);
-        let mut due = Due::after(clock.now(), schedule, zone);
-        let job = Job::new_repeated_async(Duration::from_secs(1), move |_id, _scheduler| {
-            if due.fires(clock.now()) {
-                slots.put(trigger);
-            }
-            Box::pin(std::future::ready(()))
-        })?;
-        self.library.add(job).await?;
-        Ok(())
+    pub fn add(&self, trigger: Trigger, schedule: &Schedule, zone: Zone, slots: Slots) {
+        let due = Due::after(self.agenda.clock.now(), schedule, zone);
+        let entry = Entry {
+            due,
+            trigger,
+            slots,
+        };
+        lock(&self.agenda.entries).push(entry);
     }
 
     /// Begins to send.
-    pub async fn start(&self) -> Result<(), SchedulerError> {
-        Ok(self.library.start().await?)
+    pub async fn start(&mut self) -> Result<(), SchedulerError> {
+        let agenda = Arc::clone(&self.agenda);
+        // Not one of the library's repeated jobs: their next time counts from the last one, and the
+        // library runs no job whose next time lies before its last run. Once one was late by more
+        // than a second, on a machine that slept or whose clock was set forward, it never ran again.
+        let job = Job::new_async("* * * * * *", move |_id, _scheduler| {
+            agenda.wake();
+            Box::pin(std::future::ready(()))
+        })?;
+        self.library.add(job).await?;
+        self.library.start().await?;
+        let stand_in = Arc::clone(&self.agenda).stand_in();
+        self.stand_in = Some(tokio::spawn(stand_in));
+        Ok(())
     }
 
     /// Sends nothing more.
     pub async fn stop(mut self) -> Result<(), SchedulerError> {
+        if let Some(stand_in) = self.stand_in.take() {
+            stand_in.abort();
+        }
         Ok(self.library.shutdown().await?)
     }
 }
@@ -328,14 +397,11 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn triggers_arrive_until_the_scheduler_is_stopped() {
-        let scheduler = Scheduler::new(Arc::new(SystemClock)).await.unwrap();
+        let mut scheduler = Scheduler::new(Arc::new(SystemClock)).await.unwrap();
         let (slots, mut triggers) = slots();
         let schedule = "every 1s".parse().unwrap();
         let zone = "UTC".parse().unwrap();
-        scheduler
-            .add(Trigger::Verify, &schedule, zone, slots)
-            .await
-            .unwrap();
+        scheduler.add(Trigger::Verify, &schedule, zone, slots);
         scheduler.start().await.unwrap();
         assert_eq!(triggers.next().await, Some(Trigger::Verify));
         scheduler.stop().await.unwrap();

@@ -85,7 +85,7 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
         leased.push((account, client, working));
     }
     // Not before: a scheduler that is dropped before it runs complains on stderr.
-    let scheduler = Scheduler::new(Arc::clone(&context.clock))
+    let mut scheduler = Scheduler::new(Arc::clone(&context.clock))
         .await
         .map_err(Failure::failed)?;
     let mut tenders = Vec::new();
@@ -96,8 +96,7 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
             (Trigger::Verify, verify.schedule.as_ref()),
         ] {
             if let Some(schedule) = schedule {
-                let added = scheduler.add(trigger, schedule, zone, slots.clone()).await;
-                added.map_err(Failure::failed)?;
+                scheduler.add(trigger, schedule, zone, slots.clone());
             }
         }
         tenders.push((account, client, working, triggers));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use helena_sync::clock::{Clock, SystemClock};
 use helena_sync::sandbox::Sandbox;
 use rustix::process::Signal;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
@@ -9,6 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use super::mirror::{assert_perfect, differences};
 use super::program::{Place, Running, account, on_both, until};
 use crate::support::database::Kind;
+use crate::support::preload::SteppedClock;
 
 /// Often enough that nobody waits for a pass.
 fn eager(place: Place, url: &str) -> Place {
@@ -118,6 +120,45 @@ async fn a_second_signal_ends_it_at_once() {
     let place = place.with("HELENA_SYNC__API__PAGE_SIZE", "100");
     place.succeeds(&["sync"]).await;
     assert_perfect(&place, &sandbox).await;
+}
+
+/// Waits for two more passes: the first may have been due before.
+async fn goes_on(program: &Running) {
+    let passes = || program.err().matches(" sessions: nothing new").count();
+    let before = passes();
+    until("it makes passes", async || passes() >= before + 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_on_when_it_stood_still_and_when_the_machines_clock_is_set() {
+    on_both(|place| async move {
+        let sandbox = account(5).await;
+        let mut place = eager(place, &sandbox.base_url());
+        let mut clock = SteppedClock::new(place.path());
+        for (name, path) in clock.iter().flat_map(SteppedClock::variables) {
+            place.set(name, path.to_str().unwrap());
+        }
+        let mut program = place.start(&["run"]);
+        program.says("contacts: first load").await;
+        program.signal(Signal::STOP);
+        SystemClock.sleep(Duration::from_millis(2_200)).await;
+        program.signal(Signal::CONT);
+        goes_on(&program).await;
+        for hours in [3, -5] {
+            let Some(clock) = &mut clock else { break };
+            clock.set(hours * 3_600_000_000);
+            goes_on(&program).await;
+            let shown = clock.now().to_string();
+            let day_and_hour = shown[..13].replace('T', " ");
+            let error = program.err();
+            assert!(
+                error.contains(&day_and_hour),
+                "no {day_and_hour} in {error}"
+            );
+        }
+        ends_well(program, Signal::TERM).await;
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

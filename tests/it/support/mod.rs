@@ -2,5 +2,6 @@
 
 pub(crate) mod database;
 pub(crate) mod mirror;
+pub(crate) mod preload;
 pub(crate) mod proxy;
 pub(crate) mod truth;
