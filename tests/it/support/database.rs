@@ -120,7 +120,12 @@ pub(crate) async fn create() -> (PgConnection, String) {
         "TEST_POSTGRES_URL is not set: start a Postgres and set it to the address of a superuser, \
          for example postgres://postgres@127.0.0.1:5432/postgres",
     );
-    let options = PgConnectOptions::from_str(&admin_url).unwrap();
+    create_on(&admin_url).await
+}
+
+/// The same on the server of this address of a superuser.
+pub(crate) async fn create_on(admin_url: &str) -> (PgConnection, String) {
+    let options = PgConnectOptions::from_str(admin_url).unwrap();
     let mut admin = PgConnection::connect_with(&options).await.unwrap();
     let name = format!("helena_test_{}", Uuid::new_v4().simple());
     sqlx::query(AssertSqlSafe(format!("create database \"{name}\"")))

@@ -1,6 +1,8 @@
 //! The database of a round, and the ways to trouble it.
 
 use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use helena_sync::clock::{Clock, SystemClock};
@@ -8,55 +10,70 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use uuid::Uuid;
 
+use super::server::Server;
 use crate::support::database::{self, Kind};
 
 /// A database without tables: making them is the program's part.
 pub(super) struct Target {
     pub(super) kind: Kind,
     pub(super) url: String,
-    /// Postgres: a connection to another database, for what is done to this one.
-    admin: Option<PgConnection>,
-    _folder: tempfile::TempDir,
+    /// Postgres.
+    server: Option<Arc<Server>>,
 }
 
 impl Target {
-    pub(super) async fn create(kind: Kind) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (admin, url) = match kind {
-            Kind::Sqlite => (
-                None,
-                format!("sqlite://{}/mirror.db", folder.path().display()),
+    /// A database on this server, or else a file in this folder.
+    pub(super) async fn create(server: Option<Arc<Server>>, folder: &Path) -> Self {
+        let (kind, url) = match &server {
+            None => (
+                Kind::Sqlite,
+                format!("sqlite://{}/mirror.db", folder.display()),
             ),
-            Kind::Postgres => {
-                let (admin, url) = database::create().await;
-                (Some(admin), url)
+            Some(server) => {
+                let (_admin, url) = database::create_on(&server.url).await;
+                (Kind::Postgres, url)
             }
         };
-        Self {
-            kind,
-            url,
-            admin,
-            _folder: folder,
-        }
+        Self { kind, url, server }
     }
 
-    async fn admin(&mut self, sql: &str) {
+    /// A connection to another database of the server, for what is done to this one.
+    async fn connect(&self) -> PgConnection {
+        let server = self.server.as_ref().unwrap();
+        PgConnection::connect(&server.url).await.unwrap()
+    }
+
+    async fn admin(&self, sql: &str) {
         let name = self.url.rsplit('/').next().unwrap();
         let sql = AssertSqlSafe(sql.replace("{name}", name));
-        let admin = self.admin.as_mut().unwrap();
-        sqlx::raw_sql(sql).execute(admin).await.unwrap();
+        let mut admin = self.connect().await;
+        sqlx::raw_sql(sql).execute(&mut admin).await.unwrap();
     }
 
-    async fn cut(&mut self) {
+    async fn cut(&self) {
         let sql = "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'";
         self.admin(sql).await;
     }
 
-    /// Postgres: all connections are cut, and for a while there may be no new ones. `SQLite`:
-    /// another process holds the write lock.
-    pub(super) async fn trouble(&mut self, dice: &mut fastrand::Rng) -> &'static str {
+    /// Postgres: the server crashes, or is stopped in order, and comes back at once or after a
+    /// while; or all connections are cut, and for a while there may be no new ones. `SQLite`: another
+    /// process holds the write lock, or takes its log away.
+    pub(super) async fn trouble(&self, dice: &mut fastrand::Rng) -> &'static str {
         let time = Duration::from_millis(dice.u64(..2_500));
-        if self.kind == Kind::Postgres {
+        if let Some(server) = &self.server {
+            if server.is_own() && dice.u32(..3) > 0 {
+                let at_once = dice.bool();
+                server.stop(at_once);
+                if dice.bool() {
+                    SystemClock.sleep(time * 2).await;
+                }
+                server.start_again();
+                return if at_once {
+                    "database crashes"
+                } else {
+                    "database restarts"
+                };
+            }
             if dice.bool() {
                 self.cut().await;
                 return "database connections cut";
@@ -66,7 +83,7 @@ impl Target {
             self.cut().await;
             SystemClock.sleep(time).await;
             self.reopen().await;
-            return "database restarts";
+            return "database connections refused for a while";
         }
         // It may not exist yet, or be locked itself for longer than this connection waits.
         let Ok(mut other) = SqliteConnection::connect(&self.url).await else {
@@ -94,7 +111,7 @@ impl Target {
     }
 
     /// Lets connections in again.
-    pub(super) async fn reopen(&mut self) {
+    pub(super) async fn reopen(&self) {
         if self.kind == Kind::Postgres {
             self.admin("alter database {name} with allow_connections true")
                 .await;
@@ -188,9 +205,10 @@ impl Target {
             .collect()
     }
 
-    pub(super) async fn drop(mut self) {
-        if let Some(admin) = &mut self.admin {
-            database::drop(admin, &self.url).await;
+    pub(super) async fn drop(self) {
+        if self.kind == Kind::Postgres {
+            let mut admin = self.connect().await;
+            database::drop(&mut admin, &self.url).await;
         }
     }
 }

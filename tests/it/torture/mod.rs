@@ -1,24 +1,32 @@
 //! Everything at once: a living account with every fault, the real program killed at random
-//! moments, its database cut off and locked, second processes beside it, a server clock that
-//! jumps. When all that is over, one quiet `sync` must leave a perfect mirror.
+//! moments, its database crashed, restarted, cut off and locked, second processes beside it, clocks
+//! that jump on either side. When all that is over, one quiet `sync` must leave a perfect mirror, and
+//! a daemon must go on whatever its clock says.
 //!
 //! Half a minute on each database in the normal run. For as long as you like, in rounds of half a
 //! minute with an account, moods and a database of their own:
 //!
 //! ```text
-//! TORTURE_SECONDS=7200 scripts/with-postgres cargo test --test it torture -- --nocapture
-//! TORTURE_SEED=1234 ...      the first round is the one with this seed
+//! scripts/torture --for 8h
+//! scripts/torture --seed 1234 --database postgres
 //! ```
 //!
-//! A seed repeats an account, its moods and the order of blows; how they fall on the processes is
-//! the machine's business. (`cargo nextest` would end a long run as hung.)
+//! It sets `TORTURE_SECONDS` and `TORTURE_SEED`, the seed of the first round. A seed repeats an
+//! account, its moods and the order of blows; how they fall on the processes is the machine's
+//! business. (`cargo nextest` would end a long run as hung.)
+//!
+//! Postgres is a server of the torture's own, since it is crashed; see [`server`]. The program's
+//! clock can be set on Linux only; see [`crate::support::preload`].
 
+mod clock;
 mod compare;
 mod database;
 mod process;
+mod server;
+mod summary;
 mod weather;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +38,16 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::database::Kind;
+use crate::support::preload::SteppedClock;
+use clock::ClientClock;
 use database::Target;
 use process::{End, Program, Running};
+use server::{Scratch, Server};
+use summary::{Summary, Tally};
 use weather::Weather;
 
 /// What one round lasts before it is quiet again.
-const ROUND: Duration = Duration::from_secs(25);
+const ROUND: Duration = Duration::from_secs(20);
 /// How many of the account's changes are made at a time, at most.
 const BURST: usize = 12;
 /// A daemon that is told to end does so within this (the promise is 10 seconds) on a machine that
@@ -65,56 +77,83 @@ async fn torture(kind: Kind) {
         )
     };
     let seconds = number("TORTURE_SECONDS").unwrap_or(1);
-    let mut seed = number("TORTURE_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let seed = number("TORTURE_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
+    // In the order in which they must end, from the last one up: what is in the folder, the server.
+    let scratch = Scratch::new();
+    let server = match kind {
+        Kind::Sqlite => None,
+        Kind::Postgres => Some(Arc::new(Server::start(scratch.path()))),
+    };
+    let mut summary = Summary::new(kind, seed);
     let end = SystemClock.now() + Duration::from_secs(seconds);
     loop {
-        let round = Round::start(kind, seed).await;
+        let round = Round::start(&mut summary, server.clone(), &scratch).await;
         round.run().await;
         if SystemClock.now() >= end {
             return;
         }
-        seed += 1;
+        summary.seed += 1;
     }
 }
 
 /// One account, one database, and what befalls them.
-struct Round {
+struct Round<'a> {
     name: String,
     sandbox: Arc<Sandbox>,
     weather: Weather,
     target: Target,
     program: Program,
+    clock: ClientClock,
     dice: fastrand::Rng,
     /// The daemon, while there is one.
     daemon: Option<Running>,
     deleted: HashSet<Uuid>,
     poisoned: HashSet<Uuid>,
     /// How often what was done and seen.
-    tally: BTreeMap<String, u32>,
+    tally: Tally,
+    summary: &'a mut Summary,
 }
 
-impl Round {
-    async fn start(kind: Kind, seed: u64) -> Self {
-        let name = format!("torture: {kind:?}, seed {seed}");
+impl<'a> Round<'a> {
+    async fn start(
+        summary: &'a mut Summary,
+        server: Option<Arc<Server>>,
+        scratch: &Scratch,
+    ) -> Self {
+        let seed = summary.seed;
+        let name = format!("torture: {:?}, seed {seed}", summary.kind);
         println!("{name}: begins");
         let mut dice = fastrand::Rng::with_seed(seed);
         let weather = Weather::draw(&mut dice);
         let config = weather.config(seed, &mut dice);
         println!("{name}: {:?}", config.moods);
         let sandbox = Sandbox::start(config, Arc::new(SystemClock)).await.unwrap();
-        let target = Target::create(kind).await;
-        let program = Program::new(&sandbox.base_url(), sandbox.token(), &target.url);
+        let folder = scratch.empty();
+        let target = Target::create(server, &folder).await;
+        let clock = SteppedClock::new(&folder);
+        if clock.is_none() {
+            println!("{name}: the program's clock cannot be set here, and is left alone");
+        }
+        let program = Program::new(
+            &folder,
+            &sandbox.base_url(),
+            sandbox.token(),
+            &target.url,
+            clock.as_ref(),
+        );
         Self {
             name,
             sandbox: Arc::new(sandbox),
             weather,
             target,
             program,
+            clock: ClientClock(clock),
             dice,
             daemon: None,
             deleted: HashSet::new(),
             poisoned: HashSet::new(),
-            tally: BTreeMap::new(),
+            tally: Tally::default(),
+            summary,
         }
     }
 
@@ -128,9 +167,11 @@ impl Round {
         }
         self.calm().await;
         self.last_pass().await;
+        self.last_daemon().await;
         let found = self.differences().await;
         self.report();
         if !found.is_empty() {
+            self.summary.differences += found.len();
             self.program.show_log();
             for line in found.iter().take(40) {
                 println!("{}: {line}", self.name);
@@ -138,6 +179,7 @@ impl Round {
             panic!("{}: {} differences", self.name, found.len());
         }
         self.verify().await;
+        self.summary.rounds += 1;
         self.target.drop().await;
     }
 
@@ -167,7 +209,9 @@ impl Round {
     }
 
     fn count(&mut self, what: impl Into<String>) {
-        *self.tally.entry(what.into()).or_default() += 1;
+        let what = what.into();
+        self.summary.count(&what);
+        *self.tally.entry(what).or_default() += 1;
     }
 
     /// Real time, since real processes are at work in it.
@@ -179,23 +223,27 @@ impl Round {
     /// One thing that happens.
     async fn blow(&mut self) {
         match self.dice.u32(..100) {
-            0..22 => self.daemon().await,
-            22..40 => self.one_shot().await,
-            40..50 => self.beside().await,
-            50..66 => {
+            0..20 => self.daemon().await,
+            20..37 => self.one_shot().await,
+            37..46 => self.beside().await,
+            46..60 => {
                 let what = self
                     .weather
                     .change(&mut self.sandbox.account(), &mut self.dice);
                 self.count(what);
             }
-            66..76 => {
+            60..74 => {
                 let what = self.target.trouble(&mut self.dice).await;
                 self.count(what);
             }
-            76..84 => {
+            74..80 => {
                 self.weather
                     .step_clock(&mut self.sandbox.account(), &mut self.dice);
-                self.count("clock steps");
+                self.count("platform clock steps");
+            }
+            80..90 => {
+                let what = self.clock.step(&mut self.dice);
+                self.count(what);
             }
             _ => self.edit(),
         }
@@ -358,11 +406,51 @@ impl Round {
         }
     }
 
-    /// One quiet pass, and a second one that has nothing left to do.
+    /// One quiet pass, by whatever clock.
     async fn last_pass(&mut self) {
-        for what in ["the quiet pass", "the pass after it"] {
-            let end = self.program.start(&["sync", "--wait"]).wait(COMMAND).await;
-            self.judge(what, end, &[0]);
+        if self.dice.bool() {
+            self.clock.put_right();
+        }
+        let end = self.program.start(&["sync", "--wait"]).wait(COMMAND).await;
+        self.judge("the quiet pass", end, &[0]);
+    }
+
+    /// A daemon that makes its passes, also once it was stopped for a while and its clock was set.
+    async fn last_daemon(&mut self) {
+        let mut daemon = self.program.start(&["run"]);
+        self.goes_on(&mut daemon, "a daemon").await;
+        daemon.freeze();
+        self.clock.leap(&mut self.dice);
+        self.pause(1_500..2_500).await;
+        daemon.thaw();
+        self.goes_on(&mut daemon, "a daemon whose clock was set")
+            .await;
+        let end = daemon.terminate(FAREWELL).await;
+        self.judge("daemons told to end", end, &[0]);
+    }
+
+    /// Waits until two passes have begun at what the program must take for the present: the first of
+    /// them may have been due before.
+    async fn goes_on(&mut self, daemon: &mut Running, what: &str) {
+        let since = self.clock.now();
+        let until = now() + COMMAND;
+        loop {
+            let runs = self.target.rows("sync_runs").await;
+            let begun = runs.iter().filter(|run| {
+                let at = Timestamp::parse(run["started_at"].as_str().unwrap()).unwrap();
+                run["resource"] == "sessions"
+                    && run["kind"] == "incremental"
+                    && (since..=self.clock.now()).contains(&at)
+            });
+            if begun.count() >= 2 {
+                self.count(format!("{what} goes on"));
+                return;
+            }
+            let end = daemon.ended();
+            if end.is_some() || now() >= until {
+                self.judge(what, end.unwrap_or(End::Hung), &[]);
+            }
+            self.pause(100..200).await;
         }
     }
 
@@ -395,8 +483,9 @@ impl Round {
         self.count(format!("{what}: {end:?}"));
     }
 
-    fn report(&self) {
+    fn report(&mut self) {
         let requests = self.sandbox.requests();
+        self.summary.requests += requests.len();
         let good = requests.iter().filter(|seen| seen.status == 200).count();
         println!(
             "{}: {} requests, {good} answered well",

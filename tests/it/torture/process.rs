@@ -1,7 +1,7 @@
 //! The real program, run against the sandbox.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use helena_sync::data::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{now, weather};
+use crate::support::preload::SteppedClock;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +25,19 @@ pub(super) enum End {
 
 /// The program with its configuration, and what it wrote.
 pub(super) struct Program {
-    folder: tempfile::TempDir,
+    folder: PathBuf,
     variables: Vec<(&'static str, String)>,
 }
 
 impl Program {
-    pub(super) fn new(base_url: &str, token: &str, database: &str) -> Self {
+    /// The program in this folder, on a machine with this clock.
+    pub(super) fn new(
+        folder: &Path,
+        base_url: &str,
+        token: &str,
+        database: &str,
+        clock: Option<&SteppedClock>,
+    ) -> Self {
         let overlap = format!("{}s", weather::OVERLAP.as_secs());
         let variables = [
             ("HELENA_BASE_URL", base_url),
@@ -49,16 +57,20 @@ impl Program {
             ("HELENA_SYNC__LOG__LEVEL", "debug"),
             ("TZ", "UTC"),
         ];
+        let mut variables: Vec<(&'static str, String)> = variables
+            .map(|(name, value)| (name, value.to_owned()))
+            .into();
+        for (name, path) in clock.into_iter().flat_map(SteppedClock::variables) {
+            variables.push((name, path.to_str().unwrap().to_owned()));
+        }
         Self {
-            folder: tempfile::tempdir().unwrap(),
-            variables: variables
-                .map(|(name, value)| (name, value.to_owned()))
-                .into(),
+            folder: folder.to_owned(),
+            variables,
         }
     }
 
     fn log(&self) -> PathBuf {
-        self.folder.path().join("log")
+        self.folder.join("log")
     }
 
     pub(super) fn start(&self, arguments: &[&str]) -> Running {
@@ -71,7 +83,7 @@ impl Program {
         arguments: &[&str],
         time: Duration,
     ) -> (End, serde_json::Value) {
-        let answer = self.folder.path().join("answer.json");
+        let answer = self.folder.join("answer.json");
         let mut command = self.command(arguments);
         command.stdout(File::create(&answer).unwrap());
         let end = Running(command.spawn().unwrap(), now()).wait(time).await;
@@ -86,7 +98,7 @@ impl Program {
             .args(arguments)
             .env_clear()
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .current_dir(self.folder.path())
+            .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.unwrap());
