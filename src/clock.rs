@@ -23,6 +23,7 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     fn now(&self) -> Timestamp;
 
     /// How long this clock has been running: what durations are measured by, since nobody sets it.
+    /// On Linux and macOS it stands still while the machine sleeps.
     fn running(&self) -> Duration;
 
     /// What went by since it had been running for so long.

@@ -70,7 +70,8 @@ pub struct Tender<S> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Pause {
     failures: u32,
-    /// By [`Clock::running`]: a clock that is set makes it neither longer nor shorter.
+    /// By [`Clock::running`]: a clock that is set makes it neither longer nor shorter; a machine that
+    /// sleeps makes it longer.
     until: Option<Duration>,
 }
 

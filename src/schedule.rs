@@ -16,8 +16,8 @@ use croner::Cron;
 use croner::parser::{CronParser, Seconds};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::task::JoinHandle;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::Clock;
 use crate::config::{Schedule, Zone};
@@ -216,8 +216,10 @@ struct Entry {
 impl Agenda {
     /// Sends what is due.
     fn look(&self) {
+        let mut entries = lock(&self.entries);
+        // Not before the lock: another look may have been made meanwhile, at a later time.
         let now = self.clock.now();
-        for entry in lock(&self.entries).iter_mut() {
+        for entry in entries.iter_mut() {
             if entry.due.fires(now) {
                 entry.slots.put(entry.trigger);
             }
@@ -250,11 +252,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Scheduler {
     library: JobScheduler,
     agenda: Arc<Agenda>,
-    stand_in: Option<JoinHandle<()>>,
+    stand_in: Option<AbortOnDropHandle<()>>,
 }
 
 impl Scheduler {
-    /// A scheduler without anything to do.
+    /// A scheduler without anything to do. The clock must be one on which time passes by itself: it
+    /// is looked at every second for as long as the scheduler works.
     pub async fn new(clock: Arc<dyn Clock>) -> Result<Self, SchedulerError> {
         let woken_after = Mutex::new(clock.running());
         Ok(Self {
@@ -291,16 +294,14 @@ impl Scheduler {
         })?;
         self.library.add(job).await?;
         self.library.start().await?;
-        let stand_in = Arc::clone(&self.agenda).stand_in();
-        self.stand_in = Some(tokio::spawn(stand_in));
+        let stand_in = tokio::spawn(Arc::clone(&self.agenda).stand_in());
+        self.stand_in = Some(AbortOnDropHandle::new(stand_in));
         Ok(())
     }
 
     /// Sends nothing more.
     pub async fn stop(mut self) -> Result<(), SchedulerError> {
-        if let Some(stand_in) = self.stand_in.take() {
-            stand_in.abort();
-        }
+        self.stand_in = None;
         Ok(self.library.shutdown().await?)
     }
 }

@@ -56,8 +56,8 @@ struct AccountStatus {
     base_url: String,
     company_id: Option<Uuid>,
     writer: Option<Writer>,
-    /// `None` if nothing was ever read.
-    last_pass: Option<LastPass>,
+    /// Of the resources that are mirrored, those that failed when they were last tried.
+    failing: Vec<String>,
     resources: Vec<ResourceStatus>,
     backfills: Vec<BackfillStatus>,
     /// Unresolved ones, by resource.
@@ -68,33 +68,6 @@ struct AccountStatus {
     verified: Option<VerifiedStatus>,
     runs: Vec<RunStatus>,
     stale: Vec<String>,
-}
-
-/// What became of the resources, each at its last try.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum LastPass {
-    /// All were read.
-    Complete,
-    /// Some were read, others failed.
-    Partial,
-    /// None was read.
-    Failed,
-}
-
-impl LastPass {
-    fn of(streams: &[StreamStatus]) -> Option<Self> {
-        let tried = streams
-            .iter()
-            .filter(|stream| stream.last_success_at.max(stream.last_error_at).is_some());
-        let (failed, read): (Vec<_>, Vec<_>) = tried.partition(|stream| stream.is_failing());
-        match (failed.is_empty(), read.is_empty()) {
-            (true, true) => None,
-            (true, false) => Some(Self::Complete),
-            (false, false) => Some(Self::Partial),
-            (false, true) => Some(Self::Failed),
-        }
-    }
 }
 
 #[derive(Debug, Serialize)]
@@ -128,8 +101,6 @@ struct StreamLine {
     lag_seconds: Option<u64>,
     last_error: Option<String>,
     last_error_at: Option<Timestamp>,
-    /// Whether nothing was read since the error.
-    failing: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -194,7 +165,7 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
             });
         stale.extend(old.iter().map(|text| format!("{}: {text}", account.name)));
         if whole {
-            let mut status = gather(&store, account, streams, now, old).await?;
+            let mut status = gather(&store, account, streams, &sync.resources, now, old).await?;
             status.configured =
                 (!configured.is_empty()).then(|| configured.contains(&account.name));
             shown.push(status);
@@ -279,10 +250,26 @@ fn ago(duration: Duration) -> String {
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }
 
+/// Which of the resources that should be mirrored failed when they were last tried.
+fn failing(statuses: &[StreamStatus], resources: &[Resource]) -> Vec<String> {
+    let mirrored =
+        |status: &&StreamStatus| resources.iter().any(|one| one.name() == status.resource);
+    statuses
+        .iter()
+        .filter(mirrored)
+        .filter(|status| status.last_error_at.is_some())
+        .map(|status| match status.partition.as_str() {
+            "" => status.resource.clone(),
+            partition => format!("{} ({partition})", status.resource),
+        })
+        .collect()
+}
+
 async fn gather(
     store: &Store,
     account: &Account,
     streams: Vec<StreamStatus>,
+    mirrored: &[Resource],
     now: Timestamp,
     stale: Vec<String>,
 ) -> Result<AccountStatus, Failure> {
@@ -302,7 +289,7 @@ async fn gather(
         base_url: account.base_url.clone(),
         company_id: account.company,
         writer,
-        last_pass: LastPass::of(&streams),
+        failing: failing(&streams, mirrored),
         resources: counts
             .iter()
             .map(|count| resource_status(count, &streams, now))
@@ -349,7 +336,6 @@ fn resource_status(count: &TableCount, streams: &[StreamStatus], now: Timestamp)
                 lag_seconds: stream.last_success_at.map(|at| now.since(at).as_secs()),
                 last_error: stream.last_error.clone(),
                 last_error_at: stream.last_error_at,
-                failing: stream.is_failing(),
             })
             .collect(),
     }
@@ -459,13 +445,9 @@ fn print(status: &AccountStatus, zone: Zone, now: Timestamp) -> io::Result<()> {
             zone.show_seconds(writer.since)
         )?;
     }
-    let said = match status.last_pass {
-        Some(LastPass::Partial) => "the last pass was partial; what failed says why below",
-        Some(LastPass::Failed) => "the last pass failed",
-        Some(LastPass::Complete) | None => "",
-    };
-    if !said.is_empty() {
-        writeln!(out, "{said}")?;
+    if !status.failing.is_empty() {
+        let failing = status.failing.join(", ");
+        writeln!(out, "partial: not read when last tried: {failing}")?;
     }
     writeln!(out)?;
     print_resources(&mut out, status, zone, now)?;
@@ -544,7 +526,6 @@ fn print_resources(
             lag_seconds: None,
             last_error: None,
             last_error_at: None,
-            failing: false,
         };
         let lines = if resource.streams.is_empty() {
             std::slice::from_ref(&never)
@@ -566,8 +547,6 @@ fn print_resources(
                 format!("{} ({})", resource.resource, line.status)
             };
             let only_first = |count: u64| if first { number(count) } else { String::new() };
-            // An error that a success followed is history.
-            let error = line.last_error.clone().filter(|_| line.failing);
             printer.record(
                 &[
                     name,
@@ -577,7 +556,7 @@ fn print_resources(
                         .map_or("-".into(), |at| zone.show_seconds(at)),
                     line.last_success_at
                         .map_or("never".into(), |at| format!("{} ago", ago(now.since(at)))),
-                    error.unwrap_or_default(),
+                    line.last_error.clone().unwrap_or_default(),
                 ],
                 "",
             )?;

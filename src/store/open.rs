@@ -1,11 +1,13 @@
 //! Opening a database, and beginning transactions on it.
 
+use std::pin::pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::Connection;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -35,10 +37,7 @@ const POSTGRES_ANSWER: Duration = Duration::from_mins(1);
 const READING: u32 = 5;
 
 /// How long an idle connection to Postgres may take to show that it is still there.
-const POSTGRES_SIGN: Duration = Duration::from_secs(2);
-
-/// How long a connection to Postgres is taken to be there after its last sign.
-const POSTGRES_FRESH: Duration = Duration::from_secs(1);
+pub(super) const POSTGRES_SIGN: Duration = Duration::from_secs(2);
 
 /// Readers of a SQLite file beside its one writer.
 const SQLITE_READERS: u32 = 3;
@@ -292,34 +291,42 @@ async fn open_postgres(url: &str, options: OpenOptions) -> Result<Postgres, Stor
         .acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
         // sqlx's own test waits for ever for a server that is gone.
         .test_before_acquire(false)
-        .before_acquire(move |connection, meta| {
+        .before_acquire(move |connection, _| {
             Box::pin(async move {
                 let sign = patience(POSTGRES_SIGN);
-                // It gave one when it was given back.
-                Ok(meta.idle_for < POSTGRES_FRESH || sign.wait(connection.ping()).await.is_ok())
+                Ok(sign.wait(connection.ping()).await.is_ok())
             })
         })
         .connect_lazy_with(connect.clone());
-    // The pool tries again until its timeout when a connection is refused; whoever opens a database
-    // wants to be told.
-    let opened = match tokio::time::timeout(POSTGRES_OPEN, pool.acquire()).await {
-        Ok(Ok(mut connection)) => {
-            Box::pin(connection.return_to_pool()).await;
-            Ok(())
-        }
-        Ok(Err(error)) => Err(error),
-        Err(_) => {
-            patience(POSTGRES_ACQUIRE_TIMEOUT)
-                .wait(async { PgConnection::connect_with(&connect).await?.close().await })
-                .await
-        }
-    };
-    opened.map_err(|error| StoreError::from_sqlx(OPENING, "it", error))?;
+    let silence = patience(POSTGRES_ACQUIRE_TIMEOUT);
+    let opened = first_connection(&pool, &connect, &silence)
+        .await
+        .map_err(|error| StoreError::from_sqlx(OPENING, "it", error))?;
+    Open::Postgres(opened, silence).give_back().await;
     Ok(Postgres {
         pool,
         patience: patience(POSTGRES_ANSWER),
         memory: Arc::new(Memory::default()),
     })
+}
+
+/// The pool tries again until its timeout when a connection is refused; whoever opens a database
+/// wants to be told what is wrong.
+async fn first_connection(
+    pool: &PgPool,
+    connect: &PgConnectOptions,
+    patience: &Patience,
+) -> Result<PoolConnection<sqlx::Postgres>, sqlx::Error> {
+    let mut first = pin!(pool.acquire());
+    if let Ok(first) = tokio::time::timeout(POSTGRES_OPEN, &mut first).await {
+        return first;
+    }
+    let another = async { PgConnection::connect_with(connect).await?.close().await };
+    tokio::select! {
+        first = &mut first => return first,
+        asked = patience.wait(another) => asked?,
+    }
+    first.await
 }
 
 #[cfg(test)]

@@ -166,7 +166,8 @@ impl Store {
                         "insert into sync_state (account_id, resource, partition, last_success_at) \
                          values ($1, $2, $3, $4) \
                          on conflict (account_id, resource, partition) \
-                         do update set last_success_at = excluded.last_success_at",
+                         do update set last_success_at = excluded.last_success_at, \
+                         last_error = null, last_error_at = null",
                         args![lease.account().0, resource, partition, now],
                     )
                     .await?;

@@ -25,17 +25,10 @@ pub struct StreamStatus {
     pub ordering: Ordering,
     /// When a pass last ended well, by this machine's clock.
     pub last_success_at: Option<Timestamp>,
-    /// Why the last pass that failed did.
+    /// Why it could not be read when that was last tried; `None` if it was read.
     pub last_error: Option<String>,
     /// When that was.
     pub last_error_at: Option<Timestamp>,
-}
-
-impl StreamStatus {
-    /// Whether it failed when it was last tried.
-    pub fn is_failing(&self) -> bool {
-        self.last_error_at > self.last_success_at
-    }
 }
 
 #[derive(Debug, FromRow)]

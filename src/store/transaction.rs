@@ -1,7 +1,7 @@
 //! A transaction on either database, with the two things one does in it.
 //!
-//! Must not know any table but that of the leases. It ends by [`Transaction::commit`]; dropped, it
-//! rolls back.
+//! Must not know any table but that of the leases. It ends by [`Transaction::commit`], or by
+//! [`Transaction::end`] if it has only read; dropped, it rolls back.
 
 use std::io;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use sqlx::{AssertSqlSafe, FromRow, SqlSafeStr};
 use super::backend::{Backend, PostgresBackend, SqliteBackend};
 use super::error::StoreError;
 use super::lease::{LEASE_TTL, Lease};
+use super::open::POSTGRES_SIGN;
 use super::value::{Arg, bind};
 
 /// What both drivers can read out of an answer.
@@ -54,6 +55,14 @@ impl Patience {
                 let silence = format!("no answer within {limit}");
                 Err(io::Error::new(io::ErrorKind::TimedOut, silence).into())
             })
+    }
+
+    /// The same, but no longer than this, for what has no work to do.
+    fn at_most(&self, answer: Duration) -> Self {
+        Self {
+            answer: self.answer.min(answer),
+            in_vain: Arc::clone(&self.in_vain),
+        }
     }
 
     /// What makes the server as impatient as its client, a little more even, so that it says what it
@@ -255,49 +264,62 @@ impl Transaction {
     /// Ends a transaction that has only read, which then is no transaction any more. Dropped, it
     /// would end too, but some time later, and whoever asks next would get one more connection.
     pub(super) async fn end(&mut self) {
-        if let Some(open) = self.open.take() {
-            open.roll_back().await;
+        if let Some(open) = self.open.as_mut()
+            && open.roll_back().await
+            && let Some(open) = self.open.take()
+        {
+            open.give_back().await;
         }
+        self.open = None;
     }
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
-            tokio::spawn(open.roll_back());
+            tokio::spawn(async move {
+                let mut open = open;
+                if open.roll_back().await {
+                    open.give_back().await;
+                }
+            });
         }
     }
 }
 
 impl Open {
-    /// Ends the transaction. A connection on which that fails, be it only because the database has
-    /// done so by itself, is in a state that nobody knows, and not used again.
-    async fn roll_back(mut self) {
+    /// Ends the transaction; yields whether that is certain. A connection on which it fails, be it
+    /// only because the database has done so by itself, is in a state that nobody knows, and not
+    /// used again.
+    async fn roll_back(&mut self) -> bool {
         const ROLLBACK: &str = "rollback";
         match self {
-            Self::Sqlite(ref mut connection, is_the_database) => {
+            Self::Sqlite(connection, is_the_database) => {
                 let ended = sqlx::raw_sql(ROLLBACK).execute(&mut **connection).await;
-                if ended.is_err() && !is_the_database {
+                let is_lost = ended.is_err() && !*is_the_database;
+                if is_lost {
                     connection.close_on_drop();
-                    return;
                 }
+                !is_lost
             }
-            Self::Postgres(ref mut connection, ref patience) => {
-                let ended = patience.wait(sqlx::raw_sql(ROLLBACK).execute(&mut **connection));
-                let ended = ended.await.map(drop);
+            Self::Postgres(connection, patience) => {
+                let ended = patience
+                    .at_most(POSTGRES_SIGN)
+                    .wait(sqlx::raw_sql(ROLLBACK).execute(&mut **connection))
+                    .await
+                    .map(drop);
                 if ended.is_err() {
                     connection.close_on_drop();
-                    return;
                 }
+                ended.is_ok()
             }
         }
-        self.give_back().await;
     }
 
     /// Gives the connection back to its pool. Dropped, it would go there by itself, but some time
     /// later: whoever asks next would be given another one, which has to be opened, knows no
     /// prepared statement and keeps a page cache of its own.
-    async fn give_back(self) {
+    pub(super) async fn give_back(self) {
         match self {
             Self::Sqlite(mut connection, _) => Box::pin(connection.return_to_pool()).await,
             Self::Postgres(mut connection, patience) => {
@@ -306,7 +328,7 @@ impl Open {
                     Ok(())
                 };
                 // In vain: it is closed.
-                let _silence = patience.wait(back).await;
+                let _silence = patience.at_most(POSTGRES_SIGN).wait(back).await;
             }
         }
     }

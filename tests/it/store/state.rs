@@ -117,6 +117,25 @@ async fn the_order_of_a_stream_and_its_last_error_are_kept() {
         );
         // A list is no stream.
         assert_eq!(store.states(writer.account).await.unwrap().len(), 1);
+
+        // Read again it fails no more, whatever the clock has been set to since.
+        let run = store
+            .begin_run(
+                &writer.lease,
+                RunKind::Incremental,
+                "contacts (ARCHIVED)",
+                at(0),
+            )
+            .await
+            .unwrap();
+        store
+            .finish_run(&writer.lease, run, RunOutcome::Succeeded, None, at(1))
+            .await
+            .unwrap();
+        let statuses = store.stream_statuses(writer.account).await.unwrap();
+        assert_eq!(statuses[0].last_success_at, Some(at(1)));
+        assert_eq!(statuses[0].last_error, None);
+        assert_eq!(statuses[0].last_error_at, None);
     })
     .await;
 }

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! It sets `TORTURE_SECONDS` and `TORTURE_SEED`, the seed of the first round. A seed repeats an
-//! account, its moods and the order of blows; how they fall on the processes is the machine's
-//! business. (`cargo nextest` would end a long run as hung.)
+//! account and its moods, and the order of blows as far as what they meet is the same: how they fall
+//! on the processes is the machine's business. (`cargo nextest` would end a long run as hung.)
 //!
 //! Postgres is a server of the torture's own, since it is crashed; see [`server`]. The program's
 //! clock can be set on Linux only; see [`crate::support::preload`].
