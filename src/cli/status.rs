@@ -258,11 +258,17 @@ fn failing(statuses: &[StreamStatus], resources: &[Resource]) -> Vec<String> {
         .iter()
         .filter(mirrored)
         .filter(|status| status.last_error_at.is_some())
-        .map(|status| match status.partition.as_str() {
-            "" => status.resource.clone(),
-            partition => format!("{} ({partition})", status.resource),
-        })
+        .map(|status| stream_name(&status.resource, &status.partition))
         .collect()
+}
+
+/// `tags`, `contacts (ACTIVE)`.
+fn stream_name(resource: &str, partition: &str) -> String {
+    if partition.is_empty() {
+        resource.to_owned()
+    } else {
+        format!("{resource} ({partition})")
+    }
 }
 
 async fn gather(
@@ -541,11 +547,7 @@ fn print_resources(
             first = false;
         }
         for line in lines {
-            let name = if line.status.is_empty() {
-                resource.resource.to_owned()
-            } else {
-                format!("{} ({})", resource.resource, line.status)
-            };
+            let name = stream_name(resource.resource, &line.status);
             let only_first = |count: u64| if first { number(count) } else { String::new() };
             printer.record(
                 &[

@@ -12,6 +12,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, FromRow, SqlSafeStr};
+use tokio::task::JoinHandle;
 
 use super::backend::{Backend, PostgresBackend, SqliteBackend};
 use super::error::StoreError;
@@ -256,7 +257,7 @@ impl Transaction {
         }
         // The connection is as it was.
         if let Some(open) = self.open.take() {
-            open.give_back().await;
+            finished(tokio::spawn(open.give_back())).await;
         }
         Ok(())
     }
@@ -264,56 +265,50 @@ impl Transaction {
     /// Ends a transaction that has only read, which then is no transaction any more. Dropped, it
     /// would end too, but some time later, and whoever asks next would get one more connection.
     pub(super) async fn end(&mut self) {
-        if let Some(open) = self.open.as_mut()
-            && open.roll_back().await
-            && let Some(open) = self.open.take()
-        {
-            open.give_back().await;
+        if let Some(open) = self.open.take() {
+            finished(tokio::spawn(open.roll_back())).await;
         }
-        self.open = None;
     }
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
-            tokio::spawn(async move {
-                let mut open = open;
-                if open.roll_back().await {
-                    open.give_back().await;
-                }
-            });
+            tokio::spawn(open.roll_back());
         }
     }
 }
 
+/// Waits for a task, which comes to its end also if nobody waits any more.
+async fn finished(task: JoinHandle<()>) {
+    // It is never aborted, and does not panic.
+    let _ended = task.await;
+}
+
 impl Open {
-    /// Ends the transaction; yields whether that is certain. A connection on which it fails, be it
-    /// only because the database has done so by itself, is in a state that nobody knows, and not
-    /// used again.
-    async fn roll_back(&mut self) -> bool {
+    /// Ends the transaction and gives the connection back. One on which that fails, be it only
+    /// because the database has done so by itself, is in a state that nobody knows, and not used
+    /// again.
+    async fn roll_back(mut self) {
         const ROLLBACK: &str = "rollback";
-        match self {
+        match &mut self {
             Self::Sqlite(connection, is_the_database) => {
                 let ended = sqlx::raw_sql(ROLLBACK).execute(&mut **connection).await;
-                let is_lost = ended.is_err() && !*is_the_database;
-                if is_lost {
+                if ended.is_err() && !*is_the_database {
                     connection.close_on_drop();
+                    return;
                 }
-                !is_lost
             }
             Self::Postgres(connection, patience) => {
-                let ended = patience
-                    .at_most(POSTGRES_SIGN)
-                    .wait(sqlx::raw_sql(ROLLBACK).execute(&mut **connection))
-                    .await
-                    .map(drop);
+                let ended = sqlx::raw_sql(ROLLBACK).execute(&mut **connection);
+                let ended = patience.at_most(POSTGRES_SIGN).wait(ended).await.map(drop);
                 if ended.is_err() {
                     connection.close_on_drop();
+                    return;
                 }
-                ended.is_ok()
             }
         }
+        self.give_back().await;
     }
 
     /// Gives the connection back to its pool. Dropped, it would go there by itself, but some time

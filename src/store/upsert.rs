@@ -280,8 +280,7 @@ fn replace_version(name: &str, key: &str, columns: &[Column]) -> String {
 }
 
 /// A version keeps its hash unless something that it told is replaced. What details alone tell was
-/// never in the hash, and a column of a group that is null was left out by the list (or told as
-/// nothing, which details overwrite as they did before, when they tell otherwise).
+/// never in the hash, and a column of a group that is null was left out by the list.
 fn replace_observed(name: &str, key: &str, columns: &[Column]) -> String {
     let mut sets = Vec::with_capacity(columns.len());
     let mut differs = Vec::with_capacity(columns.len());

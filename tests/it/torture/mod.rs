@@ -167,17 +167,10 @@ impl<'a> Round<'a> {
         }
         self.calm().await;
         self.last_pass().await;
+        self.compare().await;
         self.last_daemon().await;
-        let found = self.differences().await;
+        self.compare().await;
         self.report();
-        if !found.is_empty() {
-            self.summary.differences += found.len();
-            self.program.show_log();
-            for line in found.iter().take(40) {
-                println!("{}: {line}", self.name);
-            }
-            panic!("{}: {} differences", self.name, found.len());
-        }
         self.verify().await;
         self.summary.rounds += 1;
         self.target.drop().await;
@@ -452,6 +445,21 @@ impl<'a> Round<'a> {
             }
             self.pause(100..200).await;
         }
+    }
+
+    /// Stops the test if the mirror is not perfect.
+    async fn compare(&mut self) {
+        let found = self.differences().await;
+        if found.is_empty() {
+            return;
+        }
+        self.summary.differences += found.len();
+        self.program.show_log();
+        self.report();
+        for line in found.iter().take(40) {
+            println!("{}: {line}", self.name);
+        }
+        panic!("{}: {} differences", self.name, found.len());
     }
 
     async fn differences(&mut self) -> Vec<String> {
