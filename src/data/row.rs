@@ -143,6 +143,17 @@ impl Values {
         &self.text
     }
 
+    /// So many at a time, as they stand in a JSON array.
+    pub fn groups(&self, size: usize) -> impl Iterator<Item = &str> {
+        let mut start = 0;
+        self.ends.chunks(size).map(move |ends| {
+            let end = ends.last().map_or(start, |&end| end as usize);
+            let group = self.text.get(start..end).unwrap_or("null");
+            start = end + 1;
+            group
+        })
+    }
+
     /// Each of them.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         let mut start = 0;
@@ -172,21 +183,17 @@ pub struct Row {
 }
 
 impl Row {
-    /// Its values with the names of these columns, as they stand in a JSON object.
-    pub fn fields<'a>(&self, columns: impl IntoIterator<Item = &'a Column>) -> String {
+    /// The row as a JSON object, for those who don't store it.
+    pub fn object(&self, table: &Table) -> String {
         let mut text = String::with_capacity(self.values.text().len() * 2);
-        for (column, value) in columns.into_iter().zip(self.values.iter()) {
-            text.push_str(if text.is_empty() { "\"" } else { ",\"" });
+        for (column, value) in table.known(self.unknown).zip(self.values.iter()) {
+            text.push_str(if text.is_empty() { "{\"" } else { ",\"" });
             text.push_str(column.name);
             text.push_str("\":");
             text.push_str(value);
         }
+        text.push('}');
         text
-    }
-
-    /// The row as a JSON object, for those who don't store it.
-    pub fn object(&self, table: &Table) -> String {
-        format!("{{{}}}", self.fields(table.known(self.unknown)))
     }
 }
 

@@ -40,18 +40,10 @@ impl Store {
         contacts: &[Uuid],
     ) -> Result<HashMap<Uuid, Vec<Uuid>>, StoreError> {
         let mut tx = self.reading("read the tags", "contact_tags").await?;
-        let sql = format!(
-            "select contact_id, tag_id from contact_tags \
-             where account_id = $2 and contact_id in ({})",
-            tx.backend().ids("$1")
-        );
-        let contacts = parameter::ids(contacts.iter().copied());
-        let pairs: Vec<(Id, Id)> = tx
-            .rows(AssertSqlSafe(sql), args![contacts, account.0])
-            .await?;
+        let pairs = pairs(&mut tx, Owner::Contact, contacts.iter().copied(), account).await?;
         tx.end().await;
         let mut tags: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
-        for (Id(contact), Id(tag)) in pairs {
+        for (contact, tag) in pairs {
             tags.entry(contact).or_default().push(tag);
         }
         Ok(tags)
@@ -76,42 +68,66 @@ pub(super) async fn replace(
         return Ok(());
     }
     let (table, key) = owner.table();
-    let account = stamp.lease.account().0;
-    let pairs = parameter::pairs(
-        links
-            .iter()
-            .flat_map(|links| links.tags.iter().map(|&tag| (links.owner, tag))),
-    );
+    let account = stamp.lease.account();
+    let wanted: HashSet<(Uuid, Uuid)> = links
+        .iter()
+        .flat_map(|links| links.tags.iter().map(|&tag| (links.owner, tag)))
+        .collect();
     let old: Vec<Uuid> = links
         .iter()
         .map(|links| links.owner)
         .filter(|owner| !new.contains(owner))
         .collect();
-    if !old.is_empty() {
+    let stored = if old.is_empty() {
+        HashSet::new()
+    } else {
+        pairs(tx, owner, old, account).await?
+    };
+    let gone: Vec<(Uuid, Uuid)> = stored.difference(&wanted).copied().collect();
+    if !gone.is_empty() {
         let sql = format!(
-            "delete from {table} where account_id = $3 and {key} in ({owners}) \
-             and ({key}, tag_id) not in ({pairs})",
-            owners = tx.backend().ids("$1"),
-            pairs = tx.backend().pairs("$2"),
+            "delete from {table} where account_id = $1 and ({key}, tag_id) in ({pairs})",
+            pairs = tx.backend().pairs(2),
         );
-        tx.execute(
-            AssertSqlSafe(sql),
-            args![parameter::ids(old), pairs.as_str(), account],
-        )
-        .await?;
+        let mut args = args![account.0];
+        args.extend(tx.backend().packed_pairs(&gone));
+        tx.execute(AssertSqlSafe(sql), args).await?;
     }
-    if links.iter().any(|links| !links.tags.is_empty()) {
+    // In the order of the owners, in which the index is written fastest.
+    let missing: Vec<(Uuid, Uuid)> = links
+        .iter()
+        .flat_map(|links| links.tags.iter().map(|&tag| (links.owner, tag)))
+        .filter(|pair| !stored.contains(pair))
+        .collect();
+    if !missing.is_empty() {
         let sql = format!(
             "insert into {table} ({key}, tag_id, account_id, run_id, synced_at) \
-             select owner, tag, $2, $3, $4 from ({pairs}) as pairs where true \
+             select owner, tag, $1, $2, $3 from ({pairs}) as pairs where true \
              on conflict do nothing",
-            pairs = tx.backend().pairs("$1"),
+            pairs = tx.backend().pairs(4),
         );
-        tx.execute(
-            AssertSqlSafe(sql),
-            args![pairs, account, stamp.run, stamp.now],
-        )
-        .await?;
+        let mut args = args![account.0, stamp.run, stamp.now];
+        args.extend(tx.backend().packed_pairs(&missing));
+        tx.execute(AssertSqlSafe(sql), args).await?;
     }
     Ok(())
+}
+
+/// The stored pairs of these owners.
+async fn pairs(
+    tx: &mut Transaction,
+    owner: Owner,
+    owners: impl IntoIterator<Item = Uuid>,
+    account: AccountId,
+) -> Result<HashSet<(Uuid, Uuid)>, StoreError> {
+    let (table, key) = owner.table();
+    let sql = tx
+        .backend()
+        .rows_by_id(table, key, &format!("{key}, tag_id"));
+    let args = args![parameter::ids(owners), account.0];
+    let pairs: Vec<(Id, Id)> = tx.rows(AssertSqlSafe(sql), args).await?;
+    Ok(pairs
+        .into_iter()
+        .map(|(Id(owner), Id(tag))| (owner, tag))
+        .collect())
 }

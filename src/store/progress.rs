@@ -101,8 +101,8 @@ async fn gone(
         key_of(resource),
         tx.backend().ids("$1")
     );
+    reject::gone(tx, resource, keys, stamp).await?;
     let keys = parameter::ids(keys.iter().copied());
-    reject::gone(tx, resource, &keys, stamp).await?;
     tx.execute(
         AssertSqlSafe(sql),
         args![keys, stamp.lease.account().0, stamp.run, stamp.now],
@@ -173,7 +173,6 @@ async fn list_read(
     stamp: Stamp<'_>,
 ) -> Result<u64, StoreError> {
     let (table, key) = (resource.name(), key_of(resource));
-    let keys = parameter::ids(keys.iter().copied());
     let ids = tx.backend().ids("$1");
     let gone = format!(
         "update {table} set removed_at = $4, run_id = $3, synced_at = $4 \
@@ -185,10 +184,11 @@ async fn list_read(
     );
     let mut changed = 0;
     for sql in [gone, back] {
+        let keys = parameter::ids(keys.iter().copied());
         changed += tx
             .execute(
                 AssertSqlSafe(sql),
-                args![keys.as_str(), stamp.lease.account().0, stamp.run, stamp.now,],
+                args![keys, stamp.lease.account().0, stamp.run, stamp.now],
             )
             .await?;
     }

@@ -216,7 +216,7 @@ pub(super) fn rejected(batch: &Batch) -> u64 {
 pub(super) async fn gone(
     tx: &mut Transaction,
     resource: Resource,
-    ids: &str,
+    ids: &[Uuid],
     stamp: Stamp<'_>,
 ) -> Result<(), StoreError> {
     let sql = format!(
@@ -225,6 +225,7 @@ pub(super) async fn gone(
         tx.backend().ids("$1")
     );
     let account = stamp.lease.account().0;
+    let ids = parameter::ids(ids.iter().copied());
     tx.execute(
         AssertSqlSafe(sql),
         args![ids, account, resource.name(), stamp.now],

@@ -230,7 +230,7 @@ impl Transaction {
 
     /// Sorts an error. A connection that was waited for in vain is given up at once: what was sent
     /// may still arrive, and whatever comes back would answer another question.
-    fn failed(&mut self, error: sqlx::Error) -> StoreError {
+    pub(super) fn failed(&mut self, error: sqlx::Error) -> StoreError {
         if is_silence(&error)
             && let Some(Open::Postgres(mut connection, patience)) = self.open.take()
         {

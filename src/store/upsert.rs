@@ -113,19 +113,17 @@ pub(super) async fn write(
     }
     for ((unknown, is_new), rows) in groups {
         let known: Vec<Column> = table.known(unknown).copied().collect();
-        let json = tx.backend().packed(&rows, &known);
-        let mut args = args![json, stamp.lease.account().0, stamp.run, stamp.now];
+        let packed = tx.backend().packed(&rows, &known);
+        let packed = packed.map_err(|error| tx.failed(sqlx::Error::Encode(error)))?;
+        let latest = stamp.observed_at.map(|at| at + READ_LATER);
+        let mut args = args![stamp.lease.account().0, stamp.run, stamp.now, latest];
+        args.extend(packed);
         if is_new {
             let sql = insert(tx.backend(), table, &known);
             tx.execute(AssertSqlSafe(sql), args).await?;
             written.changed.extend(rows.iter().map(|row| row.key));
             written.prevailed.extend(rows.iter().map(|row| row.key));
             continue;
-        }
-        let is_observed = |column: &Column| column.name == OBSERVED_AT;
-        if table.columns.iter().any(is_observed) {
-            let latest = stamp.observed_at.map(|at| at + READ_LATER);
-            args.extend(args![latest]);
         }
         let sql = upsert(tx.backend(), table, &known);
         let changed: Vec<(Id, bool)> = tx.rows(AssertSqlSafe(sql), args).await?;
@@ -147,13 +145,11 @@ async fn news<'a>(
     stamp: Stamp<'_>,
     written: &mut Written,
 ) -> Result<Vec<&'a Row>, StoreError> {
-    let sql = format!(
-        "select {key}, {UPDATED_AT}, {CONTENT_HASH}, removed_at is not null from {table} \
-         where account_id = $2 and {key} in ({ids})",
-        key = table.key,
-        table = table.name,
-        ids = tx.backend().ids("$1"),
+    let columns = format!(
+        "{}, {UPDATED_AT}, {CONTENT_HASH}, removed_at is not null",
+        table.key
     );
+    let sql = tx.backend().rows_by_id(table.name, table.key, &columns);
     let keys = parameter::ids(rows.iter().map(|row| row.key));
     let found: Vec<(Id, Option<Time>, Option<i64>, bool)> = tx
         .rows(AssertSqlSafe(sql), args![keys, stamp.lease.account().0])
@@ -191,14 +187,14 @@ async fn news<'a>(
     Ok(news)
 }
 
-/// Stores rows that are not stored yet. Parameters: 1 the rows, 2 the account, 3 the run, 4 now.
+/// Stores rows that are not stored yet. Parameters: 1 the account, 2 the run, 3 now, 4 the latest
+/// instant at which a stored row may have been read, and the rows.
 fn insert(backend: &dyn Backend, table: &Table, known: &[Column]) -> String {
     format!("insert into {}", into(backend, table, known))
 }
 
-/// Parameters: as of [`insert`], and where the table knows when a row was read, 5 the latest instant
-/// at which that may have been. Yields the keys of the rows that were inserted or changed, and whether
-/// their shared columns are this write's.
+/// Parameters: as of [`insert`]. Yields the keys of the rows that were inserted or changed, and
+/// whether their shared columns are this write's.
 fn upsert(backend: &dyn Backend, table: &Table, known: &[Column]) -> String {
     let columns = stored(table, known);
     let name = table.name;
@@ -233,9 +229,9 @@ fn stored(table: &Table, known: &[Column]) -> Vec<Column> {
 fn into(backend: &dyn Backend, table: &Table, known: &[Column]) -> String {
     let columns = stored(table, known);
     let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
-    let (values, from) = backend.unpacked(table.name, known, table.guard == Guard::Version);
+    let (values, from) = backend.unpacked(known, table.guard == Guard::Version, 5);
     format!(
-        "{name} ({names}, account_id, run_id, synced_at) select {values}, $2, $3, $4 from {from}",
+        "{name} ({names}, account_id, run_id, synced_at) select {values}, $1, $2, $3 from {from}",
         name = table.name,
         names = names.join(", "),
     )
@@ -246,7 +242,7 @@ fn into(backend: &dyn Backend, table: &Table, known: &[Column]) -> String {
 fn read_later(name: &str) -> String {
     format!(
         "({name}.{OBSERVED_AT} is null or excluded.{OBSERVED_AT} >= {name}.{OBSERVED_AT} \
-         or {name}.{OBSERVED_AT} > $5)"
+         or {name}.{OBSERVED_AT} > $4)"
     )
 }
 

@@ -7,10 +7,13 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use sqlx::encode::{Encode, IsNull};
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, PgValueRef};
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueRef};
 use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteTypeInfo, SqliteValueRef};
+use sqlx::types::Json;
 use sqlx::{Arguments, Decode, Postgres, Sqlite, Type};
 use uuid::Uuid;
 
@@ -28,6 +31,13 @@ pub(super) enum Arg<'a> {
     MaybeTime(Option<Timestamp>),
     Id(Uuid),
     MaybeId(Option<Uuid>),
+    Ids(List<Id>),
+    Texts(List<Cow<'a, str>>),
+    Times(List<Time>),
+    Bools(List<bool>),
+    Ints(List<i64>),
+    Reals(List<f64>),
+    Jsons(List<Json<Cow<'a, RawValue>>>),
 }
 
 macro_rules! arg_from {
@@ -64,7 +74,7 @@ macro_rules! args {
 pub(super) use args;
 
 /// The parameters in a driver's form.
-pub(super) fn bind<A>(args: Vec<Arg<'_>>) -> Result<A, sqlx::Error>
+pub(super) fn bind<'a, A>(args: Vec<Arg<'a>>) -> Result<A, sqlx::Error>
 where
     A: Arguments,
     for<'e> i64: Encode<'e, A::Database> + Type<A::Database>,
@@ -76,6 +86,13 @@ where
     for<'e> Option<Time>: Encode<'e, A::Database> + Type<A::Database>,
     for<'e> Id: Encode<'e, A::Database> + Type<A::Database>,
     for<'e> Option<Id>: Encode<'e, A::Database> + Type<A::Database>,
+    for<'e> List<Id>: Encode<'e, A::Database> + Type<A::Database>,
+    List<Cow<'a, str>>: Encode<'a, A::Database> + Type<A::Database>,
+    for<'e> List<Time>: Encode<'e, A::Database> + Type<A::Database>,
+    for<'e> List<bool>: Encode<'e, A::Database> + Type<A::Database>,
+    for<'e> List<i64>: Encode<'e, A::Database> + Type<A::Database>,
+    for<'e> List<f64>: Encode<'e, A::Database> + Type<A::Database>,
+    List<Json<Cow<'a, RawValue>>>: Encode<'a, A::Database> + Type<A::Database>,
 {
     let mut bound = A::default();
     for arg in args {
@@ -89,23 +106,70 @@ where
             Arg::MaybeTime(value) => bound.add(value.map(Time)),
             Arg::Id(value) => bound.add(Id(value)),
             Arg::MaybeId(value) => bound.add(value.map(Id)),
+            Arg::Ids(values) => bound.add(values),
+            Arg::Texts(values) => bound.add(values),
+            Arg::Times(values) => bound.add(values),
+            Arg::Bools(values) => bound.add(values),
+            Arg::Ints(values) => bound.add(values),
+            Arg::Reals(values) => bound.add(values),
+            Arg::Jsons(values) => bound.add(values),
         }
         .map_err(sqlx::Error::Encode)?;
     }
     Ok(bound)
 }
 
+/// Many values as one parameter: an array in Postgres, the text of a JSON array in SQLite.
+#[derive(Debug)]
+pub(super) struct List<T>(pub(super) Vec<Option<T>>);
+
+impl<T> Type<Postgres> for List<T>
+where
+    Vec<Option<T>>: Type<Postgres>,
+{
+    fn type_info() -> PgTypeInfo {
+        <Vec<Option<T>> as Type<Postgres>>::type_info()
+    }
+}
+
+impl<'e, T> Encode<'e, Postgres> for List<T>
+where
+    Vec<Option<T>>: Encode<'e, Postgres>,
+{
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        self.0.encode_by_ref(buffer)
+    }
+}
+
+impl<T> Type<Sqlite> for List<T> {
+    fn type_info() -> SqliteTypeInfo {
+        <str as Type<Sqlite>>::type_info()
+    }
+}
+
+impl<T: Serialize> Encode<'_, Sqlite> for List<T> {
+    fn encode_by_ref(&self, buffer: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
+        <String as Encode<Sqlite>>::encode(serde_json::to_string(&self.0)?, buffer)
+    }
+}
+
 /// A stored instant: `timestamptz`, or text with six decimals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Time(pub(super) Timestamp);
 
 /// A stored uuid: `uuid`, or lower-case text with hyphens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Id(pub(super) Uuid);
 
 impl Type<Postgres> for Time {
     fn type_info() -> PgTypeInfo {
         <DateTime<Utc> as Type<Postgres>>::type_info()
+    }
+}
+
+impl PgHasArrayType for Time {
+    fn array_type_info() -> PgTypeInfo {
+        <DateTime<Utc> as PgHasArrayType>::array_type_info()
     }
 }
 
@@ -144,6 +208,12 @@ impl<'r> Decode<'r, Sqlite> for Time {
 impl Type<Postgres> for Id {
     fn type_info() -> PgTypeInfo {
         <Uuid as Type<Postgres>>::type_info()
+    }
+}
+
+impl PgHasArrayType for Id {
+    fn array_type_info() -> PgTypeInfo {
+        <Uuid as PgHasArrayType>::array_type_info()
     }
 }
 

@@ -31,8 +31,8 @@ const QUEUE: usize = 4;
 /// the disk, so several share one; but never does a page wait for others to come.
 const PAGES_A_COMMIT: u64 = 10;
 
-/// Pages of more than this are not kept waiting for others: rows travel to the database as one
-/// text, of which it takes a gigabyte at most.
+/// Pages of more than this are not kept waiting for others: rows travel to the database as
+/// parameters of one statement, of which it takes a gigabyte at most.
 const BYTES_A_COMMIT: usize = 16 << 20;
 
 /// What a run did.
