@@ -96,15 +96,13 @@ fn wrong_shape(detail: &str) -> Failure {
 }
 
 /// The records of an array, as ranges of `text`.
-fn items(text: &str, array: &str) -> Result<Vec<Item>, Failure> {
-    let raws: Vec<&RawValue> = serde_json::from_str(array).map_err(|error| no_json(&error))?;
-    Ok(raws
-        .into_iter()
+fn items(text: &str, raws: Vec<&RawValue>) -> Vec<Item> {
+    raws.into_iter()
         .map(|raw| Item {
             head: head(raw.get()),
             raw: range(text, raw.get()),
         })
-        .collect())
+        .collect()
 }
 
 /// Where a part stands in the text that it was borrowed from.
@@ -114,7 +112,8 @@ fn range(text: &str, part: &str) -> Range<usize> {
 }
 
 fn array(text: &str, shape: Shape) -> Result<Decoded, Failure> {
-    let items = items(text, text)?;
+    let raws = serde_json::from_str(text).map_err(|error| no_json(&error))?;
+    let items = items(text, raws);
     // Longer than a page: paging was not understood, and this is everything.
     let has_more = match shape {
         Shape::Page { size, .. } => !items.is_empty() && items.len() == size as usize,
@@ -130,12 +129,20 @@ fn array(text: &str, shape: Shape) -> Result<Decoded, Failure> {
 }
 
 fn envelope(text: &str, shape: Shape) -> Result<Decoded, Failure> {
-    let fields = fields(text).map_err(|error| no_json(&error))?;
-    let array = fields.items.map(RawValue::get).filter(|raw| *raw != "null");
-    // Whatever items come with it.
-    if fields.error {
-        return Err(error_inside(text));
-    }
+    let fields = match serde_json::from_str::<Fields<'_>>(text) {
+        // Whatever items come with it.
+        Ok(Fields { error: true, .. }) => return Err(error_inside(text)),
+        Ok(fields) => fields,
+        // All else is taken as it comes.
+        Err(error) if error.is_data() => {
+            return Err(if says_error(text)? {
+                error_inside(text)
+            } else {
+                wrong_shape("a page whose items are no array")
+            });
+        }
+        Err(error) => return Err(no_json(&error)),
+    };
     let total = fields.total.and_then(|raw| {
         let number: f64 = serde_json::from_str(raw.get()).ok()?;
         #[expect(
@@ -145,30 +152,26 @@ fn envelope(text: &str, shape: Shape) -> Result<Decoded, Failure> {
         )]
         (number >= 0.0 && number.fract() == 0.0 && number < 1e15).then_some(number as u64)
     });
-    let items = match array {
-        Some(array) if array.starts_with('[') => items(text, array)?,
-        Some(_) => return Err(wrong_shape("a page whose items are no array")),
-        None => {
-            // A page after the last one may well say null. But records that are counted and not
-            // shown would be taken for read.
-            let skipped = match shape {
-                Shape::Page { number, size } => {
-                    u64::from(number.saturating_sub(1)) * u64::from(size)
-                }
-                Shape::List | Shape::Record => 0,
-            };
-            match total {
-                Some(total) if total > skipped => {
-                    return Err(wrong_shape("a page that counts records and shows none"));
-                }
-                None if fields.items.is_none() => {
-                    return Err(wrong_shape("an object that is no page: it has no items"));
-                }
-                None if matches!(shape, Shape::List) => {
-                    return Err(wrong_shape("a list that is null"));
-                }
-                Some(_) | None => Vec::new(),
+    let items = if let Some(raws) = fields.items {
+        items(text, raws)
+    } else {
+        // A page after the last one may well say null. But records that are counted and not
+        // shown would be taken for read.
+        let skipped = match shape {
+            Shape::Page { number, size } => u64::from(number.saturating_sub(1)) * u64::from(size),
+            Shape::List | Shape::Record => 0,
+        };
+        match total {
+            Some(total) if total > skipped => {
+                return Err(wrong_shape("a page that counts records and shows none"));
             }
+            None if !fields.has_items => {
+                return Err(wrong_shape("an object that is no page: it has no items"));
+            }
+            None if matches!(shape, Shape::List) => {
+                return Err(wrong_shape("a list that is null"));
+            }
+            Some(_) | None => Vec::new(),
         }
     };
     let says_more = fields.more.and_then(|raw| match raw.get() {
@@ -190,9 +193,9 @@ fn envelope(text: &str, shape: Shape) -> Result<Decoded, Failure> {
 }
 
 fn record(text: &str) -> Result<Decoded, Failure> {
-    let fields = fields(text).map_err(|error| no_json(&error))?;
+    let says_error = says_error(text)?;
     let head = head(text);
-    if fields.error && head.id.is_none() {
+    if says_error && head.id.is_none() {
         return Err(error_inside(text));
     }
     Ok(Decoded {
@@ -217,22 +220,58 @@ fn error_inside(text: &str) -> Failure {
 /// The fields of an envelope, unread.
 #[derive(Default)]
 struct Fields<'a> {
-    items: Option<&'a RawValue>,
+    /// Cut while the envelope is read, and not by a second reading.
+    items: Option<Vec<&'a RawValue>>,
+    /// Whether there is a member of that name, be it null.
+    has_items: bool,
     total: Option<&'a RawValue>,
     more: Option<&'a RawValue>,
     error: bool,
 }
 
-fn fields(text: &str) -> Result<Fields<'_>, serde_json::Error> {
-    let mut found = Fields::default();
-    each_member(text, |name, value| match name {
-        Name::Items => found.items = Some(value),
-        Name::TotalItems => found.total = Some(value),
-        Name::HasMorePages => found.more = Some(value),
-        Name::Error => found.error = value.get() == "true",
-        Name::Id | Name::UpdatedAt | Name::CreatedAt | Name::Other => {}
-    })?;
-    Ok(found)
+/// Whether an object says that it is an error.
+fn says_error(text: &str) -> Result<bool, Failure> {
+    let mut says_error = false;
+    each_member(text, |name, value| {
+        if matches!(name, Name::Error) {
+            says_error = value.get() == "true";
+        }
+    })
+    .map_err(|error| no_json(&error))?;
+    Ok(says_error)
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Envelope;
+        impl<'de> Visitor<'de> for Envelope {
+            type Value = Fields<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields<'de>, M::Error> {
+                let mut found = Fields::default();
+                while let Some(name) = map.next_key::<Name>()? {
+                    match name {
+                        Name::Items => {
+                            found.items = map.next_value()?;
+                            found.has_items = true;
+                        }
+                        Name::TotalItems => found.total = Some(map.next_value()?),
+                        Name::HasMorePages => found.more = Some(map.next_value()?),
+                        Name::Error => {
+                            found.error = map.next_value::<&RawValue>()?.get() == "true";
+                        }
+                        Name::Id | Name::UpdatedAt | Name::CreatedAt | Name::Other => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(found)
+            }
+        }
+        deserializer.deserialize_map(Envelope)
+    }
 }
 
 /// What can be read of a record's head. A record that breaks off or is no object at all has an

@@ -10,6 +10,7 @@ use std::fmt::{self, Write as _};
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// How deeply a value may be nested. `SQLite` refuses JSON deeper than 1,000 levels, `PostgreSQL`
 /// what exhausts its stack; no honest record comes near.
@@ -44,12 +45,17 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields: Vec<Field<'de>> = Vec::with_capacity(48);
+        let mut seen = Seen::default();
         let mut places: HashMap<Cow<'de, str>, usize> = HashMap::new();
         // Names are read raw too: one with half a surrogate pair would fail as a string.
         while let Some((name, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
             let name = decode(name.get());
             let place = if fields.len() < FEW_FIELDS {
-                fields.iter().position(|(known, _)| *known == name)
+                if seen.add(&name) {
+                    fields.iter().position(|(known, _)| *known == name)
+                } else {
+                    None
+                }
             } else {
                 if places.is_empty() {
                     places.extend(
@@ -70,6 +76,23 @@ impl<'de> Visitor<'de> for FieldsVisitor {
             }
         }
         Ok(Fields(fields))
+    }
+}
+
+/// Which names there have been, roughly: almost every name of a record is new, and need not be
+/// compared with all that came before it.
+#[derive(Default)]
+struct Seen([u64; 16]);
+
+impl Seen {
+    /// Adds a name; yields whether it may have been there before.
+    fn add(&mut self, name: &str) -> bool {
+        let bit = xxh3_64(name.as_bytes());
+        let word = &mut self.0[(bit >> 6) as usize % 16];
+        let mask = 1 << (bit % 64);
+        let is_old = *word & mask != 0;
+        *word |= mask;
+        is_old
     }
 }
 
