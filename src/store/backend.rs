@@ -10,10 +10,16 @@ use super::upsert::CONTENT_HASH;
 use super::value::{Arg, args};
 use crate::data::{Column, Kind, Row};
 
+/// From this on the rows of a transaction are those of a load, and not of a pass.
+const MANY_ROWS: usize = 500;
+
 /// A database's own words.
 pub(super) trait Backend: Send + Sync + std::fmt::Debug {
     /// Opens a transaction that will write.
     fn begin_writing(&self) -> &'static str;
+
+    /// What prepares a transaction for writing so many rows, if anything does.
+    fn make_room(&self, rows: usize) -> Option<&'static str>;
 
     /// Behind a `select` of a row that this transaction is about to change, or nobody else may.
     fn lock(&self) -> &'static str;
@@ -66,6 +72,16 @@ impl Backend for SqliteBackend {
     fn begin_writing(&self) -> &'static str {
         // A deferred one fails in the middle if another process writes in between.
         "begin immediate"
+    }
+
+    // Measured: with 13 MB of cache for a first load the process stays below 64 MiB, and more gain
+    // little. A daemon that stores what has changed does not need them, and gives them back.
+    fn make_room(&self, rows: usize) -> Option<&'static str> {
+        Some(if rows < MANY_ROWS {
+            "pragma cache_size = -2000"
+        } else {
+            "pragma cache_size = -13000"
+        })
     }
 
     fn lock(&self) -> &'static str {
@@ -149,6 +165,10 @@ impl Backend for SqliteBackend {
 impl Backend for PostgresBackend {
     fn begin_writing(&self) -> &'static str {
         "begin"
+    }
+
+    fn make_room(&self, _rows: usize) -> Option<&'static str> {
+        None
     }
 
     fn lock(&self) -> &'static str {

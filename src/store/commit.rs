@@ -73,6 +73,10 @@ async fn write(
     let mut counters = commit.spent;
     counters.rows_read += batch.rows_read;
     counters.rows_rejected += reject::rejected(batch);
+    let rows = batch.writes.iter().map(|part| part.rows.len()).sum();
+    if let Some(prepare) = tx.backend().make_room(rows) {
+        tx.execute(prepare, Vec::new()).await?;
+    }
     let mut remembered = Vec::new();
     // Rows of other resources are not counted, but name the run all the same.
     let mut touched = false;

@@ -69,7 +69,7 @@ pub(super) async fn replace(
     }
     let (table, key) = owner.table();
     let account = stamp.lease.account();
-    let wanted: HashSet<(Uuid, Uuid)> = links
+    let wanted: Vec<(Uuid, Uuid)> = links
         .iter()
         .flat_map(|links| links.tags.iter().map(|&tag| (links.owner, tag)))
         .collect();
@@ -83,7 +83,10 @@ pub(super) async fn replace(
     } else {
         pairs(tx, owner, old, account).await?
     };
-    let gone: Vec<(Uuid, Uuid)> = stored.difference(&wanted).copied().collect();
+    let gone: Vec<(Uuid, Uuid)> = stored
+        .difference(&wanted.iter().copied().collect())
+        .copied()
+        .collect();
     if !gone.is_empty() {
         let sql = format!(
             "delete from {table} where account_id = $1 and ({key}, tag_id) in ({pairs})",
@@ -94,9 +97,8 @@ pub(super) async fn replace(
         tx.execute(AssertSqlSafe(sql), args).await?;
     }
     // In the order of the owners, in which the index is written fastest.
-    let missing: Vec<(Uuid, Uuid)> = links
-        .iter()
-        .flat_map(|links| links.tags.iter().map(|&tag| (links.owner, tag)))
+    let missing: Vec<(Uuid, Uuid)> = wanted
+        .into_iter()
         .filter(|pair| !stored.contains(pair))
         .collect();
     if !missing.is_empty() {

@@ -41,12 +41,17 @@ pub(super) fn arrays(rows: &[&Row]) -> String {
 }
 
 /// A list a column, each with a value a row, behind a list of the rows' hashes. Fails where a value
-/// is not of its column's kind.
+/// is not of its column's kind, or where a row has not one for each: the values of the rows behind
+/// it would move up.
 pub(super) fn lists<'a>(rows: &[&'a Row], columns: &[Column]) -> Result<Vec<Arg<'a>>, BoxDynError> {
     let hashes = rows.iter().map(|row| Some(row.hash)).collect();
     let mut lists = vec![Arg::Ints(List(hashes))];
     lists.extend(columns.iter().map(|column| empty(column.kind, rows.len())));
     for row in rows {
+        let values = row.values.iter().len();
+        if values != columns.len() {
+            return Err(format!("{values} values for {} columns", columns.len()).into());
+        }
         for ((list, value), column) in lists[1..].iter_mut().zip(row.values.iter()).zip(columns) {
             push(list, value).map_err(|error| format!("{}: {error}", column.name))?;
         }
@@ -70,30 +75,31 @@ fn empty<'a>(kind: Kind, rows: usize) -> Arg<'a> {
 fn push<'a>(list: &mut Arg<'a>, json: &'a str) -> Result<(), BoxDynError> {
     let json = (json != "null").then_some(json);
     match list {
-        Arg::Ids(List(values)) => values.push(
-            json.map(|json| Ok::<_, BoxDynError>(Id(Uuid::try_parse(&text(json)?)?)))
-                .transpose()?,
-        ),
+        Arg::Ids(List(values)) => values.push(json.map(id).transpose()?),
         Arg::Texts(List(values)) => values.push(json.map(text).transpose()?),
-        Arg::Times(List(values)) => values.push(
-            json.map(|json| Ok::<_, BoxDynError>(Time(Timestamp::parse(&text(json)?)?)))
-                .transpose()?,
-        ),
+        Arg::Times(List(values)) => values.push(json.map(time).transpose()?),
         Arg::Bools(List(values)) => values.push(json.map(str::parse).transpose()?),
         Arg::Ints(List(values)) => values.push(json.map(str::parse).transpose()?),
         Arg::Reals(List(values)) => values.push(json.map(str::parse).transpose()?),
-        Arg::Jsons(List(values)) => values.push(
-            json.map(|json| {
-                Ok::<_, BoxDynError>(Json(match storable(json) {
-                    Cow::Borrowed(json) => Cow::Borrowed(serde_json::from_str(json)?),
-                    Cow::Owned(json) => Cow::Owned(RawValue::from_string(json)?),
-                }))
-            })
-            .transpose()?,
-        ),
-        _ => return Err("this is no list".into()),
+        Arg::Jsons(List(values)) => values.push(json.map(document).transpose()?),
+        _ => return Err("its list is none".into()),
     }
     Ok(())
+}
+
+fn id(json: &str) -> Result<Id, BoxDynError> {
+    Ok(Id(Uuid::try_parse(&text(json)?)?))
+}
+
+fn time(json: &str) -> Result<Time, BoxDynError> {
+    Ok(Time(Timestamp::parse(&text(json)?)?))
+}
+
+fn document(json: &str) -> Result<Json<Cow<'_, RawValue>>, BoxDynError> {
+    Ok(Json(match storable(json) {
+        Cow::Borrowed(json) => Cow::Borrowed(serde_json::from_str(json)?),
+        Cow::Owned(json) => Cow::Owned(RawValue::from_string(json)?),
+    }))
 }
 
 /// The text of a JSON string.
@@ -299,6 +305,12 @@ mod tests {
         );
         assert_eq!(names[..], [Some("a\"".into()), None]);
         assert_eq!(sizes[..], [Some(-3), None]);
+    }
+
+    #[test]
+    fn a_row_that_lacks_a_value_is_refused() {
+        let error = lists(&[&row(&["null", "null"])], &COLUMNS).unwrap_err();
+        assert_eq!(error.to_string(), "2 values for 3 columns");
     }
 
     #[test]
