@@ -4,4 +4,5 @@ pub(crate) mod database;
 pub(crate) mod mirror;
 pub(crate) mod preload;
 pub(crate) mod proxy;
+pub(crate) mod rows;
 pub(crate) mod truth;

@@ -1,7 +1,7 @@
 //! What finding a few differences in a large account costs.
 
 use helena_sync::data::{
-    Batch, ColumnGroup, Counters, Progress, Resource, Row, RunKind, Timestamp, Values, Write,
+    Batch, ColumnGroup, Counters, Progress, Resource, Row, RunKind, Timestamp, Write,
 };
 use helena_sync::sandbox::SandboxConfig;
 use helena_sync::schema::tables;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{World, of, requests, set};
 use crate::support::database::{Kind, on_both};
+use crate::support::rows::first_values;
 
 /// Rows with nothing but what is compared: loading them all would take the test's whole minute.
 fn rows(known: &[(Uuid, Timestamp, Timestamp)]) -> Batch {
@@ -22,7 +23,10 @@ fn rows(known: &[(Uuid, Timestamp, Timestamp)]) -> Batch {
             version: Some(*updated_at),
             hash: 1,
             unknown: ColumnGroup::NONE,
-            values: values([json!(id), json!(created_at), json!(updated_at)]),
+            values: first_values(
+                &tables::SESSIONS,
+                [json!(id), json!(created_at), json!(updated_at)].map(|value| value.to_string()),
+            ),
             raw: None,
         })
         .collect();
@@ -34,15 +38,6 @@ fn rows(known: &[(Uuid, Timestamp, Timestamp)]) -> Batch {
         writes: vec![write],
         ..Batch::default()
     }
-}
-
-/// The first values of a row.
-fn values(first: [serde_json::Value; 3]) -> Values {
-    let mut values = Values::default();
-    for value in first {
-        values.push(|text| text.push_str(&value.to_string()));
-    }
-    values
 }
 
 #[tokio::test]
