@@ -78,9 +78,10 @@
 //! # Two databases
 //!
 //! [`store::Store`] is an enum, and nothing generic leaves [`store`]. Fixed statements have one SQL
-//! text for both. Rows of one table and batch are one statement with one JSON parameter, made from
-//! the table's descriptor; only its `from` clause differs. Migrations have the same names, tables and
-//! columns in both folders, are forward only and never edited; tests compare them.
+//! text for both. Rows of one table and batch are one statement, made from the table's descriptor;
+//! only how it reads its parameters differs: SQLite's is one JSON text, Postgres gets an array a
+//! column. Migrations have the same names, tables and columns in both folders, are forward only and
+//! never edited; tests compare them.
 //!
 //! # Adding a resource
 //!

@@ -29,10 +29,15 @@ pub(super) trait Backend: Send + Sync + std::fmt::Debug {
     /// passes as a parameter.
     fn lease_now(&self, parameter: &str) -> String;
 
-    /// Rows that know these columns as the last parameters of a statement, which [`Self::unpacked`]
-    /// reads. Fails where a value is not of its column's kind.
-    fn packed<'a>(&self, rows: &[&'a Row], columns: &[Column])
-    -> Result<Vec<Arg<'a>>, BoxDynError>;
+    /// Rows that know these columns, and their hashes if they are asked for, as the last parameters
+    /// of a statement, which [`Self::unpacked`] reads. Fails where a value is not of its column's
+    /// kind.
+    fn packed<'a>(
+        &self,
+        rows: &[&'a Row],
+        columns: &[Column],
+        hash: bool,
+    ) -> Result<Vec<Arg<'a>>, BoxDynError>;
 
     /// The values of `columns`, then of the row's hash if that is asked for, and the `from` clause
     /// that yields them, out of the parameters from this one on.
@@ -98,8 +103,9 @@ impl Backend for SqliteBackend {
         &self,
         rows: &[&'a Row],
         _columns: &[Column],
+        _hash: bool,
     ) -> Result<Vec<Arg<'a>>, BoxDynError> {
-        Ok(args![parameter::arrays(rows)])
+        Ok(args![parameter::by_row(rows)])
     }
 
     fn unpacked(&self, columns: &[Column], hash: bool, first: usize) -> (String, String) {
@@ -163,8 +169,11 @@ impl Backend for SqliteBackend {
 }
 
 impl Backend for PostgresBackend {
+    // The server plans a statement once and keeps to it, as to its checks of foreign keys. What it
+    // planned for a table of some rows, to read it whole for each id of a list, takes hours when the
+    // table is large. An index costs little even then. And nothing here is worth compiling.
     fn begin_writing(&self) -> &'static str {
-        "begin"
+        "begin; set local enable_seqscan = off; set local jit = off"
     }
 
     fn make_room(&self, _rows: usize) -> Option<&'static str> {
@@ -186,27 +195,22 @@ impl Backend for PostgresBackend {
         &self,
         rows: &[&'a Row],
         columns: &[Column],
+        hash: bool,
     ) -> Result<Vec<Arg<'a>>, BoxDynError> {
-        parameter::lists(rows, columns)
+        parameter::by_column(rows, columns, hash)
     }
 
     fn unpacked(&self, columns: &[Column], hash: bool, first: usize) -> (String, String) {
-        let mut names = vec![CONTENT_HASH];
-        names.extend(columns.iter().map(|column| column.name));
+        let mut names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        if hash {
+            names.push(CONTENT_HASH);
+        }
         let lists: Vec<String> = (first..first + names.len())
             .map(|number| format!("${number}"))
             .collect();
-        let from = format!(
-            "unnest({}) as batch ({})",
-            lists.join(", "),
-            names.join(", ")
-        );
-        // The hash goes to the end, or not at all.
-        names.rotate_left(1);
-        if !hash {
-            names.pop();
-        }
-        (names.join(", "), from)
+        let names = names.join(", ");
+        let from = format!("unnest({}) as batch ({names})", lists.join(", "));
+        (names, from)
     }
 
     fn array(&self, columns: &[&str]) -> String {
@@ -226,9 +230,9 @@ impl Backend for PostgresBackend {
         format!("select unnest({parameter}::uuid[])")
     }
 
-    // One after the other, by the index. Left to itself the server makes its plan once, while the
-    // table is small and not yet analysed, and goes on to compare all of its rows with all of the
-    // list when it is large. `offset 0` keeps it from making one query of the two.
+    // One after the other, by the index. Left to itself the server compares all rows of a table that
+    // it has not analysed yet with all of the list. `offset 0` keeps it from making one query of the
+    // two.
     fn rows_by_id(&self, table: &str, key: &str, columns: &str) -> String {
         format!(
             "select found.* from unnest($1::uuid[]) as ids (id) cross join lateral \

@@ -69,11 +69,11 @@ impl Patience {
     /// What makes the server as impatient as its client, a little more even, so that it says what it
     /// waits for: nothing that it was told to do goes on when nobody waits for it any more, and a
     /// transaction that nobody ends does not keep its locks.
-    fn begin(&self) -> String {
+    fn begin(&self, begin: &str) -> String {
         let statement = self.answer * 9 / 10;
         let idle = self.answer.min(LEASE_TTL);
         format!(
-            "begin; set local statement_timeout = {}; \
+            "{begin}; set local statement_timeout = {}; \
              set local idle_in_transaction_session_timeout = {}",
             statement.as_millis(),
             idle.as_millis()
@@ -139,7 +139,7 @@ impl Transaction {
         // Before the statement: if nobody waits for its end, there is something to roll back.
         let begin = match &open {
             Open::Sqlite(..) => begin.to_owned(),
-            Open::Postgres(_, patience) => patience.begin(),
+            Open::Postgres(_, patience) => patience.begin(begin),
         };
         let mut transaction = Self {
             open: Some(open),

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
+use sqlx::error::BoxDynError;
 use uuid::Uuid;
 
 use super::backend::Backend;
@@ -113,7 +114,8 @@ pub(super) async fn write(
     }
     for ((unknown, is_new), rows) in groups {
         let known: Vec<Column> = table.known(unknown).copied().collect();
-        let packed = tx.backend().packed(&rows, &known);
+        let hash = table.guard == Guard::Version;
+        let packed = whole(&rows, &known).and_then(|()| tx.backend().packed(&rows, &known, hash));
         let packed = packed.map_err(|error| tx.failed(sqlx::Error::Encode(error)))?;
         let latest = stamp.observed_at.map(|at| at + READ_LATER);
         let mut args = args![stamp.lease.account().0, stamp.run, stamp.now, latest];
@@ -135,6 +137,18 @@ pub(super) async fn write(
         }
     }
     Ok(written)
+}
+
+/// Fails unless each row has a value for each column: any other would move to a neighbour's.
+fn whole(rows: &[&Row], columns: &[Column]) -> Result<(), BoxDynError> {
+    let expected = columns.len();
+    for row in rows {
+        let values = row.values.iter().len();
+        if values != expected {
+            return Err(format!("{values} values for {expected} columns").into());
+        }
+    }
+    Ok(())
 }
 
 /// The rows that are news, counted.

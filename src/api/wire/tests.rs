@@ -58,6 +58,20 @@ fn the_end_is_found_however_the_server_says_it() {
             Some(9),
             false,
         ),
+        (
+            r#"{"\u0069tems":[1],"total\u0049tems":4}"#,
+            1,
+            Some(4),
+            false,
+        ),
+        (r#"{"items":[1,2],"items":[3]}"#, 1, None, false),
+        (r#"{"items":[1,2],"items":null}"#, 0, None, false),
+        (
+            r#"{"error":true,"items":[1],"error":false}"#,
+            1,
+            None,
+            false,
+        ),
         (r#"{"items":null,"totalItems":0}"#, 0, Some(0), false),
         (r#"{"items":null}"#, 0, None, false),
         (r#"{"pageNumber":1,"totalItems":0}"#, 0, Some(0), false),
@@ -112,6 +126,12 @@ fn what_is_no_page_is_named_and_never_quoted() {
         ("null", Kind::Shape),
         (r#"{"secret":1}"#, Kind::Shape),
         (r#"{"items":"secret"}"#, Kind::Shape),
+        (r#"{"items":1e999}"#, Kind::Shape),
+        (r#"{"items":"\ud800"}"#, Kind::Shape),
+        (r#"{"items":"secret","a":"#, Kind::NoJson),
+        (r#"{"items":"secret","error":true}"#, Kind::ErrorInside),
+        (r#"{"items":1e999,"error":true}"#, Kind::ErrorInside),
+        (r#"{"error":true,"items":[{"secret":1}"#, Kind::NoJson),
         (r#"{"items":null,"totalItems":4}"#, Kind::Shape),
         (r#"{"totalItems":4}"#, Kind::Shape),
         (r#"{"error":true,"text":"x"}"#, Kind::ErrorInside),
@@ -198,11 +218,49 @@ fn bytes_that_are_no_text_spoil_only_the_record_they_are_in() {
     assert_eq!(raws(&page)[1], r#"{"name":"b"}"#);
 }
 
+/// Any JSON, of whose characters many are those that JSON is made of.
+fn record() -> impl proptest::prelude::Strategy<Value = String> {
+    use proptest::prelude::{Just, Strategy, any, prop_oneof};
+    use serde_json::Value;
+    let text = r#"[\[\]{}:,"\\ü a]{0,12}"#;
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        text.prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 4, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::hash_map(text, inner, 0..4)
+                .prop_map(|map| map.into_iter().collect::<Value>()),
+        ]
+    })
+    .prop_map(|value| value.to_string())
+}
+
 proptest::proptest! {
     #[test]
     fn no_body_panics(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
         for shape in [PAGE, Shape::List, Shape::Record] {
             let _ = decode(body.clone(), None, shape);
+        }
+    }
+
+    #[test]
+    fn records_are_cut_where_they_begin_and_end(
+        records in proptest::collection::vec(record(), 0..8),
+        other in record(),
+        space in "[ \n]{0,2}",
+    ) {
+        let page = format!(
+            r#"{{"x":{other},{space}"items"{space}:[{}]{space},"y":{other}}}"#,
+            records.join(&format!("{space},{space}"))
+        );
+        let list = format!("[{}]", records.join(&format!("{space},{space}")));
+        for body in [page, list] {
+            let page = read(&body, PAGE).unwrap();
+            proptest::prop_assert_eq!(raws(&page), &records[..]);
         }
     }
 

@@ -1,12 +1,10 @@
 //! Rows: what is stored, what is left alone, and that it is all or nothing.
 
-use helena_sync::data::{Batch, ColumnGroup, Progress, Resource, Row, Stream, Write};
-use helena_sync::schema::tables;
+use helena_sync::data::{ColumnGroup, Progress, Resource, Stream};
 use serde_json::json;
 
 use super::{Writer, at, batch, batch_without, contact_details, id, rows, session, with};
 use crate::support::database::{Kind, on_both};
-use crate::support::rows::first_values;
 
 const SESSIONS: Stream = Stream {
     resource: Resource::Sessions,
@@ -206,43 +204,6 @@ async fn columns_that_an_answer_cannot_know_keep_their_values() {
 }
 
 #[tokio::test]
-async fn characters_that_postgres_cannot_hold_are_left_out_in_both() {
-    on_both(|database| async move {
-        let writer = Writer::new(&database).await;
-        let nul = with(session(1, 1), "title", json!("a\0b"));
-        let nul = with(nul, "metadata", json!({"k\0": "v\0"}));
-        writer.store(Resource::Sessions, &[nul], 1).await;
-        assert_eq!(database.text("select title from sessions").await, "ab");
-        // Whatever a mapping lets through: id, created_at, updated_at, name.
-        let first = [
-            &json!(id(7)).to_string(),
-            "null",
-            "null",
-            r#""x\u0000\ud800y""#,
-        ];
-        let row = Row {
-            key: id(7),
-            version: None,
-            hash: 1,
-            unknown: ColumnGroup::NONE,
-            values: first_values(&tables::TAGS, first.map(str::to_owned)),
-            raw: Some(r#"{"name":"x\u0000y"}"#.to_owned()),
-        };
-        let batch = Batch {
-            writes: vec![Write {
-                table: &tables::TAGS,
-                rows: vec![row],
-            }],
-            ..Batch::default()
-        };
-        writer.try_commit(&batch, &[], 2).await.unwrap();
-        let name = format!("select name from tags where id = '{}'", id(7));
-        assert_eq!(database.text(&name).await, "x\u{fffd}y");
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_failing_commit_leaves_nothing_half_written() {
     on_both(|database| async move {
         let writer = Writer::new(&database).await;
@@ -335,12 +296,35 @@ async fn accounts_that_share_a_person_do_not_share_the_row() {
                 .await,
             ["Rui", "Rui, elsewhere"]
         );
+        // Nor its tags.
+        let tags = "select substr(cast(tag_id as text), 36) from contact_tags \
+                    order by account_id, tag_id";
+        assert_eq!(database.texts(tags).await, ["1", "2", "1", "2"]);
+        let retagged = with(
+            session(1, 3),
+            "contactDetails",
+            contact_details("Ana", &[2, 3]),
+        );
+        first.store(Resource::Sessions, &[retagged], 3).await;
+        assert_eq!(database.texts(tags).await, ["2", "3", "1", "2"]);
+        // Nor how new it is.
+        let listed = |name: &str, updated: u64| {
+            json!({"id": id(500), "userId": id(401), "name": name, "updatedAt": at(updated)})
+        };
+        for (writer, name, updated) in [(&first, "new", 9), (&second, "old", 5)] {
+            let counters = writer
+                .store(Resource::Agents, &[listed(name, updated)], 9)
+                .await;
+            assert_eq!(rows(&counters), [1, 0, 0, 0]);
+        }
+        let listed = "select name from agents where updated_at is not null order by account_id";
+        assert_eq!(database.texts(listed).await, ["new", "old"]);
         let removed = Progress::ListRead {
             resource: Resource::Agents,
             keys: vec![],
         };
         second.progress(removed, 2).await;
-        assert_eq!(database.count("agents", "removed_at is null").await, 1);
+        assert_eq!(database.count("agents", "removed_at is null").await, 2);
     })
     .await;
 }

@@ -4,10 +4,12 @@ mod backfills;
 mod commits;
 mod leases;
 mod parents;
+mod plans;
 mod rejects;
 mod schema;
 mod silence;
 mod state;
+mod values;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,15 +1,35 @@
 //! Rows that no answer of the API makes.
 
-use helena_sync::data::{Table, Values};
+use helena_sync::data::{Batch, ColumnGroup, Row, Table, Values, Write};
+use uuid::Uuid;
 
-/// A row's values of which only the first, as JSON texts, are given: the others are null.
-pub(crate) fn first_values<const N: usize>(table: &Table, first: [String; N]) -> Values {
+/// A row with its key and these columns, as JSON texts; the others are null.
+pub(crate) fn row(table: &Table, key: Uuid, given: &[(&str, &str)]) -> Row {
+    let id = format!("\"{key}\"");
     let mut values = Values::default();
-    for value in &first {
+    for column in table.columns {
+        let value = if column.name == table.key {
+            &id
+        } else {
+            let given = given.iter().find(|(name, _)| *name == column.name);
+            given.map_or("null", |(_, value)| value)
+        };
         values.push(|text| text.push_str(value));
     }
-    for _ in N..table.columns.len() {
-        values.push(|text| text.push_str("null"));
+    Row {
+        key,
+        version: None,
+        hash: 1,
+        unknown: ColumnGroup::NONE,
+        values,
+        raw: None,
     }
-    values
+}
+
+/// A batch of nothing but these rows.
+pub(crate) fn batch(table: &'static Table, rows: Vec<Row>) -> Batch {
+    Batch {
+        writes: vec![Write { table, rows }],
+        ..Batch::default()
+    }
 }

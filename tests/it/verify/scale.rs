@@ -1,8 +1,6 @@
 //! What finding a few differences in a large account costs.
 
-use helena_sync::data::{
-    Batch, ColumnGroup, Counters, Progress, Resource, Row, RunKind, Timestamp, Write,
-};
+use helena_sync::data::{Batch, Counters, Progress, Resource, Row, RunKind, Timestamp};
 use helena_sync::sandbox::SandboxConfig;
 use helena_sync::schema::tables;
 use helena_sync::store::Commit;
@@ -12,32 +10,19 @@ use uuid::Uuid;
 
 use super::{World, of, requests, set};
 use crate::support::database::{Kind, on_both};
-use crate::support::rows::first_values;
+use crate::support::rows::{batch, row};
 
 /// Rows with nothing but what is compared: loading them all would take the test's whole minute.
 fn rows(known: &[(Uuid, Timestamp, Timestamp)]) -> Batch {
-    let rows = known
-        .iter()
-        .map(|(id, created_at, updated_at)| Row {
-            key: *id,
+    let rows = known.iter().map(|(id, created_at, updated_at)| {
+        let [created, updated] = [created_at, updated_at].map(|at| json!(at).to_string());
+        let given = [("created_at", created.as_str()), ("updated_at", &updated)];
+        Row {
             version: Some(*updated_at),
-            hash: 1,
-            unknown: ColumnGroup::NONE,
-            values: first_values(
-                &tables::SESSIONS,
-                [json!(id), json!(created_at), json!(updated_at)].map(|value| value.to_string()),
-            ),
-            raw: None,
-        })
-        .collect();
-    let write = Write {
-        table: &tables::SESSIONS,
-        rows,
-    };
-    Batch {
-        writes: vec![write],
-        ..Batch::default()
-    }
+            ..row(&tables::SESSIONS, *id, &given)
+        }
+    });
+    batch(&tables::SESSIONS, rows.collect())
 }
 
 #[tokio::test]
