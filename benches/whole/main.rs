@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use helena_sync::clock::SystemClock;
+use helena_sync::clock::{Clock as _, SystemClock};
 use helena_sync::sandbox::{Sandbox, SandboxConfig};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
@@ -35,6 +35,9 @@ use process::{Program, Watched};
 
 /// Records changed for the pass that finds changes.
 const CHANGES: usize = 200;
+
+/// How long before the beginning nothing has changed any more.
+const QUIET: Duration = Duration::from_hours(1);
 
 /// Above this the load is made once, and its course is shown.
 const LARGE: u32 = 50_000;
@@ -102,6 +105,9 @@ impl Account {
         let config = SandboxConfig {
             gzip: true,
             remembered_requests: 100_000,
+            // Of an account in use each pass reads the last minutes again, which are as many requests
+            // as it is busy.
+            until: Some(SystemClock.now() - QUIET),
             ..SandboxConfig::of_size(sessions)
         };
         Ok(Self {
