@@ -94,7 +94,7 @@ pub(super) async fn replace(
         );
         let mut args = args![account.0];
         args.extend(tx.backend().packed_pairs(&gone));
-        tx.execute(AssertSqlSafe(sql), args).await?;
+        tx.execute_anew(AssertSqlSafe(sql), args).await?;
     }
     // In the order of the owners, in which the index is written fastest.
     let missing: Vec<(Uuid, Uuid)> = wanted

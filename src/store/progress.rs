@@ -79,7 +79,7 @@ pub(super) async fn distrust(
                 tx.backend().ids("$1")
             );
             let keys = parameter::ids(keys.iter().copied());
-            tx.execute(AssertSqlSafe(sql), args![keys, stamp.lease.account().0])
+            tx.execute_anew(AssertSqlSafe(sql), args![keys, stamp.lease.account().0])
                 .await?;
         }
     }
@@ -103,7 +103,7 @@ async fn gone(
     );
     reject::gone(tx, resource, keys, stamp).await?;
     let keys = parameter::ids(keys.iter().copied());
-    tx.execute(
+    tx.execute_anew(
         AssertSqlSafe(sql),
         args![keys, stamp.lease.account().0, stamp.run, stamp.now],
     )

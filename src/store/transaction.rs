@@ -86,6 +86,26 @@ fn is_silence(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
 }
 
+/// Which plan a statement runs by.
+///
+/// Postgres keeps the plan of a statement that it has seen often enough, however its tables grow
+/// afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plan {
+    /// The one that is there: for what every commit does, where a plan costs more than the work, and
+    /// where there is but one way to do it.
+    Kept,
+    /// One for these parameters and for the tables as they are: for what compares a large table with
+    /// a list, which is best done in another way for a small one.
+    Anew,
+}
+
+impl Plan {
+    fn is_kept(self) -> bool {
+        self == Self::Kept
+    }
+}
+
 /// A connection for one transaction; of SQLite also whether it is the database, too, which lives in
 /// memory as long as its connection.
 #[derive(Debug)]
@@ -174,9 +194,27 @@ impl Transaction {
         sql: impl SqlSafeStr,
         args: Vec<Arg<'_>>,
     ) -> Result<u64, StoreError> {
+        self.change(sql, args, Plan::Kept).await
+    }
+
+    /// The same, with a [`Plan::Anew`].
+    pub(super) async fn execute_anew(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: Vec<Arg<'_>>,
+    ) -> Result<u64, StoreError> {
+        self.change(sql, args, Plan::Anew).await
+    }
+
+    async fn change(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: Vec<Arg<'_>>,
+        plan: Plan,
+    ) -> Result<u64, StoreError> {
         let done = on_open!(self, connection: A => {
             let query = bind::<A>(args).map(|args| sqlx::query_with(sql, args));
-            match query {
+            match query.map(|query| query.persistent(plan.is_kept())) {
                 Ok(query) => query.execute(connection).await.map(|done| done.rows_affected()),
                 Err(error) => Err(error),
             }
@@ -190,9 +228,27 @@ impl Transaction {
         sql: impl SqlSafeStr,
         args: Vec<Arg<'_>>,
     ) -> Result<Vec<T>, StoreError> {
+        self.ask(sql, args, Plan::Kept).await
+    }
+
+    /// The same, with a [`Plan::Anew`].
+    pub(super) async fn rows_anew<T: Record>(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: Vec<Arg<'_>>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.ask(sql, args, Plan::Anew).await
+    }
+
+    async fn ask<T: Record>(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: Vec<Arg<'_>>,
+        plan: Plan,
+    ) -> Result<Vec<T>, StoreError> {
         let rows = on_open!(self, connection: A => {
             let query = bind::<A>(args).map(|args| sqlx::query_as_with(sql, args));
-            match query {
+            match query.map(|query| query.persistent(plan.is_kept())) {
                 Ok(query) => query.fetch_all(connection).await,
                 Err(error) => Err(error),
             }

@@ -154,7 +154,9 @@ impl Store {
             tx.backend().ids("$1")
         );
         let ids = parameter::ids(ids.iter().copied());
-        let rows = tx.rows(AssertSqlSafe(sql), args![ids, account.0]).await?;
+        let rows = tx
+            .rows_anew(AssertSqlSafe(sql), args![ids, account.0])
+            .await?;
         tx.end().await;
         Ok(by_key(rows))
     }
@@ -177,7 +179,9 @@ impl Store {
             key = table.key,
         );
         let keys = parameter::ids(keys.iter().copied());
-        let rows: Vec<(Id, String)> = tx.rows(AssertSqlSafe(sql), args![keys, account.0]).await?;
+        let rows: Vec<(Id, String)> = tx
+            .rows_anew(AssertSqlSafe(sql), args![keys, account.0])
+            .await?;
         tx.end().await;
         rows.into_iter()
             .map(|(Id(key), row)| match serde_json::from_str(&row) {
