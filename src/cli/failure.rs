@@ -214,6 +214,7 @@ fn exit_of_store(error: &StoreError) -> Exit {
         | StoreError::LeaseLost
         | StoreError::Unavailable { .. }
         | StoreError::Inconsistent { .. }
+        | StoreError::Unfit { .. }
         | StoreError::Database { .. }
         | StoreError::Migrate(_) => Exit::Failed,
     }

@@ -2,10 +2,9 @@
 //!
 //! Must not know what the tables are for.
 
-use sqlx::error::BoxDynError;
 use uuid::Uuid;
 
-use super::parameter::{self, GROUP};
+use super::parameter::{self, GROUP, Unfit};
 use super::upsert::CONTENT_HASH;
 use super::value::{Arg, args};
 use crate::data::{Column, Kind, Row};
@@ -37,7 +36,7 @@ pub(super) trait Backend: Send + Sync + std::fmt::Debug {
         rows: &[&'a Row],
         columns: &[Column],
         hash: bool,
-    ) -> Result<Vec<Arg<'a>>, BoxDynError>;
+    ) -> Result<Vec<Arg<'a>>, Unfit>;
 
     /// The values of `columns`, then of the row's hash if that is asked for, and the `from` clause
     /// that yields them, out of the parameters from this one on.
@@ -104,7 +103,7 @@ impl Backend for SqliteBackend {
         rows: &[&'a Row],
         _columns: &[Column],
         _hash: bool,
-    ) -> Result<Vec<Arg<'a>>, BoxDynError> {
+    ) -> Result<Vec<Arg<'a>>, Unfit> {
         Ok(args![parameter::by_row(rows)])
     }
 
@@ -170,8 +169,9 @@ impl Backend for SqliteBackend {
 
 impl Backend for PostgresBackend {
     // The server plans a statement once and keeps to it, as to its checks of foreign keys. What it
-    // planned for a table of some rows, to read it whole for each id of a list, takes hours when the
-    // table is large. An index costs little even then. And nothing here is worth compiling.
+    // planned for a table of some rows, to read it whole for each row of a batch, takes hours when the
+    // table is large; an index costs little even then. Which index it takes is another matter: see
+    // `Plan`. And nothing here is worth compiling.
     fn begin_writing(&self) -> &'static str {
         "begin; set local enable_seqscan = off; set local jit = off"
     }
@@ -196,7 +196,7 @@ impl Backend for PostgresBackend {
         rows: &[&'a Row],
         columns: &[Column],
         hash: bool,
-    ) -> Result<Vec<Arg<'a>>, BoxDynError> {
+    ) -> Result<Vec<Arg<'a>>, Unfit> {
         parameter::by_column(rows, columns, hash)
     }
 

@@ -78,6 +78,18 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A row is none of its table, and nothing that came with it was stored: a fault of this program.
+    #[error(
+        "row {key} of {table} {problem}, so nothing that came with it was stored: this is a fault of helena-sync, please report this line"
+    )]
+    Unfit {
+        /// Of which table.
+        table: &'static str,
+        /// The row's key.
+        key: uuid::Uuid,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The database refused a statement; trying the same again will not help.
     #[error("could not {doing}")]
     Database {

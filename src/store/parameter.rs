@@ -40,13 +40,37 @@ pub(super) fn by_row(rows: &[&Row]) -> String {
     text
 }
 
+/// Why a row cannot be stored: a fault of what made it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unfit {
+    /// Which row.
+    pub(super) key: Uuid,
+    /// What it lacks, without any of its values.
+    pub(super) problem: String,
+}
+
+/// Fails unless each row has a value for each column: any other would move to a neighbour's.
+pub(super) fn whole(rows: &[&Row], columns: &[Column]) -> Result<(), Unfit> {
+    let expected = columns.len();
+    for row in rows {
+        let values = row.values.iter().len();
+        if values != expected {
+            return Err(Unfit {
+                key: row.key,
+                problem: format!("has {values} values for {expected} columns"),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// A list a column, each with a value a row, and one of the rows' hashes if they are asked for. The
-/// rows have a value for each column. Fails where one is not of its column's kind.
+/// rows are [`whole`]. Fails where a value is not of its column's kind.
 pub(super) fn by_column<'a>(
     rows: &[&'a Row],
     columns: &[Column],
     hash: bool,
-) -> Result<Vec<Arg<'a>>, BoxDynError> {
+) -> Result<Vec<Arg<'a>>, Unfit> {
     let mut lists: Vec<Arg<'a>> = columns
         .iter()
         .map(|column| empty(column.kind, rows.len()))
@@ -54,7 +78,14 @@ pub(super) fn by_column<'a>(
     for row in rows {
         for ((list, value), column) in lists.iter_mut().zip(row.values.iter()).zip(columns) {
             // The error itself would tell the value.
-            push(list, value).map_err(|_| format!("{}: not of its kind", column.name))?;
+            push(list, value).map_err(|_| Unfit {
+                key: row.key,
+                problem: format!(
+                    "has no {} in column {}",
+                    kind_name(column.kind),
+                    column.name
+                ),
+            })?;
         }
     }
     if hash {
@@ -73,6 +104,18 @@ fn empty<'a>(kind: Kind, rows: usize) -> Arg<'a> {
         Kind::Int => Arg::Ints(List(Vec::with_capacity(rows))),
         Kind::Real => Arg::Reals(List(Vec::with_capacity(rows))),
         Kind::Json => Arg::Jsons(List(Vec::with_capacity(rows))),
+    }
+}
+
+const fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Uuid => "uuid",
+        Kind::Text => "text",
+        Kind::Time => "instant",
+        Kind::Bool => "boolean",
+        Kind::Int => "64-bit integer",
+        Kind::Real => "number",
+        Kind::Json => "JSON text",
     }
 }
 
@@ -314,13 +357,16 @@ mod tests {
 
     #[test]
     fn a_value_of_another_kind_than_its_column_is_refused_without_telling_it() {
-        for (values, column) in [
-            (["\"x\"", "null", "null"], "id"),
-            (["null", "7", "null"], "name"),
-            (["null", "null", "true"], "size"),
+        for (values, problem) in [
+            (["\"x\"", "null", "null"], "has no uuid in column id"),
+            (["null", "7", "null"], "has no text in column name"),
+            (
+                ["null", "null", "true"],
+                "has no 64-bit integer in column size",
+            ),
         ] {
-            let error = by_column(&[&row(&values)], &COLUMNS, false).unwrap_err();
-            assert_eq!(error.to_string(), format!("{column}: not of its kind"));
+            let unfit = by_column(&[&row(&values)], &COLUMNS, false).unwrap_err();
+            assert_eq!(unfit.problem, problem);
         }
     }
 

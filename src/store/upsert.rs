@@ -8,13 +8,12 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
-use sqlx::error::BoxDynError;
 use uuid::Uuid;
 
 use super::backend::Backend;
 use super::error::StoreError;
 use super::lease::Lease;
-use super::parameter;
+use super::parameter::{self, Unfit};
 use super::transaction::Transaction;
 use super::value::{Id, Time, args};
 use crate::data::{Column, ColumnGroup, Counters, Guard, Kind, Row, Table, Timestamp};
@@ -115,8 +114,13 @@ pub(super) async fn write(
     for ((unknown, is_new), rows) in groups {
         let known: Vec<Column> = table.known(unknown).copied().collect();
         let hash = table.guard == Guard::Version;
-        let packed = whole(&rows, &known).and_then(|()| tx.backend().packed(&rows, &known, hash));
-        let packed = packed.map_err(|error| tx.failed(sqlx::Error::Encode(error)))?;
+        let packed = parameter::whole(&rows, &known)
+            .and_then(|()| tx.backend().packed(&rows, &known, hash))
+            .map_err(|Unfit { key, problem }| StoreError::Unfit {
+                table: table.name,
+                key,
+                problem,
+            })?;
         let latest = stamp.observed_at.map(|at| at + READ_LATER);
         let mut args = args![stamp.lease.account().0, stamp.run, stamp.now, latest];
         args.extend(packed);
@@ -137,18 +141,6 @@ pub(super) async fn write(
         }
     }
     Ok(written)
-}
-
-/// Fails unless each row has a value for each column: any other would move to a neighbour's.
-fn whole(rows: &[&Row], columns: &[Column]) -> Result<(), BoxDynError> {
-    let expected = columns.len();
-    for row in rows {
-        let values = row.values.iter().len();
-        if values != expected {
-            return Err(format!("{values} values for {expected} columns").into());
-        }
-    }
-    Ok(())
 }
 
 /// The rows that are news, counted.

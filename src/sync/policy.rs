@@ -61,6 +61,7 @@ impl RunError {
                 | StoreError::TooNew { .. }
                 | StoreError::Unavailable { .. }
                 | StoreError::Inconsistent { .. }
+                | StoreError::Unfit { .. }
                 | StoreError::Database { .. }
                 | StoreError::Migrate(_),
             ) => Verdict::EndPass,
