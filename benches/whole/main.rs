@@ -39,7 +39,7 @@ const CHANGES: usize = 200;
 /// How long before the beginning nothing has changed any more.
 const QUIET: Duration = Duration::from_hours(1);
 
-/// Above this the load is made once, and its course is shown.
+/// Above this the course of a load is shown.
 const LARGE: u32 = 50_000;
 
 struct Asked {
@@ -80,13 +80,12 @@ async fn main() -> Result<()> {
     println!("| sessions | database | what | | of the floor |");
     println!("|---:|---|---|---:|---:|");
     for &sessions in &asked.sizes {
-        let runs = if sessions > LARGE { 1 } else { asked.runs };
         let mut databases = vec![Database::Sqlite];
         databases.extend(admin.clone().map(Database::Postgres));
         for database in databases {
             // Each its own account: the changes made for one are not to be found by the next.
             let account = Account::start(sessions).await?;
-            measure(&account, &database, runs).await?;
+            measure(&account, &database, asked.runs).await?;
             account.sandbox.stop().await;
         }
     }
@@ -176,6 +175,18 @@ impl Database {
         }
     }
 
+    /// Does now what the server would do in the minutes after a load, while the passes are measured.
+    async fn settle(&self, url: &str) -> Result<()> {
+        if let Self::Postgres(_) = self {
+            let mut connection = PgConnection::connect(url).await?;
+            for sql in ["vacuum analyze", "checkpoint"] {
+                sqlx::query(sql).execute(&mut connection).await?;
+            }
+            connection.close().await?;
+        }
+        Ok(())
+    }
+
     /// Bytes that the database takes.
     async fn size(&self, url: &str) -> Result<u64> {
         match self {
@@ -212,6 +223,7 @@ async fn measure(account: &Account, database: &Database, runs: usize) -> Result<
     let program = Program::new(account, &url);
     // The rest of the account, which the passes below read too.
     program.run(&["sync"]).await?;
+    database.settle(&url).await?;
     pass(&rows, &program, runs).await?;
     // Before anything changes: what changed in the last two minutes is read again by every pass.
     let passes = program.passes().await?;
@@ -270,7 +282,7 @@ async fn load(rows: &Rows<'_>, runs: usize) -> Result<String> {
         None,
     );
     rows.print("… peak memory", &mebibytes(&loads), None);
-    for (at, (elapsed, memory)) in loads.iter().flat_map(|load| &load.course) {
+    for (at, (elapsed, memory)) in loads.iter().take(1).flat_map(|load| &load.course) {
         let seconds = elapsed.as_secs_f64();
         let value = format!("{seconds:.1} s, {memory:.1} MiB");
         rows.print(&format!("… until {at} sessions"), &value, None);
@@ -317,11 +329,16 @@ async fn floor(account: &Account, database: &Database, url: &str) -> Result<Opti
             floor::sqlite(path(url), path(&target)).await
         }
         Database::Postgres(_) => {
-            let mirror = Database::Sqlite.fresh(account, "source").await?;
-            let program = Program::new(account, &mirror);
-            program.run(&["sync", "--resource", "sessions"]).await?;
+            let source = account.folder.path().join("source.db");
+            if !source.exists() {
+                let mirror = Database::Sqlite.fresh(account, "source").await?;
+                let program = Program::new(account, &mirror);
+                program.run(&["sync", "--resource", "sessions"]).await?;
+            }
             let target = database.fresh(account, "floor").await?;
-            floor::postgres(path(&mirror), &target).await.map(Some)
+            floor::postgres(&source.to_string_lossy(), &target)
+                .await
+                .map(Some)
         }
     }
 }

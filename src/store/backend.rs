@@ -82,7 +82,7 @@ impl Backend for SqliteBackend {
     // little. A daemon that stores what has changed does not need them, and gives them back.
     fn make_room(&self, rows: usize) -> Option<&'static str> {
         Some(if rows < MANY_ROWS {
-            "pragma cache_size = -2000"
+            "pragma cache_size = -1000"
         } else {
             "pragma cache_size = -13000"
         })
