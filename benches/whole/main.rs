@@ -287,6 +287,8 @@ async fn load(rows: &Rows<'_>, runs: usize) -> Result<String> {
         let value = format!("{seconds:.1} s, {memory:.1} MiB");
         rows.print(&format!("… until {at} sessions"), &value, None);
     }
+    // Emptied, lest the server tidies up after it while the passes are measured.
+    database.fresh(account, "floor").await?;
     let bytes = database.size(&url).await? as f64 / sessions / 1024.0;
     rows.print("… database", &format!("{bytes:.2} KiB a session"), None);
     Ok(url)

@@ -226,7 +226,7 @@ pub(super) async fn gone(
     );
     let account = stamp.lease.account().0;
     let ids = parameter::ids(ids.iter().copied());
-    tx.execute(
+    tx.execute_anew(
         AssertSqlSafe(sql),
         args![ids, account, resource.name(), stamp.now],
     )
@@ -244,8 +244,9 @@ async fn resolve(tx: &mut Transaction, batch: &Batch, stamp: Stamp<'_>) -> Resul
     );
     let account = stamp.lease.account().0;
     let ids = parameter::ids(batch.clean.iter().map(|(id, _)| *id));
-    let open: Vec<(i64, Id, Option<Time>)> =
-        tx.rows(AssertSqlSafe(sql), args![ids, account]).await?;
+    let open: Vec<(i64, Id, Option<Time>)> = tx
+        .rows_anew(AssertSqlSafe(sql), args![ids, account])
+        .await?;
     if open.is_empty() {
         return Ok(());
     }

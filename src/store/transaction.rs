@@ -96,7 +96,8 @@ enum Plan {
     /// where there is but one way to do it.
     Kept,
     /// One for these parameters and for the tables as they are: for what compares a large table with
-    /// a list, which is best done in another way for a small one.
+    /// a list, which is best done in another way for a small one. The text must be one that is never
+    /// run by a plan that was kept.
     Anew,
 }
 

@@ -24,7 +24,7 @@ impl From<SourceError> for RunError {
 /// What follows from a failed run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The resource could not be read; the others may be.
+    /// The resource could not be read or stored; the others may be.
     NextResource,
     /// Nothing else will work either; the next trigger tries again.
     EndPass,
@@ -51,7 +51,8 @@ impl RunError {
                     | SourceError::NotAccepted { .. }
                     | SourceError::Malformed { .. },
                 ),
-            ) => Verdict::NextResource,
+            )
+            | Self::Store(StoreError::Unfit { .. }) => Verdict::NextResource,
             Self::Store(StoreError::LeaseLost) => Verdict::LeaseLost,
             Self::Store(
                 StoreError::Url(_)
@@ -61,7 +62,6 @@ impl RunError {
                 | StoreError::TooNew { .. }
                 | StoreError::Unavailable { .. }
                 | StoreError::Inconsistent { .. }
-                | StoreError::Unfit { .. }
                 | StoreError::Database { .. }
                 | StoreError::Migrate(_),
             ) => Verdict::EndPass,
