@@ -21,6 +21,7 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,6 +117,11 @@ impl Account {
         })
     }
 
+    /// Where the SQLite database of this name is.
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.db"))
+    }
+
     /// Changes records the way agents do: one after the other, each at its own instant.
     fn change(&self, salt: usize) {
         let mut account = self.sandbox.account();
@@ -151,7 +157,7 @@ impl Database {
     async fn fresh(&self, account: &Account, name: &str) -> Result<String> {
         match self {
             Self::Sqlite => {
-                let path = account.folder.path().join(format!("{name}.db"));
+                let path = account.file(name);
                 for end in ["", "-wal", "-shm"] {
                     let _absent = std::fs::remove_file(format!("{}{end}", path.display()));
                 }
@@ -331,7 +337,7 @@ async fn floor(account: &Account, database: &Database, url: &str) -> Result<Opti
             floor::sqlite(path(url), path(&target)).await
         }
         Database::Postgres(_) => {
-            let source = account.folder.path().join("source.db");
+            let source = account.file("source");
             if !source.exists() {
                 let mirror = Database::Sqlite.fresh(account, "source").await?;
                 let program = Program::new(account, &mirror);

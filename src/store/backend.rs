@@ -171,7 +171,7 @@ impl Backend for PostgresBackend {
     // The server plans a statement once and keeps to it, as to its checks of foreign keys. What it
     // planned for a table of some rows, to read it whole for each row of a batch, takes hours when the
     // table is large; an index costs little even then. Which index it takes is another matter: see
-    // `Plan`. And nothing here is worth compiling.
+    // `Statement`. And nothing here is worth compiling.
     fn begin_writing(&self) -> &'static str {
         "begin; set local enable_seqscan = off; set local jit = off"
     }

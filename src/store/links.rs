@@ -11,7 +11,7 @@ use super::account::AccountId;
 use super::error::StoreError;
 use super::open::Store;
 use super::parameter;
-use super::transaction::Transaction;
+use super::transaction::{Statement, Transaction};
 use super::upsert::Stamp;
 use super::value::{Id, args};
 use crate::data::Links;
@@ -94,7 +94,7 @@ pub(super) async fn replace(
         );
         let mut args = args![account.0];
         args.extend(tx.backend().packed_pairs(&gone));
-        tx.execute_anew(AssertSqlSafe(sql), args).await?;
+        tx.execute(Statement::planned_anew(sql), args).await?;
     }
     // In the order of the owners, in which the index is written fastest.
     let missing: Vec<(Uuid, Uuid)> = wanted

@@ -8,7 +8,7 @@ use super::parameter;
 use super::reject;
 use super::run::stored_count;
 use super::state::stored_watermark;
-use super::transaction::Transaction;
+use super::transaction::{Statement, Transaction};
 use super::upsert::{CONTENT_HASH, Stamp};
 use super::value::args;
 use crate::data::{Counters, Progress, Resource, Span, Stream, Timestamp};
@@ -79,8 +79,11 @@ pub(super) async fn distrust(
                 tx.backend().ids("$1")
             );
             let keys = parameter::ids(keys.iter().copied());
-            tx.execute_anew(AssertSqlSafe(sql), args![keys, stamp.lease.account().0])
-                .await?;
+            tx.execute(
+                Statement::planned_anew(sql),
+                args![keys, stamp.lease.account().0],
+            )
+            .await?;
         }
     }
     Ok(())
@@ -103,8 +106,8 @@ async fn gone(
     );
     reject::gone(tx, resource, keys, stamp).await?;
     let keys = parameter::ids(keys.iter().copied());
-    tx.execute_anew(
-        AssertSqlSafe(sql),
+    tx.execute(
+        Statement::planned_anew(sql),
         args![keys, stamp.lease.account().0, stamp.run, stamp.now],
     )
     .await

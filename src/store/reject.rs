@@ -15,7 +15,7 @@ use super::error::StoreError;
 use super::open::Store;
 use super::parameter;
 use super::run::count;
-use super::transaction::Transaction;
+use super::transaction::{Statement, Transaction};
 use super::upsert::Stamp;
 use super::value::{Id, Time, args};
 use crate::data::{Batch, Progress, Reject, Resource, Timestamp};
@@ -226,8 +226,8 @@ pub(super) async fn gone(
     );
     let account = stamp.lease.account().0;
     let ids = parameter::ids(ids.iter().copied());
-    tx.execute_anew(
-        AssertSqlSafe(sql),
+    tx.execute(
+        Statement::planned_anew(sql),
         args![ids, account, resource.name(), stamp.now],
     )
     .await?;
@@ -245,7 +245,7 @@ async fn resolve(tx: &mut Transaction, batch: &Batch, stamp: Stamp<'_>) -> Resul
     let account = stamp.lease.account().0;
     let ids = parameter::ids(batch.clean.iter().map(|(id, _)| *id));
     let open: Vec<(i64, Id, Option<Time>)> = tx
-        .rows_anew(AssertSqlSafe(sql), args![ids, account])
+        .rows(Statement::planned_anew(sql), args![ids, account])
         .await?;
     if open.is_empty() {
         return Ok(());

@@ -11,7 +11,7 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, FromRow, SqlSafeStr};
+use sqlx::{AssertSqlSafe, FromRow, SqlSafeStr, SqlStr};
 use tokio::task::JoinHandle;
 
 use super::backend::{Backend, PostgresBackend, SqliteBackend};
@@ -86,24 +86,35 @@ fn is_silence(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
 }
 
-/// Which plan a statement runs by.
+/// A statement, and whether its plan is kept.
 ///
 /// Postgres keeps the plan of a statement that it has seen often enough, however its tables grow
-/// afterwards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Plan {
-    /// The one that is there: for what every commit does, where a plan costs more than the work, and
-    /// where there is but one way to do it.
-    Kept,
-    /// One for these parameters and for the tables as they are: for what compares a large table with
-    /// a list, which is best done in another way for a small one. The text must be one that is never
-    /// run by a plan that was kept.
-    Anew,
+/// afterwards. That is well for what every commit does, where a plan costs more than the work, and
+/// where there is but one way to do it.
+#[derive(Debug)]
+pub(super) struct Statement {
+    sql: SqlStr,
+    plan_is_kept: bool,
 }
 
-impl Plan {
-    fn is_kept(self) -> bool {
-        self == Self::Kept
+impl Statement {
+    /// One that is planned each time, for its parameters and for the tables as they are: for what
+    /// compares a large table with a list, which is best done in another way for a small one. The text
+    /// must be none whose plan is kept.
+    pub(super) fn planned_anew(sql: String) -> Self {
+        Self {
+            sql: AssertSqlSafe(sql).into_sql_str(),
+            plan_is_kept: false,
+        }
+    }
+}
+
+impl<T: SqlSafeStr> From<T> for Statement {
+    fn from(sql: T) -> Self {
+        Self {
+            sql: sql.into_sql_str(),
+            plan_is_kept: true,
+        }
     }
 }
 
@@ -192,30 +203,13 @@ impl Transaction {
     /// Runs a statement; yields the number of rows it changed.
     pub(super) async fn execute(
         &mut self,
-        sql: impl SqlSafeStr,
+        statement: impl Into<Statement>,
         args: Vec<Arg<'_>>,
     ) -> Result<u64, StoreError> {
-        self.change(sql, args, Plan::Kept).await
-    }
-
-    /// The same, with a [`Plan::Anew`].
-    pub(super) async fn execute_anew(
-        &mut self,
-        sql: impl SqlSafeStr,
-        args: Vec<Arg<'_>>,
-    ) -> Result<u64, StoreError> {
-        self.change(sql, args, Plan::Anew).await
-    }
-
-    async fn change(
-        &mut self,
-        sql: impl SqlSafeStr,
-        args: Vec<Arg<'_>>,
-        plan: Plan,
-    ) -> Result<u64, StoreError> {
+        let Statement { sql, plan_is_kept } = statement.into();
         let done = on_open!(self, connection: A => {
             let query = bind::<A>(args).map(|args| sqlx::query_with(sql, args));
-            match query.map(|query| query.persistent(plan.is_kept())) {
+            match query.map(|query| query.persistent(plan_is_kept)) {
                 Ok(query) => query.execute(connection).await.map(|done| done.rows_affected()),
                 Err(error) => Err(error),
             }
@@ -226,30 +220,13 @@ impl Transaction {
     /// Runs a statement; yields its rows.
     pub(super) async fn rows<T: Record>(
         &mut self,
-        sql: impl SqlSafeStr,
+        statement: impl Into<Statement>,
         args: Vec<Arg<'_>>,
     ) -> Result<Vec<T>, StoreError> {
-        self.ask(sql, args, Plan::Kept).await
-    }
-
-    /// The same, with a [`Plan::Anew`].
-    pub(super) async fn rows_anew<T: Record>(
-        &mut self,
-        sql: impl SqlSafeStr,
-        args: Vec<Arg<'_>>,
-    ) -> Result<Vec<T>, StoreError> {
-        self.ask(sql, args, Plan::Anew).await
-    }
-
-    async fn ask<T: Record>(
-        &mut self,
-        sql: impl SqlSafeStr,
-        args: Vec<Arg<'_>>,
-        plan: Plan,
-    ) -> Result<Vec<T>, StoreError> {
+        let Statement { sql, plan_is_kept } = statement.into();
         let rows = on_open!(self, connection: A => {
             let query = bind::<A>(args).map(|args| sqlx::query_as_with(sql, args));
-            match query.map(|query| query.persistent(plan.is_kept())) {
+            match query.map(|query| query.persistent(plan_is_kept)) {
                 Ok(query) => query.fetch_all(connection).await,
                 Err(error) => Err(error),
             }
@@ -260,19 +237,19 @@ impl Transaction {
     /// Runs a statement; yields its first row, if it has one.
     pub(super) async fn row<T: Record>(
         &mut self,
-        sql: impl SqlSafeStr,
+        statement: impl Into<Statement>,
         args: Vec<Arg<'_>>,
     ) -> Result<Option<T>, StoreError> {
-        Ok(self.rows(sql, args).await?.into_iter().next())
+        Ok(self.rows(statement, args).await?.into_iter().next())
     }
 
     /// Runs a statement that yields one number.
     pub(super) async fn number(
         &mut self,
-        sql: impl SqlSafeStr,
+        statement: impl Into<Statement>,
         args: Vec<Arg<'_>>,
     ) -> Result<i64, StoreError> {
-        let row: Option<(i64,)> = self.row(sql, args).await?;
+        let row: Option<(i64,)> = self.row(statement, args).await?;
         row.map(|(number,)| number)
             .ok_or_else(|| self.inconsistent("", "is missing"))
     }

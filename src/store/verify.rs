@@ -14,6 +14,7 @@ use super::open::Store;
 use super::parameter;
 use super::progress::key_of;
 use super::run::count;
+use super::transaction::Statement;
 use super::value::{Id, Time, args};
 use crate::data::{Resource, Span, Stream, Table, Timestamp};
 
@@ -155,7 +156,7 @@ impl Store {
         );
         let ids = parameter::ids(ids.iter().copied());
         let rows = tx
-            .rows_anew(AssertSqlSafe(sql), args![ids, account.0])
+            .rows(Statement::planned_anew(sql), args![ids, account.0])
             .await?;
         tx.end().await;
         Ok(by_key(rows))
@@ -180,7 +181,7 @@ impl Store {
         );
         let keys = parameter::ids(keys.iter().copied());
         let rows: Vec<(Id, String)> = tx
-            .rows_anew(AssertSqlSafe(sql), args![keys, account.0])
+            .rows(Statement::planned_anew(sql), args![keys, account.0])
             .await?;
         tx.end().await;
         rows.into_iter()

@@ -95,3 +95,20 @@ impl RunError {
         line
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_row_that_was_made_wrongly_says_nothing_of_the_other_resources() {
+        let unfit = StoreError::Unfit {
+            table: "sessions",
+            key: Uuid::nil(),
+            problem: "has 1 value for 2 columns".to_owned(),
+        };
+        assert_eq!(RunError::from(unfit).verdict(), Verdict::NextResource);
+    }
+}

@@ -147,6 +147,7 @@ async fn a_row_that_lacks_a_value_is_refused_with_all_that_came_with_it() {
                 id(2)
             )
         );
+        assert!(!format!("{error:?}").contains("secret"), "{error:?}");
         assert_eq!(database.count("tags", "true").await, 0);
     })
     .await;
