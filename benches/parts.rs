@@ -20,7 +20,7 @@ use helena_sync::sandbox::{Sandbox, SandboxConfig};
 use helena_sync::schema::BatchBuilder;
 use helena_sync::store::{Acquired, Commit, Holder, Lease, OpenOptions, Store};
 use helena_sync::sync::walk::Walk;
-use helena_sync::sync::{Engine, EngineSettings, Limits, WalkSettings};
+use helena_sync::sync::{Engine, EngineSettings, RunLimits, WalkSettings};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -35,10 +35,7 @@ fn main() {
 /// Pages of a commit.
 const PAGES: u32 = 10;
 
-const SESSIONS: Stream = Stream {
-    resource: Resource::Sessions,
-    partition: "",
-};
+const SESSIONS: Stream = Stream::whole(Resource::Sessions);
 
 const WALK: WalkSettings = WalkSettings {
     overlap: Duration::from_mins(2),
@@ -227,7 +224,12 @@ impl Mirror {
             unreachable!("nobody else knows this database")
         };
         let run = store
-            .begin_run(&lease, RunKind::Backfill, "sessions", now)
+            .begin_run(
+                &lease,
+                RunKind::Backfill,
+                Stream::whole(Resource::Sessions),
+                now,
+            )
             .await
             .unwrap();
         Self {
@@ -243,9 +245,10 @@ impl Mirror {
             lease: &self.lease,
             run: self.run,
             batch,
-            progress: &[],
+            state_changes: &[],
             spent: Counters::default(),
             now: SystemClock.now(),
+            overlap: Duration::from_mins(2),
         };
         self.store.commit(commit).await.unwrap()
     }
@@ -326,16 +329,16 @@ fn pass_without_changes(bencher: Bencher<'_, '_>, sessions: u32) {
         (sandbox, Mirror::open("SQLite").await)
     });
     let settings = EngineSettings {
+        keep_runs: Duration::from_hours(24),
         walk: WalkSettings {
             window_pages: 50,
             ..WALK
         },
         keep_raw: false,
-        resources: vec![Resource::Sessions, Resource::Contacts],
         interleave: Duration::from_hours(1),
         catalog: Duration::from_hours(1),
     };
-    let resources = settings.resources.clone();
+    let resources = [Resource::Sessions, Resource::Contacts];
     let engine = Engine::new(
         "bench".to_owned(),
         Arc::new(client(&sandbox.base_url())),
@@ -345,7 +348,7 @@ fn pass_without_changes(bencher: Bencher<'_, '_>, sessions: u32) {
         settings,
     );
     let stop = CancellationToken::new();
-    let limits = Limits {
+    let limits = RunLimits {
         stop: &stop,
         budget: None,
     };

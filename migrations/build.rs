@@ -1,6 +1,50 @@
-//! Makes cargo rebuild the crate when a migration is added: `sqlx::migrate!` reads the folder at
-//! compile time and cargo would not notice a new file in it.
+//! Embeds the migrations: for each database a list of version, description and SQL, in the order of
+//! their versions, which `src/store/migrate.rs` includes. (sqlx's own macro does the same, but brings
+//! both databases' drivers into the build a second time, for the compiler's side.)
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 fn main() {
     println!("cargo::rerun-if-changed=migrations");
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
+    for database in ["sqlite", "postgres"] {
+        let list = list(&root.join("migrations").join(database));
+        fs::write(out.join(format!("{database}_migrations.rs")), list)
+            .expect("the build folder can be written");
+    }
+}
+
+/// The text of a Rust slice of `(version, description, sql)`.
+fn list(folder: &Path) -> String {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("the folder of migrations is there")
+        .map(|entry| entry.expect("a folder's entry can be read").path())
+        .collect();
+    files.sort();
+    let mut list = String::from("&[\n");
+    for file in files {
+        let name = file
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("a migration's name is text");
+        let (version, description) = name
+            .strip_suffix(".sql")
+            .and_then(|stem| stem.split_once('_'))
+            .unwrap_or_else(|| panic!("{name} is not named like 20260102030405_words.sql"));
+        let version: i64 = version
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} does not begin with a number"));
+        let description = description.replace('_', " ");
+        let path = file.to_str().expect("the path of the folder is text");
+        writeln!(
+            list,
+            "    ({version}, {description:?}, include_str!({path:?})),"
+        )
+        .expect("a String can be written");
+    }
+    list.push_str("]\n");
+    list
 }

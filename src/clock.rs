@@ -1,8 +1,8 @@
-//! Time, injected: what is now, and how to wait.
+//! The injected clock: the current time, and how to wait.
 //!
-//! Owns the only calls of the operating system's clock and of tokio's timer for program logic;
-//! everything else receives an [`Arc<dyn Clock>`](Clock), so that tests decide what time it is.
-//! Must not know what the time is used for.
+//! Only this module calls the operating system's clock and tokio's timer for program logic.
+//! Everything else receives an [`Arc<dyn Clock>`](Clock), so that tests can set the time. Must not
+//! know what the time is used for.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,23 +15,23 @@ use crate::data::Timestamp;
 /// A boxed wait, so that [`Clock`] can be a trait object.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What time it is here, and how to wait. Never the source of a watermark: those come from the
-/// server's clock (see [`crate::sync`]).
+/// The time on this machine, and how to wait. A watermark never comes from it, but from the server's
+/// clock (see [`crate::sync`]).
 pub trait Clock: Send + Sync + std::fmt::Debug {
-    /// The present, to the microsecond. Somebody may set it forward or back at any moment, so that
-    /// the distance of two of them is no duration: see [`Clock::running`].
+    /// The current time in microseconds. The clock can be set forward or back at any moment, so the
+    /// difference of two readings is not a duration: use [`Clock::running`].
     fn now(&self) -> Timestamp;
 
-    /// How long this clock has been running: what durations are measured by, since nobody sets it.
-    /// On Linux and macOS it stands still while the machine sleeps.
+    /// A monotonic clock for durations: how long this clock has been running. On Linux and macOS it
+    /// stops while the machine sleeps.
     fn running(&self) -> Duration;
 
-    /// What went by since it had been running for so long.
+    /// Time elapsed since an earlier reading of [`Clock::running`].
     fn elapsed(&self, since: Duration) -> Duration {
         self.running().saturating_sub(since)
     }
 
-    /// A future that is ready once `duration` has gone by on this clock.
+    /// A future that completes when `duration` has elapsed on this clock.
     fn sleep(&self, duration: Duration) -> Sleep;
 }
 
@@ -59,15 +59,15 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until somebody sleeps on it or moves it: sleeping takes no real time
-/// and moves it forward by the time slept.
+/// A clock that only moves when somebody sleeps on it or moves it. Sleeping takes no real time and
+/// moves the clock forward by the time slept.
 ///
-/// Part of the library rather than of the tests because the sandbox runs on it too.
+/// It is part of the library, not of the tests, because the sandbox uses it, too.
 #[derive(Debug)]
 pub struct FakeClock {
     /// In microseconds.
     now: AtomicI64,
-    /// In nanoseconds: whoever sleeps until an instant of it must arrive there.
+    /// In nanoseconds, so that a sleep until an instant reaches exactly that instant.
     running: AtomicU64,
 }
 
@@ -88,7 +88,7 @@ impl FakeClock {
         self.running.fetch_add(nanos, Ordering::SeqCst);
     }
 
-    /// Sets the clock, forward or back, in no time.
+    /// Sets the clock forward or back. [`Clock::running`] does not change.
     pub fn set(&self, to: Timestamp) {
         self.now.store(to.micros(), Ordering::SeqCst);
     }
@@ -105,7 +105,7 @@ impl Clock for FakeClock {
 
     fn sleep(&self, duration: Duration) -> Sleep {
         self.advance(duration);
-        // One turn of the scheduler, so that a loop that only sleeps cannot starve its neighbours.
+        // Yields once, so that a loop that only sleeps cannot starve other tasks.
         Box::pin(tokio::task::yield_now())
     }
 }

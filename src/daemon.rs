@@ -1,7 +1,14 @@
-//! The daemon: triggers to engines, one task an account, until told to stop.
+//! The daemon: runs the engines when triggers fire, with one task for each account.
 //!
-//! Owns what is due when, the lease's life, and what a failed pass means for the next one. Must not
-//! know SQL, HTTP or the command line.
+//! An [`AccountTask`] acquires its account's lease, syncs the account, releases the lease, and
+//! starts over. It is independent of the tasks of other accounts. While it holds the lease, an
+//! [`AccountWorker`] handles triggers.
+//!
+//! Owns when work is due, when a lease is acquired and released ([`lease`]), and what a failed pass
+//! means for the next one. Must not know SQL, HTTP or the command line.
+
+pub mod lease;
+pub mod task;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,22 +21,31 @@ use crate::clock::Clock;
 use crate::data::{Resource, RunKind, Source, Timestamp};
 use crate::schedule::{Trigger, Triggers};
 use crate::store::StoreError;
-use crate::sync::{Engine, Limits, RunError, RunReport, Runs, Verdict, Verified};
+use crate::sync::{
+    Engine, FailureAction, OpenSessions, Outcome, RunError, RunLimits, RunReport, Runs,
+    Verification, Verified,
+};
 
-/// How long the first pause is after the API has refused the token, for everything or for one
-/// resource; it doubles.
+pub use lease::{Claim, KeptLease, NoLease, WhenHeld};
+pub use task::{AccountTask, Engines, TaskError};
+
+/// The first pause after the API refused the token, for everything or for one resource. It doubles
+/// with every further refusal.
 const FIRST_PAUSE: Duration = Duration::from_mins(1);
 
-/// The longest pause: a token that was renewed, or given more rights, is noticed within this time.
+/// The longest pause. A token that was renewed or got more rights is noticed within this time.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
-/// How often runs that nothing refers to are forgotten.
+/// How often old runs are deleted.
 const FORGET_EVERY: Duration = Duration::from_hours(24);
 
-/// Windows of each stream that a nightly verification re-reads although their counts agree.
+/// Windows of each stream that a nightly verification compares although their counts are equal.
 const SAMPLES: u32 = 5;
 
-/// What the daemon does when.
+/// How often in a row a verification may fail as a whole before it is cancelled until the next night.
+const MOST_FAILURES: u32 = 3;
+
+/// How often the daemon does its periodic work.
 #[derive(Debug, Clone, Copy)]
 pub struct Intervals {
     /// How often the lists are read.
@@ -38,17 +54,19 @@ pub struct Intervals {
     pub refresh_open: Duration,
 }
 
-/// Why an account's task ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why an account's worker ended.
+#[derive(Debug)]
 pub enum End {
-    /// It was told to.
+    /// The daemon was stopped.
     Stopped,
-    /// Another process has taken over the account.
+    /// Another process has acquired the lease.
     LeaseLost,
+    /// A failure that no retry mends; see [`FailureAction::EndAccount`].
+    Failed(RunError),
 }
 
-/// One account of the daemon.
-pub struct Tender<S> {
+/// Handles the triggers of an account while this process holds its lease.
+pub struct AccountWorker<S> {
     engine: Arc<Engine<S>>,
     clock: Arc<dyn Clock>,
     resources: Vec<Resource>,
@@ -56,22 +74,36 @@ pub struct Tender<S> {
     identified: bool,
     /// When each list was last read.
     lists_at: HashMap<Resource, Timestamp>,
-    /// When open sessions were last fresh, if that is known.
+    /// When the last refresh of open sessions began, if that is known.
     open_at: Option<Timestamp>,
     open_pause: Pause,
-    forgot_at: Timestamp,
-    /// Of the resources that the API refuses.
+    /// The refresh of open sessions that is in progress, and since when.
+    open: Option<(Timestamp, OpenSessions)>,
+    /// The verification that is in progress.
+    verifying: Option<Verifying>,
+    /// When old runs were last deleted.
+    forgot_at: Option<Timestamp>,
+    /// Pauses of the resources that the API refuses.
     pauses: HashMap<Resource, Pause>,
-    /// While it refuses everything.
+    /// The pause while the API refuses everything.
     pause: Pause,
 }
 
-/// The distance between attempts at what fails: it grows with each.
+/// A verification that is done in portions, between passes.
+struct Verifying {
+    work: Verification,
+    /// How often in a row it failed as a whole.
+    failures: u32,
+    /// Whether it waits for a pass that succeeds.
+    is_held: bool,
+}
+
+/// The pause before the next retry. It grows with each failure.
 #[derive(Debug, Clone, Copy, Default)]
 struct Pause {
     failures: u32,
-    /// By [`Clock::running`]: a clock that is set makes it neither longer nor shorter; a machine that
-    /// sleeps makes it longer.
+    /// By [`Clock::running`]: setting the clock does not change the pause, but a machine that sleeps
+    /// makes it longer.
     until: Option<Duration>,
 }
 
@@ -80,7 +112,7 @@ impl Pause {
         self.until.is_none_or(|until| now >= until)
     }
 
-    /// Begins a pause, longer than the last one.
+    /// Starts a pause that is longer than the last one.
     fn grow(&mut self, now: Duration) -> Duration {
         let pause = FIRST_PAUSE * 2_u32.saturating_pow(self.failures.min(16));
         let pause = pause.min(LONGEST_PAUSE);
@@ -89,22 +121,20 @@ impl Pause {
         pause
     }
 
-    /// Ends it early, and does not forget it.
+    /// Ends the pause early, and keeps the count of failures.
     fn cut(&mut self) {
         self.until = None;
     }
 }
 
-impl<S: Source + 'static> Tender<S> {
-    /// Tends an account with this engine.
+impl<S: Source + 'static> AccountWorker<S> {
+    /// A worker with this engine.
     pub fn new(
         engine: Arc<Engine<S>>,
         clock: Arc<dyn Clock>,
         resources: Vec<Resource>,
         intervals: Intervals,
     ) -> Self {
-        // Whoever takes the lease has just forgotten what was to be.
-        let forgot_at = clock.now();
         Self {
             engine,
             clock,
@@ -114,14 +144,17 @@ impl<S: Source + 'static> Tender<S> {
             lists_at: HashMap::new(),
             open_at: None,
             open_pause: Pause::default(),
-            forgot_at,
+            open: None,
+            verifying: None,
+            forgot_at: None,
             pauses: HashMap::new(),
             pause: Pause::default(),
         }
     }
 
-    /// Works off triggers until told to stop. The first pass does not wait for one.
-    pub async fn tend(
+    /// Handles triggers until stopped. The first pass starts without a trigger. `lost` is cancelled
+    /// when the lease is lost.
+    pub async fn work(
         &mut self,
         triggers: &mut Triggers,
         stop: &CancellationToken,
@@ -129,16 +162,20 @@ impl<S: Source + 'static> Tender<S> {
     ) -> End {
         let mut trigger = Some(Trigger::Pass);
         loop {
+            let began = trigger == Some(Trigger::Verify);
             if let Some(trigger) = trigger {
-                self.step(trigger, lost).await;
+                let runs = self.step(trigger, lost).await;
+                if let Some(error) = unmendable(runs) {
+                    return End::Failed(error);
+                }
                 let skipped = triggers.take_skipped();
                 if skipped > 0 {
                     let account = self.engine.name();
                     info!(
                         account,
                         skipped,
-                        "account {account}: {skipped} triggers were skipped: they came while \
-                         another still waited for the end of this work"
+                        "account {account}: skipped {skipped} triggers that fired while an earlier one \
+                         still waited"
                     );
                 }
             }
@@ -147,6 +184,16 @@ impl<S: Source + 'static> Tender<S> {
             }
             if lost.is_cancelled() {
                 return End::LeaseLost;
+            }
+            if self.is_verifying() {
+                if !began {
+                    self.go_on(lost).await;
+                }
+                // A pass goes first, between any two portions.
+                trigger = triggers.waiting_pass();
+                if trigger.is_some() || self.is_verifying() {
+                    continue;
+                }
             }
             trigger = tokio::select! {
                 biased;
@@ -159,28 +206,31 @@ impl<S: Source + 'static> Tender<S> {
         }
     }
 
-    /// Does what one trigger asks for. `stop` ends it between pages.
+    /// Does the work of one trigger. `stop` ends it between pages.
     pub async fn step(&mut self, trigger: Trigger, stop: &CancellationToken) -> Runs {
         if !self.pause.is_over(self.clock.running()) {
             return Runs::new();
         }
-        let limits = Limits { stop, budget: None };
+        let limits = RunLimits { stop, budget: None };
         let runs = match trigger {
-            Trigger::Pass => self.pass(limits).await,
+            Trigger::Pass => self.pass(limits).await.inspect(|runs| self.release(runs)),
             Trigger::Verify => self.verify(limits).await,
         };
         let runs = match runs {
             Ok(runs) => runs,
             Err(error) => {
-                if error.verdict() == Verdict::LeaseLost {
-                    stop.cancel();
-                } else if error.verdict() != Verdict::Stop {
-                    let account = self.engine.name();
-                    let error = RunError::line(&error);
-                    error!(
-                        account,
-                        error, "account {account}: the pass failed: {error}"
-                    );
+                match error.action() {
+                    FailureAction::LeaseLost => stop.cancel(),
+                    // The caller reports it.
+                    FailureAction::Stop | FailureAction::EndAccount => {}
+                    FailureAction::NextResource | FailureAction::EndPass => {
+                        let account = self.engine.name();
+                        let error = RunError::line(&error);
+                        error!(
+                            account,
+                            error, "account {account}: the sync failed: {error}"
+                        );
+                    }
                 }
                 vec![RunReport::failed(
                     RunKind::Incremental,
@@ -192,7 +242,7 @@ impl<S: Source + 'static> Tender<S> {
         let lost = |run: &RunReport| {
             run.error
                 .as_ref()
-                .is_some_and(|error| error.verdict() == Verdict::LeaseLost)
+                .is_some_and(|error| error.action() == FailureAction::LeaseLost)
         };
         if runs.iter().any(lost) {
             stop.cancel();
@@ -201,21 +251,81 @@ impl<S: Source + 'static> Tender<S> {
         runs
     }
 
-    async fn pass(&mut self, limits: Limits<'_>) -> Result<Runs, RunError> {
+    /// Whether a verification is in progress that can continue now.
+    pub fn is_verifying(&self) -> bool {
+        let goes_on = |verifying: &Verifying| !verifying.is_held && verifying.work.can_go_on();
+        self.pause.is_over(self.clock.running()) && self.verifying.as_ref().is_some_and(goes_on)
+    }
+
+    /// Continues the verification for half a minute.
+    pub async fn go_on(&mut self, stop: &CancellationToken) {
+        let Some(mut verifying) = self.verifying.take() else {
+            return;
+        };
+        let limits = RunLimits { stop, budget: None };
+        let engine = &self.engine;
+        let failed = engine.verify_portion(&mut verifying.work, limits).await;
+        let account = engine.name();
+        if let Some(Outcome::Failed { error, .. }) = failed.map(|failed| failed.outcome) {
+            match error.action() {
+                FailureAction::LeaseLost => {
+                    stop.cancel();
+                    return;
+                }
+                FailureAction::Stop => return,
+                // The next pass fails for the same reason and reports it.
+                FailureAction::NextResource
+                | FailureAction::EndPass
+                | FailureAction::EndAccount => {}
+            }
+            verifying.failures += 1;
+            verifying.is_held = true;
+            if verifying.failures >= MOST_FAILURES {
+                info!(
+                    account,
+                    "account {account}: the verification failed {MOST_FAILURES} times in a row and is \
+                     canceled; verify.schedule starts the next one"
+                );
+                return;
+            }
+        } else {
+            verifying.failures = 0;
+        }
+        if verifying.work.is_done() {
+            let verified = verifying.work.verified();
+            let differences: u64 = verified.iter().map(Verified::differences).sum();
+            info!(
+                account,
+                differences, "account {account}: verified, {differences} differences"
+            );
+            return;
+        }
+        if !verifying.is_held && !verifying.work.can_go_on() {
+            let left = verifying.work.left();
+            info!(
+                account,
+                left, "account {account}: the verification of {left} waits for a successful sync"
+            );
+        }
+        self.verifying = Some(verifying);
+    }
+
+    async fn pass(&mut self, limits: RunLimits<'_>) -> Result<Runs, RunError> {
         let engine = Arc::clone(&self.engine);
         if !self.identified {
             engine.identify(limits.stop).await?;
             self.identified = true;
         }
-        if self.is_due(Some(self.forgot_at), FORGET_EVERY) {
-            engine.forget_idle_runs().await?;
-            self.forgot_at = self.clock.now();
+        if self.is_due(self.forgot_at, FORGET_EVERY) {
+            engine.forget_runs().await;
+            engine.extend_days().await;
+            self.forgot_at = Some(self.clock.now());
         }
         let mut runs = self.due_lists(limits).await;
         for resource in engine.unloaded(&self.wanted()).await? {
             match engine.plan_first_load(resource, limits).await {
                 Ok(_) => {}
-                Err(error) if error.verdict() == Verdict::NextResource => {
+                Err(error) if error.action() == FailureAction::NextResource => {
                     let run = engine.failed(RunKind::FirstLoad, resource, error).await;
                     self.note_resource(resource, std::slice::from_ref(&run));
                     runs.push(run);
@@ -241,7 +351,7 @@ impl<S: Source + 'static> Tender<S> {
         Ok(runs)
     }
 
-    /// The resources but those that the API refuses and that it is too early to ask for again.
+    /// The resources, except those that the API refused and whose pause is not over.
     fn wanted(&self) -> Vec<Resource> {
         let now = self.clock.running();
         let is_wanted = |resource: &&Resource| {
@@ -252,7 +362,7 @@ impl<S: Source + 'static> Tender<S> {
     }
 
     /// Reads each list that is due.
-    async fn due_lists(&mut self, limits: Limits<'_>) -> Runs {
+    async fn due_lists(&mut self, limits: RunLimits<'_>) -> Runs {
         let mut runs = Runs::new();
         for resource in self.wanted() {
             let last = self.lists_at.get(&resource).copied();
@@ -273,10 +383,10 @@ impl<S: Source + 'static> Tender<S> {
         runs
     }
 
-    /// Reads open sessions again if that is due. The database knows when it was done last, so that
-    /// a daemon that is often restarted does it too, and one whose first load has just ended does
-    /// not.
-    async fn due_open(&mut self, limits: Limits<'_>) -> Result<Option<RunReport>, RunError> {
+    /// Refreshes open sessions if that is due. The database knows when the last refresh was. So a
+    /// daemon that is often restarted refreshes them, too, and one whose first load has just ended
+    /// does not.
+    async fn due_open(&mut self, limits: RunLimits<'_>) -> Result<Option<RunReport>, RunError> {
         let every = self.intervals.refresh_open;
         if !self.wanted().contains(&Resource::Sessions)
             || !self.open_pause.is_over(self.clock.running())
@@ -284,28 +394,38 @@ impl<S: Source + 'static> Tender<S> {
         {
             return Ok(None);
         }
-        self.open_at = self.engine.open_refreshed_at().await?;
-        if !self.is_due(self.open_at, every) {
-            return Ok(None);
+        if self.open.is_none() {
+            self.open_at = self.engine.open_refreshed_at().await?;
+            if !self.is_due(self.open_at, every) {
+                return Ok(None);
+            }
         }
-        let begun = self.clock.now();
-        let run = self.engine.refresh_open(limits).await;
-        if run.succeeded() {
+        let new = || (self.clock.now(), OpenSessions::new());
+        // A refresh that has taken a whole interval starts over.
+        let begun = self.open.take();
+        let begun = begun.filter(|(begun, _)| !self.is_due(Some(*begun), every));
+        let (begun, mut open) = begun.unwrap_or_else(new);
+        let run = self.engine.refresh_portion(&mut open, limits).await;
+        if !run.succeeded() {
+            self.open_pause.grow(self.clock.running());
+            self.open = Some((begun, open));
+        } else if open.is_done() {
             self.open_at = Some(begun);
             self.open_pause = Pause::default();
         } else {
-            self.open_pause.grow(self.clock.running());
+            self.open = Some((begun, open));
         }
         Ok(Some(run))
     }
 
-    /// Lets the distance between attempts at a resource grow while the platform gives none of it. A
-    /// platform that cannot be reached is tried again at the next trigger.
+    /// Lengthens the pause of a resource while the API refuses it. If the platform cannot be
+    /// reached, the next trigger retries without a pause.
     fn note_resource(&mut self, resource: Resource, runs: &[RunReport]) {
         let refused = |run: &RunReport| {
             run.error.as_ref().is_some_and(|error| {
-                // A list is read whole each time, so that one that cannot be read is costly, too.
-                error.is_refusal() || resource.is_list() && error.verdict() == Verdict::NextResource
+                // Every attempt reads a list completely. So an unreadable list is paused, too.
+                error.is_refusal()
+                    || resource.is_list() && error.action() == FailureAction::NextResource
             })
         };
         if runs.is_empty() {
@@ -319,41 +439,59 @@ impl<S: Source + 'static> Tender<S> {
         }
     }
 
-    /// Compares the mirror with the API and repairs it. A pass goes before, lists included: what it
-    /// reads is fresh, and no difference. A resource that the API refuses is left out.
-    async fn verify(&mut self, limits: Limits<'_>) -> Result<Runs, RunError> {
+    /// Starts to compare the mirror with the account and to repair it. It syncs first, lists
+    /// included, so that recent changes are not differences. Resources that the API refuses are
+    /// left out.
+    async fn verify(&mut self, limits: RunLimits<'_>) -> Result<Runs, RunError> {
         self.lists_at.clear();
         self.pauses.values_mut().for_each(Pause::cut);
-        let mut runs = self.pass(limits).await?;
-        let ended_well = |run: &RunReport| run.error.as_ref().is_none_or(RunError::is_refusal);
+        let passed = self.pass(limits).await;
         let resources = self.wanted();
-        if limits.stop.is_cancelled() || resources.is_empty() || !runs.iter().all(ended_well) {
+        // A verification that still waits for passes of single resources starts over with all
+        // resources.
+        let goes_on = |verifying: &Verifying| verifying.is_held || verifying.work.can_go_on();
+        if !self.verifying.as_ref().is_some_and(goes_on) && !resources.is_empty() {
+            self.verifying = Some(Verifying {
+                work: Verification::new(&resources, SAMPLES),
+                failures: 0,
+                is_held: true,
+            });
+        }
+        let runs = passed?;
+        if limits.stop.is_cancelled() || resources.is_empty() {
+            return Ok(runs);
+        }
+        self.release(&runs);
+        if self.is_verifying() {
+            self.go_on(limits.stop).await;
+        } else {
             let account = self.engine.name();
             info!(
                 account,
-                "verification left out: the pass before it did not end well"
+                "account {account}: the verification waits for a successful sync, since this one failed"
             );
-            return Ok(runs);
         }
-        let engine = Arc::clone(&self.engine);
-        let verified = engine.verify(&resources, SAMPLES, limits).await;
-        let differences: u64 = verified.iter().map(Verified::differences).sum();
-        let account = engine.name();
-        info!(
-            account,
-            differences, "account {account}: verified, {differences} differences"
-        );
-        runs.extend(verified.into_iter().filter_map(Verified::into_failure));
         Ok(runs)
+    }
+
+    /// Lets a held verification continue if these runs completed the pass. Resources that could not
+    /// be read are left out until they can.
+    fn release(&mut self, runs: &[RunReport]) {
+        if let Some(verifying) = &mut self.verifying
+            && !runs.is_empty()
+        {
+            verifying.work.follow(runs);
+            verifying.is_held &= !runs.iter().all(goes_on);
+        }
     }
 
     fn is_due(&self, last: Option<Timestamp>, every: Duration) -> bool {
         let now = self.clock.now();
-        // What was done in the future was done before the clock was set back.
+        // A time in the future means that the clock was set back since.
         last.is_none_or(|at| now >= at + every || now < at)
     }
 
-    /// Lets the distance between passes grow while the API refuses everything.
+    /// Lengthens the pause between passes while the API refuses everything.
     fn note_refusals(&mut self, runs: &[RunReport]) {
         let refused = |run: &RunReport| run.error.as_ref().is_some_and(RunError::is_refusal);
         if runs.is_empty() {
@@ -368,21 +506,85 @@ impl<S: Source + 'static> Tender<S> {
         error!(
             account,
             pause_s = pause.as_secs(),
-            "account {account}: the API refuses the token everywhere; next try in {}",
+            "account {account}: the API refuses the token for every resource; retry in {}",
             humantime::format_duration(pause)
         );
     }
 }
 
-/// Whether a pass goes on after this run.
+/// Whether a pass continues after this run.
 fn goes_on(run: &RunReport) -> bool {
     run.error
         .as_ref()
-        .is_none_or(|error| error.verdict() == Verdict::NextResource)
+        .is_none_or(|error| error.action() == FailureAction::NextResource)
 }
 
-/// Opens the database, or begins to work on it, however long it takes to come up. What waiting
-/// cannot mend is returned.
+/// The failure among these runs that ends the account.
+fn unmendable(runs: Runs) -> Option<RunError> {
+    runs.into_iter()
+        .filter_map(|run| run.error)
+        .find(|error| error.action() == FailureAction::EndAccount)
+}
+
+/// Whether a retry may succeed.
+fn is_mendable(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Unavailable { .. }
+            | StoreError::Locked { .. }
+            | StoreError::Database { .. }
+            | StoreError::LeaseLost
+    )
+}
+
+/// The pause between attempts while the database is away or the work panics. It grows with each
+/// attempt.
+#[derive(Debug, Clone, Copy)]
+struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(Duration::from_secs(1))
+    }
+}
+
+impl Backoff {
+    const LONGEST: Duration = Duration::from_secs(30);
+
+    /// Logs the error and waits for the next attempt. Returns false if stopped meanwhile.
+    async fn wait(
+        &mut self,
+        clock: &Arc<dyn Clock>,
+        stop: &CancellationToken,
+        error: &anyhow::Error,
+    ) -> bool {
+        let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+        let causes = causes.join(": ");
+        warn!(
+            error = causes,
+            "{causes}; retry in {}",
+            humantime::format_duration(self.0)
+        );
+        let goes_on = self.rest(clock, stop).await;
+        if !goes_on {
+            info!("stopped while waiting for the database");
+        }
+        goes_on
+    }
+
+    /// The same without a log line.
+    async fn rest(&mut self, clock: &Arc<dyn Clock>, stop: &CancellationToken) -> bool {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return false,
+            () = clock.sleep(self.0) => {}
+        }
+        self.0 = (self.0 * 2).min(Self::LONGEST);
+        true
+    }
+}
+
+/// Opens the database, and retries until it is available. Returns errors that no retry mends.
 pub async fn patiently<T, F>(
     clock: &Arc<dyn Clock>,
     stop: &CancellationToken,
@@ -391,7 +593,7 @@ pub async fn patiently<T, F>(
 where
     F: Future<Output = Result<T, anyhow::Error>>,
 {
-    let mut pause = Duration::from_secs(1);
+    let mut backoff = Backoff::default();
     loop {
         let error = match open().await {
             Ok(opened) => return Some(Ok(opened)),
@@ -400,30 +602,12 @@ where
         let mendable = error
             .chain()
             .filter_map(|cause| cause.downcast_ref::<StoreError>())
-            .any(|error| {
-                matches!(
-                    error,
-                    StoreError::Unavailable { .. } | StoreError::Database { .. }
-                )
-            });
+            .any(is_mendable);
         if !mendable {
             return Some(Err(error));
         }
-        let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-        let causes = causes.join(": ");
-        warn!(
-            error = causes,
-            "{causes}; trying again in {}",
-            humantime::format_duration(pause)
-        );
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {
-                info!("stopped before the database came up");
-                return None;
-            }
-            () = clock.sleep(pause) => {}
+        if !backoff.wait(clock, stop, &error).await {
+            return None;
         }
-        pause = (pause * 2).min(Duration::from_secs(30));
     }
 }

@@ -1,10 +1,10 @@
-//! From schedules to triggers in a bounded channel.
+//! Sends triggers into bounded channels when schedules fire.
 //!
-//! Knows when something is due, nothing of what is done then. tokio-cron-scheduler would overlap
-//! runs, and keeps the time zone's offset of the day it was started; so it only wakes this module
-//! every second, [`Due`] decides, and a trigger that finds its slot taken is a counted skip: the one
-//! that still waits makes it superfluous. It also reads the machine's clock itself, and once that is
-//! set back it wakes nobody until the clock has caught up; a timer stands in for it then.
+//! Knows when a trigger is due, but not what it causes. tokio-cron-scheduler would let runs
+//! overlap, and it keeps the time zone's offset of its start. So it only wakes this module every
+//! second, and [`Due`] decides. If the last trigger of the same kind still waits, the new one is
+//! skipped and counted. tokio-cron-scheduler also reads the machine's clock itself: after the clock
+//! is set back, it wakes nobody until the clock has caught up. A timer replaces it meanwhile.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,22 +26,22 @@ use crate::data::Timestamp;
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Trigger {
-    /// A pass over the due resources.
+    /// A sync of the due resources.
     Pass,
-    /// A comparison with the API.
+    /// A verification.
     Verify,
 }
 
-/// Why nothing can be scheduled.
+/// Why the scheduler does not work.
 #[derive(Debug, thiserror::Error)]
 pub enum SchedulerError {
-    /// The library's own trouble.
-    #[error("the scheduler could not be set up")]
+    /// The library failed.
+    #[error("cannot start the scheduler")]
     Library(#[from] JobSchedulerError),
 }
 
-/// Where an account's triggers are put: one of each kind waits while another is worked off, a further
-/// one is skipped and counted.
+/// The sending side of an account's triggers. One trigger of each kind can wait; more are skipped and
+/// counted.
 #[derive(Debug, Clone)]
 pub struct Slots {
     pass: Sender<()>,
@@ -49,7 +49,7 @@ pub struct Slots {
     skipped: Arc<AtomicU64>,
 }
 
-/// Where an account's triggers are taken from.
+/// The receiving side of an account's triggers.
 #[derive(Debug)]
 pub struct Triggers {
     pass: Receiver<()>,
@@ -57,7 +57,7 @@ pub struct Triggers {
     skipped: Arc<AtomicU64>,
 }
 
-/// Empty slots, and the way to take out what will be put there.
+/// Both sides of an account's triggers.
 pub fn slots() -> (Slots, Triggers) {
     let (to_pass, pass) = mpsc::channel(1);
     let (to_verify, verify) = mpsc::channel(1);
@@ -76,7 +76,8 @@ pub fn slots() -> (Slots, Triggers) {
 }
 
 impl Slots {
-    fn put(&self, trigger: Trigger) {
+    /// Adds a trigger, unless one of the same kind already waits.
+    pub fn put(&self, trigger: Trigger) {
         let slot = match trigger {
             Trigger::Pass => &self.pass,
             Trigger::Verify => &self.verify,
@@ -92,8 +93,8 @@ impl Slots {
 }
 
 impl Triggers {
-    /// Waits for the next one; `None` once none will come. A comparison goes first: it comes seldom,
-    /// and makes a pass itself.
+    /// Waits for the next trigger. `None` after the last one. A verification goes first: it is
+    /// rare, and syncs itself.
     pub async fn next(&mut self) -> Option<Trigger> {
         tokio::select! {
             biased;
@@ -103,21 +104,26 @@ impl Triggers {
         }
     }
 
-    /// How many were skipped since this was asked last.
+    /// The pass that waits, if there is one. Does not wait.
+    pub fn waiting_pass(&mut self) -> Option<Trigger> {
+        self.pass.try_recv().ok().map(|()| Trigger::Pass)
+    }
+
+    /// The number of triggers that were skipped since the last call.
     pub fn take_skipped(&mut self) -> u64 {
         self.skipped.swap(0, Ordering::Relaxed)
     }
 }
 
-/// A clock that shows so much less than before was set; less is a correction.
+/// If the clock goes back by more than this, it was set. Less is a correction.
 const SET_BACK: Duration = Duration::from_mins(1);
 
-/// When a schedule fires next, and whether it has.
+/// Decides when a schedule fires.
 #[derive(Debug)]
 pub struct Due {
     rule: Rule,
     next: Option<Timestamp>,
-    /// When it was last asked.
+    /// The time of the last call of [`Self::fires`].
     asked: Timestamp,
 }
 
@@ -128,7 +134,7 @@ enum Rule {
 }
 
 impl Due {
-    /// What of this schedule comes after `start`.
+    /// The schedule's instants after `start`.
     pub fn after(start: Timestamp, schedule: &Schedule, zone: Zone) -> Self {
         let rule = match schedule {
             Schedule::Every(every) => Rule::Every(*every),
@@ -152,13 +158,13 @@ impl Due {
         due
     }
 
-    /// When it fires next.
+    /// The next instant.
     pub fn next(&self) -> Option<Timestamp> {
         self.next
     }
 
-    /// Whether it fires now. What was missed, by a machine that slept, counts once; a clock that was
-    /// set back delays nothing by much more than one distance.
+    /// Whether it fires now. Instants that the machine slept through count once. If the clock is set
+    /// back, the schedule fires after about one interval.
     pub fn fires(&mut self, now: Timestamp) -> bool {
         let too_far = match (&self.rule, self.next) {
             (Rule::Every(every), Some(next)) => next.since(now) > *every + SET_BACK,
@@ -192,13 +198,13 @@ impl Due {
     }
 }
 
-/// How often it is looked what is due.
+/// How often schedules are checked.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The library wakes us every second; after this time without a word it is not waited for.
+/// The library wakes us every second. After this time without a wake-up, the timer takes over.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// All schedules, and when the library last asked for them.
+/// All schedules, and when the library last woke us.
 #[derive(Debug)]
 struct Agenda {
     clock: Arc<dyn Clock>,
@@ -214,10 +220,10 @@ struct Entry {
 }
 
 impl Agenda {
-    /// Sends what is due.
+    /// Sends the triggers that are due.
     fn look(&self) {
         let mut entries = lock(&self.entries);
-        // Not before the lock: another look may have been made meanwhile, at a later time.
+        // After the lock: another thread may have checked meanwhile, at a later time.
         let now = self.clock.now();
         for entry in entries.iter_mut() {
             if entry.due.fires(now) {
@@ -226,13 +232,13 @@ impl Agenda {
         }
     }
 
-    /// Looks because the library says so.
+    /// Checks when the library wakes us.
     fn wake(&self) {
         *lock(&self.woken_after) = self.clock.running();
         self.look();
     }
 
-    /// Looks whenever the library does not.
+    /// Checks while the library does not wake us.
     async fn stand_in(self: Arc<Self>) {
         loop {
             self.clock.sleep(LOOK).await;
@@ -243,7 +249,7 @@ impl Agenda {
     }
 }
 
-/// Nothing in here panics while it holds one.
+/// Locks a mutex. No code in this module panics while it holds one.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -256,8 +262,8 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// A scheduler without anything to do. The clock must be one on which time passes by itself: it
-    /// is looked at every second for as long as the scheduler works.
+    /// A scheduler without schedules. Time must pass on the clock by itself, since the scheduler
+    /// reads it every second.
     pub async fn new(clock: Arc<dyn Clock>) -> Result<Self, SchedulerError> {
         let woken_after = Mutex::new(clock.running());
         Ok(Self {
@@ -271,7 +277,7 @@ impl Scheduler {
         })
     }
 
-    /// Adds a schedule that puts a trigger into these slots whenever it fires.
+    /// Adds a schedule that sends this trigger to these slots.
     pub fn add(&self, trigger: Trigger, schedule: &Schedule, zone: Zone, slots: Slots) {
         let due = Due::after(self.agenda.clock.now(), schedule, zone);
         let entry = Entry {
@@ -282,12 +288,13 @@ impl Scheduler {
         lock(&self.agenda.entries).push(entry);
     }
 
-    /// Begins to send.
+    /// Starts to send triggers.
     pub async fn start(&mut self) -> Result<(), SchedulerError> {
         let agenda = Arc::clone(&self.agenda);
-        // Not one of the library's repeated jobs: their next time counts from the last one, and the
-        // library runs no job whose next time lies before its last run. Once one was late by more
-        // than a second, on a machine that slept or whose clock was set forward, it never ran again.
+        // This is not one of the library's repeated jobs. They compute the next time from the last
+        // one, and the library runs no job whose next time is before its last run. So a job that
+        // was late by more than a second, because the machine slept or its clock was set forward,
+        // never ran again.
         let job = Job::new_async("* * * * * *", move |_id, _scheduler| {
             agenda.wake();
             Box::pin(std::future::ready(()))
@@ -299,7 +306,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Sends nothing more.
+    /// Stops sending triggers.
     pub async fn stop(mut self) -> Result<(), SchedulerError> {
         self.stand_in = None;
         Ok(self.library.shutdown().await?)

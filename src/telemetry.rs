@@ -1,7 +1,7 @@
-//! Log lines: to stderr, for people or as JSON.
+//! Writes log lines to stderr, as text or as JSON.
 //!
 //! Owns the subscriber and the terminal's bottom line, which log lines and progress bars share
-//! ([`screen`]). Must not know what is logged; tokens, bodies and row contents never reach it.
+//! ([`screen`]). Must not know what is logged. Tokens, bodies and row contents never reach it.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -14,21 +14,21 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::time::ChronoLocal;
 
-/// What log lines look like, and which are shown.
+/// The format of log lines, and which of them are printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// One JSON object a line instead of text.
+    /// One JSON object on each line instead of text.
     pub json: bool,
-    /// The least severe level of our own lines; those of libraries are shown from `warn` on.
+    /// The lowest level of our own lines. Libraries log from `warn` on.
     pub level: tracing::Level,
-    /// Filter directives that replace the level: the content of `RUST_LOG`.
+    /// The content of `RUST_LOG`, which replaces the level.
     pub directives: Option<String>,
 }
 
-/// Why logging cannot begin.
+/// Why the log cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The directives are none.
+    /// The directives are not valid.
     #[error(
         "RUST_LOG is not valid: {problem} (accepted: a level such as debug, or target=level pairs such as helena_sync=debug,sqlx=warn)"
     )]
@@ -38,8 +38,8 @@ pub enum TelemetryError {
     },
 }
 
-/// The terminal's bottom line. Progress bars are added to it, and log lines are written above it;
-/// drawn on a terminal only.
+/// The terminal's bottom line. Progress bars are added to it, and log lines are written above it.
+/// Without a terminal, nothing is drawn.
 pub fn screen() -> &'static MultiProgress {
     static SCREEN: LazyLock<MultiProgress> = LazyLock::new(|| {
         let target = if io::stderr().is_terminal() {
@@ -52,7 +52,7 @@ pub fn screen() -> &'static MultiProgress {
     &SCREEN
 }
 
-/// Installs the process's subscriber. A second call changes nothing, so that tests may run several
+/// Installs the process's subscriber. A second call does nothing, so that tests can run several
 /// commands in one process.
 pub fn init(options: &Options) -> Result<(), TelemetryError> {
     let filter = filter(options)?;
@@ -69,12 +69,12 @@ pub fn init(options: &Options) -> Result<(), TelemetryError> {
             .fmt_fields(debug_fn(sentence))
             .try_init()
     };
-    // The error says only that there is a subscriber already.
+    // It only fails if a subscriber is installed already.
     drop(installed);
     Ok(())
 }
 
-/// A message is readable alone; its fields are for machines, and are in the JSON lines.
+/// Text lines print the message only. Its fields are for machines, and are in the JSON lines.
 fn sentence(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     if field.name() == "message" {
         write!(writer, "{value:?}")
@@ -83,12 +83,13 @@ fn sentence(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> f
     }
 }
 
-/// Libraries speak from `warn` on. That somebody waits for the connection that writes is how the store
-/// works, and no warning.
-const LIBRARIES: &str = "warn,sqlx::pool::acquire=error";
+/// Libraries log from `warn` on. Waiting for the connection that writes is normal for the store, so
+/// sqlx's warning about it is off. The scheduler logs an error when it shuts down, although nothing
+/// failed; its real failures come back as results.
+const LIBRARIES: &str = "warn,sqlx::pool::acquire=error,tokio_cron_scheduler=off";
 
-/// The driver logs parameters of a database's address that it does not know, with their values: one
-/// may be a password whose name is misspelt.
+/// The driver logs unknown parameters of a database's address with their values. One may be a
+/// password with a misspelt name, so these lines are off.
 const SILENT: &str = "sqlx_postgres::options=off";
 
 fn filter(options: &Options) -> Result<EnvFilter, TelemetryError> {
@@ -108,10 +109,10 @@ fn filter(options: &Options) -> Result<EnvFilter, TelemetryError> {
     })
 }
 
-/// Writes each event above whatever bars are drawn.
+/// Writes each event above the progress bars.
 struct AboveBars;
 
-/// One event's text, written when it is complete.
+/// An event's text. It is written when it is complete.
 struct Line(Vec<u8>);
 
 impl<'a> MakeWriter<'a> for AboveBars {
@@ -138,7 +139,7 @@ impl Write for Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        // A log that cannot be written has nowhere to say so.
+        // If the log cannot be written, there is nowhere to report it.
         let _unwritable = self.flush();
     }
 }

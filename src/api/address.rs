@@ -1,6 +1,6 @@
-//! Where the platform is, and the key to it: what people paste, made usable.
+//! Parses the base URL and the token that people paste.
 //!
-//! Owns the forms in which a base URL and a token are accepted. Must not know how they are used.
+//! Owns the accepted forms of both. Must not know how they are used.
 //! No error of this module shows a token, or the credentials or parameters of a URL.
 
 use std::net::IpAddr;
@@ -11,10 +11,10 @@ use url::{Host, Url};
 /// The service prefixes that belong to the paths, not to the base URL (API notes, 1).
 const SERVICES: [&str; 4] = ["chat", "core", "crm", "auth"];
 
-/// Why a text is no base URL.
+/// Why a text is not a valid base URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BaseUrlError {
-    /// There is nothing in it.
+    /// It is empty.
     #[error("the base URL is empty (accepted: https://api.helena.run, or any other host)")]
     Empty,
     /// It does not begin with `https://` or `http://`.
@@ -22,20 +22,20 @@ pub enum BaseUrlError {
     Scheme(String),
     /// It begins with the scheme of another protocol.
     #[error(
-        "the base URL {0:?} is of another protocol (accepted: https://, as in https://api.helena.run)"
+        "the base URL {0:?} has another protocol than https (accepted: https://api.helena.run)"
     )]
     Protocol(String),
-    /// It cannot be read as a URL.
-    #[error("the base URL {url:?} cannot be read: {reason} (accepted: https://api.helena.run)")]
+    /// It is not a valid URL.
+    #[error("the base URL {url:?} is not valid: {reason} (accepted: https://api.helena.run)")]
     Unreadable {
         /// The text, without credentials.
         url: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// It carries a user name or a password.
+    /// It contains a user name or a password.
     #[error(
-        "the base URL {0:?} has a user name or password in it: the platform takes a token alone"
+        "the base URL {0:?} contains a user name or password; remove it: the platform needs only a token"
     )]
     Credentials(String),
     /// Plain http to another machine.
@@ -46,22 +46,24 @@ pub enum BaseUrlError {
     Plain(String),
 }
 
-/// Why a text is no token. Never says what was in it.
+/// Why a text is not a valid token. The message shows no part of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Nothing is left after trimming.
-    #[error("the API token is empty (made in the platform under Settings > Integrations > API)")]
-    Empty,
-    /// It holds a space, a line break or another character that no token has.
+    /// It is empty after trimming.
     #[error(
-        "the API token holds characters that no token has (a space, a line break, a control \
-         character): copy it again, alone"
+        "the API token is empty; create one in the platform under Settings > Integrations > API"
+    )]
+    Empty,
+    /// It contains a space, a line break or another character that no token has.
+    #[error(
+        "the API token contains a space, a line break or another character that no token has; copy \
+         it again"
     )]
     Characters,
 }
 
-/// Reads a base URL: trailing slashes, and service prefixes with what follows them, are taken off
-/// (API notes, 1). Plain http is accepted for loopback addresses, and for others if `allow_http`.
+/// Parses a base URL. Removes trailing slashes, and service prefixes with what follows them (API
+/// notes, 1). Accepts plain http for loopback addresses, and for others if `allow_http`.
 pub fn base_url(text: &str, allow_http: bool) -> Result<Url, BaseUrlError> {
     let text = text.trim();
     if text.is_empty() {
@@ -79,7 +81,7 @@ pub fn base_url(text: &str, allow_http: bool) -> Result<Url, BaseUrlError> {
         url: shown(text),
         reason: error.to_string(),
     })?;
-    // A password with a slash in it ends the host early; what follows the `@` is the true one.
+    // If a password contains a slash, the parsed host ends there. The true host follows the `@`.
     if text.contains('@') {
         return Err(BaseUrlError::Credentials(shown(text)));
     }
@@ -113,7 +115,7 @@ fn is_service(segment: &str, next: Option<&str>) -> bool {
             .any(|service| service.eq_ignore_ascii_case(segment))
 }
 
-/// Whether the URL leads to this machine.
+/// Whether the URL's host is this machine.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
@@ -126,7 +128,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// The text up to its parameters, with whatever stands before an `@` left out.
+/// The text without its parameters and without anything before an `@`.
 fn shown(text: &str) -> String {
     let scheme = match text.split_once("://") {
         Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => scheme,
@@ -134,7 +136,7 @@ fn shown(text: &str) -> String {
     };
     let separator = if scheme.is_empty() { "" } else { "://" };
     let visible = match text.rsplit_once('@') {
-        // Behind a `?` it is doubtful what is a parameter and what belongs to a password.
+        // After a `?`, the text may be a parameter or a part of the password.
         Some((before, _)) if before.contains(['?', '#']) => format!("{scheme}{separator}…"),
         Some((_, after)) => format!("{scheme}{separator}…@{after}"),
         None => text.to_owned(),
@@ -143,8 +145,8 @@ fn shown(text: &str) -> String {
     visible.chars().take(200).collect()
 }
 
-/// Reads a token: surrounding space and quotes, and a `Bearer ` pasted along with it, are taken
-/// off (API notes, 2).
+/// Parses a token. Removes surrounding white space and quotes, and a leading `Bearer ` (API notes,
+/// 2).
 pub fn token(text: &str) -> Result<SecretString, TokenError> {
     let mut rest = text.trim();
     for prefix in ["authorization:", "bearer"] {

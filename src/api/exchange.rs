@@ -1,7 +1,8 @@
-//! One question and its answer: sends, waits, sends again.
+//! Sends a request, waits for its answer, and retries.
 //!
-//! Owns the connection pool, the counts of what was sent, and the loop around a request; the
-//! policy is [`super::retry`]'s, the limits are [`super::limit`]'s. Must not know what is asked.
+//! Owns the connection pool, the counts of requests, what is known about the server's clock, and the
+//! retry loop. [`super::retry`] owns the retry policy, [`super::limit`] the rate limits, and
+//! [`mod@super::token`] how the token is sent. Must not know what is requested.
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -9,22 +10,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::Response;
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
-use secrecy::{ExposeSecret as _, SecretString};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
 
 use crate::clock::Clock;
-use crate::data::{SourceError, Timestamp, Usage};
+use crate::data::{SourceError, Standing, Timestamp, Trouble, Usage};
 
-use super::limit::{Limiter, PausedTooLong, WaitReason};
+use super::limit::{LONGEST_PAUSE, Limiter, PausedTooLong, WaitReason};
 use super::problem;
 use super::query::Parameters;
-use super::retry::{Failure, Kind, Verdict, backoff, http_date, retry_after};
+use super::retry::{Failure, FailureKind, RetryDecision, backoff, http_date, retry_after};
+use super::token::{Credentials, Scheme};
 use super::wire::{self, Decoded, Shape};
 
-/// No body is larger; one that claims to be is not read to its end.
+/// The maximum size of a body. Larger ones are not read completely.
 const LARGEST_BODY: usize = 256 << 20;
 
-/// As much of an error's body is read.
+/// How much of an error's body is read.
 const LARGEST_PROBLEM: usize = 64 << 10;
 
 #[derive(Debug)]
@@ -32,53 +33,114 @@ pub(super) struct Exchange {
     pub(super) http: reqwest::Client,
     /// Without a trailing slash.
     pub(super) base: String,
-    /// To make sure that no text from outside carries it on; sent by `http` itself.
-    pub(super) token: SecretString,
+    pub(super) credentials: Credentials,
     pub(super) limiter: Limiter,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) patience: Option<Duration>,
-    /// The longest wait that an answer may ask for.
-    pub(super) longest_wait: Duration,
     pub(super) requests: AtomicU64,
     /// The server's time of the last answer, in microseconds since 1970.
     pub(super) latest: AtomicI64,
     pub(super) retries: AtomicU64,
-    /// What went wrong last, until an answer comes.
-    pub(super) trouble: Mutex<Option<Trouble>>,
+    pub(super) dates: Mutex<Dates>,
+    pub(super) health: Mutex<Health>,
 }
 
-/// Why the last request failed that is tried again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    /// Where it went: the base URL.
-    pub place: String,
-    /// What happened, in one line.
-    pub detail: String,
-    /// Whether there was no connection at all.
-    pub unreachable: bool,
+/// What is known from `Date` headers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Dates {
+    /// The last readable one.
+    last: Option<Dated>,
+    /// Whether the last answer had none.
+    is_missing: bool,
+    /// Whether the log already says that it is missing.
+    was_told: bool,
 }
 
-/// `Date` is in whole seconds, cut off (RFC 9110, 5.6.7).
+#[derive(Debug, Clone, Copy)]
+struct Dated {
+    date: Timestamp,
+    /// When the answer arrived, by the local clock and by [`Clock::running`].
+    came: Timestamp,
+    came_after: Duration,
+}
+
+/// What the `Date` header of the last answer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DateHeader {
+    /// It is missing or unreadable.
+    Missing,
+    /// It is this far ahead of this machine's clock.
+    Ahead(Duration),
+    /// It is this far behind this machine's clock.
+    Behind(Duration),
+}
+
+/// Whether the platform answers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Health {
+    answered: bool,
+    trouble: Option<Outage>,
+}
+
+/// Why the last request failed that is retried, and since when requests fail.
+#[derive(Debug, Clone)]
+struct Outage {
+    detail: String,
+    cause: String,
+    unreachable: bool,
+    since: Timestamp,
+    since_after: Duration,
+    answered_before: bool,
+}
+
+/// The result of retrying a refused request with the token in its other form.
+enum Retried {
+    /// The other form is accepted, and this is the answer.
+    Answer(Answer),
+    /// Another request has found out meanwhile that the other form is accepted.
+    Changed,
+    /// The other form is refused, too, or was not tried.
+    Refused,
+}
+
+/// A request, and the form in which the token is sent.
+#[derive(Debug, Clone, Copy)]
+struct Question<'a> {
+    path: &'a str,
+    parameters: &'a Parameters,
+    shape: Shape,
+    scheme: Scheme,
+}
+
+/// `Date` has whole seconds, rounded down (RFC 9110, 5.6.7).
 const DATE_STEP: Duration = Duration::from_secs(1);
 
-/// A body that could be read, and when.
+/// A decoded body, and when it was answered.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) decoded: Decoded,
-    /// Not later than the instant at which the server began to answer.
-    pub(super) server_time: Timestamp,
+    pub(super) moment: Moment,
 }
 
-/// A request that is given up.
+/// When an answer was given.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// A lower bound of the instant at which the server began to answer, by the server's clock.
+    pub(super) server_time: Timestamp,
+    /// When the request was sent, by [`Clock::running`].
+    pub(super) asked: Duration,
+}
+
+/// A request that failed for good.
 #[derive(Debug, Clone)]
-pub(super) struct GivenUp {
+pub(super) struct FailedRequest {
     pub(super) failure: Failure,
     request: String,
     attempts: u32,
 }
 
-impl GivenUp {
-    /// Adds to what is said of the failure.
+impl FailedRequest {
+    /// Appends a note to the failure's detail.
     #[must_use]
     pub(super) fn noting(mut self, note: &str) -> Self {
         self.failure.detail.push_str(note);
@@ -86,8 +148,8 @@ impl GivenUp {
     }
 }
 
-impl From<GivenUp> for SourceError {
-    fn from(given_up: GivenUp) -> Self {
+impl From<FailedRequest> for SourceError {
+    fn from(given_up: FailedRequest) -> Self {
         given_up
             .failure
             .into_error(given_up.request, given_up.attempts)
@@ -102,60 +164,80 @@ impl Exchange {
         }
     }
 
-    /// Asks until there is an answer or the policy says that it is enough.
+    /// Sends a request, and retries until there is an answer or the retry policy says to stop.
     pub(super) async fn get(
         &self,
         path: &str,
         parameters: &Parameters,
         shape: Shape,
-    ) -> Result<Answer, GivenUp> {
+    ) -> Result<Answer, FailedRequest> {
         let mut attempts = 0_u32;
         let mut failed = 0_u32;
         let mut trouble_since = None;
-        let given_up = |failure: Failure, attempts: u32| GivenUp {
-            failure: Failure {
-                detail: self.without_token(failure.detail),
-                ..failure
-            },
+        let given_up = |failure: Failure, attempts: u32| FailedRequest {
+            failure,
             request: format!("GET {path}"),
             attempts,
         };
         loop {
-            let failure = match self
-                .attempt(path, parameters, shape, self.left(trouble_since), attempts)
-                .await
-            {
+            let question = Question {
+                path,
+                parameters,
+                shape,
+                scheme: self.credentials.in_use(),
+            };
+            let left = self.left(trouble_since);
+            let failure = match self.attempt(question, left, attempts).await {
                 Ok(Ok(answer)) => {
-                    *self.trouble() = None;
+                    self.credentials.accept(question.scheme);
+                    self.is_answering();
                     return Ok(answer);
                 }
                 Ok(Err(failure)) => failure,
                 Err(PausedTooLong { until }) => {
                     let detail = format!(
-                        "the platform limits this account's requests until {until}, which is \
-                         longer than is waited"
+                        "the platform limits this account's requests until {until}, which is too long to \
+                         wait"
                     );
-                    return Err(given_up(Failure::new(Kind::Limited, detail), attempts));
+                    return Err(given_up(
+                        Failure::new(FailureKind::Limited, detail),
+                        attempts,
+                    ));
                 }
             };
             attempts = attempts.saturating_add(1);
+            if failure.kind == FailureKind::Refused(401) {
+                match self.otherwise(question, left, attempts).await {
+                    Retried::Answer(answer) => {
+                        self.is_answering();
+                        return Ok(answer);
+                    }
+                    Retried::Changed => continue,
+                    Retried::Refused => {}
+                }
+            }
             let since = *trouble_since.get_or_insert_with(|| self.clock.running());
             let left = self.left(Some(since));
-            let (delay, enough) = match failure.kind.verdict() {
-                Verdict::Final => return Err(given_up(failure, attempts)),
-                Verdict::Pause => (self.limiter.pause_left(), false),
-                Verdict::Tries(tries) => {
+            let (delay, enough) = match failure.kind.decision() {
+                RetryDecision::Final => {
+                    // This is an answer, too: the platform is available.
+                    self.is_answering();
+                    return Err(given_up(failure, attempts));
+                }
+                RetryDecision::Pause => (self.limiter.pause_left(), false),
+                RetryDecision::Tries(tries) => {
                     failed += 1;
-                    let delay = backoff(failed, failure.retry_after, self.longest_wait);
+                    let delay = backoff(failed, failure.retry_after, LONGEST_PAUSE);
                     (delay, failed >= tries)
                 }
             };
+            self.is_in_trouble(&failure);
             if enough || left.is_some_and(|left| delay > left) {
                 let given_up = given_up(failure, attempts);
-                return Err(if given_up.failure.kind == Kind::Limited {
+                return Err(if given_up.failure.kind == FailureKind::Limited {
                     let seconds = delay.as_secs_f64().ceil();
                     given_up.noting(&format!(
-                        "; to be asked again in {seconds} s, which is longer than is waited"
+                        "; the next request is allowed in {seconds} s, which is too long to wait"
                     ))
                 } else {
                     given_up
@@ -163,38 +245,141 @@ impl Exchange {
             }
             tracing::debug!(
                 attempts,
-                "GET {path} failed and is tried again in {:.1} s: {}",
+                "GET {path} failed; retry in {:.1} s: {}",
                 delay.as_secs_f64(),
-                self.without_token(failure.detail.clone())
+                failure.detail
             );
-            // The pause after a 429 is waited for at the limiter, in line with everyone else.
-            if failure.kind != Kind::Limited {
-                *self.trouble() = Some(Trouble {
-                    place: self.base.clone(),
-                    unreachable: failure.kind == Kind::Connection,
-                    detail: self.without_token(failure.detail),
-                });
+            // The limiter enforces the pause after a 429, for all requests.
+            if failure.kind != FailureKind::Limited {
                 self.limiter.wait(delay, WaitReason::Backoff).await;
             }
         }
     }
 
-    pub(super) fn trouble(&self) -> MutexGuard<'_, Option<Trouble>> {
-        // What is behind it is whole whatever a panicking holder was doing.
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Retries a refused request with the token in its other form, if that may be the reason of the
+    /// refusal: no request was accepted yet, and the other form was not tried before.
+    async fn otherwise(
+        &self,
+        refused: Question<'_>,
+        patience: Option<Duration>,
+        attempts: u32,
+    ) -> Retried {
+        let Self { credentials, .. } = self;
+        let is_other = || credentials.in_use() != refused.scheme;
+        if is_other() {
+            return Retried::Changed;
+        }
+        if !credentials.may_try(self.clock.running()) {
+            return Retried::Refused;
+        }
+        let _trying = credentials.trying.lock().await;
+        if is_other() {
+            return Retried::Changed;
+        }
+        if !credentials.may_try(self.clock.running()) {
+            return Retried::Refused;
+        }
+        let scheme = refused.scheme.other();
+        let question = Question { scheme, ..refused };
+        match self.attempt(question, patience, attempts).await {
+            Ok(Ok(answer)) => {
+                credentials.adopt(scheme);
+                let (how, not) = match scheme {
+                    Scheme::Bare => ("without", "with"),
+                    Scheme::Bearer => ("with", "without"),
+                };
+                tracing::info!(
+                    "{} accepts the token only {how} the word Bearer, not {not} it; sending it that way \
+                     from now on",
+                    self.host()
+                );
+                Retried::Answer(answer)
+            }
+            Ok(Err(failure)) => {
+                if failure.kind == FailureKind::Refused(401) {
+                    credentials.give_up(self.clock.running());
+                }
+                Retried::Refused
+            }
+            Err(PausedTooLong { .. }) => Retried::Refused,
+        }
     }
 
-    /// What is left of the patience with a request that has been in trouble for a while.
+    /// The base URL's host, with its port if the URL has one.
+    fn host(&self) -> &str {
+        let (_, rest) = self.base.split_once("://").unwrap_or(("", &self.base));
+        rest.split('/').next().unwrap_or(rest)
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        // The value is valid even if a holder panicked.
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records that an answer came.
+    fn is_answering(&self) {
+        *self.health() = Health {
+            answered: true,
+            trouble: None,
+        };
+    }
+
+    /// Records that a request failed that is retried, now or by the next sync.
+    fn is_in_trouble(&self, failure: &Failure) {
+        let mut health = self.health();
+        let (since, since_after) = health.trouble.as_ref().map_or_else(
+            || (self.clock.now(), self.clock.running()),
+            |trouble| (trouble.since, trouble.since_after),
+        );
+        health.trouble = Some(Outage {
+            cause: failure.cause(self.host()),
+            unreachable: failure.kind == FailureKind::Connection,
+            detail: failure.detail.clone(),
+            since,
+            since_after,
+            answered_before: health.answered,
+        });
+    }
+
+    /// Whether the platform answers.
+    pub(super) fn standing(&self) -> Standing {
+        let health = self.health().clone();
+        let Some(trouble) = health.trouble else {
+            return if health.answered {
+                Standing::Answering
+            } else {
+                Standing::Unknown
+            };
+        };
+        let paused = self.limiter.pause_left();
+        let waiting = self.limiter.waiting();
+        let waiting = waiting.filter(|waiting| waiting.reason != WaitReason::OwnLimit);
+        let next_try = waiting
+            .map(|waiting| waiting.until)
+            .or_else(|| (!paused.is_zero()).then(|| self.clock.now() + paused));
+        Standing::Troubled(Trouble {
+            place: self.base.clone(),
+            detail: trouble.detail,
+            cause: trouble.cause,
+            unreachable: trouble.unreachable,
+            since: trouble.since,
+            lasting: self.clock.elapsed(trouble.since_after),
+            next_try,
+            answered_before: trouble.answered_before,
+        })
+    }
+
+    /// The time that is left for retries of a request that fails since then.
     fn left(&self, trouble_since: Option<Duration>) -> Option<Duration> {
         let spent = trouble_since.map_or(Duration::ZERO, |since| self.clock.elapsed(since));
         self.patience.map(|patience| patience.saturating_sub(spent))
     }
 
-    /// The latest instant, by the server's clock, before which it did not begin to answer: not
-    /// before the question was sent, `took` before the answer's `date`; nor before `known`, the
-    /// time of an answer that had come when this question was sent. Without the latter, two
-    /// answers of one second would be in no order. What is `known` counts only while the server's
-    /// clock was not set back.
+    /// A lower bound of the instant at which the server began to answer, by the server's clock. It
+    /// did not begin before the request was sent, which was `took` before the answer's `date`. Nor
+    /// did it begin before `known`, the time of an answer that had arrived when this request was
+    /// sent. Without `known`, two answers of the same second would have no order. If the server's
+    /// clock was set back, `known` is ignored.
     fn began(&self, date: Timestamp, took: Duration, known: Timestamp) -> Timestamp {
         let sent = date - took;
         let was_set_back = date + DATE_STEP < known;
@@ -203,25 +388,60 @@ impl Exchange {
             return sent;
         }
         let began = sent.max(known);
-        // Questions overtake each other; what is known never goes back for that.
+        // Requests can overtake each other, so this only moves forward.
         self.latest.fetch_max(began.micros(), Ordering::Relaxed);
         began
     }
 
-    fn without_token(&self, text: String) -> String {
-        let token = self.token.expose_secret();
-        if text.contains(token) {
-            text.replace(token, "…")
-        } else {
-            text
+    fn dates(&self) -> MutexGuard<'_, Dates> {
+        // The value is valid even if a holder panicked.
+        self.dates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The server's clock when an answer arrived: its `Date`, or else the last `Date` plus the
+    /// elapsed time, or else the local clock.
+    fn dated(&self, date: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        let running = self.clock.running();
+        let mut dates = self.dates();
+        dates.is_missing = date.is_none();
+        if let Some(date) = date {
+            dates.last = Some(Dated {
+                date,
+                came: now,
+                came_after: running,
+            });
+            return date;
         }
+        if !dates.was_told {
+            dates.was_told = true;
+            tracing::warn!(
+                "answers of {} have no readable Date header (a proxy may remove it); using this machine's \
+                 clock instead, so syncs read some records twice",
+                self.host()
+            );
+        }
+        dates.last.map_or(now, |last| {
+            last.date + running.saturating_sub(last.came_after)
+        })
+    }
+
+    /// What the `Date` header of the last answer says. `None` before the first answer.
+    pub(super) fn date_header(&self) -> Option<DateHeader> {
+        let dates = *self.dates();
+        if dates.is_missing {
+            return Some(DateHeader::Missing);
+        }
+        let Dated { date, came, .. } = dates.last?;
+        Some(if date > came {
+            DateHeader::Ahead(date.since(came))
+        } else {
+            DateHeader::Behind(came.since(date))
+        })
     }
 
     async fn attempt(
         &self,
-        path: &str,
-        parameters: &Parameters,
-        shape: Shape,
+        question: Question<'_>,
         patience: Option<Duration>,
         attempts: u32,
     ) -> Result<Result<Answer, Failure>, PausedTooLong> {
@@ -234,20 +454,24 @@ impl Exchange {
         let known = Timestamp::from_micros(self.latest.load(Ordering::Relaxed));
         let sent = self
             .http
-            .get(format!("{}{path}", self.base))
-            .query(parameters.pairs())
+            .get(format!("{}{}", self.base, question.path))
+            .header(AUTHORIZATION, self.credentials.header(question.scheme))
+            .query(question.parameters.pairs())
             .send()
             .await;
         let response = match sent {
             Ok(response) => response,
-            Err(error) => return Ok(Err(no_answer(error))),
+            Err(error) => return Ok(Err(self.presentable(no_answer(error)))),
         };
         let now = self.clock.now();
         let date = header(&response, &DATE).and_then(http_date);
-        // The longer of the two: the local clock may have been set back meanwhile, and the other
-        // one stands still while the machine sleeps. Too long is safe: more is read again.
+        // The longer of the two: the local clock may have been set back meanwhile, and the other one
+        // stops while the machine sleeps. Too long is safe: it only reads more records twice.
         let took = now.since(sent_at).max(self.clock.elapsed(sent_after));
-        let server_time = date.map(|date| self.began(date, took, known));
+        let moment = Moment {
+            server_time: self.began(self.dated(date, now), took, known),
+            asked: sent_after,
+        };
         let status = response.status().as_u16();
         if !response.status().is_success() {
             let retry_after =
@@ -257,30 +481,28 @@ impl Exchange {
             } else {
                 permit.answered();
             }
-            return Ok(Err(Failure {
+            let failure = refusal(response, status, question.shape).await;
+            return Ok(Err(self.presentable(Failure {
                 retry_after,
-                server_time,
-                ..refusal(response, status).await
-            }));
+                moment: Some(moment),
+                ..failure
+            })));
         }
         let kind = header(&response, &CONTENT_TYPE).map(str::to_owned);
         let body = body(response, LARGEST_BODY).await;
         permit.answered();
-        Ok(body
-            .and_then(|body| wire::decode(body, kind.as_deref(), shape))
-            .and_then(|decoded| {
-                let server_time = server_time.ok_or_else(|| {
-                    Failure::new(
-                        Kind::NoDate,
-                        "an answer without a readable Date header: the server's time is needed \
-                         to know how far the mirror has come (does a proxy take it away?)",
-                    )
-                })?;
-                Ok(Answer {
-                    decoded,
-                    server_time,
-                })
-            }))
+        let decoded = body.and_then(|body| wire::decode(body, kind.as_deref(), question.shape));
+        Ok(decoded
+            .map(|decoded| Answer { decoded, moment })
+            .map_err(|failure| self.presentable(failure)))
+    }
+
+    /// The failure without the token, in case the answer repeats it.
+    fn presentable(&self, failure: Failure) -> Failure {
+        Failure {
+            detail: self.credentials.hide(failure.detail),
+            ..failure
+        }
     }
 }
 
@@ -288,29 +510,44 @@ fn header<'a>(response: &'a Response, name: &HeaderName) -> Option<&'a str> {
     response.headers().get(name)?.to_str().ok()
 }
 
-/// What a status that is no success says.
-async fn refusal(response: Response, status: u16) -> Failure {
+/// The failure that an error status means for a request of this shape.
+async fn refusal(response: Response, status: u16, shape: Shape) -> Failure {
     let content_type = header(&response, &CONTENT_TYPE).map(str::to_owned);
     let redirected = response.status().is_redirection();
     let body = body(response, LARGEST_PROBLEM).await.unwrap_or_default();
     let said = problem::describe(&body, content_type.as_deref());
-    let kind = Kind::of_status(status);
-    let detail = if redirected {
-        "it leads to another address, which is not followed: is the base URL right?".to_owned()
+    let html = problem::is_html(&body, content_type.as_deref());
+    // The platform answers in JSON, so a client error in HTML comes from a proxy. For a single
+    // record, the caller decides what a 404 of any kind means.
+    let is_between = html
+        && (400..500).contains(&status)
+        && status != 429
+        && !(shape == Shape::Record && matches!(status, 404 | 410));
+    let kind = if is_between {
+        FailureKind::Gateway(status)
+    } else if status == 401 && problem::says_missing(&body) {
+        FailureKind::Missing(status)
     } else {
-        match kind {
-            Kind::Limited => format!("too many requests (429): {said}"),
-            Kind::Gateway(status) => format!("status {status}: {said}"),
-            _ => said,
+        FailureKind::of_status(status)
+    };
+    let detail = match kind {
+        _ if redirected => {
+            "it redirects to another address, which is not followed; check the base URL".to_owned()
         }
+        _ if is_between => {
+            format!("status {status} from a firewall or proxy: {said}")
+        }
+        FailureKind::Limited => format!("too many requests (429): {said}"),
+        FailureKind::Gateway(status) => format!("status {status}: {said}"),
+        _ => said,
     };
     Failure {
-        html: problem::is_html(&body, content_type.as_deref()),
+        html,
         ..Failure::new(kind, detail)
     }
 }
 
-/// Reads a body to its end.
+/// Reads a whole body.
 async fn body(mut response: Response, largest: usize) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     loop {
@@ -318,8 +555,8 @@ async fn body(mut response: Response, largest: usize) -> Result<Vec<u8>, Failure
             Ok(Some(chunk)) => {
                 if body.len() + chunk.len() > largest {
                     return Err(Failure::new(
-                        Kind::Shape,
-                        format!("a body of more than {largest} bytes"),
+                        FailureKind::Shape,
+                        format!("the body is larger than {largest} bytes"),
                     ));
                 }
                 body.extend_from_slice(&chunk);
@@ -332,15 +569,15 @@ async fn body(mut response: Response, largest: usize) -> Result<Vec<u8>, Failure
                     "broke off"
                 };
                 return Err(Failure::new(
-                    Kind::Cut,
-                    format!("a body that {how} after {} bytes", body.len()),
+                    FailureKind::Cut,
+                    format!("the body {how} after {} bytes", body.len()),
                 ));
             }
         }
     }
 }
 
-/// Why there was no answer at all: the innermost cause, which is the one that says something.
+/// Why there was no answer. Uses the innermost cause, which is the most specific one.
 fn no_answer(error: reqwest::Error) -> Failure {
     let error = error.without_url();
     let mut cause = error.to_string();
@@ -351,16 +588,16 @@ fn no_answer(error: reqwest::Error) -> Failure {
     }
     if error.is_timeout() {
         let when = if error.is_connect() {
-            "no connection in time"
+            "timeout while connecting"
         } else {
-            "no answer in time"
+            "timeout while waiting for an answer"
         };
-        Failure::new(Kind::Timeout, when)
+        Failure::new(FailureKind::Timeout, when)
     } else if error.is_connect() {
-        Failure::new(Kind::Connection, format!("no connection: {cause}"))
+        Failure::new(FailureKind::Connection, format!("no connection: {cause}"))
     } else {
         Failure::new(
-            Kind::Connection,
+            FailureKind::Connection,
             format!("the connection failed before an answer: {cause}"),
         )
     }

@@ -1,78 +1,30 @@
-//! How many requests may go out, and when: the platform's limits kept on this side, one
-//! [`Limiter`] for everything that uses an account.
+//! The rate limiter: keeps the platform's limits, with one [`Limiter`] for all requests of an
+//! account.
 //!
-//! Owns the log of requests, the pause after a 429, and what is told about waiting. Must not know
+//! Owns the log of requests, the pause after a 429, and what is shown about waiting. Must not know
 //! what is requested.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::num::NonZeroU32;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::data::Timestamp;
+use crate::data::{RateLimit, Timestamp};
 
-/// A number of requests in any window of a length: `1000/5m`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
-    /// How many.
-    pub count: NonZeroU32,
-    /// In which time.
-    pub per: Duration,
-}
-
-/// A text that is no [`Limit`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "not a rate limit: {0:?} (accepted: a number of requests, a slash, a time: 1000/5m, 200/5s)"
-)]
-pub struct LimitError(String);
-
-impl FromStr for Limit {
-    type Err = LimitError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || LimitError(text.chars().take(40).collect());
-        let (count, per) = text.split_once('/').ok_or_else(wrong)?;
-        let count = count.trim().parse().map_err(|_| wrong())?;
-        let per = per.trim();
-        // `1000/m` is one minute, as people write rates.
-        let per = if per.starts_with(|first: char| first.is_ascii_digit()) {
-            humantime::parse_duration(per)
-        } else {
-            humantime::parse_duration(&format!("1{per}"))
-        }
-        .map_err(|_| wrong())?;
-        if per < Duration::from_millis(1) || per > Duration::from_hours(24) {
-            return Err(wrong());
-        }
-        Ok(Self { count, per })
-    }
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let per = humantime::format_duration(self.per).to_string();
-        write!(f, "{}/{}", self.count, per.replace(' ', ""))
-    }
-}
-
-/// Why requests are held back.
+/// Why requests wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitReason {
-    /// The account's own limits: as many requests went out as may.
+    /// Our share of the account's rate limits is used up.
     OwnLimit,
     /// The platform answered 429.
     Refused,
-    /// A request failed and is tried again.
+    /// A request failed and is retried.
     Backoff,
 }
 
-/// Requests are held back.
+/// A wait of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
     /// Until when, by the local clock as it is set now.
@@ -81,21 +33,29 @@ pub struct Waiting {
     pub reason: WaitReason,
 }
 
-/// The same as time by [`Clock::running`], which counts here: neither are requests too many because
-/// the local clock was set forward, nor are they held back because it was set back.
+/// The same, by [`Clock::running`]. So setting the local clock neither lets too many requests
+/// through nor delays them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Wait {
     until: Duration,
     reason: WaitReason,
 }
 
-/// The first pause after a 429 that does not say how long; doubled by each further one.
+/// The first pause after a 429 without `Retry-After`. It doubles with every further 429.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The shortest pause after a 429, whatever the platform says.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// So many requests in so long a window.
+/// The longest pause, whatever the platform says. It is this long because a request during a ban may
+/// renew the ban (API notes, 17).
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
+/// So many pauses in a row last as long as the platform says. If 429s continue, later pauses are
+/// longer.
+const BELIEVED_PAUSES: u32 = 3;
+
+/// A number of requests in a window of time.
 #[derive(Debug, Clone, Copy)]
 struct Layer {
     count: usize,
@@ -103,16 +63,16 @@ struct Layer {
 }
 
 impl Layer {
-    fn new(limit: Limit, share: f64) -> Self {
+    fn new(limit: RateLimit, share: f64) -> Self {
         let whole = f64::from(limit.count.get());
-        // The tiny summand undoes what binary fractions take off: 0.29 * 100 is 28.999…
+        // The small term corrects binary fractions: 0.29 * 100 is 28.999…
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "between 1 and a u32"
         )]
         let count = ((whole * share + 1e-9).floor().clamp(1.0, whole)) as usize;
-        // A thousandth more, since the platform's clock may run a little slower than ours.
+        // A thousandth longer, since the platform's clock may be slightly slower than ours.
         let window = limit.per + limit.per / 1000;
         Self { count, window }
     }
@@ -120,23 +80,23 @@ impl Layer {
 
 #[derive(Debug, Default)]
 struct State {
-    /// When finished requests ended, oldest first; as far back as the longest window.
+    /// When finished requests ended, oldest first, within the longest window.
     ended: VecDeque<Duration>,
-    /// Requests under way. Each counts as sent just now until it ends.
+    /// Requests in progress. Each counts as sent just now until it ends.
     under_way: usize,
-    /// Nothing is sent before this.
+    /// No request is sent before this.
     paused_until: Option<Duration>,
     /// Pauses since the last success.
     pauses: u32,
-    /// Grows with every pause, so that requests sent before one are told from those sent after.
+    /// Incremented with every pause, to distinguish requests sent before and after it.
     generation: u64,
-    /// What is waited for now, each with a number to find it by.
+    /// The current waits, each with a number to find it by.
     waiting: Vec<(u64, Wait)>,
     next_wait: u64,
 }
 
 impl State {
-    /// Drops what no window reaches, and a pause that is over.
+    /// Drops entries older than the longest window, and a pause that is over.
     fn tidy(&mut self, now: Duration, longest: Duration) {
         while self.ended.front().is_some_and(|&at| at + longest <= now) {
             self.ended.pop_front();
@@ -145,24 +105,22 @@ impl State {
     }
 }
 
-/// Why a request may not go out yet.
+/// Why a request must wait.
 enum Hold {
     Until(Wait),
-    /// Every place is taken by a request under way.
+    /// Requests in progress use up the limit.
     UnderWay,
 }
 
-/// Keeps the limits of one account.
+/// Keeps the rate limits of one account.
 ///
-/// A request is counted as sent until its answer is there: the platform counts it at some instant
-/// in between, which no window of ours may miss. So in no window do more requests leave than the
-/// limit allows, nor do more arrive, however long the ways are.
+/// A request counts as sent until its answer has arrived, since the platform counts it at some
+/// instant in between. So no window has more requests than the limit allows, neither when they
+/// leave here nor when they arrive there, however long they take.
 #[derive(Debug)]
 pub(super) struct Limiter {
     clock: Arc<dyn Clock>,
     layers: [Layer; 2],
-    /// The longest pause: the sustained limit's window.
-    longest: Duration,
     /// Callers queue here; tokio's mutex is fair.
     turnstile: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -177,11 +135,15 @@ pub(super) struct PausedTooLong {
 }
 
 impl Limiter {
-    pub(super) fn new(sustained: Limit, burst: Limit, share: f64, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        sustained: RateLimit,
+        burst: RateLimit,
+        share: f64,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             clock,
             layers: [Layer::new(sustained, share), Layer::new(burst, share)],
-            longest: sustained.per.max(burst.per),
             turnstile: tokio::sync::Mutex::new(()),
             state: Mutex::default(),
             ended: Notify::new(),
@@ -196,9 +158,8 @@ impl Limiter {
         self.layers[0].window.max(self.layers[1].window)
     }
 
-    /// Waits until a request may be sent. Callers are served in the order in which they came. The
-    /// account's own limits are always waited for; a pause after a 429 only if it ends within
-    /// `patience`.
+    /// Waits until a request may be sent. Callers are served in order of arrival. It always waits
+    /// for the rate limits, but for a pause after a 429 only if the pause ends within `patience`.
     pub(super) async fn acquire(
         &self,
         patience: Option<Duration>,
@@ -239,7 +200,7 @@ impl Limiter {
             if taken < layer.count {
                 continue;
             }
-            // So many of the finished ones must leave the window before there is room.
+            // So many finished requests must leave the window first.
             let surplus = taken - layer.count;
             let Some(&last) = state.ended.get(first + surplus) else {
                 return Err(Hold::UnderWay);
@@ -256,7 +217,7 @@ impl Limiter {
         })
     }
 
-    /// Sleeps, and lets [`Limiter::waiting`] tell of it meanwhile.
+    /// Sleeps. Meanwhile, [`Limiter::waiting`] returns the wait.
     pub(super) async fn wait(&self, delay: Duration, reason: WaitReason) {
         let until = self.clock.running() + delay;
         let number = {
@@ -266,14 +227,14 @@ impl Limiter {
             state.waiting.push((number, Wait { until, reason }));
             number
         };
-        let _told = Told {
+        let _told = WaitingEntry {
             limiter: self,
             number,
         };
         self.clock.sleep(delay).await;
     }
 
-    /// What is waited for now, the longest first.
+    /// The longest of the current waits.
     pub(super) fn waiting(&self) -> Option<Waiting> {
         let now = self.clock.running();
         let waits = self.state();
@@ -287,7 +248,7 @@ impl Limiter {
         })
     }
 
-    /// How long the account is paused from now on; zero if it is not.
+    /// How long the account is still paused. Zero if it is not paused.
     pub(super) fn pause_left(&self) -> Duration {
         let now = self.clock.running();
         self.state()
@@ -296,13 +257,13 @@ impl Limiter {
     }
 }
 
-/// Removes a wait from what is told, also when the waiting future is dropped.
-struct Told<'a> {
+/// Removes a wait from the list, also when the waiting future is dropped.
+struct WaitingEntry<'a> {
     limiter: &'a Limiter,
     number: u64,
 }
 
-impl Drop for Told<'_> {
+impl Drop for WaitingEntry<'_> {
     fn drop(&mut self) {
         self.limiter
             .state()
@@ -311,7 +272,7 @@ impl Drop for Told<'_> {
     }
 }
 
-/// Leave to send one request; dropped when its answer is complete, or given up.
+/// The permission to send one request. It is dropped when the request has ended.
 #[derive(Debug)]
 pub(super) struct Permit<'a> {
     limiter: &'a Limiter,
@@ -319,7 +280,7 @@ pub(super) struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// The request was answered with something else than 429.
+    /// Records an answer other than 429.
     pub(super) fn answered(self) {
         let mut state = self.limiter.state();
         if self.generation == state.generation {
@@ -327,28 +288,37 @@ impl Permit<'_> {
         }
     }
 
-    /// The request was answered with 429: pauses the account for what the platform says, at most
-    /// the sustained window, or else for seconds that double with every further 429 up to that
-    /// window. Requests that were under way together count as one.
+    /// Records a 429 and pauses the account: for as long as the platform says, or else for seconds
+    /// that double with every further 429, at most for [`LONGEST_PAUSE`]. After [`BELIEVED_PAUSES`]
+    /// pauses in a row, the longer of the two counts. Requests that were in progress together count
+    /// as one.
     pub(super) fn refused(self, retry_after: Option<Duration>) {
         let now = self.limiter.clock.running();
-        let longest = self.limiter.longest;
         let mut state = self.limiter.state();
         let first = self.generation == state.generation;
         if first {
             state.generation += 1;
             state.pauses = state.pauses.saturating_add(1);
         }
+        let growing = growing(FIRST_PAUSE, state.pauses, LONGEST_PAUSE);
         let pause = match retry_after {
-            Some(pause) => pause.max(SHORTEST_PAUSE).min(longest),
-            None if first => growing(FIRST_PAUSE, state.pauses, longest),
+            Some(pause) => {
+                let pause = pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+                if first && state.pauses > BELIEVED_PAUSES {
+                    pause.max(growing)
+                } else {
+                    pause
+                }
+            }
+            None if first => growing,
             None => return,
         };
         let until = now + pause;
         if first {
             tracing::warn!(
                 pause_seconds = pause.as_secs_f64(),
-                "the platform answered 429: every request of the account waits {:.0} s",
+                "the platform answered 429 (too many requests); pausing all requests of the account for \
+                 {:.0} s",
                 pause.as_secs_f64()
             );
         }
@@ -370,8 +340,8 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// `first`, doubled for every time after the first one, at most `longest`; a tenth more or less,
-/// so that several clients do not come back together.
+/// `first`, doubled for every further time, at most `longest`. A random tenth is added or
+/// subtracted, so that several clients do not retry at the same time.
 pub(super) fn growing(first: Duration, times: u32, longest: Duration) -> Duration {
     let factor = 1_u32 << times.saturating_sub(1).min(20);
     let whole = first.saturating_mul(factor).min(longest);

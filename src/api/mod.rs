@@ -1,9 +1,9 @@
 //! The platform's HTTP API, as a [`Source`].
 //!
-//! Owns everything that is said to the platform: addresses, questions, limits, retries, and the
-//! cutting of answers into records. What the records mean is [`crate::schema`]'s; where they go is
-//! [`crate::store`]'s. Every wait is on the injected [`Clock`]; only the timeouts of the
-//! connections are real time.
+//! Owns all communication with the platform: addresses, requests, rate limits, retries, and
+//! splitting answers into records. [`crate::schema`] knows what records mean, [`crate::store`]
+//! where they go. All waits use the injected [`Clock`]; only the timeouts of connections are real
+//! time.
 
 mod address;
 mod exchange;
@@ -14,6 +14,7 @@ mod query;
 mod retry;
 #[cfg(test)]
 mod tests;
+mod token;
 mod wire;
 
 use std::fmt;
@@ -21,73 +22,76 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
-use secrecy::{ExposeSecret as _, SecretString};
+use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
+use secrecy::SecretString;
 use url::Url;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::data::{ColumnGroup, Page, PageQuery, Resource, Source, SourceError, Timestamp, Usage};
+use crate::data::{
+    Learned, Page, PageQuery, RateLimit, Resource, SessionVersion, Source, SourceError, Standing,
+    Timestamp, Trouble, Usage, VersionTotals,
+};
 
 pub use address::{BaseUrlError, TokenError, base_url, token};
-pub use exchange::Trouble;
-pub use limit::{Limit, LimitError, WaitReason, Waiting};
+pub use exchange::DateHeader;
+pub use limit::{WaitReason, Waiting};
 pub use query::{Detail, LiveQuery, UnknownDetail};
 pub use wire::Shape;
 
-/// What a [`Client`] is made of.
+/// The configuration of a [`Client`].
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// Where the platform is, as [`base_url`] reads it.
+    /// The address of the platform, parsed by [`base_url`].
     pub base_url: Url,
-    /// The account's token, as [`token`] reads it.
+    /// The account's token, parsed by [`token()`].
     pub token: SecretString,
     /// The platform's limit over the longer window: 1000 in 5 minutes (API notes, 13).
-    pub sustained: Limit,
+    pub sustained: RateLimit,
     /// The platform's limit over the shorter window: 200 in 5 seconds (API notes, 13).
-    pub burst: Limit,
-    /// The part of both limits that is ours, above 0 and up to 1; the rest is for whatever else
-    /// uses the account.
+    pub burst: RateLimit,
+    /// The share of both limits to use, above 0 and up to 1. The rest is left to other programs
+    /// that use the account.
     pub share: f64,
-    /// How long to wait for a connection.
+    /// Timeout for opening a connection.
     pub connect_timeout: Duration,
-    /// How long to wait for the next bytes of an answer.
+    /// Timeout for the next bytes of an answer.
     pub read_timeout: Duration,
-    /// How long a request may take, from connecting to the answer's last byte.
+    /// Timeout for a whole request, from connecting to the answer's last byte.
     pub request_timeout: Duration,
-    /// The details that walks request of every session.
+    /// The details that a sync requests with every session.
     pub include_details: Vec<Detail>,
-    /// The total time that one request may spend on 429, 5xx and connection failures. With `None`
-    /// a 429 is waited out for ever, and other failures are tried a bounded number of times.
+    /// The total time that a request may spend on 429, 5xx and connection failures. With `None`, it
+    /// retries after a 429 for ever, and after other failures a limited number of times.
     pub patience: Option<Duration>,
 }
 
-/// Why no [`Client`] can be made.
+/// Why a [`Client`] cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The share is not a part of a whole.
+    /// The share is out of range.
     #[error("the share of the rate limit is {0} (accepted: above 0 and up to 1, such as 0.9)")]
     Share(f64),
     /// The token cannot be sent.
-    #[error("the API token holds characters that cannot be sent")]
+    #[error("the API token contains characters that cannot be sent; copy it again")]
     Token,
-    /// The HTTP client cannot be set up, for example for want of root certificates.
+    /// The HTTP client cannot be set up, for example because root certificates are missing.
     #[error(
-        "the HTTP client could not be set up (does this machine have root certificates? on a \
-         small system they are a package of their own, ca-certificates)"
+        "cannot set up the HTTP client; check that this machine has root certificates (on a small \
+         system, install the package ca-certificates)"
     )]
     Http(#[source] reqwest::Error),
 }
 
-/// Why a body cannot be read as an answer; says where, and nothing of what stood there.
+/// Why a body is not a valid answer. The message says where, but shows no content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BodyError(String);
 
-/// Reads the body of a success as the client does, for those who have one without a client: a
-/// recorded answer, or one made up to see what becomes of it.
+/// Parses the body of a successful answer as the client does, without a client: for recorded or
+/// made-up answers.
 ///
-/// The page says that everything was asked for, at `server_time`.
+/// The page is one whose details were all requested, and that was answered at `server_time`.
 pub fn decode(
     body: Vec<u8>,
     content_type: Option<&str>,
@@ -97,27 +101,26 @@ pub fn decode(
     let decoded =
         wire::decode(body, content_type, shape).map_err(|failure| BodyError(failure.detail))?;
     Ok(Page {
-        body: decoded.body,
-        items: decoded.items,
         total: decoded.total,
         has_more: decoded.has_more,
-        server_time,
-        unknown: ColumnGroup::NONE,
+        contradictory: decoded.contradictory,
+        silent: decoded.silent,
+        ..Page::new(decoded.body, decoded.items, server_time)
     })
 }
 
-/// A client of one account. Clones share the connections, the rate limiter and all that was
-/// learned of the platform.
+/// A client of one account. Clones share the connections, the rate limiter and what the client
+/// learned about the platform.
 #[derive(Clone)]
 pub struct Client(Arc<listing::Listing>);
 
 impl Client {
-    /// A client of the account; connects when first asked something.
+    /// A client of the account. It connects at the first request.
     pub fn new(config: ClientConfig, clock: Arc<dyn Clock>) -> Result<Self, ClientError> {
         if !(config.share > 0.0 && config.share <= 1.0) {
             return Err(ClientError::Share(config.share));
         }
-        // Whoever installed a provider before, this client works with it.
+        // If a provider is installed already, this client uses it.
         let _installed_before = rustls::crypto::ring::default_provider().install_default();
         let limiter = limit::Limiter::new(
             config.sustained,
@@ -128,19 +131,19 @@ impl Client {
         let exchange = exchange::Exchange {
             http: http(&config)?,
             base: config.base_url.as_str().trim_end_matches('/').to_owned(),
-            token: config.token,
+            credentials: token::Credentials::new(config.token).map_err(|_| ClientError::Token)?,
             limiter,
             clock,
             patience: config.patience,
-            longest_wait: config.sustained.per.max(config.burst.per),
             requests: AtomicU64::new(0),
             latest: AtomicI64::new(i64::MIN),
             retries: AtomicU64::new(0),
-            trouble: Mutex::new(None),
+            dates: Mutex::default(),
+            health: Mutex::default(),
         };
         Ok(Self(Arc::new(listing::Listing {
             exchange,
-            version: listing::SessionVersion::new(),
+            versions: listing::Versions::new(),
             details: config.include_details,
         })))
     }
@@ -150,25 +153,43 @@ impl Client {
         self.0.live_sessions(query).await
     }
 
-    /// What requests wait for now: for progress bars.
+    /// What requests wait for now, for progress bars.
     pub fn waiting(&self) -> Option<Waiting> {
         self.0.exchange.limiter.waiting()
     }
 
-    /// Why the last request failed, while it is tried again.
+    /// Why the last request failed, while the client retries it.
     pub fn trouble(&self) -> Option<Trouble> {
-        self.0.exchange.trouble().clone()
+        match self.0.exchange.standing() {
+            Standing::Troubled(trouble) => Some(trouble),
+            Standing::Unknown | Standing::Answering => None,
+        }
     }
 
-    /// Which version of the session list is in use, 1 or 2.
-    pub fn session_version(&self) -> u8 {
-        self.0.version.get()
+    /// What the `Date` header of the last answer says. `None` before the first answer.
+    pub fn date_header(&self) -> Option<DateHeader> {
+        self.0.exchange.date_header()
     }
 
-    /// Sets the version of the session list to use, as remembered from an earlier run: 2, or 1 for
-    /// any other number.
-    pub fn set_session_version(&self, version: u8) {
-        self.0.version.set(version);
+    /// The version of the session list that is in use.
+    pub fn session_version(&self) -> SessionVersion {
+        self.0.versions.in_use()
+    }
+
+    /// Uses only this version of the session list, whether it answers or not. Queries by type still
+    /// go to version 2, since only that one has types.
+    pub fn pin_session_version(&self, version: SessionVersion) {
+        self.0.versions.pin(version);
+    }
+
+    /// Starts with what an earlier process learned, unless this client has learned something else.
+    pub fn remember(&self, learned: &Learned) {
+        if let Some(version) = learned.session_list {
+            self.0.versions.remember(version);
+        }
+        if learned.bare_token {
+            self.0.exchange.credentials.remember(token::Scheme::Bare);
+        }
     }
 }
 
@@ -188,6 +209,21 @@ impl Source for Client {
     fn usage(&self) -> Usage {
         self.0.exchange.usage()
     }
+
+    fn learned(&self) -> Learned {
+        Learned {
+            session_list: self.0.versions.learned(),
+            bare_token: self.0.exchange.credentials.in_use() == token::Scheme::Bare,
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        self.0.exchange.standing()
+    }
+
+    async fn session_totals(&self) -> Result<Option<VersionTotals>, SourceError> {
+        self.0.session_totals().await
+    }
 }
 
 impl fmt::Debug for Client {
@@ -199,11 +235,7 @@ impl fmt::Debug for Client {
 }
 
 fn http(config: &ClientConfig) -> Result<reqwest::Client, ClientError> {
-    let mut bearer = HeaderValue::try_from(format!("Bearer {}", config.token.expose_secret()))
-        .map_err(|_| ClientError::Token)?;
-    bearer.set_sensitive(true);
     let mut headers = HeaderMap::new();
-    headers.insert(AUTHORIZATION, bearer);
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("helena-sync/", env!("CARGO_PKG_VERSION")))
@@ -212,12 +244,12 @@ fn http(config: &ClientConfig) -> Result<reqwest::Client, ClientError> {
         .read_timeout(config.read_timeout)
         .timeout(config.request_timeout)
         .gzip(true)
-        // The token goes to the base URL and nowhere else.
+        // The token is sent to the base URL only.
         .redirect(reqwest::redirect::Policy::none())
-        // Every request is counted by the limiter, so none is repeated behind its back.
+        // The limiter must count every request, so reqwest must not retry by itself.
         .retry(reqwest::retry::never());
     if config.base_url.scheme() == "http" {
-        // No certificate will ever be looked at, and a machine may have none.
+        // Plain http needs no certificates, and a machine may have none.
         builder = builder.tls_certs_only([]);
     }
     if address::is_loopback(&config.base_url) {

@@ -1,15 +1,15 @@
-//! The platform's words about a failure, as one readable line.
+//! Turns the platform's error bodies into one readable line.
 //!
-//! Owns the two shapes of error bodies (API notes, 12) and reads neither without complaint. Must
-//! not know what is done about a failure.
+//! Owns the two shapes of error bodies (API notes, 12) and accepts deviations from both. Must not
+//! know what is done about a failure.
 
 use serde_json::Value;
 
-/// No more of the platform's text than this gets into an error or a log.
+/// The maximum length of the platform's text in an error or a log.
 const LONGEST: usize = 240;
 
-/// What an error body says: `ERROR_UNAUTHORIZED: Acesso negado (id a1b2c3d4)`. A body of another
-/// kind is named, never quoted.
+/// The message of an error body: `ERROR_UNAUTHORIZED: Acesso negado (id a1b2c3d4)`. Other bodies are
+/// described, never quoted.
 pub(super) fn describe(body: &[u8], content_type: Option<&str>) -> String {
     if body.iter().all(u8::is_ascii_whitespace) {
         return "no body".to_owned();
@@ -44,17 +44,36 @@ pub(super) fn describe(body: &[u8], content_type: Option<&str>) -> String {
             line
         }
         Ok(_) => "JSON of another shape".to_owned(),
-        Err(_) => "a body that is no JSON".to_owned(),
+        Err(_) => "a body that is not JSON".to_owned(),
     }
 }
 
-/// Whether a body is a web page: by its type, or by how it begins.
+/// Whether an error body says "not found", whatever the answer's status is. `httpStatusCode` is a
+/// number in real bodies and a name in the spec (API notes, 12).
+pub(super) fn says_missing(body: &[u8]) -> bool {
+    let Ok(Value::Object(object)) = serde_json::from_slice::<Value>(body) else {
+        return false;
+    };
+    match object.get("httpStatusCode") {
+        Some(Value::Number(number)) => matches!(number.as_u64(), Some(404 | 410)),
+        Some(Value::String(text)) => {
+            let text = text.trim();
+            ["404", "410", "NotFound", "NOT_FOUND", "Gone"]
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(text))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a body is HTML, by its content type or its first character.
 pub(super) fn is_html(body: &[u8], content_type: Option<&str>) -> bool {
     content_type.is_some_and(|kind| kind.to_ascii_lowercase().contains("html"))
         || body.trim_ascii_start().first() == Some(&b'<')
 }
 
-/// The field names of a `ProblemDetails`' `errors`; their values may quote input.
+/// The field names of a `ProblemDetails`' `errors`. Their values are left out, since they may quote
+/// input.
 fn validation(errors: &Value) -> Option<String> {
     let names: Vec<String> = errors
         .as_object()?
@@ -72,7 +91,7 @@ fn words(value: &Value) -> Option<String> {
     }
 }
 
-/// The text in one line of bounded length; `None` if nothing of it is left.
+/// The text as one line of limited length. `None` if it is empty.
 fn line(text: &str) -> Option<String> {
     let mut line = String::new();
     for word in text
@@ -116,7 +135,7 @@ mod tests {
             (r#"{"error":true,"text":17,"id":null}"#, "17"),
             (r#"{"key":null}"#, "JSON without a message"),
             ("[]", "JSON of another shape"),
-            ("{\"a\"", "a body that is no JSON"),
+            ("{\"a\"", "a body that is not JSON"),
             (" \r\n", "no body"),
             ("", "no body"),
             (" <!doctype html><p>secret", "an HTML page instead of JSON"),

@@ -1,7 +1,7 @@
-//! Questions, spelt as the platform documents them.
+//! The parameters of requests, in the platform's spelling.
 //!
-//! Owns the names of parameters: one that is misspelt is ignored by the platform, which then shows
-//! everything (API notes, 3.4). Must not know how they are sent.
+//! Owns the names of parameters. The platform ignores a misspelt parameter and then shows everything
+//! (API notes, 3.4). Must not know how they are sent.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,10 +9,11 @@ use std::str::FromStr;
 use uuid::Uuid;
 
 use crate::data::{
-    ColumnGroup, Direction, Order, OrderField, PageQuery, SessionFilter, Span, Timestamp,
+    self, ColumnGroup, Direction, Order, OrderField, PageQuery, SessionFilter, SessionVersion,
+    Span, Timestamp,
 };
 
-/// The largest page; a larger one is answered with 500 (API notes, 3.1).
+/// The largest page size. The platform answers larger ones with 500 (API notes, 3.1).
 pub(super) const LARGEST_PAGE: u32 = 100;
 
 /// A part of a session that is sent only on request (API notes, 4.4).
@@ -32,7 +33,7 @@ pub enum Detail {
     Channel,
 }
 
-/// A text that names no [`Detail`].
+/// A text that is not the name of a [`Detail`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown detail {0:?} (accepted: AgentDetails, DepartmentsDetails, ContactDetails, \
@@ -41,7 +42,7 @@ pub enum Detail {
 pub struct UnknownDetail(pub String);
 
 impl Detail {
-    /// All of them.
+    /// All details.
     pub const ALL: [Self; 6] = [
         Self::Agent,
         Self::Departments,
@@ -63,7 +64,7 @@ impl Detail {
         }
     }
 
-    /// The columns that cannot be known without it.
+    /// The columns that need this detail.
     pub(super) const fn columns(self) -> ColumnGroup {
         match self {
             Self::Agent => ColumnGroup::AGENT,
@@ -92,24 +93,24 @@ impl FromStr for Detail {
     }
 }
 
-/// A question to the list of sessions as a person asks it.
+/// A query of the session list by a person.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LiveQuery {
     /// Which sessions.
     pub filter: SessionFilter,
-    /// Window of creation.
+    /// The range of creation times.
     pub created: Span,
-    /// Window of change.
+    /// The range of times of change.
     pub updated: Span,
-    /// The field to order by, in the platform's spelling; its own order if `None`.
+    /// The field to sort by, in the platform's spelling. `None` for the platform's own order.
     pub order_by: Option<String>,
-    /// Which end first. Without `order_by` the platform ignores it (API notes, 3.3).
+    /// The direction. Without `order_by` the platform ignores it (API notes, 3.3).
     pub direction: Option<Direction>,
     /// Details to include.
     pub details: Vec<Detail>,
-    /// Which page, from 1.
+    /// The page's number, from 1.
     pub number: u32,
-    /// Records a page, 1 to 100.
+    /// Records per page, 1 to 100.
     pub size: u32,
 }
 
@@ -157,13 +158,7 @@ impl Parameters {
 
     fn order(&mut self, order: Option<Order>) {
         if let Some(order) = order {
-            self.push(
-                "OrderBy",
-                match order.field {
-                    OrderField::UpdatedAt => "UpdatedAt",
-                    OrderField::CreatedAt => "CreatedAt",
-                },
-            );
+            self.push("OrderBy", order_by(order));
             self.push("OrderDirection", direction(order.direction));
         }
     }
@@ -185,6 +180,15 @@ impl Parameters {
     }
 }
 
+/// The name of the field to sort by.
+pub(super) fn order_by(order: Order) -> &'static str {
+    match order.field {
+        OrderField::UpdatedAt => "UpdatedAt",
+        OrderField::CreatedAt => "CreatedAt",
+        OrderField::LastInteractionAt => "LastInteractionAt",
+    }
+}
+
 fn direction(direction: Direction) -> &'static str {
     match direction {
         Direction::Ascending => "ASCENDING",
@@ -192,7 +196,7 @@ fn direction(direction: Direction) -> &'static str {
     }
 }
 
-/// What lies in both.
+/// The intersection of two ranges.
 fn both(one: Span, other: Span) -> Span {
     let end =
         |one: Option<Timestamp>, other: Option<Timestamp>, of: fn(_, _) -> _| match (one, other) {
@@ -205,7 +209,7 @@ fn both(one: Span, other: Span) -> Span {
     }
 }
 
-/// A size that the platform takes.
+/// A page size that the platform accepts.
 pub(super) fn page_size(size: u32) -> u32 {
     size.clamp(1, LARGEST_PAGE)
 }
@@ -233,7 +237,7 @@ pub(super) fn live_sessions(query: &LiveQuery) -> Parameters {
     parameters
 }
 
-/// All that the platform tells of a contact (API notes, 8).
+/// All details of a contact that can be requested (API notes, 8).
 const CONTACT_DETAILS: [&str; 3] = ["Tags", "CustomFields", "Portfolios"];
 
 /// Parameters of the list of contacts; the stream's partition is the status.
@@ -260,19 +264,30 @@ pub(super) fn session(details: &[Detail]) -> Parameters {
     parameters
 }
 
-/// Parameters of a list that turned out to be paged.
-pub(super) fn list_page(number: u32) -> Parameters {
+/// Parameters of a request for the total of a list: one record is enough.
+pub(super) fn one() -> Parameters {
     let mut parameters = Parameters::default();
-    parameters.paging(number, LARGEST_PAGE);
+    parameters.paging(1, 1);
     parameters
 }
 
-/// The columns of a session that an answer with these details cannot know.
-pub(super) fn unknown_columns(details: &[Detail], version: u8) -> ColumnGroup {
-    let unknown = if version == 1 {
-        ColumnGroup::SESSION_TYPE
-    } else {
-        ColumnGroup::NONE
+/// Parameters of a request of a list: its fixed ones, and the page's number if the list is paged.
+pub(super) fn list_page(fixed: data::Parameters, number: Option<u32>) -> Parameters {
+    let mut parameters = Parameters::default();
+    for (name, value) in fixed {
+        parameters.push(name, value);
+    }
+    if let Some(number) = number {
+        parameters.paging(number, LARGEST_PAGE);
+    }
+    parameters
+}
+
+/// The columns of a session that an answer with these details does not have.
+pub(super) fn unknown_columns(details: &[Detail], version: SessionVersion) -> ColumnGroup {
+    let unknown = match version {
+        SessionVersion::First => ColumnGroup::SESSION_TYPE,
+        SessionVersion::Second => ColumnGroup::NONE,
     };
     Detail::ALL
         .into_iter()
@@ -412,9 +427,15 @@ mod tests {
 
     #[test]
     fn columns_are_unknown_unless_asked_for() {
-        assert_eq!(unknown_columns(&Detail::ALL, 2), ColumnGroup::NONE);
-        assert_eq!(unknown_columns(&Detail::ALL, 1), ColumnGroup::SESSION_TYPE);
-        let unknown = unknown_columns(&[Detail::Agent], 2);
+        assert_eq!(
+            unknown_columns(&Detail::ALL, SessionVersion::Second),
+            ColumnGroup::NONE
+        );
+        assert_eq!(
+            unknown_columns(&Detail::ALL, SessionVersion::First),
+            ColumnGroup::SESSION_TYPE
+        );
+        let unknown = unknown_columns(&[Detail::Agent], SessionVersion::Second);
         assert!(unknown.contains(ColumnGroup::CONTACT.with(ColumnGroup::CLASSIFICATION)));
         assert!(!unknown.contains(ColumnGroup::AGENT));
         assert!(!unknown.contains(ColumnGroup::SESSION_TYPE));

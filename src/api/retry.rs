@@ -1,81 +1,83 @@
-//! What went wrong with a request, whether it is worth another try, and when.
+//! The failures of requests, and the retry policy.
 //!
-//! Owns the list of failures and the one `match` that decides on them. Must not know how requests
-//! are sent, nor how an account is paused: a 429 is only recognised here.
+//! Owns the list of failures and the one `match` that decides about them. Must not know how
+//! requests are sent or how an account is paused: a 429 is only recognised here.
 
 use std::time::Duration;
 
+use super::exchange::Moment;
 use crate::data::{SourceError, Timestamp};
 
 use super::limit::growing;
 
 /// How a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// No connection, or it broke before an answer began.
+pub(super) enum FailureKind {
+    /// No connection, or it broke before the answer began.
     Connection,
-    /// Nothing came in time.
+    /// Timeout.
     Timeout,
-    /// The answer ended, or stalled, in the middle.
+    /// The answer was cut off or stalled in the middle.
     Cut,
-    /// A success whose body is HTML, or nothing, or no JSON.
+    /// Status 200 with a body that is empty, HTML or otherwise not JSON.
     NoJson,
-    /// A success whose body is JSON of another shape than the contract's.
+    /// Status 200 with JSON of another shape than in the contract.
     Shape,
-    /// A success whose body says `error: true` (API notes, 12).
+    /// Status 200 with a body that says `error: true` (API notes, 12).
     ErrorInside,
-    /// No `Date` header, so that nothing is known of the server's time.
-    NoDate,
+    /// Status 200 with the answer to another request: this parameter had no effect.
+    Ignored(&'static str),
     /// 429.
     Limited,
     /// 401 or 403.
     Refused(u16),
-    /// 404 or 410.
+    /// 404 or 410, or a 401 whose body says so.
     Missing(u16),
     /// Another 4xx, or a redirect.
     Declined(u16),
-    /// 500: trouble, or the platform's word for bad input (API notes, 12).
+    /// 500: a failure of the platform, or its answer to bad input (API notes, 12).
     Internal,
-    /// 408, or a 5xx other than 500.
+    /// 408, or a 5xx other than 500, or a 4xx with an HTML page: the answer of a gateway, a
+    /// firewall or a proxy.
     Gateway(u16),
 }
 
 /// What to do about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Asking again would bring the same.
+pub(super) enum RetryDecision {
+    /// Do not retry: the answer would be the same.
     Final,
-    /// Again, after a backoff, as long as fewer than so many tries failed.
+    /// Retry after a backoff, up to this number of attempts.
     Tries(u32),
-    /// Again, when the account's pause is over, however often.
+    /// Retry when the account's pause is over, without a limit.
     Pause,
 }
 
-/// Tries of what may well be permanent.
+/// Attempts for failures that may be permanent.
 const FEW: u32 = 3;
-/// Tries of what passes by: about a minute, together.
+/// Attempts for temporary failures: about a minute in total.
 const SEVERAL: u32 = 7;
 
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
-impl Kind {
-    /// The retry policy, whole.
-    pub(super) fn verdict(self) -> Verdict {
+impl FailureKind {
+    /// The complete retry policy.
+    pub(super) fn decision(self) -> RetryDecision {
         match self {
-            Self::Refused(_) | Self::Missing(_) | Self::Declined(_) => Verdict::Final,
-            Self::Internal | Self::NoDate | Self::Shape => Verdict::Tries(FEW),
+            Self::Refused(_) | Self::Missing(_) | Self::Declined(_) => RetryDecision::Final,
+            Self::Internal | Self::Ignored(_) | Self::Shape => RetryDecision::Tries(FEW),
             Self::Connection
             | Self::Timeout
             | Self::Cut
             | Self::NoJson
             | Self::ErrorInside
-            | Self::Gateway(_) => Verdict::Tries(SEVERAL),
-            Self::Limited => Verdict::Pause,
+            | Self::Gateway(_) => RetryDecision::Tries(SEVERAL),
+            Self::Limited => RetryDecision::Pause,
         }
     }
 
-    /// The kind of a status that is no success.
+    /// The kind of failure of an error status.
     pub(super) fn of_status(status: u16) -> Self {
         match status {
             429 => Self::Limited,
@@ -91,79 +93,108 @@ impl Kind {
 /// A failed request.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
-    pub(super) kind: Kind,
+    pub(super) kind: FailureKind,
     /// What happened, in one line, without token or body.
     pub(super) detail: String,
-    /// What the answer said of when to come again.
+    /// The answer's `Retry-After`.
     pub(super) retry_after: Option<Duration>,
-    /// The server's time, if there was an answer that said it.
-    pub(super) server_time: Option<Timestamp>,
-    /// Whether the answer was an HTML page, so that it hardly came from the platform itself.
+    /// When the answer was given, if there was one.
+    pub(super) moment: Option<Moment>,
+    /// Whether the answer was an HTML page, which rarely comes from the platform itself.
     pub(super) html: bool,
 }
 
 impl Failure {
-    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    pub(super) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
         Self {
             kind,
             detail: detail.into(),
             retry_after: None,
-            server_time: None,
+            moment: None,
             html: false,
         }
     }
 
-    /// The final word on a request that failed so after `attempts`.
+    /// The error of a request that failed for good after `attempts`.
     pub(super) fn into_error(self, request: String, attempts: u32) -> SourceError {
         let detail = self.detail;
         match self.kind {
-            Kind::Refused(status) => SourceError::Refused {
+            FailureKind::Refused(status) => SourceError::Refused {
                 request,
                 status,
                 detail,
             },
-            Kind::Missing(status) => SourceError::NotFound {
+            FailureKind::Missing(status) => SourceError::NotFound {
                 request,
                 status,
                 detail,
             },
-            Kind::Declined(status) => SourceError::NotAccepted {
+            FailureKind::Declined(status) => SourceError::NotAccepted {
                 request,
                 status,
                 detail,
             },
-            Kind::Internal => SourceError::NotAccepted {
+            FailureKind::Internal => SourceError::NotAccepted {
                 request,
                 status: 500,
-                detail: format!("{detail}; so it was {attempts} times"),
+                detail: format!("{detail}; failed {attempts} times"),
             },
-            Kind::Connection | Kind::Timeout | Kind::Limited | Kind::Gateway(_) => {
-                SourceError::Unavailable {
-                    request,
-                    attempts,
-                    detail,
-                }
+            FailureKind::Connection
+            | FailureKind::Timeout
+            | FailureKind::Limited
+            | FailureKind::Gateway(_) => SourceError::Unavailable {
+                request,
+                attempts,
+                detail,
+            },
+            FailureKind::Cut
+            | FailureKind::NoJson
+            | FailureKind::Shape
+            | FailureKind::ErrorInside => SourceError::Malformed {
+                request,
+                attempts,
+                detail,
+            },
+            FailureKind::Ignored(parameter) => SourceError::Ignored {
+                request,
+                parameter,
+                detail: format!("{detail}; failed {attempts} times"),
+            },
+        }
+    }
+
+    /// What happened, without text of the answer: it is stored in the database.
+    pub(super) fn cause(&self, host: &str) -> String {
+        match self.kind {
+            FailureKind::Connection | FailureKind::Timeout | FailureKind::Cut => {
+                format!("{host}: {}", self.detail)
             }
-            Kind::Cut | Kind::NoJson | Kind::Shape | Kind::ErrorInside | Kind::NoDate => {
-                SourceError::Malformed {
-                    request,
-                    attempts,
-                    detail,
-                }
+            FailureKind::NoJson => format!("{host} answers with something other than JSON"),
+            FailureKind::Shape => format!("{host} answers with JSON of an unknown shape"),
+            FailureKind::ErrorInside => format!("{host} answers with status 200 and an error"),
+            FailureKind::Ignored(parameter) => format!("{host} ignores {parameter}"),
+            FailureKind::Limited => format!("{host} answers 429 (too many requests)"),
+            FailureKind::Gateway(status) if self.html => {
+                format!("a firewall or proxy of {host} answers {status}")
             }
+            FailureKind::Refused(status)
+            | FailureKind::Missing(status)
+            | FailureKind::Declined(status)
+            | FailureKind::Gateway(status) => format!("{host} answers {status}"),
+            FailureKind::Internal => format!("{host} answers 500"),
         }
     }
 }
 
-/// How long to wait after so many failed tries: seconds that double up to half a minute, or what
-/// the answer asked for, at most `longest`.
+/// The backoff after so many failed attempts: it starts at a second and doubles up to half a
+/// minute. If the answer asks for a longer wait, that counts, up to `longest`.
 pub(super) fn backoff(failed: u32, retry_after: Option<Duration>, longest: Duration) -> Duration {
     growing(FIRST_BACKOFF, failed, LONGEST_BACKOFF)
         .max(retry_after.unwrap_or_default().min(longest))
 }
 
-/// Reads a `Retry-After` header: seconds, or an HTTP date, which is compared with the answer's own
-/// `Date` because the two clocks may differ. A date that has gone by is a wait of nothing.
+/// Parses a `Retry-After` header: seconds, or an HTTP date. The date is compared with the answer's
+/// own `Date`, since the two clocks may differ. A date in the past means no wait.
 pub(super) fn retry_after(
     header: &str,
     server_now: Option<Timestamp>,
@@ -179,7 +210,7 @@ pub(super) fn retry_after(
     Some(http_date(header)?.since(server_now.unwrap_or(now)))
 }
 
-/// Reads an HTTP date, such as that of the `Date` header.
+/// Parses an HTTP date, such as that of the `Date` header.
 pub(super) fn http_date(header: &str) -> Option<Timestamp> {
     let at = httpdate::parse_http_date(header.trim()).ok()?;
     let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
@@ -194,24 +225,44 @@ mod tests {
 
     #[test]
     fn every_status_has_its_policy() {
-        for (status, kind, verdict) in [
-            (301, Kind::Declined(301), Verdict::Final),
-            (400, Kind::Declined(400), Verdict::Final),
-            (401, Kind::Refused(401), Verdict::Final),
-            (403, Kind::Refused(403), Verdict::Final),
-            (404, Kind::Missing(404), Verdict::Final),
-            (408, Kind::Gateway(408), Verdict::Tries(SEVERAL)),
-            (410, Kind::Missing(410), Verdict::Final),
-            (422, Kind::Declined(422), Verdict::Final),
-            (429, Kind::Limited, Verdict::Pause),
-            (500, Kind::Internal, Verdict::Tries(FEW)),
-            (502, Kind::Gateway(502), Verdict::Tries(SEVERAL)),
-            (503, Kind::Gateway(503), Verdict::Tries(SEVERAL)),
-            (504, Kind::Gateway(504), Verdict::Tries(SEVERAL)),
-            (522, Kind::Gateway(522), Verdict::Tries(SEVERAL)),
+        for (status, kind, decision) in [
+            (301, FailureKind::Declined(301), RetryDecision::Final),
+            (400, FailureKind::Declined(400), RetryDecision::Final),
+            (401, FailureKind::Refused(401), RetryDecision::Final),
+            (403, FailureKind::Refused(403), RetryDecision::Final),
+            (404, FailureKind::Missing(404), RetryDecision::Final),
+            (
+                408,
+                FailureKind::Gateway(408),
+                RetryDecision::Tries(SEVERAL),
+            ),
+            (410, FailureKind::Missing(410), RetryDecision::Final),
+            (422, FailureKind::Declined(422), RetryDecision::Final),
+            (429, FailureKind::Limited, RetryDecision::Pause),
+            (500, FailureKind::Internal, RetryDecision::Tries(FEW)),
+            (
+                502,
+                FailureKind::Gateway(502),
+                RetryDecision::Tries(SEVERAL),
+            ),
+            (
+                503,
+                FailureKind::Gateway(503),
+                RetryDecision::Tries(SEVERAL),
+            ),
+            (
+                504,
+                FailureKind::Gateway(504),
+                RetryDecision::Tries(SEVERAL),
+            ),
+            (
+                522,
+                FailureKind::Gateway(522),
+                RetryDecision::Tries(SEVERAL),
+            ),
         ] {
-            assert_eq!(Kind::of_status(status), kind);
-            assert_eq!(kind.verdict(), verdict, "{status}");
+            assert_eq!(FailureKind::of_status(status), kind);
+            assert_eq!(kind.decision(), decision, "{status}");
         }
     }
 

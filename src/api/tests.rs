@@ -1,8 +1,11 @@
 //! The client against a scripted server that speaks bare bytes, for what no proper server does:
 //! bodies that break off, pages of HTML, answers without a date.
 
+mod echo;
 mod server;
 mod sessions;
+mod standing;
+mod token;
 mod weather;
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! What comes over the wire: answers of listings, cut into records without understanding them.
+//! Decodes answers: splits them into records without interpreting the records.
 //!
-//! Owns the envelope, the end of paging, and the few fields of a record that a walk needs. Must
-//! not know what a record means: one that is broken inside passes here and becomes a reject later.
+//! Owns the envelope, the end of paging, and the few fields of a record that a walk needs. Must not
+//! know what a record means: an invalid record passes here and becomes a reject later.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,37 +12,78 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::data::{Head, Item, Timestamp};
+use crate::data::{Echo, Head, Item, Timestamp};
 
 use super::problem;
-use super::retry::{Failure, Kind};
+use super::retry::{Failure, FailureKind};
 
-/// What kind of answer is expected.
+/// The expected shape of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// A page of a listing: this one, of so many records.
+    /// A page of a list.
     Page {
-        /// From 1.
+        /// The page's number, from 1.
         number: u32,
-        /// Records a page.
+        /// Records per page.
         size: u32,
     },
-    /// A whole list, as a plain array or, to be safe, as a page (API notes, 3.1).
+    /// A complete list: a plain array or, to be safe, a page (API notes, 3.1).
     List,
     /// One record.
     Record,
 }
 
-/// A body, cut into records.
+/// A body, split into records.
 #[derive(Debug, Clone)]
 pub(super) struct Decoded {
     pub(super) body: Arc<str>,
     pub(super) items: Vec<Item>,
     pub(super) total: Option<u64>,
     pub(super) has_more: bool,
+    pub(super) contradictory: bool,
+    pub(super) silent: bool,
+    pub(super) order_by: Repeated,
 }
 
-/// Reads the body of a successful answer.
+impl Decoded {
+    /// Records of a body without any other information. The caller fills in the body.
+    fn of(items: Vec<Item>) -> Self {
+        Self {
+            body: Arc::default(),
+            items,
+            total: None,
+            has_more: false,
+            contradictory: false,
+            silent: false,
+            order_by: Repeated::default(),
+        }
+    }
+}
+
+/// How an answer repeats a text parameter of the request (API notes, 17).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Repeated {
+    /// It has no such field.
+    #[default]
+    Absent,
+    /// The field is null, or not text.
+    Null,
+    /// The field is this text.
+    Text(String),
+}
+
+impl Repeated {
+    /// Compares this with the value that was sent, if the parameter was sent.
+    pub(super) fn echo(&self, sent: Option<&str>) -> Echo {
+        match (sent, self) {
+            (None, _) | (_, Self::Absent) => Echo::Silent,
+            (Some(sent), Self::Text(text)) if text.eq_ignore_ascii_case(sent) => Echo::Same,
+            (Some(_), Self::Null | Self::Text(_)) => Echo::Other,
+        }
+    }
+}
+
+/// Decodes the body of a successful answer.
 pub(super) fn decode(
     body: Vec<u8>,
     content_type: Option<&str>,
@@ -52,10 +93,10 @@ pub(super) fn decode(
         let came = problem::describe(&body, content_type);
         return Err(Failure {
             html: problem::is_html(&body, content_type),
-            ..Failure::new(Kind::NoJson, format!("a success with {came}"))
+            ..Failure::new(FailureKind::NoJson, format!("status 200 with {came}"))
         });
     }
-    // Bytes that are no UTF-8 spoil the text they stand in, not the page.
+    // Invalid UTF-8 spoils only the text that contains it, not the page.
     let text = String::from_utf8(body)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim();
@@ -66,7 +107,7 @@ pub(super) fn decode(
         _ => {
             // Distinguishes a body that broke off from one of another shape.
             serde_json::from_str::<IgnoredAny>(text).map_err(|error| no_json(&error))?;
-            return Err(wrong_shape("JSON of another shape than documented"));
+            return Err(wrong_shape("the JSON has another shape than documented"));
         }
     };
     Ok(Decoded {
@@ -75,15 +116,15 @@ pub(super) fn decode(
     })
 }
 
-/// Says where the reading stopped, never what stood there.
+/// Says where the JSON is invalid, but shows no content.
 fn no_json(error: &serde_json::Error) -> Failure {
     if error.is_eof() {
-        Failure::new(Kind::NoJson, "JSON that breaks off before its end")
+        Failure::new(FailureKind::NoJson, "the JSON is cut off")
     } else {
         Failure::new(
-            Kind::NoJson,
+            FailureKind::NoJson,
             format!(
-                "a body that is no JSON from line {}, column {} on",
+                "the body is not valid JSON at line {}, column {}",
                 error.line(),
                 error.column()
             ),
@@ -92,7 +133,7 @@ fn no_json(error: &serde_json::Error) -> Failure {
 }
 
 fn wrong_shape(detail: &str) -> Failure {
-    Failure::new(Kind::Shape, detail)
+    Failure::new(FailureKind::Shape, detail)
 }
 
 /// The records of an array, as ranges of `text`.
@@ -105,7 +146,7 @@ fn items(text: &str, raws: Vec<&RawValue>) -> Vec<Item> {
         .collect()
 }
 
-/// Where a part stands in the text that it was borrowed from.
+/// The position of a part in the text that it was borrowed from.
 fn range(text: &str, part: &str) -> Range<usize> {
     let start = part.as_ptr() as usize - text.as_ptr() as usize;
     start..start + part.len()
@@ -114,17 +155,15 @@ fn range(text: &str, part: &str) -> Range<usize> {
 fn array(text: &str, shape: Shape) -> Result<Decoded, Failure> {
     let raws = serde_json::from_str(text).map_err(|error| no_json(&error))?;
     let items = items(text, raws);
-    // Longer than a page: paging was not understood, and this is everything.
+    // If it is longer than a page, the platform ignored the paging, and this is everything.
     let has_more = match shape {
         Shape::Page { size, .. } => !items.is_empty() && items.len() == size as usize,
         Shape::List | Shape::Record => false,
     };
-    let total = (!has_more && matches!(shape, Shape::List)).then_some(items.len() as u64);
     Ok(Decoded {
-        body: Arc::default(),
-        items,
-        total,
+        total: (!has_more && matches!(shape, Shape::List)).then_some(items.len() as u64),
         has_more,
+        ..Decoded::of(items)
     })
 }
 
@@ -133,63 +172,122 @@ fn envelope(text: &str, shape: Shape) -> Result<Decoded, Failure> {
         // Whatever items come with it.
         Ok(Fields { error: true, .. }) => return Err(error_inside(text)),
         Ok(fields) => fields,
-        // Broken JSON fails in there, too. What is left has items that are no array, for which
-        // serde_json has errors of several kinds.
+        // `says_error` fails on invalid JSON, too. Otherwise the items are not an array, for which
+        // serde_json has several kinds of errors.
         Err(_) => {
             return Err(if says_error(text)? {
                 error_inside(text)
             } else {
-                wrong_shape("a page whose items are no array")
+                wrong_shape("the page's items are not an array")
             });
         }
     };
-    let total = fields.total.and_then(|raw| {
-        let number: f64 = serde_json::from_str(raw.get()).ok()?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "checked to be a whole number in range"
-        )]
-        (number >= 0.0 && number.fract() == 0.0 && number < 1e15).then_some(number as u64)
-    });
-    let items = if let Some(raws) = fields.items {
-        items(text, raws)
-    } else {
-        // A page after the last one may well say null. But records that are counted and not
-        // shown would be taken for read.
-        let skipped = match shape {
-            Shape::Page { number, size } => u64::from(number.saturating_sub(1)) * u64::from(size),
-            Shape::List | Shape::Record => 0,
-        };
-        match total {
-            Some(total) if total > skipped => {
-                return Err(wrong_shape("a page that counts records and shows none"));
-            }
-            None if !fields.has_items => {
-                return Err(wrong_shape("an object that is no page: it has no items"));
-            }
-            None if matches!(shape, Shape::List) => {
-                return Err(wrong_shape("a list that is null"));
-            }
-            Some(_) | None => Vec::new(),
+    let total = fields.total.and_then(whole);
+    if fields.items.is_none() && total.is_none() {
+        // A page after the last one may have null items.
+        if !fields.has_items {
+            return Err(wrong_shape("the object has no items, so it is not a page"));
         }
-    };
+        if matches!(shape, Shape::List) {
+            return Err(wrong_shape("the list is null"));
+        }
+    }
+    let mut items = items(text, fields.items.unwrap_or_default());
     let says_more = fields.more.and_then(|raw| match raw.get() {
         "true" => Some(true),
         "false" => Some(false),
         _ => None,
     });
-    let full = match shape {
-        Shape::Page { size, .. } => items.len() >= size as usize,
-        Shape::List | Shape::Record => total.is_some_and(|total| total > items.len() as u64),
+    let order_by = match fields.order_by.map(RawValue::get) {
+        None => Repeated::Absent,
+        Some(raw) => serde_json::from_str(raw).map_or(Repeated::Null, Repeated::Text),
     };
-    let has_more = !items.is_empty() && says_more.unwrap_or(full);
+    let pages = fields.pages.and_then(whole);
+    let is_behind = is_behind(shape, fields.number, total);
+    if is_behind {
+        items.clear();
+    }
+    let shown = items.len() as u64;
+    let (signs, denied, full) = match shape {
+        Shape::Page { number, size } => {
+            if !is_behind {
+                turned_to(number, fields.number)?;
+            }
+            let (number, size) = (u64::from(number), u64::from(size));
+            let before = number.saturating_sub(1) * size;
+            let signs = [
+                says_more,
+                pages.map(|pages| pages > number),
+                total.map(|total| total > number * size),
+            ];
+            let denied = shown > 0 && total.is_some_and(|total| total < before + shown);
+            (signs, denied, shown >= size)
+        }
+        Shape::List | Shape::Record => {
+            if shown == 0 && total.is_some_and(|total| total > 0) {
+                return Err(wrong_shape("the list counts records but shows none"));
+            }
+            let signs = [
+                says_more,
+                pages.map(|pages| pages > 1),
+                total.map(|total| total > shown),
+            ];
+            (signs, total.is_some_and(|total| total < shown), false)
+        }
+    };
+    let is_page = matches!(shape, Shape::Page { .. });
+    let is_said = |more| signs.contains(&Some(more));
     Ok(Decoded {
-        body: Arc::default(),
-        items,
         total,
-        has_more,
+        // One sign that more pages follow is enough, even if others say the opposite. A full page
+        // is such a sign.
+        has_more: shown > 0 && (is_said(true) || full),
+        contradictory: denied || is_said(true) && is_said(false),
+        silent: is_page && !is_said(false) && (shown == 0 || signs.iter().all(Option::is_none)),
+        order_by,
+        ..Decoded::of(items)
     })
+}
+
+/// Parses a count. Anything other than a whole number is `None`.
+fn whole(raw: &RawValue) -> Option<u64> {
+    let number: f64 = serde_json::from_str(raw.get()).ok()?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be a whole number in range"
+    )]
+    (number >= 0.0 && number.fract() == 0.0 && number < 1e15).then_some(number as u64)
+}
+
+/// Whether the request was for a page past the end, and the server sent the last page instead, with
+/// its number: the requested page does not exist.
+fn is_behind(shape: Shape, said: Option<&RawValue>, total: Option<u64>) -> bool {
+    let (Shape::Page { number, size }, Some(said), Some(total)) =
+        (shape, said.and_then(whole), total)
+    else {
+        return false;
+    };
+    let (number, size) = (u64::from(number), u64::from(size));
+    let is_last = said >= 1 && said.saturating_mul(size) >= total;
+    said < number && is_last && total <= number.saturating_sub(1) * size
+}
+
+/// Refuses a page with another number than the requested one. A page without a number may be the
+/// right one.
+fn turned_to(number: u32, said: Option<&RawValue>) -> Result<(), Failure> {
+    let said: Option<f64> = said.and_then(|raw| serde_json::from_str(raw.get()).ok());
+    match said {
+        #[expect(
+            clippy::float_cmp,
+            reason = "a number that is written the same is the same"
+        )]
+        Some(said) if said != f64::from(number) => Err(Failure::new(
+            FailureKind::Ignored("PageNumber"),
+            format!("the request was for page {number}, the answer is page {said}"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn record(text: &str) -> Result<Decoded, Failure> {
@@ -198,34 +296,36 @@ fn record(text: &str) -> Result<Decoded, Failure> {
     if says_error && head.id.is_none() {
         return Err(error_inside(text));
     }
+    let item = Item {
+        head,
+        raw: 0..text.len(),
+    };
     Ok(Decoded {
-        body: Arc::default(),
-        items: vec![Item {
-            head,
-            raw: 0..text.len(),
-        }],
         total: Some(1),
-        has_more: false,
+        ..Decoded::of(vec![item])
     })
 }
 
 fn error_inside(text: &str) -> Failure {
     let said = problem::describe(text.as_bytes(), None);
     Failure::new(
-        Kind::ErrorInside,
-        format!("a success that says it is an error: {said}"),
+        FailureKind::ErrorInside,
+        format!("status 200 with an error in the body: {said}"),
     )
 }
 
-/// The fields of an envelope, unread.
+/// The fields of an envelope as raw JSON.
 #[derive(Default)]
 struct Fields<'a> {
-    /// Cut while the envelope is read, and not by a second reading.
+    /// Split while the envelope is parsed, to avoid parsing twice.
     items: Option<Vec<&'a RawValue>>,
-    /// Whether there is a member of that name, be it null.
+    /// Whether there is a member `items`, even if it is null.
     has_items: bool,
     total: Option<&'a RawValue>,
+    pages: Option<&'a RawValue>,
     more: Option<&'a RawValue>,
+    number: Option<&'a RawValue>,
+    order_by: Option<&'a RawValue>,
     error: bool,
 }
 
@@ -258,11 +358,18 @@ impl<'de> Deserialize<'de> for Fields<'de> {
                             found.has_items = true;
                         }
                         Name::TotalItems => found.total = Some(map.next_value()?),
+                        Name::TotalPages => found.pages = Some(map.next_value()?),
                         Name::HasMorePages => found.more = Some(map.next_value()?),
+                        Name::PageNumber => found.number = Some(map.next_value()?),
+                        Name::OrderBy => found.order_by = Some(map.next_value()?),
                         Name::Error => {
                             found.error = map.next_value::<&RawValue>()?.get() == "true";
                         }
-                        Name::Id | Name::UpdatedAt | Name::CreatedAt | Name::Other => {
+                        Name::Id
+                        | Name::UpdatedAt
+                        | Name::CreatedAt
+                        | Name::LastInteractionDate
+                        | Name::Other => {
                             map.next_value::<IgnoredAny>()?;
                         }
                     }
@@ -274,31 +381,50 @@ impl<'de> Deserialize<'de> for Fields<'de> {
     }
 }
 
-/// What can be read of a record's head. A record that breaks off or is no object at all has an
-/// empty one, or what stood before the break.
+/// The readable part of a record's head. If the record is cut off, that is what comes before the
+/// cut. If it is not an object, the head is empty.
 pub(super) fn head(record: &str) -> Head {
     let mut head = Head::default();
     let text = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).ok();
-    let instant = |raw: &RawValue| Timestamp::parse(&text(raw)?).ok();
-    // What was found before an error stays, so the error itself says nothing more.
+    let instant = |raw: &RawValue| {
+        let at = Timestamp::parse(&text(raw)?).ok()?;
+        (!at.is_unset()).then_some(at)
+    };
+    // The members before an error are kept, so the error itself is ignored.
     let _incomplete = each_member(record, |name, value| match name {
-        Name::Id => head.id = text(value).and_then(|id| Uuid::try_parse(&id).ok()),
+        Name::Id => {
+            head.id = text(value)
+                .and_then(|id| Uuid::try_parse(&id).ok())
+                .filter(|id| !id.is_nil());
+        }
         Name::UpdatedAt => head.updated_at = instant(value),
         Name::CreatedAt => head.created_at = instant(value),
-        Name::Items | Name::TotalItems | Name::HasMorePages | Name::Error | Name::Other => {}
+        Name::LastInteractionDate => head.last_interaction_at = instant(value),
+        Name::Items
+        | Name::TotalItems
+        | Name::TotalPages
+        | Name::HasMorePages
+        | Name::PageNumber
+        | Name::OrderBy
+        | Name::Error
+        | Name::Other => {}
     });
     head
 }
 
-/// The members that are looked at; all others are skipped without being read.
+/// The members that are parsed. All others are skipped.
 #[derive(Clone, Copy)]
 enum Name {
     Id,
     UpdatedAt,
     CreatedAt,
+    LastInteractionDate,
     Items,
     TotalItems,
+    TotalPages,
     HasMorePages,
+    PageNumber,
+    OrderBy,
     Error,
     Other,
 }
@@ -316,9 +442,13 @@ impl<'de> Deserialize<'de> for Name {
                     "id" => Name::Id,
                     "updatedAt" => Name::UpdatedAt,
                     "createdAt" => Name::CreatedAt,
+                    "lastInteractionDate" => Name::LastInteractionDate,
                     "items" => Name::Items,
                     "totalItems" => Name::TotalItems,
+                    "totalPages" => Name::TotalPages,
                     "hasMorePages" => Name::HasMorePages,
+                    "pageNumber" => Name::PageNumber,
+                    "orderBy" => Name::OrderBy,
                     "error" => Name::Error,
                     _ => Name::Other,
                 })
@@ -328,8 +458,8 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-/// Calls `found` for every member of an object that has one of the names; the last of equal names
-/// wins, as everywhere else.
+/// Calls `found` for every member of an object that has one of the names. If a name occurs twice, the
+/// last one counts.
 fn each_member<'a>(
     text: &'a str,
     found: impl FnMut(Name, &'a RawValue),

@@ -1,4 +1,4 @@
-//! An account that commands work on: checked base URL and token, and the client made of them.
+//! A configured account with checked base URL and token, and its client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,25 +7,25 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::{Context, Exit, Failure};
-use crate::api::{self, Client, ClientConfig, Detail, Limit};
-use crate::config::{self, Rate};
+use crate::api::{self, Client, ClientConfig, Detail};
+use crate::config;
 
-/// An account of the configuration whose base URL and token can be used.
+/// A configured account whose base URL and token are valid.
 #[derive(Debug, Clone)]
 pub struct Account {
     /// Its name.
     pub name: String,
-    /// Where its API answers.
+    /// Address of its API.
     pub base_url: Url,
     token: SecretString,
     token_origin: String,
 }
 
 impl Account {
-    /// Checks what is configured.
-    pub(super) fn new(account: config::Account, allow_http: bool) -> Result<Self, Failure> {
+    /// Checks the base URL and the token.
+    pub(super) fn new(account: config::AccountConfig, allow_http: bool) -> Result<Self, Failure> {
         let concerning =
-            |failure: Failure| failure.context(format!("account {} cannot be used", account.name));
+            |failure: Failure| failure.context(format!("cannot use account {}", account.name));
         let base_url = api::base_url(&account.base_url, allow_http)
             .map_err(|error| concerning(error.into()))?;
         let token =
@@ -38,23 +38,23 @@ impl Account {
         })
     }
 
-    /// A failure that concerns this account, with where it was asked and what to do about a token
-    /// that is refused.
+    /// Adds the account and its address to a failure and, if the API refused the token, where the
+    /// token comes from.
     pub(super) fn concern(&self, failure: Failure) -> Failure {
         let refused = if failure.exit == Exit::Refused {
-            format!("; check its token ({})", self.token_origin)
+            format!("; check the token ({})", self.token_origin)
         } else {
             String::new()
         };
         let (name, url) = (&self.name, &self.base_url);
-        failure.context(format!("account {name} at {url} cannot be synced{refused}"))
+        failure.context(format!("cannot sync account {name} at {url}{refused}"))
     }
 
-    /// A client of this account; it holds the account's one rate limiter, so a command makes one
+    /// A client of this account. It holds the account's rate limiter, so a command makes one client
     /// and clones it.
     ///
-    /// `details` are what walks request of sessions. `patience` is the time that a request may
-    /// spend on retries; without it a 429 is waited out for ever.
+    /// `details` are the details of sessions that a sync requests. `patience` limits the time that a
+    /// request spends on retries; without it, a request retries after a 429 for ever.
     pub fn client(
         &self,
         context: &Context,
@@ -65,8 +65,8 @@ impl Account {
         let config = ClientConfig {
             base_url: self.base_url.clone(),
             token: self.token.clone(),
-            sustained: limit(api.rate_limit.sustained),
-            burst: limit(api.rate_limit.burst),
+            sustained: api.rate_limit.sustained,
+            burst: api.rate_limit.burst,
             share: api.rate_limit.share,
             connect_timeout: api.connect_timeout,
             read_timeout: api.read_timeout,
@@ -78,13 +78,10 @@ impl Account {
                 .map_err(Failure::usage)?,
             patience,
         };
-        Ok(Client::new(config, Arc::clone(&context.clock))?)
-    }
-}
-
-fn limit(rate: Rate) -> Limit {
-    Limit {
-        count: rate.count,
-        per: rate.per,
+        let client = Client::new(config, Arc::clone(&context.clock))?;
+        if let Some(version) = api.session_version {
+            client.pin_session_version(version);
+        }
+        Ok(client)
     }
 }

@@ -1,4 +1,4 @@
-//! `backfill`: a range of sessions, once.
+//! `backfill`: reads a range of sessions once.
 
 use std::io::{self, Write};
 use std::sync::atomic::AtomicU64;
@@ -7,29 +7,29 @@ use std::time::Duration;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::each::Each;
-use super::engine::{self, Working};
+use super::account_outcomes::AccountOutcomes;
+use super::engine::{self, LeasedEngine};
 use super::record::number;
 use super::{
-    Access, Account, Context, Exit, Failure, FilterArgs, Question, duration, positive, stored,
+    Access, Account, Context, Exit, Failure, FilterArgs, ResolvedFilter, duration, positive, stored,
 };
 use crate::api::Client;
 use crate::data::Resource;
 use crate::store::Backfill;
-use crate::sync::{self, Estimate, Limits, RunReport, Runs};
+use crate::sync::{self, Estimate, RunLimits, RunReport, Runs};
 
 /// Read a range of sessions again, or for the first time.
 ///
-/// Without a range: everything. The range is read in windows of creation time, newest first; every
-/// window that is finished is a checkpoint. Killed or stopped, the next backfill with the same
-/// range and filters goes on from there and says so; so do run and sync. What is already stored and
-/// has not changed is not written again.
+/// Without a range, it reads everything. It splits the range into windows of creation times and reads
+/// the newest first; every finished window is a checkpoint. If it is killed or stopped, the next
+/// backfill with the same range and filters resumes it and says so; so do run and sync. Rows that did
+/// not change are not written.
 ///
-/// Exits with 1 if it could not be read to its end for an account, naming it, and if a signal
-/// stopped it; with 3 if the API refuses the token of every account.
+/// Exits with 1 if the range of an account could not be read completely, and names the account. Also
+/// exits with 1 if a signal stopped it. Exits with 3 if the API refuses the token of every account.
 ///
-/// Dates: 2025-12-31, "2025-12-31 18:30" in the configured time zone, or RFC 3339. A day alone
-/// is meant whole: --to 2025-12-31 includes that day.
+/// Dates: 2025-12-31, "2025-12-31 18:30" in the configured time zone, or RFC 3339. A day without a
+/// time means the whole day: --to 2025-12-31 includes that day.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -40,22 +40,22 @@ pub struct BackfillArgs {
     /// Which sessions.
     #[command(flatten)]
     pub filter: FilterArgs,
-    /// Say how many sessions and requests there are and how long they take under the limits; write
-    /// nothing
+    /// Print how many sessions and requests there are and how long the rate limits make them take,
+    /// and write nothing
     #[arg(long, conflicts_with_all = ["max_runtime", "limit", "restart", "wait"])]
     pub dry_run: bool,
-    /// Stop after this long (30s, 10m, 2h), with exit status 0; the next start goes on from there
+    /// Stop after this time (30s, 10m, 2h), with exit status 0; the next start resumes
     /// [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub max_runtime: Option<Duration>,
-    /// Stop at the end of the page with which this many sessions are read, with exit status 0; the
-    /// next start goes on from there [default: no limit]
+    /// Stop after the page that completes this many sessions, with exit status 0; the next start
+    /// resumes [default: no limit]
     #[arg(long, value_name = "COUNT", value_parser = positive::<u64>)]
     pub limit: Option<u64>,
-    /// Begin again instead of going on with an unfinished backfill of the same range
+    /// Start from the beginning instead of resuming an unfinished backfill of the same range
     #[arg(long)]
     pub restart: bool,
-    /// Wait until another process that writes for the account has ended, instead of exiting with 1
+    /// Wait for another process that holds the lease of the account to end, instead of exiting with 1
     #[arg(long)]
     pub wait: bool,
 }
@@ -66,8 +66,8 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
     engine::settings(context)?;
     let stop = engine::signals(Exit::Failed)?;
     let accounts = context.accounts()?;
-    let mut each = Each::of(context, accounts.len());
-    // Names are resolved, and what is wrong with the filters refused, before anything is touched.
+    let mut outcomes = AccountOutcomes::of(context, accounts.len());
+    // Resolves names and refuses wrong filters before anything is written.
     let mut asked = Vec::new();
     for account in &accounts {
         let client = engine::client(context, account, args.max_runtime)?;
@@ -75,15 +75,15 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
             Err(failure) if failure.exit == Exit::Usage => return Err(failure),
             question => question.map_err(|failure| account.concern(failure)),
         };
-        if let Some(question) = each.yielded(question) {
+        if let Some(question) = outcomes.record(question) {
             asked.push((account, client, question));
         }
     }
     if args.dry_run {
-        return dry_run(context, &asked, each, &stop).await;
+        return dry_run(context, &asked, outcomes, &stop).await;
     }
     if asked.is_empty() {
-        return each.conclude(Exit::Done);
+        return outcomes.conclude(Exit::Done);
     }
     let store = context.store(Access::Create).await?;
     let over = engine::stop_after(&context.clock, &stop, args.max_runtime);
@@ -91,25 +91,25 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
     let mut runs = Runs::new();
     for (account, client, question) in asked {
         let made = async {
-            let working =
-                Working::begin(context, &store, account, client, args.wait, &over).await?;
-            let limits = Limits {
-                stop: &working.stop,
+            let leased =
+                LeasedEngine::begin(context, &store, account, client, args.wait, &over).await?;
+            let limits = RunLimits {
+                stop: &leased.stop,
                 budget: budget.as_ref(),
             };
-            let made = read(context, &working, &question, args.restart, limits).await;
-            working.end().await;
+            let made = read(context, &leased, &question, args.restart, limits).await;
+            leased.end().await;
             made.map_err(|failure| account.concern(failure))
         };
-        if let Some(made) = each.yielded(engine::stopped_or(made.await)) {
-            runs.extend(engine::named(account, made, each.several()));
+        if let Some(made) = outcomes.record(engine::stopped_or(made.await)) {
+            runs.extend(engine::named(account, made, outcomes.several()));
         }
     }
     let exit = engine::conclude_unless_stopped(context, &runs, &stop);
-    if exit == Exit::Done && each.all_well() && runs.iter().all(RunReport::succeeded) {
+    if exit == Exit::Done && outcomes.all_well() && runs.iter().all(RunReport::succeeded) {
         let count = |rows: fn(&RunReport) -> u64| number(runs.iter().map(rows).sum());
         context.note(&format!(
-            "done: {} sessions read, {} new, {} changed, {} as they were, {} rejected",
+            "done: {} sessions read, {} new, {} changed, {} unchanged, {} rejected",
             count(|run| run.counters.rows_read),
             count(|run| run.counters.rows_inserted),
             count(|run| run.counters.rows_updated),
@@ -118,14 +118,14 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
         ));
     }
     store.close().await;
-    each.conclude(exit)
+    outcomes.conclude(exit)
 }
 
 /// Counts what would be read, all accounts together.
 async fn dry_run(
     context: &Context,
-    asked: &[(&Account, Client, Question)],
-    mut each: Each<'_>,
+    asked: &[(&Account, Client, ResolvedFilter)],
+    mut outcomes: AccountOutcomes<'_>,
     stop: &CancellationToken,
 ) -> Result<Exit, Failure> {
     let size = engine::settings(context)?.walk.page_size;
@@ -141,32 +141,32 @@ async fn dry_run(
             Ok(sync::estimate(client, sessions, created, filters, size, stop).await?)
         };
         let estimate = estimate.await.map_err(|failure| account.concern(failure));
-        if let Some(estimate) = each.yielded(estimate) {
+        if let Some(estimate) = outcomes.record(estimate) {
             total.records += estimate.records;
             total.requests += estimate.requests;
         }
     }
-    if !each.all_failed() {
+    if !outcomes.all_failed() {
         writeln!(
             io::stdout().lock(),
-            "{} in at least {}, {}; nothing was written",
+            "dry run, nothing was written: {} in at least {}, {}",
             engine::counted(total.records, "session"),
             engine::requests(total.requests),
             engine::least_time(context, total.requests)?,
         )?;
     }
-    each.conclude(Exit::Done)
+    outcomes.conclude(Exit::Done)
 }
 
-/// Goes on with the same backfill if it is unfinished, else begins it.
+/// Resumes the same backfill if one is unfinished, else starts it.
 async fn read(
     context: &Context,
-    working: &Working,
-    question: &Question,
+    leased: &LeasedEngine,
+    question: &ResolvedFilter,
     restart: bool,
-    limits: Limits<'_>,
+    limits: RunLimits<'_>,
 ) -> Result<Runs, Failure> {
-    let (engine, store) = (&working.engine, &working.store);
+    let (engine, store) = (&leased.engine, &leased.store);
     engine.identify(limits.stop).await?;
     let account = engine.lease().account();
     let same = |backfill: &Backfill| {
@@ -181,15 +181,11 @@ async fn read(
         .into_iter()
         .find(same);
     let id = match unfinished {
-        Some(old) if restart => {
-            store
-                .cancel_backfill(engine.lease(), old.id, context.clock.now())
-                .await?;
-            None
-        }
+        // The transaction that records the new backfill cancels the old one.
+        Some(_) if restart => None,
         Some(old) => {
             context.note(&format!(
-                "going on where the last one stopped: {} windows done, {} left (--restart begins again)",
+                "resuming the unfinished backfill: {} windows done, {} left (--restart starts over)",
                 number(old.windows_done),
                 number(old.windows_left)
             ));

@@ -1,4 +1,4 @@
-//! `check`: configuration, database, and what the token may read.
+//! `check`: checks the configuration, the database, and what the token may read.
 
 use std::io;
 use std::path::Path;
@@ -10,22 +10,25 @@ use uuid::Uuid;
 
 use super::record::number;
 use super::{Account, Context, Exit, Failure};
-use crate::api::Client;
+use crate::api::{Client, DateHeader};
 use crate::config;
 use crate::data::{Page, PageQuery, Resource, SessionFilter, Source, SourceError, Span};
-use crate::report::{Format, Printer};
+use crate::output::{Format, Printer};
 use crate::store::{OpenOptions, Store, StoreError};
 use crate::sync;
 
-/// Check configuration, database and what the token may read.
+/// Check the configuration, the database and what the token may read.
 ///
-/// Reads every section of the configuration, opens the database and looks whether it may be written
-/// to, and asks the API for one record of each resource in sync.resources with each account's token:
-/// at most six requests an account, and two more where sessions are refused, to find out why.
-/// Compares whose token it is with whose data is stored. Changes nothing.
+/// Reads every section of the configuration. Opens the database and checks that it is writable.
+/// Requests one record of each resource in sync.resources with each account's token: twelve
+/// requests for each account, and up to four more to compare both versions of the session list or
+/// to find out why a request is refused. Checks that the token belongs to the company whose data is
+/// stored. Reports if the token is accepted in an unusual form, and if the platform's Date header
+/// differs from this machine's clock by more than a minute. Changes nothing.
 ///
-/// Exits with 0 if all is well, 1 if something failed, 2 if the configuration is wrong, also in that
-/// a token is of another company than the account's data, 3 if the API refuses a token everywhere.
+/// Exits with 0 if all is well, and with 1 if a check failed. Exits with 2 if the configuration is
+/// wrong, or if a token belongs to another company than the stored data. Exits with 3 if the API
+/// refuses the tokens for every resource.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -44,9 +47,11 @@ enum Outcome {
     Failed,
     Refused,
     Skipped,
-    /// Not mirrored, so not asked for.
+    /// Not mirrored, so not requested.
     LeftOut,
-    /// The configuration is wrong in what only the platform can tell.
+    /// A hint, not a failure.
+    Noted,
+    /// The configuration is wrong, which only an answer of the platform could show.
     Wrong,
 }
 
@@ -58,6 +63,7 @@ impl Outcome {
             Self::Refused => "refused",
             Self::Skipped => "not tried",
             Self::LeftOut => "left out",
+            Self::Noted => "note",
             Self::Wrong => "wrong",
         }
     }
@@ -72,8 +78,11 @@ struct Finding {
     detail: String,
 }
 
-/// How long a request may spend on retries here: enough for a hiccup, not for an outage.
+/// How long a request may spend on retries here: enough for a short failure, not for an outage.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A smaller difference between clocks is not reported.
+const WORTH_NOTING: Duration = Duration::from_mins(1);
 
 /// Checks everything and prints what it found.
 pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Failure> {
@@ -95,7 +104,7 @@ pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Fail
         detail: if settings.file().is_some() {
             "file, environment and defaults".into()
         } else {
-            "environment and defaults; no file".into()
+            "environment and defaults, no file".into()
         },
     }];
     let (finding, store) = check_database(&database).await?;
@@ -103,15 +112,24 @@ pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Fail
     let mut companies: Vec<(Uuid, &str)> = Vec::new();
     for account in &accounts {
         let client = account.client(context, &[], Some(PATIENCE))?;
-        let (found, company) = check_api(&client, account, &resources).await;
+        let (found, company, ahead) = check_api(&client, account, &resources).await;
         findings.extend(found);
+        if let Some(detail) = interactions(store.as_ref(), &account.name, ahead).await {
+            findings.push(Finding {
+                account: account.name.clone(),
+                what: "interactions".into(),
+                place: account.base_url.to_string(),
+                outcome: Outcome::Noted,
+                detail,
+            });
+        }
         let Some(company) = company else { continue };
         let wrong = match companies.iter().find(|(known, _)| *known == company) {
             Some((_, other)) => Some((
                 Outcome::Wrong,
                 format!(
-                    "belongs to the same company as account {other:?}: remove one of them from \
-                     the configuration"
+                    "the token belongs to the same company as account {other:?}; remove one of the \
+                     two from the configuration"
                 ),
             )),
             None => mismatch(store.as_ref(), &account.name, company).await,
@@ -136,12 +154,16 @@ pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Fail
 
 fn exit(findings: &[Finding]) -> Exit {
     let of_api = || {
+        let tells = |outcome| !matches!(outcome, Outcome::LeftOut | Outcome::Noted);
         findings
             .iter()
-            .filter(|finding| !finding.account.is_empty() && finding.outcome != Outcome::LeftOut)
+            .filter(move |finding| !finding.account.is_empty() && tells(finding.outcome))
     };
     let refused = |finding: &Finding| finding.outcome == Outcome::Refused;
-    let well = |finding: &Finding| matches!(finding.outcome, Outcome::Good | Outcome::LeftOut);
+    let well = |finding: &Finding| {
+        let outcome = finding.outcome;
+        matches!(outcome, Outcome::Good | Outcome::LeftOut | Outcome::Noted)
+    };
     if findings
         .iter()
         .any(|finding| finding.outcome == Outcome::Wrong)
@@ -156,7 +178,7 @@ fn exit(findings: &[Finding]) -> Exit {
     }
 }
 
-/// Why what is stored and whose token it is do not go together.
+/// Why the token's company does not match the stored data, if it does not.
 async fn mismatch(store: Option<&Store>, name: &str, company: Uuid) -> Option<(Outcome, String)> {
     let error = store?.check_company(name, company).await.err()?;
     let outcome = match error {
@@ -166,7 +188,7 @@ async fn mismatch(store: Option<&Store>, name: &str, company: Uuid) -> Option<(O
     Some((outcome, chain(&error)))
 }
 
-/// The database, and the store if its tables can be read.
+/// Checks the database. Returns the store if its tables can be read.
 async fn check_database(database: &config::Database) -> Result<(Finding, Option<Store>), Failure> {
     let found = |outcome, detail: String| Finding {
         account: String::new(),
@@ -175,8 +197,7 @@ async fn check_database(database: &config::Database) -> Result<(Finding, Option<
         outcome,
         detail,
     };
-    // Only to look: a check creates no file. What is not there yet is no mistake as long as its
-    // folder is.
+    // A check creates no file. A missing file is fine as long as its folder exists.
     if let Some(path) = database.url.sqlite_file().filter(|path| !path.exists()) {
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -185,15 +206,15 @@ async fn check_database(database: &config::Database) -> Result<(Finding, Option<
         let finding = match std::fs::metadata(folder) {
             Ok(meta) if meta.is_dir() && !meta.permissions().readonly() => found(
                 Outcome::Good,
-                "does not exist yet; run, sync, backfill and migrate create it".into(),
+                "does not exist yet; the first run or sync creates it".into(),
             ),
-            Ok(_) => found(Outcome::Failed, "its folder cannot be written to".into()),
-            Err(error) => found(Outcome::Failed, format!("its folder: {error}")),
+            Ok(_) => found(Outcome::Failed, "its folder is not writable".into()),
+            Err(error) => found(Outcome::Failed, format!("cannot open its folder: {error}")),
         };
         return Ok((finding, None));
     }
-    // Opened for writing and not written to, a file stays as it was. Not while SQLite has it open:
-    // closing it here would take SQLite's locks away.
+    // Opening a file for writing does not change it. This must happen before SQLite opens the file:
+    // closing it here later would release SQLite's locks.
     let writable = database.url.sqlite_file().map_or(Ok(()), |path| {
         std::fs::OpenOptions::new().write(true).open(path).map(drop)
     });
@@ -207,7 +228,7 @@ async fn check_database(database: &config::Database) -> Result<(Finding, Option<
         Ok(()) => (format!("{}, tables up to date", store.kind()), false),
         Err(StoreError::TooOld { missing }) if database.migrate => (
             format!(
-                "{}, {} migration(s) to apply; run, sync, backfill and migrate do",
+                "{}, {} migration(s) to apply; the next run or sync applies them",
                 store.kind(),
                 missing.len()
             ),
@@ -221,14 +242,14 @@ async fn check_database(database: &config::Database) -> Result<(Finding, Option<
     let finding = match (writable, store.lacking(migrating).await) {
         (Err(error), _) => found(
             Outcome::Failed,
-            format!("{detail}, but it cannot be written to: {error}"),
+            format!("{detail}, but not writable: {error}"),
         ),
         (_, Err(error)) => found(Outcome::Failed, chain(&error)),
         (_, Ok(lacking)) if lacking.is_empty() => found(Outcome::Good, detail),
         (_, Ok(lacking)) => found(
             Outcome::Failed,
             format!(
-                "{detail}, but it cannot be written to: its role lacks {}",
+                "{detail}, but not writable; grant the role the missing privileges: {}",
                 lacking.join("; ")
             ),
         ),
@@ -240,7 +261,7 @@ async fn check_database(database: &config::Database) -> Result<(Finding, Option<
     Ok((finding, Some(store)))
 }
 
-/// An error and its causes on one line.
+/// An error and its causes, on one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -252,14 +273,44 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What the token may read of these resources, and the company it belongs to, if a record tells.
+/// Reports sessions whose last interaction is later than their `updatedAt`, whether on the page that
+/// this check read or in earlier syncs.
+async fn interactions(store: Option<&Store>, name: &str, on_page: u64) -> Option<String> {
+    let stored = async {
+        let store = store?;
+        let account = store.find_account(name).await.ok()??;
+        let statuses = store.stream_statuses(account.id).await.ok()?;
+        let of_sessions = statuses
+            .into_iter()
+            .find(|status| status.interactions_ahead_at.is_some())?;
+        Some(of_sessions.interactions_ahead)
+    };
+    // A database that cannot be read is reported on its own.
+    let stored = stored.await.unwrap_or(0);
+    (stored > 0 || on_page > 0).then(|| {
+        let seen = if stored > 0 {
+            format!("earlier syncs read {} sessions with", number(stored))
+        } else {
+            "this check read a session with".to_owned()
+        };
+        format!(
+            "{seen} a lastInteractionDate later than updatedAt: messages do not always change \
+             updatedAt, so syncs follow both fields"
+        )
+    })
+}
+
+/// Checks what the token may read of these resources. Also returns the token's company, if a record
+/// names it, and how many of the sessions that were read have an interaction later than their last
+/// change.
 async fn check_api(
     client: &Client,
     account: &Account,
     resources: &[Resource],
-) -> (Vec<Finding>, Option<Uuid>) {
+) -> (Vec<Finding>, Option<Uuid>, u64) {
     let mut findings = Vec::new();
     let mut company = None;
+    let mut ahead = 0;
     let mut unreachable = false;
     for resource in Resource::ALL {
         let (outcome, detail) = if !resources.contains(&resource) {
@@ -270,7 +321,8 @@ async fn check_api(
             match ask(client, resource).await {
                 Ok(page) => {
                     company = company.or_else(|| sync::owner(&page));
-                    (Outcome::Good, readable(client, resource, &page))
+                    ahead += sync::interactions_ahead(resource, &page);
+                    readable(client, resource, &page).await
                 }
                 Err(error) => {
                     unreachable = matches!(error, SourceError::Unavailable { .. });
@@ -290,7 +342,43 @@ async fn check_api(
             detail,
         });
     }
-    (findings, company)
+    let notes = [("token", how_sent(client)), ("clock", clock(client))];
+    for (what, detail) in notes {
+        findings.extend(detail.map(|detail| Finding {
+            account: account.name.clone(),
+            what: what.to_owned(),
+            place: account.base_url.to_string(),
+            outcome: Outcome::Noted,
+            detail,
+        }));
+    }
+    (findings, company, ahead)
+}
+
+/// Reports a token that is accepted in an unusual form.
+fn how_sent(client: &Client) -> Option<String> {
+    let told = "the API accepts the token only without the word Bearer, so it is sent without it";
+    client.learned().bare_token.then(|| told.to_owned())
+}
+
+/// Reports a platform clock that is missing or wrong.
+fn clock(client: &Client) -> Option<String> {
+    let (by, which) = match client.date_header()? {
+        DateHeader::Missing => {
+            let told = "answers have no readable Date header (a proxy may remove it): syncs read some \
+                        records twice to be safe, and nothing is lost";
+            return Some(told.to_owned());
+        }
+        DateHeader::Ahead(by) => (by, "ahead of"),
+        DateHeader::Behind(by) => (by, "behind"),
+    };
+    (by > WORTH_NOTING).then(|| {
+        let by = humantime::format_duration(Duration::from_secs(by.as_secs()));
+        format!(
+            "the Date header of answers is {by} {which} this machine's clock: one of the two is wrong; \
+             check this machine's clock"
+        )
+    })
 }
 
 async fn ask(client: &Client, resource: Resource) -> Result<Page, SourceError> {
@@ -309,19 +397,46 @@ async fn ask(client: &Client, resource: Resource) -> Result<Page, SourceError> {
     client.page(&query).await
 }
 
-fn readable(client: &Client, resource: Resource, page: &Page) -> String {
+/// How many records a readable resource has, and whether the API shows all of them.
+async fn readable(client: &Client, resource: Resource, page: &Page) -> (Outcome, String) {
     let count = page
         .total
         .unwrap_or(u64::try_from(page.items.len()).unwrap_or(u64::MAX));
     let count = number(count);
-    match resource {
-        Resource::Sessions => format!(
-            "{count} sessions (list version {})",
-            client.session_version()
-        ),
+    let text = match resource {
+        Resource::Sessions => return sessions(client, &count).await,
         Resource::Contacts => format!("{count} active contacts"),
         _ => format!("{count} {resource}"),
-    }
+    };
+    (Outcome::Good, text)
+}
+
+/// Which version of the session list is read, and whether the other version shows the same number.
+async fn sessions(client: &Client, count: &str) -> (Outcome, String) {
+    let totals = client.session_totals().await;
+    let version = client.session_version().number();
+    let told = |more: &str| format!("{count} sessions (list version {version}{more})");
+    let totals = match totals {
+        Ok(Some(totals)) => totals,
+        Ok(None) if client.learned().session_list.is_some() => {
+            return (Outcome::Good, told("; version 2 does not answer"));
+        }
+        Ok(None) => return (Outcome::Good, told("")),
+        // The version that syncs read has answered, so this is not a failure.
+        Err(error) => {
+            let told = told("");
+            let text = format!("{told}; could not compare it with the other version: {error}");
+            return (Outcome::Good, text);
+        }
+    };
+    let outcome = if totals.lacks() {
+        Outcome::Failed
+    } else {
+        Outcome::Good
+    };
+    let difference = totals.difference();
+    let difference = difference.map_or_else(String::new, |text| format!("; {text}"));
+    (outcome, format!("{}{difference}", told("")))
 }
 
 fn print(findings: &[Finding], json: bool) -> Result<(), Failure> {

@@ -1,6 +1,5 @@
-//! `contacts`: the platform's list of contacts, live.
+//! `contacts`: lists contacts, read live from the platform.
 
-use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -10,67 +9,68 @@ use serde_json::Value;
 use super::dates::span;
 use super::flat::Records;
 use super::record::{Fields, Footer, shown_at};
+use super::state::stream_of;
 use super::waiting::patiently;
-use super::{Context, Exit, Failure, direction, empty, meaning, positive};
+use super::{Context, Exit, Failure, direction, empty, positive, refused_options, sessions};
 use crate::api::Client;
-use crate::config::{Zone, one_of};
+use crate::config::Zone;
 use crate::data::{
-    CONTACT_STATUSES, Direction, Order, OrderField, PageQuery, Resource, SessionFilter, Source,
-    SourceError, Span, Stream,
+    Direction, Echo, Order, OrderField, PageQuery, Pager, Resource, SessionFilter, Source,
+    SourceError, Span,
 };
-use crate::report::Format;
+use crate::output::Format;
 
-/// List the platform's contacts, live.
+/// List contacts, read live from the platform.
 ///
-/// Asks the platform, not the database. The platform shows the contacts of one status at a time,
-/// and filters them by the dates of creation and change only.
+/// Reads the platform, not the database. The platform lists the contacts of one status at a time, and
+/// can only filter them by the dates of creation and of the last change.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Dates: 2025-12-31, \"2025-12-31 18:30\" in the configured time zone, or RFC 3339. A day alone is
-meant whole.
+Dates: 2025-12-31, \"2025-12-31 18:30\" in the configured time zone, or RFC 3339. A day without a
+time means the whole day.
 
 Examples:
   helena-sync contacts --size 50
   helena-sync contacts --status ARCHIVED --all --format ndjson
-  helena-sync contacts --created-after 2026-01-01 --order-by created --direction descending", args = meaning::hidden(meaning::LIVE))]
+  helena-sync contacts --created-after 2026-01-01 --order-by created --direction descending", args = refused_options::hidden(refused_options::LIVE))]
 pub struct ContactsArgs {
-    /// ACTIVE, ARCHIVED or BLOCKED
+    /// Status of the contacts: ACTIVE, ARCHIVED or BLOCKED
     #[arg(long, value_name = "STATUS", default_value = "ACTIVE")]
     pub status: String,
-    /// Created from this date on
+    /// Created on or after this date
     #[arg(long, visible_alias = "from", value_name = "DATE")]
     pub created_after: Option<String>,
-    /// Created before this date, or until the end of this day
+    /// Created before this date; a day without a time includes the whole day
     #[arg(long, visible_alias = "to", value_name = "DATE")]
     pub created_before: Option<String>,
     /// Changed after this date
     #[arg(long, value_name = "DATE")]
     pub updated_after: Option<String>,
-    /// Changed before this date, or until the end of this day
+    /// Changed before this date; a day without a time includes the whole day
     #[arg(long, value_name = "DATE")]
     pub updated_before: Option<String>,
-    /// Page, from 1
+    /// Number of the page, from 1
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = positive::<u32>)]
     pub page: u32,
-    /// Contacts a page, 1 to 100 [default: 10; with --all 100]
+    /// Contacts on each page, 1 to 100 [default: 10; with --all 100]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub size: Option<u32>,
-    /// All pages, from the first on
+    /// Print all pages
     #[arg(long, conflicts_with = "page")]
     pub all: bool,
-    /// Field to order by [default: the platform's own order]
+    /// Field to sort by [default: the platform's own order]
     #[arg(long, value_name = "FIELD", ignore_case = true)]
     pub order_by: Option<ContactOrder>,
-    /// ascending or descending; alone it orders by created
+    /// ascending or descending; without --order-by it sorts by created
     #[arg(long, value_name = "DIRECTION", value_parser = direction)]
     pub direction: Option<Direction>,
-    /// table, json (one array), ndjson (one record a line) or csv (every field a column, named as in
-    /// the database, times in UTC); the table has the most important ones, as far as they fit
+    /// table (the most important fields, as far as they fit), json (one array), ndjson (one record on
+    /// each line) or csv (all columns, named as in the database, with times in UTC)
     #[arg(long, value_name = "FORMAT", default_value_t)]
     pub format: Format,
 }
 
-/// What contacts can be ordered by.
+/// The fields by which contacts can be sorted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ContactOrder {
     /// Time of creation
@@ -79,6 +79,16 @@ pub enum ContactOrder {
     /// Time of the last change
     #[value(alias = "UpdatedAt")]
     Updated,
+}
+
+impl ContactOrder {
+    /// As the user types it.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+        }
+    }
 }
 
 const COLUMNS: [&str; 7] = ["name", "phone", "email", "tags", "created", "updated", "id"];
@@ -91,9 +101,9 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
     let client = account.client(context, &[], None)?;
     let at =
         |failure: Failure| failure.context(format!("cannot list contacts at {}", account.base_url));
-    // A list that moves while it is read shows some contacts twice.
-    let mut seen = HashSet::new();
+    let mut pager = Pager::new("the list of contacts");
     let mut total = None;
+    let mut disordered = false;
     let out = io::BufWriter::new(io::stdout());
     let mut records = Records::new(out, args.format, Resource::Contacts, &COLUMNS)?;
     loop {
@@ -101,25 +111,22 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
             .await?
             .map_err(|error| at(error.into()))?;
         total = page.total.or(total);
-        for item in &page.items {
-            if item.head.id.is_none_or(|id| seen.insert(id)) {
-                records.record(&page, item, |raw| cells(raw, zone))?;
-            }
+        disordered |= page.order_echo == Echo::Other;
+        // A list that changes while it is read may show a contact twice.
+        let taken = pager.take(&page).map_err(|error| at(error.into()))?;
+        for item in taken.fresh {
+            records.record(&page, item, |raw| cells(raw, zone))?;
         }
-        if !args.all || !page.has_more || page.items.is_empty() {
+        if !args.all || !taken.more {
             break;
         }
         query.number += 1;
     }
     let count = records.finish()?;
-    let status = query.stream.partition;
-    if count == 0 && (args.page == 1 || total == Some(0)) {
-        let text = patiently(context, &client, explain(&client, &query))
-            .await?
-            .map_err(|error| at(error.into()))?;
-        context.note(&text);
-        return Ok(Exit::Done);
+    if let Some(order) = args.order_by.filter(|_| disordered) {
+        context.note(&sessions::ignored_order(order.as_str()));
     }
+    let status = query.stream.partition;
     let footer = Footer {
         what: &format!("contacts with status {status}"),
         count,
@@ -128,16 +135,24 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
         size: query.size,
         all: args.all,
     };
-    context.note(&footer.text());
+    if footer.is_empty() {
+        let text = patiently(context, &client, explain(&client, &query))
+            .await?
+            .map_err(|error| at(error.into()))?;
+        context.note(&text);
+    } else {
+        context.note(&footer.text());
+    }
     Ok(Exit::Done)
 }
 
-/// Says which filter probably emptied the list, at one request each, and one for each other status.
+/// Says which filter is probably too narrow. Sends one request for each filter and for each other
+/// status.
 async fn explain(client: &Client, query: &PageQuery) -> Result<String, SourceError> {
     let status = query.stream.partition;
     if query.created.is_open() && query.updated.is_open() {
         return Ok(format!(
-            "no contact with status {status} matches (--status shows others)"
+            "there is no contact with status {status}; --status shows those with another status"
         ));
     }
     let count = async |query: PageQuery| {
@@ -167,12 +182,8 @@ async fn explain(client: &Client, query: &PageQuery) -> Result<String, SourceErr
         counts.push(("--updated-after/-before", count(without).await?));
     }
     let mut others = 0;
-    for partition in CONTACT_STATUSES {
-        if partition != status {
-            let stream = Stream {
-                partition,
-                ..query.stream
-            };
+    for stream in query.stream.resource.streams() {
+        if stream.partition != status {
             let other = PageQuery {
                 stream,
                 ..query.clone()
@@ -188,16 +199,11 @@ async fn explain(client: &Client, query: &PageQuery) -> Result<String, SourceErr
 }
 
 fn query(args: &ContactsArgs, zone: Zone) -> Result<PageQuery, Failure> {
-    let status = one_of(&args.status, &CONTACT_STATUSES)
-        .map_err(|problem| Failure::usage_text(format!("--status: {problem}")))?;
     let field = args
         .order_by
         .or(args.direction.map(|_| ContactOrder::Created));
     Ok(PageQuery {
-        stream: Stream {
-            resource: Resource::Contacts,
-            partition: status,
-        },
+        stream: stream_of(Resource::Contacts, &args.status)?,
         created: span(
             zone,
             ("--created-after", args.created_after.as_deref()),

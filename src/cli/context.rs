@@ -1,4 +1,4 @@
-//! What a command starts from: configuration, clock, accounts, database, log lines.
+//! What every command needs: configuration, clock, accounts, database, log.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -9,21 +9,20 @@ use crate::config::{self, Environment, LogFormat, Settings, Zone};
 use crate::store::{OpenOptions, Store};
 use crate::telemetry;
 
-/// What a command wants of the database.
+/// How a command uses the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// To read it; its tables must be those of this version.
+    /// The command reads it. Its tables must be those of this version.
     Read,
-    /// To change what is in it; its tables are brought up to date first, unless the configuration
-    /// says that somebody else does that.
+    /// The command writes to it. Its tables are migrated first, unless `database.migrate` is false.
     Write,
-    /// The same, and to create it if it is not there.
+    /// The same, and the database is created if it does not exist.
     Create,
 }
 
-/// Everything a command starts from.
+/// What every command needs.
 pub struct Context {
-    /// The configuration; a command takes the sections that it needs.
+    /// The configuration. Each command reads the sections that it needs.
     pub settings: Settings,
     /// The clock.
     pub clock: Arc<dyn Clock>,
@@ -33,7 +32,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Reads the configuration and begins to log.
+    /// Reads the configuration and starts the log.
     pub fn load(
         global: &Global,
         environment: Environment,
@@ -55,14 +54,15 @@ impl Context {
         })
     }
 
-    /// For a command whose stderr is a log: where that is JSON, what the command notes is, too.
+    /// For a command whose stderr is a log: if log lines are JSON, notes are log lines, too.
     #[must_use]
     pub(super) fn of_log(mut self) -> Self {
         self.notes_are_logged = self.json;
         self
     }
 
-    /// With these settings and no others, and a logger that only tells of errors.
+    /// With these settings only, and a log of errors only.
+    #[cfg(feature = "sandbox")]
     pub(super) fn of_settings(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
         telemetry::init(&telemetry::Options {
             json: false,
@@ -83,12 +83,12 @@ impl Context {
         Ok(self.settings.timezone()?)
     }
 
-    /// The names of the accounts chosen by `--account`; all, if empty.
+    /// The names of the accounts that `--account` chooses. Empty means all.
     pub fn selected(&self) -> &[String] {
         &self.selected
     }
 
-    /// The accounts to work on, at least one.
+    /// The chosen accounts. Never empty.
     pub fn accounts(&self) -> Result<Vec<Account>, Failure> {
         let accounts = self.settings.accounts()?;
         for warning in &accounts.warnings {
@@ -98,7 +98,7 @@ impl Context {
         for name in &self.selected {
             if !known.contains(&name.as_str()) {
                 return Err(Failure::usage_text(format!(
-                    "--account: unknown account {name:?} (configured: {})",
+                    "--account: the configuration has no account {name:?} (it has: {})",
                     known.join(", ")
                 )));
             }
@@ -112,31 +112,33 @@ impl Context {
             .collect()
     }
 
-    /// The one account to work on, for commands that talk to one.
+    /// The chosen account, for commands that work on a single one.
     pub fn account(&self) -> Result<Account, Failure> {
         let mut accounts = self.accounts()?;
         if accounts.len() > 1 {
             let names: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
             return Err(Failure::usage_text(format!(
-                "several accounts are configured; choose one with --account ({})",
+                "the configuration has several accounts; choose one with --account ({})",
                 names.join(", ")
             )));
         }
         accounts
             .pop()
-            .ok_or_else(|| Failure::usage_text("no account is configured"))
+            .ok_or_else(|| Failure::usage_text("the configuration has no account"))
     }
 
-    /// Which database there is to work on.
+    /// The configured database.
     pub fn database(&self) -> Result<config::Database, Failure> {
         let database = self.settings.database()?;
         for name in database.url.unknown_parameters() {
-            tracing::warn!("the database address has a parameter {name} that means nothing");
+            tracing::warn!(
+                "the database address has an unknown parameter {name}; it has no effect"
+            );
         }
         Ok(database)
     }
 
-    /// The database, open and with the tables of this version.
+    /// Opens the database and makes sure that its tables are those of this version.
     pub async fn store(&self, access: Access) -> Result<Store, Failure> {
         let database = self.database()?;
         let doing = || format!("cannot use the database {}", database.url);
@@ -145,12 +147,13 @@ impl Context {
             .sqlite_file()
             .is_some_and(|file| !file.exists());
         if missing && access != Access::Create {
+            let command = if database.migrate { "sync" } else { "migrate" };
             return Err(Failure::failed(anyhow::anyhow!(
-                "the database {} does not exist yet; run, sync, backfill and migrate create it",
+                "the database {} does not exist yet; run `helena-sync {command}` to create it",
                 database.url
             )));
         }
-        // Else an empty file would be left behind.
+        // Otherwise this would leave an empty file.
         if missing && !database.migrate {
             return Err(Failure::failed(anyhow::anyhow!(
                 "the database {} does not exist yet, and database.migrate is false: run \
@@ -178,10 +181,25 @@ impl Context {
                 .await
                 .map_err(|error| Failure::from(error).context(doing()))?;
         }
+        if access != Access::Read {
+            self.keep_reports(&store)
+                .await
+                .map_err(|failure| failure.context(doing()))?;
+        }
         Ok(store)
     }
 
-    /// The database, to read it; `None` if it cannot be read or does not exist yet.
+    /// Makes the days and open hours of reports in the database those of the configuration.
+    pub(super) async fn keep_reports(&self, store: &Store) -> Result<(), Failure> {
+        let settings = self.settings.report()?.settings(self.zone()?);
+        if store.keep_reports(&settings, self.clock.now()).await? {
+            let zone = settings.zone.name();
+            tracing::debug!(zone, "the days of reports are those of {zone}");
+        }
+        Ok(())
+    }
+
+    /// Opens the database to read it. `None` if it cannot be read or does not exist yet.
     pub async fn store_if_readable(&self) -> Result<Option<Store>, Failure> {
         match self.store(Access::Read).await {
             Ok(store) => Ok(Some(store)),
@@ -190,7 +208,7 @@ impl Context {
         }
     }
 
-    /// Where the tokens of the accounts to work on come from.
+    /// Where the tokens of the chosen accounts come from.
     pub fn token_origins(&self) -> Vec<String> {
         let accounts = self
             .settings
@@ -207,7 +225,7 @@ impl Context {
         self.selected.is_empty() || self.selected.iter().any(|selected| selected == name)
     }
 
-    /// Tells the person at the terminal something that is no data: to stderr.
+    /// Prints a message to stderr. Data goes to stdout.
     pub fn note(&self, text: &str) {
         if self.notes_are_logged {
             if let Some(text) = text.strip_prefix("error: ") {
@@ -218,12 +236,12 @@ impl Context {
             return;
         }
         telemetry::screen().suspend(|| {
-            // A stderr that is gone has no reader.
+            // If stderr is closed, nobody reads it.
             let _unwritable = writeln!(io::stderr().lock(), "{text}");
         });
     }
 
-    /// Tells of something that failed while the command goes on.
+    /// Prints a failure after which the command continues.
     pub fn note_failure(&self, failure: &Failure) {
         if self.notes_are_logged {
             tracing::error!("{}", failure.line());
@@ -232,8 +250,8 @@ impl Context {
         }
     }
 
-    /// How the command ended, unless that is for the caller to tell: where stderr is a log of JSON
-    /// lines, a failure is one of them.
+    /// The command's result. If stderr is a log of JSON lines, a failure is logged here and the
+    /// caller has nothing left to print.
     pub(super) fn concluded(&self, end: Result<Exit, Failure>) -> Result<Exit, Failure> {
         match end {
             Err(failure) if self.notes_are_logged && !failure.is_closed_pipe() => {

@@ -1,7 +1,7 @@
-//! Dates as people type them.
+//! Parses dates as people type them.
 //!
-//! Must not know what a date bounds; whether it is the beginning or the end of a range decides
-//! what a day without a time means.
+//! Must not know which range a date belongs to. It knows only whether the date starts or ends the
+//! range, since that decides what a day without a time means.
 
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, Utc};
 
@@ -14,18 +14,16 @@ const FORMS: &str = "2025-12-31, \"2025-12-31 18:30\" (in the configured time zo
 /// Why a date or a range cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DateError {
-    /// Not one of the forms, or no day of the calendar.
-    #[error("{flag}: {text:?} is no date (accepted: {FORMS})")]
+    /// The text has another form, or names a day that does not exist.
+    #[error("{flag}: {text:?} is not a valid date (accepted: {FORMS})")]
     Form {
         /// The flag.
         flag: &'static str,
         /// What was typed.
         text: String,
     },
-    /// A year that the API cannot take.
-    #[error(
-        "{flag}: {text:?} is before all dates that the API takes (accepted: years 0001 to 9999)"
-    )]
+    /// A year that the API does not accept.
+    #[error("{flag}: {text:?} is too early for the API (accepted: years 0001 to 9999)")]
     Year {
         /// The flag.
         flag: &'static str,
@@ -33,7 +31,9 @@ pub enum DateError {
         text: String,
     },
     /// A range that ends before it begins.
-    #[error("{after_flag} {after:?} is not before {before_flag} {before:?}: the range is empty")]
+    #[error(
+        "the range is empty: {after_flag} {after:?} must be earlier than {before_flag} {before:?}"
+    )]
     Backwards {
         /// The flag of the beginning.
         after_flag: &'static str,
@@ -46,9 +46,10 @@ pub enum DateError {
     },
 }
 
-/// Reads a date. A day alone is its first instant at the start of a range, and the first instant
-/// of the day after it at the end of one. A time that the change of clocks skips means the first
-/// instant after the gap; one that occurs twice means the one that makes the range wider.
+/// Parses a date. A day without a time means its first instant at the start of a range, and the
+/// first instant of the next day at the end of a range. If a change of clocks skips a time, it means
+/// the first instant after the gap. If a time occurs twice, it means the one that makes the range
+/// wider.
 pub fn parse(
     flag: &'static str,
     text: &str,
@@ -69,13 +70,13 @@ pub fn parse(
     Ok(at.clamp(FIRST, LAST))
 }
 
-/// 0001-01-02 and 9999-12-31. Nothing was created beyond them; and at the very edge a time zone, the
-/// end of a day or the width that a question is given make a year of which the API knows nothing.
+/// 0001-01-02 and 9999-12-31. No record lies outside. A margin is needed: at the very edge, a time
+/// zone, the end of a day or a widened range would give a year that the API does not accept.
 const FIRST: Timestamp = Timestamp::from_micros(-62_135_510_400_000_000);
 const LAST: Timestamp = Timestamp::from_micros(253_402_214_400_000_000);
 
 fn read(text: &str, zone: Zone, edge: Edge) -> Option<Timestamp> {
-    // chrono accepts missing zeros, signs and long years; the shape is ours to check.
+    // chrono accepts missing zeros, signs and long years, so the form is checked here.
     let date = text.get(..10)?;
     let shaped = date.bytes().enumerate().all(|(index, byte)| match index {
         4 | 7 => byte == b'-',
@@ -108,7 +109,7 @@ fn read(text: &str, zone: Zone, edge: Edge) -> Option<Timestamp> {
     local.ok().map(|local| zone.instant(local, edge))
 }
 
-/// Reads the two ends of a range, each with its flag.
+/// Parses the two ends of a range, each with its flag.
 pub(super) fn span(
     zone: Zone,
     (after_flag, after): (&'static str, Option<&str>),
@@ -231,7 +232,7 @@ mod tests {
         .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "--from \"2026-01-02\" is not before --to \"2026-01-01\": the range is empty"
+            "the range is empty: --from \"2026-01-02\" must be earlier than --to \"2026-01-01\""
         );
         let day = span(
             zone,

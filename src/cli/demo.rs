@@ -1,4 +1,4 @@
-//! `demo`: the whole program in one command, on a simulated account inside this process.
+//! `demo`: runs the whole program on a simulated account inside this process.
 
 mod stage;
 mod verdict;
@@ -11,58 +11,57 @@ use clap::Args;
 use serde_json::Value;
 
 use super::record::number;
-use super::{Exit, Failure, meaning};
+use super::{Exit, Failure, refused_options};
 use crate::clock::Clock;
 use crate::config::{self, Environment};
-use crate::report::{Format, Printer, terminal_width};
+use crate::data::Resource;
+use crate::output::{Format, Printer, terminal_width};
 use crate::store::{QUESTIONS, Question};
-use stage::{Played, Stage};
+use stage::{DemoResult, Stage};
 use verdict::Compared;
 
-/// Watch it work: a simulated account, mirrored and checked.
+/// Mirror a simulated account and check the result.
 ///
 /// Needs no token, no database and no network. Starts a simulated account of a customer-service
-/// company inside this process, loads it into demo.db with the usual progress bar, and keeps
-/// syncing while sessions are opened, answered and completed and while answers are cut in half,
-/// refused or never sent. Then the account stands still, a last pass is made, and the mirror is
-/// compared with the account, row by row and value by value.
+/// company inside this process and loads it into demo.db. Then it keeps syncing while sessions are
+/// opened, answered and completed, and while answers are cut off, refused or never sent. Finally it
+/// stops all changes, syncs once more, and compares the mirror with the account, value by value.
 ///
-/// HELENA_API_TOKEN, DATABASE_URL and helena-sync.toml are not looked at. A demo.db of an earlier
-/// demo is replaced; a database that holds anything else, another account's mirror for one, is
-/// refused and left as it is.
+/// demo ignores HELENA_API_TOKEN, DATABASE_URL and helena-sync.toml. It replaces the demo.db of an
+/// earlier demo. It refuses a database that contains anything else, such as another account's mirror,
+/// and does not change it.
 ///
-/// Ctrl-C ends the syncing early; the comparison follows. Exits with 0 if the mirror equals the
-/// account, with 1 if it does not.
+/// Ctrl-C ends the syncing early and starts the comparison. Exits with 0 if the mirror equals the
+/// account, and with 1 if it differs.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   helena-sync demo
   helena-sync demo --sessions 50000 --time 2m
-  helena-sync demo --database postgres://postgres:secret@localhost/demo --keep", args = meaning::hidden(meaning::UNCONFIGURED))]
+  helena-sync demo --database postgres://postgres:secret@localhost/demo --keep", args = refused_options::hidden(refused_options::UNCONFIGURED))]
 pub struct DemoArgs {
-    /// Sessions of the year that the account begins with; two fifths as many contacts come with
-    /// them
+    /// Sessions of the generated year; the account has two fifths as many contacts
     #[arg(long, value_name = "COUNT", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub sessions: u32,
     /// How long to keep syncing (0s, 30s, 5m)
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = config::duration_of)]
     pub time: Duration,
-    /// Go on until Ctrl-C, instead of --time
+    /// Keep syncing until Ctrl-C, instead of --time
     #[arg(long, conflicts_with = "time")]
     pub keep: bool,
-    /// Where the mirror goes: sqlite://FILE, where an earlier demo is replaced, or postgres://...,
+    /// Database of the mirror: sqlite://FILE, where an earlier demo is replaced, or postgres://...,
     /// which must be empty
     #[arg(long, value_name = "URL", default_value = "sqlite://demo.db")]
     pub database: String,
-    /// The same seed gives the same account
+    /// Seed of the generator; the same seed gives the same account
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
-    /// Changes a second
+    /// Changes per second
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(..=1_000))]
     pub changes: u32,
 }
 
-/// Plays the demo.
+/// Runs the demo.
 pub(super) async fn run(
     environment: &Environment,
     args: &DemoArgs,
@@ -83,21 +82,21 @@ pub(super) async fn run(
         ),
     )?;
     show.step("The mirror", &stage.database)?;
-    let played = stage.play(args, &mut show).await?;
-    conclude(&mut show, args, &played)
+    let result = stage.play(args, &mut show).await?;
+    conclude(&mut show, args, &result)
 }
 
-/// Everything that is said once the comparison is made.
+/// Prints the result of the comparison, the tables and what to do next.
 fn conclude<W: Write>(
     show: &mut Show<W>,
     args: &DemoArgs,
-    played: &Played,
+    result: &DemoResult,
 ) -> Result<Exit, Failure> {
-    let differing: u64 = played.compared.iter().map(|one| one.differing).sum();
-    let records: u64 = played.compared.iter().map(|one| one.records).sum();
-    let values: u64 = played.compared.iter().map(|one| one.values).sum();
+    let differing: u64 = result.compared.iter().map(|one| one.differing).sum();
+    let records: u64 = result.compared.iter().map(|one| one.records).sum();
+    let values: u64 = result.compared.iter().map(|one| one.values).sum();
     show.blank()?;
-    let rows: Vec<[String; 5]> = played.compared.iter().map(row).collect();
+    let rows: Vec<[String; 5]> = result.compared.iter().map(row).collect();
     show.table(
         &["table", "account", "mirror", "differing", "result"],
         &rows,
@@ -107,7 +106,7 @@ fn conclude<W: Write>(
         show.verdict(
             true,
             &format!(
-                "EQUAL: {} records, {} values compared one by one, no difference",
+                "EQUAL: compared {} records and {} values one by one, no difference",
                 number(records),
                 number(values)
             ),
@@ -116,7 +115,7 @@ fn conclude<W: Write>(
         show.verdict(
             false,
             &format!(
-                "DIFFERENT: {} of {} records; this is a bug, please report it with --seed {} \
+                "DIFFERENT: {} of {} records differ. This is a bug; please report it with --seed {} \
                  and --sessions {}",
                 number(differing),
                 number(records),
@@ -124,17 +123,17 @@ fn conclude<W: Write>(
                 args.sessions
             ),
         )?;
-        for one in &played.compared {
+        for one in &result.compared {
             for difference in &one.differences {
                 show.line(&format!("  {}: {difference}", one.resource))?;
             }
         }
     }
     show.blank()?;
-    show.title(&format!("What is in {} now", played.database))?;
+    show.title(&format!("What is in {} now", result.database))?;
     show.table(
         &["table", "rows", "what"],
-        &played
+        &result
             .tables
             .iter()
             .map(|(table, rows)| {
@@ -146,7 +145,7 @@ fn conclude<W: Write>(
             })
             .collect::<Vec<_>>(),
     )?;
-    for (question, answer) in QUESTIONS.iter().zip(&played.answers) {
+    for (question, answer) in QUESTIONS.iter().zip(&result.answers) {
         show.blank()?;
         show.title(question.asks)?;
         show.question(question, answer)?;
@@ -178,19 +177,15 @@ fn row(one: &Compared) -> [String; 5] {
     ]
 }
 
-/// A word on a table.
+/// What a table contains.
 fn what_is_in(table: &str) -> &'static str {
     match table {
-        "sessions" => "chats: status, who attended, waiting times, won and lost",
-        "contacts" => "the people on the other side",
-        "tags" => "labels of contacts",
-        "channels" => "numbers and inboxes",
-        "departments" => "who attends what",
-        "agents" => "the people who attend; sessions.user_id = agents.user_id",
-        "contact_tags" => "the tags of a contact now",
-        "session_tags" => "the tags a contact had when its session was last read",
-        "sync_runs" => "what every pass did",
-        _ => "",
+        "contact_tags" => "the current tags of each contact",
+        "session_tags" => "the tags that a contact had when its session was last read",
+        "sync_runs" => "the results of every sync",
+        resource => resource
+            .parse::<Resource>()
+            .map_or("", |resource| resource.descriptor().about),
     }
 }
 
@@ -198,14 +193,14 @@ fn next(args: &DemoArgs) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(file) = args.database.strip_prefix("sqlite://") {
         let look = format!("sqlite3 {file}");
-        lines.push(format!("  {look:<36} # look around"));
+        lines.push(format!("  {look:<36} # query the mirror"));
     }
     lines.extend(
         [
             "  export HELENA_API_TOKEN=pn_...       # your account: settings, Integrations > API",
             "  export HELENA_BASE_URL=https://...   # only if it is not https://api.helena.run",
             "  helena-sync check                    # may this token read what is needed?",
-            "  helena-sync run                      # creates helena.db and keeps it fresh",
+            "  helena-sync run                      # creates helena.db and keeps it up to date",
             "  helena-sync verify                   # is it complete? (any time later)",
         ]
         .map(str::to_owned),
@@ -218,7 +213,7 @@ fn counted(count: usize, what: &str) -> String {
     format!("{} {what}{s}", number(count as u64))
 }
 
-/// The demo's own output, in the order in which it happens.
+/// Prints the demo's output.
 pub(super) struct Show<W: Write> {
     out: W,
     styled: bool,
@@ -256,7 +251,7 @@ impl<W: Write> Show<W> {
         self.line(&text)
     }
 
-    /// A numbered step, and what came of it.
+    /// Prints a numbered step and its result.
     fn step(&mut self, what: &str, outcome: &str) -> io::Result<()> {
         self.steps += 1;
         let what = self.styled("1", &format!("{what:<16}"));
@@ -269,7 +264,7 @@ impl<W: Write> Show<W> {
         self.line(&text)
     }
 
-    /// A table, indented.
+    /// Prints an indented table.
     fn table<const N: usize>(
         &mut self,
         columns: &[&str; N],
@@ -293,7 +288,7 @@ impl<W: Write> Show<W> {
         Ok(())
     }
 
-    /// A question in SQL, and its answer.
+    /// Prints an SQL query and its result.
     fn question(&mut self, question: &Question, answer: &[Vec<Value>]) -> io::Result<()> {
         for line in question.sql.lines() {
             let line = self.styled("2", line);

@@ -1,4 +1,4 @@
-//! Why a list is empty: counts without each filter.
+//! Explains why a list is empty: counts the records without each filter.
 
 use std::fmt::Write;
 
@@ -6,13 +6,13 @@ use super::record::number;
 use crate::api::{Client, LiveQuery};
 use crate::data::{SessionFilter, SourceError, Span};
 
-/// How many requests an explanation may cost.
+/// The maximum number of requests for an explanation.
 const MOST: usize = 6;
 
-/// Says which filter probably emptied the list, at one request each.
+/// Says which filter probably excludes everything. Sends one request for each filter.
 pub(super) async fn explain(client: &Client, queries: &[LiveQuery]) -> Result<String, SourceError> {
     let Some(query) = queries.first() else {
-        return Ok("no session".to_owned());
+        return Ok("the account has no session".to_owned());
     };
     let parts = without_each(query);
     let mut counts = Vec::new();
@@ -30,10 +30,10 @@ pub(super) async fn explain(client: &Client, queries: &[LiveQuery]) -> Result<St
     Ok(text("session", &counts))
 }
 
-/// Takes one filter away.
+/// Removes one filter.
 type Change = fn(&mut SessionFilter);
 
-/// The same question without one of its filters, for each filter that it has.
+/// For each filter of the query, the query without that filter.
 fn without_each(query: &LiveQuery) -> Vec<(&'static str, LiveQuery)> {
     let filter = &query.filter;
     let changed = |change: Change| {
@@ -82,7 +82,7 @@ fn without_each(query: &LiveQuery) -> Vec<(&'static str, LiveQuery)> {
     parts
 }
 
-/// Says of each filter how many records there are without it, and which one is probably too narrow.
+/// How many records there are without each filter, and which filter is probably too narrow.
 pub(super) fn text(what: &str, counts: &[(&'static str, u64)]) -> String {
     let mut text = format!("no {what} matches");
     // Writing to a String cannot fail.
@@ -99,9 +99,9 @@ pub(super) fn text(what: &str, counts: &[(&'static str, u64)]) -> String {
             let most = counts.iter().max_by_key(|(_, count)| *count);
             match most {
                 Some((flag, count)) if *count > 0 => {
-                    let _ = write!(text, ". Probably {flag} is too narrow");
+                    let _ = write!(text, ". {flag} is probably too narrow");
                 }
-                _ => text.push_str(". No single filter is the cause"),
+                _ => text.push_str(". The filters exclude everything only together"),
             }
         }
     }
@@ -135,11 +135,11 @@ mod tests {
     fn the_filter_whose_absence_helps_most_is_named() {
         assert_eq!(
             text("session", &[("--status", 0), ("--tag", 1234)]),
-            "no session matches; without --status: 0, without --tag: 1,234. Probably --tag is too narrow"
+            "no session matches; without --status: 0, without --tag: 1,234. --tag is probably too narrow"
         );
         assert_eq!(
             text("session", &[("--status", 0), ("--tag", 0)]),
-            "no session matches; without --status: 0, without --tag: 0. No single filter is the cause"
+            "no session matches; without --status: 0, without --tag: 0. The filters exclude everything only together"
         );
         assert_eq!(
             text("session", &[("--tag", 7)]),

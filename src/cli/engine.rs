@@ -1,56 +1,66 @@
-//! From a configured account to an engine that may write: what `run`, `sync`, `backfill` and
-//! `rejects retry` share.
+//! Builds the engine that syncs a configured account, and takes its lease. `run`, `sync`,
+//! `backfill`, `verify --repair` and `rejects retry` share it.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::record::number;
-use super::stored::{Busy, acquire};
+use super::stored::{self, Busy};
 use super::{Account, Context, Exit, Failure};
 use crate::api::{Client, WaitReason};
 use crate::clock::{Clock, SystemClock};
 use crate::config::DEFAULT_ACCOUNT;
-use crate::data::{Resource, RunKind};
-use crate::report::{Progress, Snapshot};
-use crate::store::{Lease, Store};
+use crate::daemon::KeptLease;
+use crate::data::{Resource, RunKind, Source as _, Standing};
+use crate::output::{ProgressDisplay, Snapshot};
+use crate::store::{Lease, Store, StoreError};
 use crate::sync::{
-    Engine, EngineSettings, Keeper, Report, RunError, RunReport, Runs, Verdict, WalkError,
+    Engine, EngineSettings, FailureAction, Report, RunError, RunReport, Runs, WalkError,
     WalkSettings,
 };
 
-/// How often a progress bar looks at the engine.
+/// How often the progress bar reads the state of the engine.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Shorter waits are not worth a line.
+/// How often the engine's record of an outage is brought up to date.
+const LOOK_FOR_TROUBLE: Duration = Duration::from_secs(5);
+
+/// The progress bar does not show shorter waits.
 const WORTH_SAYING: Duration = Duration::from_secs(2);
 
-/// Signals this close together are one wish: `timeout`, for one, sends its signal to the process and
-/// then to the group that the process is in.
+/// Signals that arrive this close together count as one. `timeout`, for example, signals the process
+/// and then its process group.
 const SAME_WISH: Duration = Duration::from_millis(100);
 
-/// Incremental passes during a long load, where no schedule says how often.
+/// How often an incremental pass interrupts a long load, for commands without a schedule.
 const INTERLEAVE: Duration = Duration::from_mins(1);
 
-/// An engine at work: it has the lease, and keeps it while this lives.
-pub(super) struct Working {
+/// An engine and the lease that it writes under. The lease is renewed until [`Self::end`].
+pub(super) struct LeasedEngine {
     pub(super) engine: Arc<Engine<Client>>,
     pub(super) store: Store,
     pub(super) stop: CancellationToken,
-    client: Client,
-    /// The version of the session list that was known at the beginning.
-    remembered: u8,
-    keeper: Keeper,
+    lease: KeptLease,
     watcher: JoinHandle<()>,
 }
 
-/// What the configuration says about the engine.
+/// Builds the engines of an account.
+pub(super) struct EngineMaker {
+    name: String,
+    client: Client,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    settings: EngineSettings,
+}
+
+/// The engine's settings from the configuration.
 pub(super) fn settings(context: &Context) -> Result<EngineSettings, Failure> {
     let (api, sync) = (context.settings.api()?, context.settings.sync()?);
-    let backfill = context.settings.backfill()?;
+    let (backfill, store) = (context.settings.backfill()?, context.settings.store()?);
     Ok(EngineSettings {
         walk: WalkSettings {
             overlap: sync.overlap,
@@ -58,27 +68,78 @@ pub(super) fn settings(context: &Context) -> Result<EngineSettings, Failure> {
             window_pages: backfill.window_pages.get(),
             concurrency: usize::try_from(backfill.concurrency.get()).unwrap_or(1),
         },
-        keep_raw: context.settings.store()?.raw,
-        resources: sync.resources,
+        keep_raw: store.raw,
+        keep_runs: store.keep_runs,
         interleave: INTERLEAVE,
         catalog: sync.catalog_interval,
     })
 }
 
-/// A client of the account with the details that the configuration asks for.
+/// A client of the account that requests the configured details.
 pub(super) fn client(
     context: &Context,
     account: &Account,
     patience: Option<Duration>,
 ) -> Result<Client, Failure> {
-    // A request gives up before the command's time is over, so that the trouble is named and not
-    // only the time that it took.
+    // A request gives up before the command's time is over. So the error names the cause, not only
+    // the elapsed time.
     let patience = patience.map(|whole| whole * 3 / 4);
     account.client(context, &context.settings.sync()?.include_details, patience)
 }
 
-impl Working {
-    /// Takes the lease of the account and begins to keep it.
+impl EngineMaker {
+    /// For the account of this name, with the client that reads it.
+    pub(super) fn new(
+        context: &Context,
+        store: &Store,
+        name: &str,
+        client: Client,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            name: name.to_owned(),
+            client,
+            store: store.clone(),
+            clock: Arc::clone(&context.clock),
+            settings: settings(context)?,
+        })
+    }
+
+    /// An engine that writes under this lease, and the task that shows its progress.
+    pub(super) async fn begin(
+        &self,
+        lease: &Lease,
+    ) -> Result<
+        (
+            Arc<Engine<Client>>,
+            impl Future<Output = ()> + Send + 'static,
+        ),
+        StoreError,
+    > {
+        let learned = self.store.learned(lease.account()).await?;
+        self.client.remember(&learned);
+        let engine = Engine::new(
+            self.name.clone(),
+            Arc::new(self.client.clone()),
+            self.store.clone(),
+            Arc::clone(&self.clock),
+            lease.clone(),
+            self.settings,
+        );
+        let engine = Arc::new(engine.remembering(learned));
+        // As in the lines of its runs.
+        let whose = (self.name != DEFAULT_ACCOUNT).then(|| self.name.clone());
+        let clock = Arc::clone(&self.clock);
+        let noting = note_trouble(Arc::clone(&clock), Arc::downgrade(&engine));
+        let watching = watch(clock, whose, engine.reports(), self.client.clone());
+        let both = async move {
+            tokio::join!(watching, noting);
+        };
+        Ok((engine, both))
+    }
+}
+
+impl LeasedEngine {
+    /// Acquires the account's lease and starts to renew it.
     pub(super) async fn begin(
         context: &Context,
         store: &Store,
@@ -87,78 +148,62 @@ impl Working {
         wait: bool,
         stop: &CancellationToken,
     ) -> Result<Self, Failure> {
-        let now = context.clock.now();
-        let id = store
-            .account(&account.name, account.base_url.as_str(), now)
-            .await?;
+        let maker = EngineMaker::new(context, store, &account.name, client)?;
         let busy = if wait { Busy::Wait } else { Busy::GiveUp };
-        let lease: Lease = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Err(Failure::failed(WalkError::Stopped)),
-            lease = acquire(context, store, &account.name, id, busy) => lease?,
+        let url = account.base_url.as_str();
+        let mut claim = stored::claim(context, store, &account.name, url)?;
+        let lease = stored::acquire(context, &mut claim, busy, stop).await?;
+        let (engine, watching) = match maker.begin(lease.lease()).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                lease.release().await;
+                return Err(error.into());
+            }
         };
-        let remembered = store.session_version(id).await?;
-        if remembered == 2 {
-            client.set_session_version(remembered);
-        }
-        let stop = stop.child_token();
-        let clock = Arc::clone(&context.clock);
-        let keeper = Keeper::start(store.clone(), lease.clone(), clock, stop.clone());
-        let engine = Arc::new(Engine::new(
-            account.name.clone(),
-            Arc::new(client.clone()),
-            store.clone(),
-            Arc::clone(&context.clock),
-            lease,
-            settings(context)?,
-        ));
-        // As in the lines of its runs.
-        let whose = (account.name != DEFAULT_ACCOUNT).then(|| account.name.clone());
-        let clock = Arc::clone(&context.clock);
-        let watching = watch(clock, whose, engine.reports(), client.clone());
-        let watcher = tokio::spawn(watching);
         Ok(Self {
-            client,
-            remembered,
             engine,
             store: store.clone(),
-            stop,
-            keeper,
-            watcher,
+            stop: lease.stop().clone(),
+            lease,
+            watcher: tokio::spawn(watching),
         })
     }
 
-    /// Gives the lease back.
+    /// Releases the lease.
     pub(super) async fn end(self) {
         self.watcher.abort();
-        // The bar disappears before the command's last words.
+        // The progress bar disappears before the command's last message.
         let _aborted = self.watcher.await;
-        if self.client.session_version() == 2 && self.remembered != 2 {
-            let account = self.engine.lease().account();
-            let noted = self.store.first_version_is_withdrawn(account).await;
-            if let Err(error) = noted {
-                tracing::debug!(error = %error, "the list's version is found out again next time");
-            }
-        }
-        if !self.keeper.is_lost()
-            && let Err(error) = self.store.release(self.engine.lease()).await
-        {
-            tracing::debug!(error = %error, "lease not released; it expires by itself");
-        }
+        self.engine.note_trouble(true).await;
+        self.lease.release().await;
     }
 }
 
-/// Shows how far the engine has come. What is quickly done is not worth a bar.
+/// Records in the database since when the platform does not answer. Ends with the engine.
+async fn note_trouble(clock: Arc<dyn Clock>, engine: Weak<Engine<Client>>) {
+    loop {
+        clock.sleep(LOOK_FOR_TROUBLE).await;
+        let Some(engine) = engine.upgrade() else {
+            return;
+        };
+        engine.note_trouble(false).await;
+    }
+}
+
+/// Shows the engine's progress until the engine ends. Short runs show no progress bar.
 async fn watch(
     clock: Arc<dyn Clock>,
     account: Option<String>,
     reports: tokio::sync::watch::Receiver<Report>,
     client: Client,
 ) {
-    let on_terminal = crate::report::on_terminal();
-    let mut shown: Option<Progress> = None;
+    let on_terminal = crate::output::on_terminal();
+    let mut shown: Option<ProgressDisplay> = None;
     loop {
         clock.sleep(LOOK).await;
+        if reports.has_changed().is_err() {
+            return;
+        }
         let report = reports.borrow().clone();
         let waiting = client.waiting().and_then(|waiting| {
             let rest = waiting.until.since(clock.now());
@@ -166,14 +211,20 @@ async fn watch(
                 return None;
             }
             let rest = rest.as_secs() + 1;
-            let why = match waiting.reason {
-                WaitReason::OwnLimit => "rate limit",
-                WaitReason::Refused => "the platform limits this account",
-                WaitReason::Backoff => "the platform is in trouble",
+            let why = match (waiting.reason, client.standing()) {
+                (WaitReason::OwnLimit, _) => "rate limit".to_owned(),
+                (WaitReason::Refused, _) => "rate limit of the platform".to_owned(),
+                (WaitReason::Backoff, Standing::Troubled(trouble)) => {
+                    format!("{} failed: {}; retry", trouble.place, trouble.detail)
+                }
+                (WaitReason::Backoff, _) => "the last request failed; retry".to_owned(),
             };
-            Some(format!("{why}, {rest}s"))
+            Some(match waiting.reason {
+                WaitReason::Backoff => format!("{why} in {rest}s"),
+                WaitReason::OwnLimit | WaitReason::Refused => format!("{why}, {rest}s"),
+            })
         });
-        // A load has a total; everything else shows itself only while it waits.
+        // A load has a total. Everything else is shown only while it waits.
         if report.total.is_none() && waiting.is_none() {
             shown = None;
             continue;
@@ -181,7 +232,7 @@ async fn watch(
         let snapshot = Snapshot {
             account: account.clone(),
             phase: report.phase,
-            // A window that is read again brings the same rows.
+            // A window that is read twice counts its rows twice.
             rows: report
                 .total
                 .map_or(report.rows, |total| report.rows.min(total)),
@@ -189,17 +240,18 @@ async fn watch(
             waiting,
         };
         shown
-            .get_or_insert_with(|| Progress::new(Arc::clone(&clock), on_terminal))
+            .get_or_insert_with(|| ProgressDisplay::new(Arc::clone(&clock), on_terminal))
             .show(&snapshot);
     }
 }
 
-/// How long the end may take after a signal. A database that does not answer would hold it up for
-/// longer; what it has not committed by then is rolled back and read again.
+/// How long the command may take to end after a signal. A database that does not answer would delay
+/// it for longer. Whatever is not committed by then is rolled back, and the next sync reads it
+/// again.
 const GRACE: Duration = Duration::from_secs(9);
 
-/// Cancelled by SIGINT or SIGTERM; a second signal ends the process at once, with 130, and so does
-/// a first one after [`GRACE`], with the exit status of a command that was stopped.
+/// A token that SIGINT or SIGTERM cancels. A second signal ends the process at once, with 130. If the
+/// process has not ended [`GRACE`] after the first, it exits with `stopped`.
 pub(super) fn signals(stopped: Exit) -> Result<CancellationToken, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
@@ -213,7 +265,7 @@ pub(super) fn signals(stopped: Exit) -> Result<CancellationToken, Failure> {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
                 () = SystemClock.sleep(GRACE), if first.is_some() => {
-                    tracing::warn!("the database does not answer; ending without it");
+                    tracing::warn!("the database does not answer; exiting without waiting for it");
                     std::process::exit(stopped.code().into());
                 }
             }
@@ -222,15 +274,15 @@ pub(super) fn signals(stopped: Exit) -> Result<CancellationToken, Failure> {
                 Some(_) => continue,
                 None => first = Some(Instant::now()),
             }
-            tracing::info!("stopping: the transaction in progress is finished first");
+            tracing::info!("stopping after the current transaction");
             told.cancel();
         }
     });
     Ok(stop)
 }
 
-/// Cancelled with `stop`, and after a time; `stop` itself still tells a signal from the limit that
-/// was asked for.
+/// A token that is cancelled together with `stop`, or after a time. `stop` itself is cancelled by
+/// signals only, so the caller can tell a signal from the time limit.
 pub(super) fn stop_after(
     clock: &Arc<dyn Clock>,
     stop: &CancellationToken,
@@ -241,15 +293,18 @@ pub(super) fn stop_after(
         let (clock, over) = (Arc::clone(clock), over.clone());
         tokio::spawn(async move {
             clock.sleep(after).await;
-            tracing::info!("the time given by --max-runtime is over");
+            tracing::info!("stopping: --max-runtime is over");
             over.cancel();
         });
     }
     over
 }
 
-/// The exit status of a one-shot command that made these runs unless a signal ended it: then what
-/// the next command relies on is not there.
+/// What a command prints that was stopped before its work was done.
+const STOPPED: &str = "stopped early; the next sync resumes here";
+
+/// The exit status of a one-shot command with these runs. It is a failure if a signal stopped the
+/// command, since a command that follows may rely on the complete result.
 pub(super) fn conclude_unless_stopped(
     context: &Context,
     runs: &[RunReport],
@@ -259,15 +314,15 @@ pub(super) fn conclude_unless_stopped(
     if exit != Exit::Done || !stop.is_cancelled() {
         return exit;
     }
-    // Otherwise it has been said.
+    // Otherwise `conclude` has printed it.
     if runs.iter().all(RunReport::succeeded) {
-        context.note("stopped before the end; the next start goes on from there");
+        context.note(STOPPED);
     }
     Exit::Failed
 }
 
-/// What was made of an account, where being stopped before the first run is no failure of its own:
-/// it is concluded like a run that was stopped.
+/// An account's runs. If the command was stopped before the first run, the result is a stopped run
+/// instead of a failure.
 pub(super) fn stopped_or(made: Result<Runs, Failure>) -> Result<Runs, Failure> {
     made.or_else(|failure| {
         if !failure.is_stop() {
@@ -279,57 +334,56 @@ pub(super) fn stopped_or(made: Result<Runs, Failure>) -> Result<Runs, Failure> {
     })
 }
 
-/// With the account in each run's name, for messages about several.
+/// Adds the account's name to each run, for messages about several accounts.
 pub(super) fn named(account: &Account, mut runs: Runs, several: bool) -> Runs {
     if several {
         for run in &mut runs {
-            run.subject = format!("{} of {}", run.subject, account.name);
+            run.account = Some(account.name.clone());
         }
     }
     runs
 }
 
-/// The exit status of a command that made these runs, with a line on stderr if there is something
-/// to say.
+/// The exit status of a command with these runs. Prints a line on stderr if a run failed or stopped.
 pub(super) fn conclude(context: &Context, runs: &[RunReport]) -> Exit {
     let failed: Vec<&RunReport> = runs
         .iter()
         .filter(|run| {
             run.error
                 .as_ref()
-                .is_some_and(|error| error.verdict() != Verdict::Stop)
+                .is_some_and(|error| error.action() != FailureAction::Stop)
         })
         .collect();
     if failed.is_empty() {
         if runs.iter().any(|run| !run.succeeded()) {
-            context.note("stopped before the end; the next start goes on from there");
+            context.note(STOPPED);
         }
         return Exit::Done;
     }
-    // What was stopped by the failure of another is not complete either.
+    // A resource that the failure of another one stopped is incomplete, too.
     let unread = runs.iter().filter(|run| !run.succeeded());
-    let mut names: Vec<&str> = unread.map(|run| run.subject.as_str()).collect();
+    let mut names: Vec<String> = unread.map(RunReport::subject).collect();
     let mut seen = HashSet::new();
-    names.retain(|name| seen.insert(*name));
+    names.retain(|name| seen.insert(name.clone()));
     let refused = |run: &&RunReport| run.error.as_ref().is_some_and(RunError::is_refusal);
     if failed.iter().all(refused) && !runs.iter().any(RunReport::succeeded) {
-        let everything = match names[..] {
+        let everything = match names.as_slice() {
             [one] => format!("for {one}"),
-            _ => "everywhere".to_owned(),
+            _ => "for every resource".to_owned(),
         };
         let tokens = context.token_origins().join("; ");
         context.note(&format!(
-            "error: the API refuses the token {everything}; check it ({tokens})"
+            "error: the API refuses the token {everything}; check the token ({tokens})"
         ));
         return Exit::Refused;
     }
-    let (partial, others) = if runs.iter().any(RunReport::succeeded) {
-        ("partial, ", "; the others are stored")
+    let others = if runs.iter().any(RunReport::succeeded) {
+        "; the other resources are stored"
     } else {
-        ("", "")
+        ""
     };
     context.note(&format!(
-        "error: {partial}not read completely: {}{others}",
+        "error: could not read all of {}{others}",
         names.join(", ")
     ));
     Exit::Failed
@@ -341,15 +395,15 @@ pub(super) fn counted(count: u64, what: &str) -> String {
     format!("{} {what}{s}", number(count))
 }
 
-/// So many requests, in words.
+/// `1 request`, `2,000 requests`.
 pub(super) fn requests(count: u64) -> String {
     counted(count, "request")
 }
 
-/// The least time that so many requests take under the configured limits, in words.
+/// The shortest time that so many requests take under the configured rate limits, as text.
 pub(super) fn least_time(context: &Context, requests: u64) -> Result<String, Failure> {
     let limit = context.settings.api()?.rate_limit;
-    let rounds = |rate: crate::config::Rate| {
+    let rounds = |rate: crate::data::RateLimit| {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -360,20 +414,28 @@ pub(super) fn least_time(context: &Context, requests: u64) -> Result<String, Fai
     };
     let least = rounds(limit.sustained).max(rounds(limit.burst));
     Ok(if least.is_zero() {
-        "no waiting under the limits".to_owned()
+        "no waiting for the rate limits".to_owned()
     } else {
         let least = humantime::format_duration(least);
-        format!("at least {least} under the limits")
+        format!("at least {least} under the rate limits")
     })
 }
 
-/// The resources to work on: those named, or all that the configuration mirrors.
+/// The help of `--resource`, which names all resources.
+pub(super) fn which_resources() -> String {
+    format!(
+        "Use only this resource: {}; may be repeated [default: sync.resources]",
+        Resource::names(Resource::ALL, "or")
+    )
+}
+
+/// The chosen resources: those named, or all in sync.resources.
 pub(super) fn chosen(context: &Context, named: &[Resource]) -> Result<Vec<Resource>, Failure> {
     let mirrored = context.settings.sync()?.resources;
     if named.is_empty() {
         return Ok(mirrored);
     }
-    // Parents first, whatever the order of the flags.
+    // Parents come first, whatever the order of the flags.
     Ok(Resource::ALL
         .into_iter()
         .filter(|resource| named.contains(resource))

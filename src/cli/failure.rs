@@ -1,6 +1,6 @@
-//! How a command ends, and what is printed if it ends badly.
+//! Failures of commands, their exit statuses and their messages.
 //!
-//! The one place that maps errors to exit codes.
+//! Only this module maps errors to exit statuses.
 
 use std::fmt::Write;
 use std::io;
@@ -27,7 +27,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// As the shell sees it.
+    /// The number that the shell sees.
     pub const fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -44,7 +44,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command failed, and the exit status that says so.
+/// Why a command failed, with its exit status.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit status.
@@ -54,7 +54,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Something in the command line or the configuration is wrong.
+    /// A mistake in the command line or the configuration.
     pub fn usage(error: impl Into<anyhow::Error>) -> Self {
         Self {
             exit: Exit::Usage,
@@ -62,12 +62,12 @@ impl Failure {
         }
     }
 
-    /// A usage error that is only a text.
+    /// A usage error with this text.
     pub fn usage_text(text: impl Into<String>) -> Self {
         Self::usage(anyhow::Error::msg(text.into()))
     }
 
-    /// Something did not work.
+    /// Any other failure.
     pub fn failed(error: impl Into<anyhow::Error>) -> Self {
         Self {
             exit: Exit::Failed,
@@ -75,7 +75,7 @@ impl Failure {
         }
     }
 
-    /// From an error that has lost its exit status on the way.
+    /// An error whose exit status is not known any more; finds it again in its causes.
     pub fn of(error: anyhow::Error) -> Self {
         let exit = error
             .chain()
@@ -84,7 +84,7 @@ impl Failure {
         Self { exit, error }
     }
 
-    /// Puts what was being done before what went wrong.
+    /// Adds what the program was doing.
     #[must_use]
     pub fn context(self, doing: impl Into<String>) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl Failure {
         }
     }
 
-    /// Whether it is only that nobody reads our output any more, as in `helena-sync tags | head`.
+    /// Whether the output was closed by its reader, as in `helena-sync tags | head`.
     pub fn is_closed_pipe(&self) -> bool {
         self.error.chain().any(|cause| {
             cause
@@ -102,7 +102,7 @@ impl Failure {
         })
     }
 
-    /// Whether it is only that it was stopped, by a signal or by a limit of its own.
+    /// Whether the command was stopped, by a signal or by a limit of its own.
     pub fn is_stop(&self) -> bool {
         self.error.chain().any(|cause| {
             cause
@@ -111,7 +111,7 @@ impl Failure {
         })
     }
 
-    /// As printed: one line for the failure and one for each cause.
+    /// The printed form: one line for the failure and one for each cause.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for (index, cause) in self.causes().iter().enumerate() {
@@ -122,7 +122,7 @@ impl Failure {
         text
     }
 
-    /// As logged: the failure and its causes on one line.
+    /// The logged form: the failure and its causes on one line.
     pub fn line(&self) -> String {
         let causes: Vec<String> = self
             .causes()
@@ -132,7 +132,7 @@ impl Failure {
         causes.join(": ")
     }
 
-    /// What happened and why, each said once.
+    /// The failure and its causes, without repetitions.
     fn causes(&self) -> Vec<String> {
         let mut said: Vec<String> = Vec::new();
         for cause in self.error.chain() {
@@ -195,7 +195,8 @@ impl From<SourceError> for Failure {
             SourceError::NotFound { .. }
             | SourceError::NotAccepted { .. }
             | SourceError::Unavailable { .. }
-            | SourceError::Malformed { .. } => Exit::Failed,
+            | SourceError::Malformed { .. }
+            | SourceError::Ignored { .. } => Exit::Failed,
         };
         Self {
             exit,
@@ -211,6 +212,10 @@ fn exit_of_store(error: &StoreError) -> Exit {
         }
         StoreError::TooOld { .. }
         | StoreError::TooNew { .. }
+        | StoreError::Locked { .. }
+        | StoreError::Foreign { .. }
+        | StoreError::Altered { .. }
+        | StoreError::SharedIds { .. }
         | StoreError::LeaseLost
         | StoreError::Unavailable { .. }
         | StoreError::Inconsistent { .. }

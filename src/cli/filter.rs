@@ -29,83 +29,85 @@ const KINDS: [&str; 2] = ["INDIVIDUAL", "GROUP"];
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Which sessions")]
 pub struct FilterArgs {
-    /// Created from this date on: 2025-12-31, "2025-12-31 18:30" (in the configured time zone) or
-    /// RFC 3339; a day alone begins at its first instant
+    /// Created on or after this date: 2025-12-31, "2025-12-31 18:30" (in the configured time zone) or
+    /// RFC 3339; a day without a time means its first instant
     #[arg(long, visible_alias = "created-after", value_name = "DATE")]
     pub from: Option<String>,
-    /// Created up to this date; a day alone means until its end, so that --from 2025-12-31
-    /// --to 2025-12-31 is one whole day
+    /// Created before this date; a day without a time includes the whole day, so that
+    /// --from 2025-12-31 --to 2025-12-31 is one whole day
     #[arg(long, visible_alias = "created-before", value_name = "DATE")]
     pub to: Option<String>,
-    /// Status: STARTED, PENDING, IN_PROGRESS, COMPLETED, HIDDEN or UNDEFINED; repeated: any of them
+    /// Status: STARTED, PENDING, IN_PROGRESS, COMPLETED, HIDDEN or UNDEFINED; may be repeated to
+    /// match any of several
     #[arg(long, value_name = "STATUS")]
     pub status: Vec<String>,
-    /// Tag of the session's contact, by name or id; repeated: any of them
+    /// Tag of the session's contact, by name or id; may be repeated to match any of several
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<String>,
-    /// Channel, by name, number or id; repeated: any of them
+    /// Channel, by name, number or id; may be repeated to match any of several
     #[arg(long = "channel", value_name = "CHANNEL")]
     pub channels: Vec<String>,
-    /// Department, by name or id; may be repeated, at one question each
+    /// Department, by name or id; may be repeated: each department takes a request of its own
     #[arg(long = "department", value_name = "DEPARTMENT")]
     pub departments: Vec<String>,
-    /// User who attends, by name, e-mail or id; may be repeated, at one question each
+    /// Agent of the session, by name, e-mail or user id; may be repeated: each agent takes a request
+    /// of its own
     #[arg(long = "user", value_name = "USER")]
     pub users: Vec<String>,
     /// Contact, by id
     #[arg(long, value_name = "ID", value_parser = contact)]
     pub contact: Option<Uuid>,
-    /// INDIVIDUAL or GROUP; known to version 2 of the platform's list only
+    /// INDIVIDUAL or GROUP; only version 2 of the platform's session list has this filter
     #[arg(long = "type", value_name = "TYPE")]
     pub kind: Option<String>,
     /// Changed after this date
     #[arg(long, value_name = "DATE")]
     pub updated_after: Option<String>,
-    /// Changed before this date, or until the end of this day
+    /// Changed before this date; a day without a time includes the whole day
     #[arg(long, value_name = "DATE")]
     pub updated_before: Option<String>,
     /// Active after this date
     #[arg(long, value_name = "DATE")]
     pub active_after: Option<String>,
-    /// Active before this date, or until the end of this day
+    /// Active before this date; a day without a time includes the whole day
     #[arg(long, value_name = "DATE")]
     pub active_before: Option<String>,
     /// Ended after this date
     #[arg(long, value_name = "DATE")]
     pub ended_after: Option<String>,
-    /// Ended before this date, or until the end of this day
+    /// Ended before this date; a day without a time includes the whole day
     #[arg(long, value_name = "DATE")]
     pub ended_before: Option<String>,
     /// Last interaction after this date
     #[arg(long, value_name = "DATE")]
     pub interacted_after: Option<String>,
-    /// Last interaction before this date, or until the end of this day
+    /// Last interaction before this date; a day without a time includes the whole day
     #[arg(long, value_name = "DATE")]
     pub interacted_before: Option<String>,
 }
 
-/// A contact's id, as an option's value.
+/// Parses an option's value as a contact's id.
 fn contact(text: &str) -> Result<Uuid, String> {
     text.trim().parse().map_err(|_| {
-        "a contact is named by its id alone, such as 01234567-89ab-cdef-0123-456789abcdef; \
-         helena-sync contacts shows them"
+        "must be a contact's id, such as 01234567-89ab-cdef-0123-456789abcdef; \
+         helena-sync contacts shows the ids"
             .to_owned()
     })
 }
 
-/// What was asked for, in the platform's terms.
+/// The parsed filters, with ids instead of names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
-    /// The window of creation.
+pub struct ResolvedFilter {
+    /// The range of creation times.
     pub created: Span,
-    /// One filter a question: the platform takes one department and one user at a time. At least
-    /// one. Windows of change are in [`SessionFilter::updated`].
+    /// One filter for each query: the platform takes one department and one user at a time. Never
+    /// empty. The range of times of change is in [`SessionFilter::updated`].
     pub filters: Vec<SessionFilter>,
 }
 
 impl FilterArgs {
-    /// The filter as far as it can be told without asking the platform: wrong dates and statuses
-    /// are refused before any request.
+    /// The part of the filter that needs no request. Refuses wrong dates and statuses before any
+    /// request is sent.
     fn checked(&self, zone: Zone) -> Result<(Span, SessionFilter), Failure> {
         let window = |after_flag, after: &Option<String>, before_flag, before: &Option<String>| {
             span(
@@ -162,9 +164,13 @@ impl FilterArgs {
         Ok((created, filter))
     }
 
-    /// The question, its names resolved through the account's lists; only the lists that are
-    /// needed are asked for.
-    pub async fn resolve<S: Source>(&self, source: &S, zone: Zone) -> Result<Question, Failure> {
+    /// The filters with names resolved to ids. Reads only those lists of the account that a filter
+    /// needs.
+    pub async fn resolve<S: Source>(
+        &self,
+        source: &S,
+        zone: Zone,
+    ) -> Result<ResolvedFilter, Failure> {
         let (created, filter) = self.checked(zone)?;
         let filter = SessionFilter {
             tags: resolve(source, Resource::Tags, "--tag", &self.tags).await?,
@@ -197,7 +203,7 @@ impl FilterArgs {
                 });
             }
         }
-        Ok(Question { created, filters })
+        Ok(ResolvedFilter { created, filters })
     }
 }
 
@@ -207,7 +213,7 @@ async fn resolve<S: Source>(
     flag: &str,
     wanted: &[String],
 ) -> Result<Vec<Uuid>, Failure> {
-    // Agents are looked up even by id, since an agent has two of which the filter takes one.
+    // An agent has two ids, and the filter takes one of them. So agents are looked up by id, too.
     let only_ids = wanted
         .iter()
         .all(|text| text.trim().parse::<Uuid>().is_ok());
@@ -223,7 +229,7 @@ async fn resolve<S: Source>(
     for text in wanted {
         let id = catalog
             .resolve(text)
-            .map_err(|error| Failure::from(error).context(format!("{flag} cannot be used")))?;
+            .map_err(|error| Failure::from(error).context(format!("cannot filter by {flag}")))?;
         if !ids.contains(&id) {
             ids.push(id);
         }
@@ -237,7 +243,7 @@ mod tests {
 
     use super::*;
     use crate::cli::Exit;
-    use crate::data::{ColumnGroup, Head, Item, Page, PageQuery, SourceError, Timestamp, Usage};
+    use crate::data::{Head, Item, Page, PageQuery, SourceError, Timestamp, Usage};
 
     /// A platform with one list for every resource.
     struct Lists(&'static str);
@@ -248,17 +254,14 @@ mod tests {
         }
 
         async fn list(&self, _resource: Resource) -> Result<Page, SourceError> {
-            Ok(Page {
-                body: Arc::from(self.0),
-                items: vec![Item {
+            Ok(Page::new(
+                Arc::from(self.0),
+                vec![Item {
                     head: Head::default(),
                     raw: 0..self.0.len(),
                 }],
-                total: None,
-                has_more: false,
-                server_time: Timestamp::from_micros(0),
-                unknown: ColumnGroup::NONE,
-            })
+                Timestamp::from_micros(0),
+            ))
         }
 
         async fn by_id(&self, _resource: Resource, _id: Uuid) -> Result<Page, SourceError> {
@@ -319,7 +322,7 @@ mod tests {
             text.contains("--status: unknown name \"COMPLETE\""),
             "{text}"
         );
-        assert!(text.contains("nearest: COMPLETED"), "{text}");
+        assert!(text.contains("similar: COMPLETED"), "{text}");
     }
 
     #[tokio::test]
@@ -330,14 +333,14 @@ mod tests {
                     tags: vec!["Anna".into()],
                     ..FilterArgs::default()
                 },
-                "no tag is called \"Anna\" (nearest: Ana)",
+                "no tag has the name \"Anna\" (similar: Ana)",
             ),
             (
                 FilterArgs {
                     channels: vec!["Loja".into()],
                     ..FilterArgs::default()
                 },
-                "no channel is called \"Loja\"; helena-sync channels",
+                "no channel has the name \"Loja\"; helena-sync channels",
             ),
         ] {
             let text = refused(args).await;
@@ -353,7 +356,7 @@ mod tests {
         })
         .await;
         assert!(
-            text.contains("--from: \"31/12/2025\" is no date (accepted: "),
+            text.contains("--from: \"31/12/2025\" is not a valid date (accepted: "),
             "{text}"
         );
         let text = refused(FilterArgs {
@@ -363,7 +366,7 @@ mod tests {
         })
         .await;
         assert!(
-            text.contains("--ended-after \"2026-02-01\" is not before"),
+            text.contains("--ended-after \"2026-02-01\" must be earlier than"),
             "{text}"
         );
     }

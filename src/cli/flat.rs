@@ -1,7 +1,7 @@
-//! Records flattened for CSV: every column of the table that they are mirrored to, and the names
-//! of what their ids refer to.
+//! Flattens records for CSV: all columns of their table, and the names of the records that their ids
+//! refer to.
 //!
-//! Must not know how a field is read: a record is mapped as it would be for the database.
+//! Must not know how a field is read. It uses the same mapping as the database.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use serde_json::{Map, Value};
 
 use super::record::Fields;
 use crate::data::{Item, Page, Resource, Table};
-use crate::report::{Format, Printer, terminal_width};
+use crate::output::{Format, Printer, terminal_width};
 use crate::schema::{BatchBuilder, tables};
 
-/// The columns in which the database keeps what the program needs for itself.
+/// Columns that only the program itself needs.
 const OWN: [&str; 2] = ["tags_hash", "observed_at"];
 
-/// Between the names of several tags.
+/// Separates the names of tags.
 const SEPARATOR: &str = ";";
 
-/// A column beside those of the table: its name, and how it is read.
+/// An additional column: its name, and the function that reads it.
 type Name = (&'static str, fn(&Fields<'_>) -> Option<String>);
 
 const OF_SESSIONS: &[Name] = &[
@@ -43,8 +43,8 @@ const OF_SESSIONS: &[Name] = &[
 
 const OF_CONTACTS: &[Name] = &[("tags", |fields| tags(fields.0))];
 
-/// The name of a session's department: one object by the contract, a list with one by some clients
-/// (API notes, 4.5).
+/// The name of a session's department. The contract says that it is one object; some clients saw a
+/// list with one object (API notes, 4.5).
 pub(super) fn department(fields: &Fields<'_>) -> Option<String> {
     fields
         .text(&["departmentDetails", "name"])
@@ -57,7 +57,7 @@ fn tags(owner: &Value) -> Option<String> {
     Some(names.join(SEPARATOR))
 }
 
-/// How records of a resource become cells.
+/// Turns the records of a resource into cells.
 #[derive(Clone, Copy)]
 pub(super) struct Flat {
     resource: Resource,
@@ -67,17 +67,14 @@ pub(super) struct Flat {
 
 impl Flat {
     pub(super) const fn of(resource: Resource) -> Self {
-        let (table, names): (_, &[Name]) = match resource {
-            Resource::Sessions => (&tables::SESSIONS, OF_SESSIONS),
-            Resource::Contacts => (&tables::CONTACTS, OF_CONTACTS),
-            Resource::Tags => (&tables::TAGS, &[]),
-            Resource::Channels => (&tables::CHANNELS, &[]),
-            Resource::Departments => (&tables::DEPARTMENTS, &[]),
-            Resource::Agents => (&tables::AGENTS, &[]),
+        let names: &[Name] = match resource {
+            Resource::Sessions => OF_SESSIONS,
+            Resource::Contacts => OF_CONTACTS,
+            _ => &[],
         };
         Self {
             resource,
-            table,
+            table: tables::of(resource),
             names,
         }
     }
@@ -93,12 +90,12 @@ impl Flat {
         columns.filter(|name| !OWN.contains(name))
     }
 
-    /// A record's cells, one a column. A field that cannot be read is empty.
+    /// A record's cells, one for each column. The cell of an unreadable field is empty.
     pub(super) fn cells(self, page: &Page, item: &Item) -> Vec<String> {
         let value: Value = serde_json::from_str(page.raw(item)).unwrap_or_default();
         let fields = Fields(&value);
         let mut row = self.row(page, item);
-        // One whose id is no id has no row, and is still to be found.
+        // A record with an invalid id has no row. Its id is printed, so that it can be found.
         if row.is_empty()
             && let Some(id) = fields.text(&["id"])
         {
@@ -114,12 +111,8 @@ impl Flat {
     fn row(self, page: &Page, item: &Item) -> Map<String, Value> {
         let mut builder = BatchBuilder::new(self.resource, false);
         builder.add(&Page {
-            body: Arc::clone(&page.body),
-            items: vec![item.clone()],
-            total: None,
-            has_more: false,
-            server_time: page.server_time,
             unknown: page.unknown,
+            ..Page::new(Arc::clone(&page.body), vec![item.clone()], page.server_time)
         });
         let batch = builder.finish();
         let written = batch.writes.iter().find(|write| write.table == self.table);
@@ -138,7 +131,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// Prints records of a list: the table has the columns for people, CSV all of them.
+/// Prints records of a list. A table has the most important columns, CSV has all.
 pub(super) struct Records<W: Write> {
     printer: Printer<W>,
     flat: Option<Flat>,
@@ -158,7 +151,7 @@ impl<W: Write> Records<W> {
         Ok(Self { printer, flat })
     }
 
-    /// Prints a record; `cells` are those for people, made of its text.
+    /// Prints a record. `cells` makes the table's cells from the record's JSON.
     pub(super) fn record(
         &mut self,
         page: &Page,
@@ -173,7 +166,7 @@ impl<W: Write> Records<W> {
         self.printer.record(&cells, raw)
     }
 
-    /// Ends the output and says how many records it holds.
+    /// Ends the output and returns the number of records.
     pub(super) fn finish(self) -> io::Result<u64> {
         self.printer.finish()
     }
@@ -182,20 +175,17 @@ impl<W: Write> Records<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{ColumnGroup, Head, Timestamp};
+    use crate::data::{Head, Timestamp};
 
     fn cell(resource: Resource, raw: &str, column: &str) -> String {
-        let page = Page {
-            body: Arc::from(raw),
-            items: vec![Item {
+        let page = Page::new(
+            Arc::from(raw),
+            vec![Item {
                 head: Head::default(),
                 raw: 0..raw.len(),
             }],
-            total: None,
-            has_more: false,
-            server_time: Timestamp::from_micros(0),
-            unknown: ColumnGroup::NONE,
-        };
+            Timestamp::from_micros(0),
+        );
         let flat = Flat::of(resource);
         let at = flat.columns().iter().position(|name| *name == column);
         let cells = flat.cells(&page, &page.items[0]);
@@ -240,7 +230,7 @@ mod tests {
     fn what_the_program_keeps_for_itself_is_no_column() {
         for resource in Resource::ALL {
             let columns = Flat::of(resource).columns();
-            assert!(columns.contains(&"created_at"), "{resource}");
+            assert!(columns.contains(&resource.descriptor().key), "{resource}");
             assert!(!columns.contains(&"observed_at"), "{resource}");
             assert!(!columns.contains(&"tags_hash"), "{resource}");
         }

@@ -1,4 +1,4 @@
-//! `tags`, `channels`, `departments`, `agents`: the platform's small lists, live.
+//! `tags`, `channels`, `agents` and the like: print a small list, read live from the platform.
 
 use std::io;
 
@@ -8,37 +8,37 @@ use serde_json::Value;
 use super::flat::Records;
 use super::record::{Fields, number, shown_at};
 use super::waiting::patiently;
-use super::{Context, Exit, Failure, meaning};
+use super::{Context, Exit, Failure, refused_options};
 use crate::config::Zone;
 use crate::data::{Resource, Source};
-use crate::report::Format;
+use crate::output::Format;
 
-/// How a list is printed.
+/// Options of all lists.
 #[derive(Debug, Clone, Args)]
 pub struct ListArgs {
-    /// table, json (one array), ndjson (one record a line) or csv (every field a column, named as in
-    /// the database, times in UTC); the table has the most important ones, as far as they fit
+    /// table (the most important fields, as far as they fit), json (one array), ndjson (one record on
+    /// each line) or csv (all columns, named as in the database, with times in UTC)
     #[arg(long, value_name = "FORMAT", default_value_t)]
     pub format: Format,
 }
 
-/// List the platform's tags, live.
+/// List tags, read live from the platform.
 ///
-/// Their names are what --tag takes. Asks the platform, not the database.
+/// --tag accepts their names. Reads the platform, not the database.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:\n  helena-sync tags\n  helena-sync tags --format csv", args = meaning::hidden(meaning::LIVE))]
+#[command(after_long_help = "Examples:\n  helena-sync tags\n  helena-sync tags --format csv", args = refused_options::hidden(refused_options::LIVE))]
 pub struct TagsArgs {
     /// Options of all lists.
     #[command(flatten)]
     pub list: ListArgs,
 }
 
-/// List the platform's channels, live.
+/// List channels, read live from the platform.
 ///
-/// Their names and numbers are what --channel takes. Asks the platform, not the database.
+/// --channel accepts their names and numbers. Reads the platform, not the database.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Examples:\n  helena-sync channels\n  helena-sync channels --format json", args = meaning::hidden(meaning::LIVE)
+    after_long_help = "Examples:\n  helena-sync channels\n  helena-sync channels --format json", args = refused_options::hidden(refused_options::LIVE)
 )]
 pub struct ChannelsArgs {
     /// Options of all lists.
@@ -46,12 +46,12 @@ pub struct ChannelsArgs {
     pub list: ListArgs,
 }
 
-/// List the platform's departments, live.
+/// List departments, read live from the platform.
 ///
-/// Their names are what --department takes. Asks the platform, not the database.
+/// --department accepts their names. Reads the platform, not the database.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Examples:\n  helena-sync departments\n  helena-sync departments --format json", args = meaning::hidden(meaning::LIVE)
+    after_long_help = "Examples:\n  helena-sync departments\n  helena-sync departments --format json", args = refused_options::hidden(refused_options::LIVE)
 )]
 pub struct DepartmentsArgs {
     /// Options of all lists.
@@ -59,13 +59,68 @@ pub struct DepartmentsArgs {
     pub list: ListArgs,
 }
 
-/// List the platform's agents, live.
+/// List agents, read live from the platform.
 ///
-/// Their names, e-mail addresses and user ids are what --user takes. Asks the platform, not the
+/// --user accepts their names, e-mail addresses and user ids. Reads the platform, not the database.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  helena-sync agents\n  helena-sync agents --format json", args = refused_options::hidden(refused_options::LIVE))]
+pub struct AgentsArgs {
+    /// Options of all lists.
+    #[command(flatten)]
+    pub list: ListArgs,
+}
+
+/// List custom fields, read live from the platform.
+///
+/// Prints the fields of contacts and of panels, with their options. Reads the platform, not the
 /// database.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:\n  helena-sync agents\n  helena-sync agents --format json", args = meaning::hidden(meaning::LIVE))]
-pub struct AgentsArgs {
+#[command(after_long_help = "Examples:\n  helena-sync custom-fields\n  helena-sync custom-fields --format json", args = refused_options::hidden(refused_options::LIVE))]
+pub struct CustomFieldsArgs {
+    /// Options of all lists.
+    #[command(flatten)]
+    pub list: ListArgs,
+}
+
+/// List chatbots, read live from the platform.
+///
+/// Reads the platform, not the database.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  helena-sync chatbots\n  helena-sync chatbots --format json", args = refused_options::hidden(refused_options::LIVE))]
+pub struct ChatbotsArgs {
+    /// Options of all lists.
+    #[command(flatten)]
+    pub list: ListArgs,
+}
+
+/// List message templates, read live from the platform.
+///
+/// Reads the platform, not the database.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  helena-sync templates\n  helena-sync templates --format json", args = refused_options::hidden(refused_options::LIVE))]
+pub struct TemplatesArgs {
+    /// Options of all lists.
+    #[command(flatten)]
+    pub list: ListArgs,
+}
+
+/// List portfolios of contacts, read live from the platform.
+///
+/// Reads the platform, not the database.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  helena-sync portfolios\n  helena-sync portfolios --format json", args = refused_options::hidden(refused_options::LIVE))]
+pub struct PortfoliosArgs {
+    /// Options of all lists.
+    #[command(flatten)]
+    pub list: ListArgs,
+}
+
+/// List opening hours, read live from the platform.
+///
+/// Reads the platform, not the database.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  helena-sync office-hours\n  helena-sync office-hours --format json", args = refused_options::hidden(refused_options::LIVE))]
+pub struct OfficeHoursArgs {
     /// Options of all lists.
     #[command(flatten)]
     pub list: ListArgs,
@@ -140,6 +195,92 @@ pub(super) async fn agents(context: &Context, args: ListArgs) -> Result<Exit, Fa
         ]
     })
     .await
+}
+
+pub(super) async fn custom_fields(context: &Context, args: ListArgs) -> Result<Exit, Failure> {
+    let columns = ["of", "key", "name", "type", "options", "id"];
+    list(
+        context,
+        Resource::CustomFields,
+        &args,
+        &columns,
+        |fields, _| {
+            vec![
+                cell(fields, "entityType"),
+                cell(fields, "key"),
+                cell(fields, "name"),
+                cell(fields, "type"),
+                names_of(fields.0.get("options")),
+                cell(fields, "id"),
+            ]
+        },
+    )
+    .await
+}
+
+pub(super) async fn chatbots(context: &Context, args: ListArgs) -> Result<Exit, Failure> {
+    let columns = ["name", "type", "status", "archived", "id", "key"];
+    list(context, Resource::Chatbots, &args, &columns, |fields, _| {
+        let all = ["name", "type", "publishStatus", "archived", "id", "key"];
+        all.map(|field| cell(fields, field)).to_vec()
+    })
+    .await
+}
+
+pub(super) async fn templates(context: &Context, args: ListArgs) -> Result<Exit, Failure> {
+    let columns = ["name", "category", "language", "status", "text", "id"];
+    list(
+        context,
+        Resource::Templates,
+        &args,
+        &columns,
+        |fields, _| {
+            let all = ["name", "category", "language", "status", "text", "id"];
+            all.map(|field| cell(fields, field)).to_vec()
+        },
+    )
+    .await
+}
+
+pub(super) async fn portfolios(context: &Context, args: ListArgs) -> Result<Exit, Failure> {
+    let columns = ["name", "type", "active", "contacts", "id"];
+    list(
+        context,
+        Resource::Portfolios,
+        &args,
+        &columns,
+        |fields, _| {
+            let all = ["name", "type", "active", "contactsCount", "id"];
+            all.map(|field| cell(fields, field)).to_vec()
+        },
+    )
+    .await
+}
+
+pub(super) async fn office_hours(context: &Context, args: ListArgs) -> Result<Exit, Failure> {
+    let columns = ["day", "from", "to", "time zone"];
+    list(
+        context,
+        Resource::OfficeHours,
+        &args,
+        &columns,
+        |fields, _| {
+            let all = ["dayWeek", "startTime", "endTime", "timezoneDiff"];
+            all.map(|field| cell(fields, field)).to_vec()
+        },
+    )
+    .await
+}
+
+fn cell(fields: &Fields<'_>, field: &str) -> String {
+    fields.text(&[field]).unwrap_or_default()
+}
+
+/// The names of objects in an array.
+fn names_of(array: Option<&Value>) -> String {
+    let objects = array.and_then(Value::as_array).into_iter().flatten();
+    let names = objects.filter_map(|object| object.get("name")?.as_str());
+    names.collect::<Vec<_>>().join(", ")
 }
 
 async fn list(

@@ -8,17 +8,17 @@
 )]
 
 mod account;
+mod account_outcomes;
 mod context;
 mod dates;
-mod each;
 mod empty;
 mod engine;
 mod failure;
 mod filter;
 mod flat;
-mod meaning;
 mod names;
 mod record;
+mod refused_options;
 mod stored;
 mod waiting;
 
@@ -26,12 +26,16 @@ pub mod backfill;
 pub mod check;
 pub mod completions;
 pub mod contacts;
+#[cfg(feature = "sandbox")]
 pub mod demo;
 pub mod lists;
 pub mod migrate;
 pub mod rejects;
 pub mod run;
+#[cfg(feature = "sandbox")]
 pub mod sandbox;
+#[cfg(feature = "sandbox")]
+mod sandbox_oddities;
 pub mod sessions;
 pub mod state;
 pub mod status;
@@ -54,28 +58,29 @@ pub use account::Account;
 pub use context::{Access, Context};
 pub use dates::{DateError, parse as parse_date};
 pub use failure::{Exit, Failure};
-pub use filter::{FilterArgs, Question};
+pub use filter::{FilterArgs, ResolvedFilter};
 pub use names::{Catalog, NameError};
 
 const ABOUT: &str =
-    "Keeps a complete SQL copy of a Helena account (also WTS Chat, FLW Chat and other brands)";
+    "Mirrors a Helena account (also WTS Chat, FLW Chat and other brands) in a SQL database";
 
 const AFTER_HELP: &str = "\
-The common case needs no configuration file:
+Most users need no configuration file:
 
   HELENA_API_TOKEN=pn_... helena-sync run
 
-creates helena.db in the current folder, loads the account's whole history and keeps it fresh.
+This creates helena.db in the current folder, loads the account's whole
+history and keeps the mirror up to date.
 
 Environment:
   HELENA_API_TOKEN       the account's token (account settings, Integrations > API)
-  HELENA_API_TOKEN_FILE  a file that holds it
-  HELENA_BASE_URL        where the API answers [default: https://api.helena.run]
+  HELENA_API_TOKEN_FILE  a file that holds the token
+  HELENA_BASE_URL        address of the API [default: https://api.helena.run]
   DATABASE_URL           sqlite://FILE or postgres://... [default: sqlite://helena.db]
   HELENA_SYNC__SECTION__KEY  any other key of helena-sync.toml
-  RUST_LOG               finer filters for log lines
+  RUST_LOG               log levels of single modules
 
-Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 refused by the API.";
+Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 token refused.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -96,28 +101,29 @@ pub struct Global {
     /// Configuration file [default: helena-sync.toml, if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Only this account of the configuration; may be repeated
+    /// Use only this account of the configuration; may be repeated
     #[arg(long = "account", global = true, value_name = "NAME")]
     pub accounts: Vec<String>,
-    /// Database, instead of DATABASE_URL; other users of this machine can see it
+    /// Address of the database, instead of DATABASE_URL. Other users of this machine can see it in
+    /// the list of processes
     #[arg(long, global = true, value_name = "URL")]
     pub database_url: Option<String>,
-    /// Where the API answers, instead of HELENA_BASE_URL
+    /// Address of the API, instead of HELENA_BASE_URL
     #[arg(long, global = true, value_name = "URL")]
     pub base_url: Option<String>,
     /// Time zone of dates, such as America/Sao_Paulo [default: the machine's]
     #[arg(long, global = true, value_name = "ZONE")]
     pub timezone: Option<String>,
-    /// Log lines for people (text) or as JSON (json) [default: text]
+    /// Format of log lines: text or json [default: text]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// Least severe log lines shown: error, warn, info, debug or trace [default: info]
+    /// Lowest level of log lines to print: error, warn, info, debug or trace [default: info]
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log_level: Option<String>,
 }
 
 impl Global {
-    /// The keys that are set by flags.
+    /// The configuration keys that flags set.
     fn flags(&self) -> Vec<Flag> {
         [
             ("database.url", "--database-url", &self.database_url),
@@ -136,9 +142,10 @@ impl Global {
 #[derive(Debug, Subcommand)]
 #[expect(
     missing_docs,
-    reason = "a command's help stands whole on its arguments; a text here would replace all of it"
+    reason = "each command's help is on its arguments; a comment here would replace it"
 )]
 pub enum Command {
+    #[cfg(feature = "sandbox")]
     Demo(demo::DemoArgs),
     Run(run::RunArgs),
     Sync(sync::SyncArgs),
@@ -155,12 +162,19 @@ pub enum Command {
     Channels(lists::ChannelsArgs),
     Departments(lists::DepartmentsArgs),
     Agents(lists::AgentsArgs),
+    CustomFields(lists::CustomFieldsArgs),
+    Chatbots(lists::ChatbotsArgs),
+    Templates(lists::TemplatesArgs),
+    Portfolios(lists::PortfoliosArgs),
+    OfficeHours(lists::OfficeHoursArgs),
+    #[cfg(feature = "sandbox")]
     Sandbox(sandbox::SandboxCommand),
     Completions(completions::CompletionsArgs),
 }
 
 impl Command {
-    /// Whether its stderr is a log: somebody collects it, and nobody may be looking.
+    /// Whether the command's stderr is a log that a service collects, not text for a person at a
+    /// terminal.
     const fn logs(&self) -> bool {
         match self {
             Self::Run(_) | Self::Sync(_) | Self::Backfill(_) | Self::Verify(_) => true,
@@ -170,8 +184,8 @@ impl Command {
     }
 }
 
-/// Parses the command line and does what it says. Usage errors and `--help` are printed here, as
-/// clap words them; every other failure is returned for `main` to print.
+/// Parses the command line and runs the command. Prints usage errors and `--help` itself, with
+/// clap's texts; returns every other failure for `main` to print.
 pub async fn main(
     arguments: impl IntoIterator<Item = OsString>,
     clock: Arc<dyn Clock>,
@@ -183,7 +197,7 @@ pub async fn main(
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done,
                 _ => Exit::Usage,
             };
-            // A closed pipe is nobody to tell anything.
+            // If the pipe is closed, nobody can read a message about it.
             let _unread = error.print();
             return Ok(exit);
         }
@@ -191,16 +205,17 @@ pub async fn main(
     run_command(cli, Environment::of_process()?, clock).await
 }
 
-/// Does what a parsed command line says.
+/// Runs the command of a parsed command line.
 pub async fn run_command(
     cli: Cli,
     environment: Environment,
     clock: Arc<dyn Clock>,
 ) -> Result<Exit, Failure> {
-    meaning::check(&cli.global, &cli.command)?;
+    refused_options::check(&cli.global, &cli.command)?;
     // These need no configuration, and must work with a broken one.
     match &cli.command {
         Command::Completions(args) => return completions::run(args),
+        #[cfg(feature = "sandbox")]
         Command::Sandbox(args) => {
             let config = args.config(clock.now()).map_err(Failure::usage)?;
             let stop = engine::signals(Exit::Done)?;
@@ -208,6 +223,7 @@ pub async fn run_command(
                 sandbox::run(config, clock, &mut std::io::stdout(), stop.cancelled()).await;
             return served.map(|()| Exit::Done).map_err(Failure::failed);
         }
+        #[cfg(feature = "sandbox")]
         Command::Demo(args) => return demo::run(&environment, args, clock).await,
         _ => {}
     }
@@ -231,30 +247,36 @@ pub async fn run_command(
         Command::Channels(args) => lists::channels(&context, args.list).await,
         Command::Departments(args) => lists::departments(&context, args.list).await,
         Command::Agents(args) => lists::agents(&context, args.list).await,
-        Command::Completions(_) | Command::Sandbox(_) | Command::Demo(_) => Ok(Exit::Done),
+        Command::CustomFields(args) => lists::custom_fields(&context, args.list).await,
+        Command::Chatbots(args) => lists::chatbots(&context, args.list).await,
+        Command::Templates(args) => lists::templates(&context, args.list).await,
+        Command::Portfolios(args) => lists::portfolios(&context, args.list).await,
+        Command::OfficeHours(args) => lists::office_hours(&context, args.list).await,
+        Command::Completions(_) => Ok(Exit::Done),
+        #[cfg(feature = "sandbox")]
+        Command::Sandbox(_) | Command::Demo(_) => Ok(Exit::Done),
     };
     context.concluded(end)
 }
 
-/// A length of time above zero, as an option's value.
+/// Parses an option's value as a duration greater than zero.
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = config::duration_of(text)?;
     if duration.is_zero() {
-        return Err("must be longer than nothing".to_owned());
+        return Err("must be greater than zero".to_owned());
     }
     Ok(duration)
 }
 
-/// A count from 1 on, as an option's value.
+/// Parses an option's value as a whole number of at least 1.
 fn positive<T: std::str::FromStr + PartialEq + Default>(text: &str) -> Result<T, String> {
     match text.trim().parse() {
-        Ok(count) if count == T::default() => Err("must be at least 1".to_owned()),
-        Ok(count) => Ok(count),
-        Err(_) => Err("is no whole number that can be counted to (at least 1)".to_owned()),
+        Ok(count) if count != T::default() => Ok(count),
+        _ => Err("must be a whole number of at least 1".to_owned()),
     }
 }
 
-/// A direction, as an option's value.
+/// Parses an option's value as a direction.
 fn direction(text: &str) -> Result<Direction, String> {
     match config::one_of(text, &["ascending", "descending", "asc", "desc"])? {
         "descending" | "desc" => Ok(Direction::Descending),

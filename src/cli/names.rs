@@ -1,6 +1,6 @@
-//! Names of tags, channels, departments and users, resolved through the account's own lists.
+//! Resolves names of tags, channels, departments and users to ids, with the account's own lists.
 //!
-//! Must not know what is filtered by them.
+//! Must not know what the ids are used for.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -11,18 +11,18 @@ use crate::data::{Page, Resource};
 /// How many candidates a message shows.
 const CANDIDATES: usize = 5;
 
-/// Something that can be named.
+/// A record that a filter can name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
-    /// What filters take.
+    /// The id that filters take.
     id: Uuid,
-    /// Another id that it is known by: an agent's own, beside the user's.
+    /// Another id of the same record: an agent has a user id and an id of its own.
     other: Option<Uuid>,
-    /// The names it answers to, the one that is shown first.
+    /// All names of the record; messages show the first.
     names: Vec<String>,
 }
 
-/// A list of the account, for looking names up.
+/// A list of the account, to look names up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalog {
     resource: Resource,
@@ -32,9 +32,9 @@ pub struct Catalog {
 /// Why a name cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing is called so.
+    /// No record has this name.
     #[error(
-        "no {what} is called {text:?}{}; helena-sync {list} shows all of them",
+        "no {what} has the name {text:?}{}; helena-sync {list} shows all names",
         near_text(near)
     )]
     Unknown {
@@ -44,11 +44,11 @@ pub enum NameError {
         list: &'static str,
         /// What was typed.
         text: String,
-        /// What looks like it.
+        /// Similar names.
         near: Vec<String>,
     },
-    /// Several are called so.
-    #[error("{} {list} are called {text:?}: {}; give the id of the one that is meant", candidates.len(), candidates.join(", "))]
+    /// Several records have this name.
+    #[error("{} {list} have the name {text:?}: {}; give the id of one of them instead", candidates.len(), candidates.join(", "))]
     Ambiguous {
         /// The list.
         list: &'static str,
@@ -63,7 +63,7 @@ fn near_text(near: &[String]) -> String {
     if near.is_empty() {
         String::new()
     } else {
-        format!(" (nearest: {})", near.join(", "))
+        format!(" (similar: {})", near.join(", "))
     }
 }
 
@@ -83,7 +83,7 @@ fn uuid(value: &Value, key: &str) -> Option<Uuid> {
 }
 
 impl Catalog {
-    /// From the list as the platform sent it. Records without an id cannot be meant.
+    /// Built from the list as the platform sent it. Records without an id are left out.
     pub fn new(resource: Resource, page: &Page) -> Self {
         let entries = page
             .items
@@ -94,7 +94,7 @@ impl Catalog {
         Self { resource, entries }
     }
 
-    /// A list that was not asked for, because nothing in it is named.
+    /// An empty list, for a filter that names no record.
     pub const fn empty(resource: Resource) -> Self {
         Self {
             resource,
@@ -102,8 +102,8 @@ impl Catalog {
         }
     }
 
-    /// The id for a name or an id. Names are compared as written first, then in any case. An id
-    /// need not be listed: what is no longer there may still be referred to.
+    /// The id for a name or an id. Compares names exactly first, then without regard to case. An id
+    /// need not be in the list: other records may still refer to a deleted one.
     pub fn resolve(&self, wanted: &str) -> Result<Uuid, NameError> {
         let wanted = wanted.trim();
         if let Ok(id) = wanted.parse::<Uuid>() {
@@ -152,14 +152,7 @@ impl Catalog {
     }
 
     const fn what(&self) -> &'static str {
-        match self.resource {
-            Resource::Tags => "tag",
-            Resource::Channels => "channel",
-            Resource::Departments => "department",
-            Resource::Agents => "user",
-            Resource::Sessions => "session",
-            Resource::Contacts => "contact",
-        }
+        self.resource.descriptor().singular
     }
 }
 
@@ -236,7 +229,7 @@ mod tests {
         assert_eq!(
             error,
             format!(
-                "2 tags are called \"Vip\": VIP ({A}), vip ({B}); give the id of the one that is meant"
+                "2 tags have the name \"Vip\": VIP ({A}), vip ({B}); give the id of one of them instead"
             )
         );
     }
@@ -246,7 +239,7 @@ mod tests {
         let error = tags().resolve("cobranca").unwrap_err().to_string();
         assert_eq!(
             error,
-            "no tag is called \"cobranca\" (nearest: Cobrança); helena-sync tags shows all of them"
+            "no tag has the name \"cobranca\" (similar: Cobrança); helena-sync tags shows all names"
         );
     }
 

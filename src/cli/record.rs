@@ -1,4 +1,4 @@
-//! Reading cells out of a record's JSON, for people.
+//! Reads table cells from a record's JSON.
 
 use serde_json::Value;
 
@@ -9,8 +9,8 @@ use crate::data::Timestamp;
 pub(super) struct Fields<'a>(pub(super) &'a Value);
 
 impl Fields<'_> {
-    /// The text at a path, numbers and booleans included; `None` if absent, null or empty. A
-    /// number in the path is an index.
+    /// The value at a path as text. Numbers and booleans become text; an absent, null or empty
+    /// value is `None`. A number in the path is an index into an array.
     pub(super) fn text(&self, path: &[&str]) -> Option<String> {
         let mut value = self.0;
         for key in path {
@@ -29,7 +29,7 @@ impl Fields<'_> {
     }
 }
 
-/// An instant of the platform in the configured time zone; what is none, as it is.
+/// A time of the platform in the configured time zone. Text that is not a time stays as it is.
 pub(super) fn shown_at(zone: Zone, text: Option<String>) -> String {
     text.map(|text| match Timestamp::parse(&text) {
         Ok(at) => zone.show(at),
@@ -38,34 +38,50 @@ pub(super) fn shown_at(zone: Zone, text: Option<String>) -> String {
     .unwrap_or_default()
 }
 
-/// A number with separators, as people read it.
+/// A number with thousands separators.
 pub(super) fn number(number: u64) -> String {
-    indicatif::HumanCount(number).to_string()
+    crate::data::grouped(number)
 }
 
-/// The line below a list: how much of it was shown, and how to see the rest.
+/// The line below a list: how many records were shown, and how to see the rest.
 pub(super) struct Footer<'a> {
     /// `sessions`.
     pub(super) what: &'a str,
     /// Records shown.
     pub(super) count: u64,
-    /// Records there are, if the platform says so.
+    /// Records in total, if the platform counts them.
     pub(super) total: Option<u64>,
-    /// Which page was asked for, and of which size.
+    /// The requested page.
     pub(super) page: u32,
+    /// The requested page size.
     pub(super) size: u32,
-    /// Whether all pages were.
+    /// Whether all pages were requested.
     pub(super) all: bool,
 }
 
 impl Footer<'_> {
+    /// Whether the list is empty, as far as the platform says.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0 && self.total.map_or(self.page == 1, |total| total == 0)
+    }
+
+    /// Whether the platform counts records on this page but shows none.
+    fn is_gap(&self, total: u64) -> bool {
+        let before = u64::from(self.page.saturating_sub(1)) * u64::from(self.size);
+        self.count == 0 && total > before
+    }
+
     pub(super) fn text(&self) -> String {
         let (what, count, page) = (self.what, number(self.count), self.page);
         let pages = |total: u64| total.div_ceil(u64::from(self.size)).max(1);
         match self.total {
+            Some(total) if self.is_gap(total) => format!(
+                "the platform counts {} {what} but shows none of them; try again later",
+                number(total)
+            ),
             _ if self.all => format!("{count} {what}"),
             Some(total) if self.count == 0 => format!(
-                "page {page} is beyond the end: {} {what} are {} pages of {}",
+                "page {page} is past the end: {} {what} fill {} pages of {}",
                 number(total),
                 number(pages(total)),
                 self.size

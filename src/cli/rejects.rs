@@ -1,4 +1,4 @@
-//! `rejects`: what could not be read.
+//! `rejects`: shows the rejects and fetches their records again.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
@@ -6,19 +6,20 @@ use std::io::{self, Write};
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
-use super::each::Each;
-use super::engine::{self, Working};
+use super::account_outcomes::AccountOutcomes;
+use super::engine::{self, LeasedEngine};
 use super::record::number;
-use super::{Access, Context, Exit, Failure, meaning, positive, stored};
+use super::{Access, Context, Exit, Failure, positive, refused_options, stored};
 use crate::data::Resource;
-use crate::report::{Format, Printer, cell, terminal_width};
+use crate::output::{Format, Printer, cell, terminal_width};
 use crate::store::{RejectFilter, StoredReject};
-use crate::sync::Limits;
+use crate::sync::RunLimits;
 
-/// Show or fetch again what could not be read.
+/// Show the rejects, or fetch their records again.
 ///
-/// A record, or a part of one, that breaks a rule is kept as it came, with the reason, and does not
-/// hold up its neighbours. A later good version of the same record resolves it by itself.
+/// A reject is a record, or a part of one, that could not be stored in its table. It is kept as the
+/// platform sent it, together with the reason, and does not stop other records. When a later
+/// version of the record can be stored, the reject is resolved.
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -29,7 +30,7 @@ Examples:
   helena-sync rejects retry"
 )]
 pub struct RejectsArgs {
-    /// What to do; list if nothing is said.
+    /// What to do. The default is list.
     #[command(subcommand)]
     pub command: Option<RejectsCommand>,
     /// Options of list.
@@ -40,24 +41,24 @@ pub struct RejectsArgs {
 /// What to do with rejects.
 #[derive(Debug, Subcommand)]
 pub enum RejectsCommand {
-    /// List them, newest first
+    /// List the rejects, newest first
     ///
-    /// The same as rejects without a further word: id, resource, the record's id if it could be
-    /// read, the reason, and when it was last seen.
+    /// The same as rejects alone. Prints the reject's id, the resource, the record's id if it is
+    /// readable, the reason, and when the reject was last seen.
     #[command(after_long_help = "\
 Examples:
   helena-sync rejects
-  helena-sync rejects list --resource sessions --json", args = meaning::hidden(meaning::STORED))]
+  helena-sync rejects list --resource sessions --json", args = refused_options::hidden(refused_options::STORED))]
     List(ListArgs),
-    /// Show one whole, with its raw text
+    /// Show a reject with its raw text
     ///
-    /// The raw text is what the platform sent, with whatever personal data it holds.
-    #[command(after_long_help = "Example:\n  helena-sync rejects show 17", args = meaning::hidden(meaning::STORED))]
+    /// The raw text is what the platform sent, and may contain personal data.
+    #[command(after_long_help = "Example:\n  helena-sync rejects show 17", args = refused_options::hidden(refused_options::STORED))]
     Show(ShowArgs),
     /// Fetch the records again by their ids
     ///
-    /// A good answer stores the record and resolves its reject. Records without a readable id
-    /// cannot be asked for and stay as they are.
+    /// If the record can now be stored, the reject is resolved. Rejects without a readable record id
+    /// cannot be fetched and stay unresolved.
     #[command(after_long_help = "\
 Examples:
   helena-sync rejects retry
@@ -68,13 +69,13 @@ Examples:
 /// Which rejects to list.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ListArgs {
-    /// Only of this resource
+    /// List only rejects of this resource
     #[arg(long, value_name = "RESOURCE")]
     pub resource: Option<Resource>,
-    /// Resolved ones too
+    /// List resolved rejects, too
     #[arg(long)]
     pub resolved: bool,
-    /// At most this many [default: 50]
+    /// List at most this many [default: 50]
     #[arg(long, value_name = "COUNT", value_parser = positive::<u32>, default_value_t = 50, hide_default_value = true)]
     pub limit: u32,
     /// Print JSON, with the raw texts, instead of a table
@@ -85,7 +86,7 @@ pub struct ListArgs {
 /// Which reject to show.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// Its id, from the list
+    /// The reject's id, from the list
     #[arg(value_name = "ID")]
     pub id: i64,
 }
@@ -93,10 +94,10 @@ pub struct ShowArgs {
 /// Which rejects to fetch again.
 #[derive(Debug, Args)]
 pub struct RetryArgs {
-    /// Their ids, from the list [default: all that are unresolved and name a record]
+    /// Ids of rejects, from the list [default: all unresolved ones with a readable record id]
     #[arg(value_name = "ID")]
     pub ids: Vec<i64>,
-    /// Wait until another process that writes for the account has ended, instead of exiting with 1
+    /// Wait for another process that holds the lease of the account to end, instead of exiting with 1
     #[arg(long)]
     pub wait: bool,
 }
@@ -111,7 +112,7 @@ const COLUMNS: [&str; 7] = [
     "resolved",
 ];
 
-/// Does what is asked.
+/// Runs the subcommand.
 pub(super) async fn run(context: &Context, args: RejectsArgs) -> Result<Exit, Failure> {
     match args.command {
         None => list(context, &args.list).await,
@@ -160,8 +161,8 @@ async fn list(context: &Context, args: &ListArgs) -> Result<Exit, Failure> {
     store.close().await;
     let count = printer.finish()?;
     context.note(&match (count, unresolved) {
-        (0, 0) => "no rejects: every record could be read".to_owned(),
-        (0, rest) => format!("none of these; {} unresolved in all", number(rest)),
+        (0, 0) => "no rejects: every record could be stored".to_owned(),
+        (0, rest) => format!("no reject matches; {} unresolved in all", number(rest)),
         (count, rest) => format!(
             "{} shown; {} unresolved in all",
             number(count),
@@ -182,7 +183,7 @@ async fn show(context: &Context, args: &ShowArgs) -> Result<Exit, Failure> {
         let mut out = io::stdout().lock();
         let record = reject
             .record_id
-            .map_or("(no id that can be read)".to_owned(), |id| id.to_string());
+            .map_or("(no readable id)".to_owned(), |id| id.to_string());
         writeln!(out, "id           {}", reject.id)?;
         writeln!(out, "account      {}", account.name)?;
         writeln!(out, "resource     {}", reject.resource)?;
@@ -211,7 +212,7 @@ async fn show(context: &Context, args: &ShowArgs) -> Result<Exit, Failure> {
                 .map_or("no".to_owned(), |at| zone.show_seconds(at))
         )?;
         writeln!(out)?;
-        // Line breaks belong to the text; anything else that moves a terminal's cursor does not.
+        // Line breaks are printed. Other characters that move a terminal's cursor are removed.
         for line in reject.raw.lines() {
             writeln!(out, "{}", cell(line))?;
         }
@@ -219,7 +220,7 @@ async fn show(context: &Context, args: &ShowArgs) -> Result<Exit, Failure> {
     }
     store.close().await;
     Err(Failure::failed(anyhow::anyhow!(
-        "there is no reject {}; helena-sync rejects lists them",
+        "there is no reject {}; `helena-sync rejects` lists all rejects",
         args.id
     )))
 }
@@ -239,7 +240,7 @@ fn json(account: &str, reject: &StoredReject) -> serde_json::Value {
     })
 }
 
-/// Fetches the records again by their ids; a good answer resolves the reject.
+/// Fetches the records again by their ids. If a record can now be stored, its reject is resolved.
 async fn retry(context: &Context, args: RetryArgs) -> Result<Exit, Failure> {
     let stop = engine::signals(Exit::Failed)?;
     let accounts = context.accounts()?;
@@ -247,7 +248,7 @@ async fn retry(context: &Context, args: RetryArgs) -> Result<Exit, Failure> {
     let (mut runs, mut asked, mut nameless) = (Vec::new(), 0, 0);
     let mut known = HashSet::new();
     let mut left = 0;
-    let mut each = Each::of(context, accounts.len());
+    let mut outcomes = AccountOutcomes::of(context, accounts.len());
     for account in &accounts {
         let Some(stored) = store.find_account(&account.name).await? else {
             continue;
@@ -275,42 +276,49 @@ async fn retry(context: &Context, args: RetryArgs) -> Result<Exit, Failure> {
         }
         let made = async {
             let client = engine::client(context, account, None)?;
-            let working =
-                Working::begin(context, &store, account, client, args.wait, &stop).await?;
-            let limits = Limits {
-                stop: &working.stop,
+            let leased =
+                LeasedEngine::begin(context, &store, account, client, args.wait, &stop).await?;
+            let limits = RunLimits {
+                stop: &leased.stop,
                 budget: None,
             };
             let mut made = Vec::new();
-            for (resource, ids) in &wanted {
-                made.push(working.engine.retry_rejects(*resource, ids, limits).await);
+            // With another company's token, all of these records would seem to be deleted.
+            let identified = leased.engine.identify(limits.stop).await;
+            if identified.is_ok() {
+                for (resource, ids) in &wanted {
+                    made.push(leased.engine.retry_rejects(*resource, ids, limits).await);
+                }
             }
-            working.end().await;
+            leased.end().await;
+            identified.map_err(|error| account.concern(error.into()))?;
             Ok(made)
         };
-        if let Some(made) = each.yielded(engine::stopped_or(made.await)) {
-            runs.extend(engine::named(account, made, each.several()));
+        if let Some(made) = outcomes.record(engine::stopped_or(made.await)) {
+            runs.extend(engine::named(account, made, outcomes.several()));
         }
         left += store.reject_counts(stored.id).await?.values().sum::<u64>();
     }
     store.close().await;
     if let Some(id) = args.ids.iter().find(|id| !known.contains(id)) {
         return Err(Failure::failed(anyhow::anyhow!(
-            "there is no unresolved reject {id}; helena-sync rejects lists them"
+            "there is no unresolved reject {id}; `helena-sync rejects` lists all unresolved rejects"
         )));
     }
-    if each.all_failed() {
-        return each.conclude(Exit::Failed);
+    if outcomes.all_failed() {
+        return outcomes.conclude(Exit::Failed);
     }
     let exit = engine::conclude_unless_stopped(context, &runs, &stop);
     context.note(&match (asked, nameless) {
-        (0, 0) => "no rejects: every record could be read".to_owned(),
-        (0, _) => "none of them names a record that could be fetched".to_owned(),
+        (0, 0) => "no rejects: every record could be stored".to_owned(),
+        (0, _) => {
+            "none of these rejects has a readable record id, so none can be fetched".to_owned()
+        }
         (asked, _) => format!(
             "{} fetched again; {} unresolved in all",
             number(asked),
             number(left)
         ),
     });
-    each.conclude(exit)
+    outcomes.conclude(exit)
 }

@@ -1,56 +1,61 @@
-//! `run`: the daemon.
+//! `run`: the daemon. Starts a task for each account and combines their results into the exit status.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
-use tokio_util::sync::CancellationToken;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::task::JoinError;
 
-use super::engine::{self, Working};
+use super::account_outcomes;
+use super::engine::{self, EngineMaker};
+use super::stored::{self, Busy};
 use super::{Access, Account, Context, Exit, Failure};
 use crate::api::Client;
-use crate::daemon::{self, End, Intervals, Tender};
-use crate::schedule::{self, Scheduler, Trigger, Triggers};
-use crate::store::{Holder, LEASE_TTL, LeaseStatus, Store, StoreError};
+use crate::daemon::{self, AccountTask, Intervals, NoLease, TaskError, WhenHeld};
+use crate::schedule::{self, Scheduler, Trigger};
+use crate::store::{Lease, StoreError};
+use crate::sync::Engine;
 
-/// How long the holder of a lease may be silent before it must have lost it.
-const LAST_WORD: Duration = Duration::from_secs(LEASE_TTL.as_secs() + 5);
-
-/// How often it is looked whether it has.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
-/// Keep the mirror fresh until stopped.
+/// Keep the mirror up to date until stopped.
 ///
-/// Brings the tables up to date, loads the whole history if that was not done or not finished, and
-/// then makes a pass whenever sync.schedule fires (every minute by default). Sessions and contacts
-/// are read by what changed; tags, channels, departments and agents every sync.catalog_interval;
+/// Migrates the tables, loads the whole history if no earlier run has finished it, and then syncs
+/// whenever sync.schedule fires (every minute by default). Of sessions and contacts, each sync reads
+/// what changed. The small lists, such as tags and agents, are read every sync.catalog_interval, and
 /// sessions that are still open every sync.refresh_open.
 ///
-/// It survives what passes: a platform or a database that goes away and comes back, limits, a
-/// machine that sleeps. SIGTERM or Ctrl-C ends it: the transaction in progress is finished, nothing
-/// new begins, and it exits with 0 within 10 seconds; a second signal ends it at once. Killed at
-/// any point, the next start goes on from there.
+/// Outages of the platform or the database, rate limits and a machine that sleeps do not end run: it
+/// retries. SIGTERM or Ctrl-C stops it: it finishes the current transaction and exits with 0 within
+/// 10 seconds. A second signal ends it at once. If run is killed, the next start resumes.
 ///
-/// One process writes for an account at a time. If another one does, this one says which and since
-/// when, and exits with 1. If that one may have ended without a word, as in a container that was
-/// killed, it is first waited for until its right to write runs out, some 30 seconds.
+/// Only one process writes for an account at a time: the lease holder. If another process holds the
+/// lease, run names it, says since when, and exits with 1. If the holder may be dead, as after a
+/// container was killed, run first waits until its lease expires, about 30 seconds.
+///
+/// With several accounts, each works on its own. If another process holds the lease of one, run
+/// prints a warning and takes that account over when the process has ended; the others continue
+/// meanwhile. If the token of one belongs to another company than its rows, that account ends, the
+/// others continue, and the exit status is 1 in the end. If all accounts have ended, run exits at
+/// once.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   HELENA_API_TOKEN=pn_... helena-sync run
   DATABASE_URL=postgres://helena:secret@db/helena helena-sync run --log-format json")]
 pub struct RunArgs {
-    /// Wait until another process that writes for the account has ended, instead of exiting with 1
+    /// Wait for another process that holds the lease of the account to end, instead of exiting with
+    /// 1. With several accounts, run always waits, and prints a warning
     #[arg(long)]
     pub wait: bool,
 }
 
-/// Runs until stopped.
+/// Runs until stopped, or until no account is left to sync.
 pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failure> {
     let accounts = context.accounts()?;
     let sync = context.settings.sync()?;
     let verify = context.settings.verify()?;
     let zone = context.zone()?;
+    let url = context.settings.database()?.url;
     engine::settings(context)?;
     let mut clients = Vec::new();
     for account in &accounts {
@@ -66,30 +71,20 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
     let store = match daemon::patiently(&context.clock, &stop, open).await {
         None => return Ok(Exit::Done),
         Some(Ok(store)) => store,
-        // Asked again for the exit status that belongs to it.
+        // The failure's exit status is found again in the error.
         Some(Err(error)) => return Err(Failure::of(error)),
     };
-    let mut leased = Vec::new();
-    for (account, client) in accounts.iter().zip(clients) {
-        // The database may go away again, or its disk be full, before the first thing is written.
-        let begin = || async {
-            begin(context, &store, account, &client, args.wait, &stop)
-                .await
-                .map_err(|failure| failure.error)
-        };
-        let working = match daemon::patiently(&context.clock, &stop, begin).await {
-            Some(Ok(working)) => working,
-            Some(Err(error)) if !stop.is_cancelled() => return Err(Failure::of(error)),
-            Some(Err(_)) | None => break,
-        };
-        leased.push((account, client, working));
-    }
-    // Not before: a scheduler that is dropped before it runs complains on stderr.
     let mut scheduler = Scheduler::new(Arc::clone(&context.clock))
         .await
         .map_err(Failure::failed)?;
-    let mut tenders = Vec::new();
-    for (account, client, working) in leased {
+    let alone = accounts.len() == 1;
+    let when_held = match (args.wait, alone) {
+        (true, _) => WhenHeld::Wait,
+        (false, true) => WhenHeld::GiveUpIfAlive,
+        (false, false) => WhenHeld::WaitAndWarn,
+    };
+    let mut tasks = FuturesUnordered::new();
+    for (account, client) in accounts.iter().zip(clients) {
         let (slots, triggers) = schedule::slots();
         for (trigger, schedule) in [
             (Trigger::Pass, Some(&sync.schedule)),
@@ -99,147 +94,98 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
                 scheduler.add(trigger, schedule, zone, slots.clone());
             }
         }
-        tenders.push((account, client, working, triggers));
+        let what = if alone {
+            "1 account".to_owned()
+        } else {
+            format!("account {}", account.name)
+        };
+        let base_url = account.base_url.as_str();
+        let task = AccountTask {
+            claim: stored::claim(context, &store, &account.name, base_url)?,
+            engines: Engines {
+                maker: EngineMaker::new(context, &store, &account.name, client)?,
+                account: account.name.clone(),
+                begun: format!("keeping {what} in {url} up to date, {}", sync.schedule),
+            },
+            clock: Arc::clone(&context.clock),
+            resources: sync.resources.clone(),
+            intervals: Intervals {
+                catalog: sync.catalog_interval,
+                refresh_open: sync.refresh_open,
+            },
+        };
+        let task = tokio::spawn(task.run(when_held, triggers, stop.clone()));
+        tasks.push(async move { (account, task.await) });
     }
     scheduler.start().await.map_err(Failure::failed)?;
-    tracing::info!(
-        accounts = tenders.len(),
-        "keeping {} in {} fresh, {}",
-        if tenders.len() == 1 {
-            "1 account"
-        } else {
-            "the accounts"
-        },
-        context.settings.database()?.url,
-        sync.schedule,
-    );
-    let intervals = Intervals {
-        catalog: sync.catalog_interval,
-        refresh_open: sync.refresh_open,
-    };
-    let tending = tenders
-        .into_iter()
-        .map(|(account, client, working, triggers)| {
-            let tended = Tended {
-                context,
-                store: &store,
-                account,
-                client,
-                intervals,
-            };
-            tended.tend(working, triggers, &stop)
-        });
-    let ended = futures::future::try_join_all(tending).await;
+    let mut failed = Vec::new();
+    while let Some((account, ended)) = tasks.next().await {
+        if let Err(failure) = conclude(context, account, ended) {
+            if !alone {
+                tracing::error!(account = account.name, "{}", failure.line());
+            }
+            failed.push(failure);
+        }
+    }
     if let Err(error) = scheduler.stop().await {
         tracing::debug!(error = %error, "the scheduler did not stop cleanly");
     }
     store.close().await;
-    ended?;
-    tracing::info!("stopped");
-    Ok(Exit::Done)
-}
-
-/// Begins to work on an account. A holder of its lease that may be dead is waited for until the lease
-/// must have run out, or shows that its holder lives.
-async fn begin(
-    context: &Context,
-    store: &Store,
-    account: &Account,
-    client: &Client,
-    wait: bool,
-    stop: &CancellationToken,
-) -> Result<Working, Failure> {
-    let clock = &context.clock;
-    let mut first: Option<(LeaseStatus, Duration)> = None;
-    loop {
-        let begun = Working::begin(context, store, account, client.clone(), wait, stop).await;
-        let failure = match begun {
-            Err(failure) if !stop.is_cancelled() => failure,
-            done => return done,
+    let exits: Vec<Exit> = failed.iter().map(|failure| failure.exit).collect();
+    if exits.len() == accounts.len() {
+        return match failed.pop() {
+            Some(failure) if alone => Err(failure),
+            _ => Ok(account_outcomes::together(
+                &exits,
+                accounts.len(),
+                Exit::Failed,
+            )),
         };
-        if failure.error.is::<StoreError>() {
-            return Err(failure);
-        }
-        let holder = match store.find_account(&account.name).await? {
-            Some(account) => store.lease_status(account.id).await?,
-            None => None,
-        };
-        let Some(holder) = holder else {
-            return Err(failure);
-        };
-        match &first {
-            _ if Holder::current().knows_alive(&holder.holder) => return Err(failure),
-            None => {
-                let LeaseStatus { by, .. } = &holder;
-                let name = &account.name;
-                tracing::info!(
-                    account = name,
-                    holder = by,
-                    "{by} writes for account {name}, or has ended without a word: waiting until that \
-                     is known, {} at most",
-                    humantime::format_duration(LAST_WORD)
-                );
-                first = Some((holder, clock.running()));
-            }
-            Some((seen, since)) => {
-                let lives = seen.holder != holder.holder || seen.renewed_at != holder.renewed_at;
-                if lives || clock.elapsed(*since) > LAST_WORD {
-                    return Err(failure);
-                }
-            }
-        }
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return Err(failure),
-            () = clock.sleep(LOOK_AGAIN) => {}
-        }
     }
+    tracing::info!("stopped");
+    Ok(if exits.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
-/// An account that is tended, through as many leases as it takes.
-struct Tended<'a> {
-    context: &'a Context,
-    store: &'a Store,
-    account: &'a Account,
-    client: Client,
-    intervals: Intervals,
-}
-
-impl Tended<'_> {
-    async fn tend(
-        self,
-        mut working: Working,
-        mut triggers: Triggers,
-        stop: &CancellationToken,
-    ) -> Result<(), Failure> {
-        let resources = self.context.settings.sync()?.resources;
-        loop {
-            let mut tender = Tender::new(
-                Arc::clone(&working.engine),
-                Arc::clone(&self.context.clock),
-                resources.clone(),
-                self.intervals,
-            );
-            let lost = working.stop.clone();
-            let end = tender.tend(&mut triggers, stop, &lost).await;
-            working.end().await;
-            if end == End::Stopped {
-                return Ok(());
-            }
-            // Whoever has the lease now may end; then this one goes on.
-            let client = self.client.clone();
-            let open = || async {
-                let (client, store) = (client.clone(), self.store);
-                Working::begin(self.context, store, self.account, client, true, stop)
-                    .await
-                    .map_err(|failure| failure.error)
-            };
-            working = match daemon::patiently(&self.context.clock, stop, open).await {
-                Some(Ok(working)) => working,
-                _ if stop.is_cancelled() => return Ok(()),
-                None => return Ok(()),
-                Some(Err(error)) => return Err(Failure::of(error)),
-            };
+/// The failure that ended an account's task, if it did not end because of a signal.
+fn conclude(
+    context: &Context,
+    account: &Account,
+    ended: Result<Result<(), TaskError>, JoinError>,
+) -> Result<(), Failure> {
+    let name = &account.name;
+    let error = match ended {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => error,
+        Err(error) => {
+            let doing = format!("account {name} is no longer synced: its task failed");
+            return Err(Failure::failed(error).context(doing));
         }
+    };
+    Err(match error {
+        TaskError::NoLease(NoLease::Store(error)) => account.concern(error.into()),
+        TaskError::NoLease(error) => stored::no_lease(context, name, Busy::GiveUp, error),
+        TaskError::Run(error) => account.concern(error.into()),
+    })
+}
+
+/// Builds the engines of an account, and logs when its syncs begin.
+struct Engines {
+    maker: EngineMaker,
+    account: String,
+    begun: String,
+}
+
+impl daemon::Engines for Engines {
+    type Source = Client;
+
+    async fn begin(&self, lease: &Lease) -> Result<Arc<Engine<Client>>, StoreError> {
+        let (engine, watching) = self.maker.begin(lease).await?;
+        tokio::spawn(watching);
+        tracing::info!(account = self.account, "{}", self.begun);
+        Ok(engine)
     }
 }

@@ -1,4 +1,4 @@
-//! `helena-sync sandbox`: a simulated account in the foreground.
+//! `helena-sync sandbox`: serves a simulated account.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
-use super::{dates, meaning};
+use super::record::number;
+use super::sandbox_oddities::Oddities;
+use super::{dates, refused_options};
 use crate::clock::Clock;
 use crate::config::{Edge, Zone};
 use crate::data::Timestamp;
@@ -17,55 +19,56 @@ use crate::sandbox::{
 
 /// Serve a simulated account to try the program with.
 ///
-/// The real HTTP contract, on this machine only. Sessions are opened, answered, transferred,
-/// completed and retagged while it runs. It needs no token and no network, writes nothing to disk,
-/// and prints the lines that sync it. The same seed, sizes and end (--seed, --sessions, --contacts,
-/// --until) give the same account to begin with; without --until the end is the present, and so
-/// another one each time. Shares are from 0 to 1.
+/// Serves the real HTTP contract on this machine only. While it runs, sessions are opened,
+/// answered, transferred, completed and retagged. It needs no token and no network, writes nothing
+/// to disk, and prints the commands that sync the account. The same --seed, --sessions, --contacts
+/// and --until give the same initial account. Without --until, the account ends now, so each start
+/// gives another one. Shares are numbers from 0 to 1.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Example:\n  helena-sync sandbox --sessions 20000 --rate 5 --faults 0.02", args = meaning::hidden(meaning::UNCONFIGURED))]
+#[command(after_help = "Example:\n  helena-sync sandbox --sessions 20000 --rate 5 --faults 0.02", args = refused_options::hidden(refused_options::UNCONFIGURED))]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is an independent flag of the command line"
 )]
 pub struct SandboxCommand {
-    /// Sessions of the year that the account begins with, 5000000 at most.
+    /// Sessions of the generated year, at most 5,000,000.
     #[arg(long, value_name = "COUNT", default_value_t = 5_000, value_parser = count)]
     sessions: u32,
-    /// Contacts, 5000000 at most; two fifths of the sessions unless given.
+    /// Contacts, at most 5,000,000 [default: two fifths of --sessions].
     #[arg(long, value_name = "COUNT", value_parser = count)]
     contacts: Option<u32>,
-    /// The same seed, sizes and --until give the same account.
+    /// Seed of the generator. The same seed, sizes and --until give the same account.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
-    /// End of the year that is generated: 2025-12-31 (the whole day), "2025-12-31 18:30" (in the
-    /// machine's time zone) or RFC 3339; not in the future. Now unless given.
+    /// End of the generated year: 2025-12-31 (the whole day), "2025-12-31 18:30" (in the machine's
+    /// time zone) or RFC 3339; not in the future [default: now].
     #[arg(long, value_name = "INSTANT")]
     until: Option<String>,
-    /// Port on 127.0.0.1; 0 takes a free one.
+    /// Port on 127.0.0.1; 0 chooses a free one.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     port: u16,
-    /// The token that is accepted.
+    /// The token that the sandbox accepts.
     #[arg(long, value_name = "TOKEN", default_value = "pn_sandbox", value_parser = token)]
     accept_token: String,
-    /// Changes a second; 0 for an account that stands still.
+    /// Changes per second; 0 for an account that does not change.
     #[arg(long, value_name = "CHANGES", default_value_t = 1.0, value_parser = rate)]
     rate: f64,
-    /// Time between a request and its answer.
+    /// Delay of every answer.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
     latency: Duration,
-    /// Requests that are let through (1000/5m), repeatable; off for no limit. The
-    /// platform's own unless given: 1000/5m and 200/5s.
+    /// Rate limit, such as 1000/5m; may be repeated; off for no limit [default: the platform's
+    /// limits, 1000/5m and 200/5s].
     #[arg(long = "limit", value_name = "COUNT/TIME", value_parser = limit)]
     limits: Vec<Allowance>,
-    /// Answers are not compressed.
+    /// Do not compress answers.
     #[arg(long)]
     no_gzip: bool,
 
-    /// Share of answers of every kind of fault from --too-many to --html that is not given its own.
+    /// Share of answers for each kind of fault from --too-many to --html that has no share of its
+    /// own.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
     faults: f64,
-    /// 429 beyond those of the limits.
+    /// 429 in addition to those of the rate limits.
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
     too_many: Option<f64>,
     /// 500 with the platform's own error body.
@@ -77,44 +80,43 @@ pub struct SandboxCommand {
     /// 503 without a body.
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
     unavailable: Option<f64>,
-    /// Bodies that end in the middle.
+    /// Bodies that are cut off in the middle.
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
     cut: Option<f64>,
     /// Connections that are reset.
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
     reset: Option<f64>,
-    /// "error": true under status 200.
+    /// Status 200 with "error": true in the body.
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
     error_true: Option<f64>,
-    /// Bodies that come in drops, over --slow-for.
+    /// Bodies that arrive slowly, over --slow-for.
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
     slow: Option<f64>,
-    /// A page of HTML under status 200.
+    /// Status 200 with an HTML page.
     #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Faults")]
     html: Option<f64>,
-    /// 401 though the token is good; never part of --faults, since asking again is no cure.
+    /// 401 although the token is valid; not part of --faults, since a retry does not help.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
     unauthorized: f64,
-    /// Nothing is answered and connections are reset: 30s/10m for the last 30 seconds of every 10
-    /// minutes.
+    /// Reset all connections for a while: 30s/10m means the last 30 seconds of every 10 minutes.
     #[arg(long, value_name = "TIME/PERIOD", value_parser = outage, help_heading = "Faults")]
     outage: Option<Outage>,
     /// How long a slow body takes.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration, help_heading = "Faults")]
     slow_for: Duration,
-    /// What a 429 says about waiting.
+    /// How a 429 says how long to wait.
     #[arg(long, value_enum, default_value_t = WaitHint::Absent, help_heading = "Faults")]
     retry_after: WaitHint,
-    /// Share of records that are broken in some way.
+    /// Share of records that break the contract in some way.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
     poison: f64,
-    /// Share of records that are counted and never listed, by their id.
+    /// Share of records that are counted but never listed. The record's id decides.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
     hidden: f64,
     /// Share of live changes that become visible late, by up to --late-for.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
     late: f64,
-    /// How late at most.
+    /// Maximum delay of late changes.
     #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = humantime::parse_duration, help_heading = "Faults")]
     late_for: Duration,
     /// Share of live changes that delete a session for good.
@@ -123,20 +125,20 @@ pub struct SandboxCommand {
     /// Share of live changes that edit up to 250 sessions at once, with one updatedAt.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
     bulk_edits: f64,
-    /// Share of live changes that take a tag or a channel from its list, or put one back.
+    /// Share of live changes that remove a tag or a channel from its list, or add one again.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
     list_changes: f64,
 
     /// OrderBy has no effect.
     #[arg(long, help_heading = "Open questions about the platform")]
     ignore_order: bool,
-    /// *.After lets the instant itself through.
+    /// *.After includes the instant itself.
     #[arg(long, help_heading = "Open questions about the platform")]
     after_inclusive: bool,
-    /// *.Before lets the instant itself through.
+    /// *.Before includes the instant itself.
     #[arg(long, help_heading = "Open questions about the platform")]
     before_inclusive: bool,
-    /// How precisely the date filters compare.
+    /// Precision of the date filters.
     #[arg(long, value_enum, default_value_t = Compare::Ticks, help_heading = "Open questions about the platform")]
     precision: Compare,
     /// UpdatedAt.* has no effect.
@@ -145,17 +147,35 @@ pub struct SandboxCommand {
     /// CreatedAt.* has no effect.
     #[arg(long, help_heading = "Open questions about the platform")]
     ignore_created_filter: bool,
-    /// The first version of the session list is gone, and answers 401, 404 or 410.
+    /// Version 1 of the session list is withdrawn and answers 401, 404 or 410.
     #[arg(long, value_name = "STATUS", value_parser = withdrawn, help_heading = "Open questions about the platform")]
     v1_withdrawn: Option<u16>,
-    /// A path prefix that the token may not use (/chat/), repeatable.
+    /// Version 2 of the session list is withdrawn and answers 401, 404 or 410.
+    #[arg(long, value_name = "STATUS", value_parser = withdrawn, help_heading = "Open questions about the platform")]
+    v2_withdrawn: Option<u16>,
+    /// Version 1 of the session list does not show sessions of groups.
+    #[arg(long, help_heading = "Open questions about the platform")]
+    v1_hides_groups: bool,
+    /// PageNumber has no effect.
+    #[arg(long, help_heading = "Open questions about the platform")]
+    ignore_page_number: bool,
+    /// Pages do not repeat the parameters of the request.
+    #[arg(long, help_heading = "Open questions about the platform")]
+    no_echo: bool,
+    /// Answers have no Date header.
+    #[arg(long, help_heading = "Open questions about the platform")]
+    no_date: bool,
+    /// Accept the token only without the word Bearer.
+    #[arg(long, help_heading = "Open questions about the platform")]
+    bare_token: bool,
+    /// Path prefix that the token may not use, such as /chat/; may be repeated.
     #[arg(
         long = "refuse",
         value_name = "PREFIX",
         help_heading = "Open questions about the platform"
     )]
     refused: Vec<String>,
-    /// Seconds that the server's clock is ahead; negative if behind.
+    /// How far the server's clock is ahead, in seconds; negative if it is behind.
     #[arg(
         long,
         value_name = "SECONDS",
@@ -164,7 +184,7 @@ pub struct SandboxCommand {
         help_heading = "Open questions about the platform"
     )]
     clock_skew: i32,
-    /// How far the Date header alone is ahead of that, in seconds; behind if negative.
+    /// How far the Date header is ahead of the server's clock, in seconds; negative if it is behind.
     #[arg(
         long,
         value_name = "SECONDS",
@@ -173,15 +193,17 @@ pub struct SandboxCommand {
         help_heading = "Open questions about the platform"
     )]
     date_skew: i32,
-    /// Share of null fields that are left out instead.
+    /// Share of null fields that are omitted instead.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Open questions about the platform")]
     absent: f64,
-    /// Records carry fields that no contract knows.
+    /// Records have fields that are not in the contract.
     #[arg(long, help_heading = "Open questions about the platform")]
     extra_fields: bool,
-    /// Contacts list their tags without being asked.
+    /// Lists of contacts include tags without a request for them.
     #[arg(long, help_heading = "Open questions about the platform")]
     tags_unasked: bool,
+    #[command(flatten)]
+    oddities: Oddities,
 }
 
 /// How a 429 says how long to wait.
@@ -206,32 +228,31 @@ enum Compare {
     Millis,
 }
 
-/// What a machine holds in memory without trouble: a record takes about a hundred bytes.
+/// The maximum that fits in a machine's memory: a record takes about 100 bytes.
 const MOST: u32 = 5_000_000;
 
-/// The earliest end of a year: before it the company would have been founded before dates of the
-/// platform's kind.
+/// The earliest end of the generated year.
 const EARLIEST: &str = "2000-01-01T00:00:00Z";
 
 fn count(text: &str) -> Result<u32, String> {
     text.parse()
         .ok()
         .filter(|count| *count <= MOST)
-        .ok_or_else(|| format!("accepted: a number from 0 to {MOST}"))
+        .ok_or_else(|| format!("must be a whole number from 0 to {MOST}"))
 }
 
-fn share(text: &str) -> Result<f64, String> {
+pub(super) fn share(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or_else(|| "a share is a number from 0 to 1".to_owned())
+        .ok_or_else(|| "must be a number from 0 to 1".to_owned())
 }
 
 fn rate(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|rate| (0.0..=10_000.0).contains(rate))
-        .ok_or_else(|| "a rate is a number of changes a second, from 0 to 10000".to_owned())
+        .ok_or_else(|| "must be a number from 0 to 10000 (changes per second)".to_owned())
 }
 
 fn withdrawn(text: &str) -> Result<u16, String> {
@@ -239,24 +260,24 @@ fn withdrawn(text: &str) -> Result<u16, String> {
         "401" => Ok(401),
         "404" => Ok(404),
         "410" => Ok(410),
-        _ => Err("accepted: 401, 404, 410".to_owned()),
+        _ => Err("must be 401, 404 or 410".to_owned()),
     }
 }
 
-/// What `--limit` takes.
+/// A value of `--limit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Allowance {
-    /// Everything is let through.
+    /// No limit.
     Off,
-    /// So much is.
+    /// A limit.
     Limit(RequestLimit),
 }
 
-/// A token as it can be pasted into a shell and sent in a header.
+/// Parses an option's value as a token that works in a shell and in a header without quotes.
 fn token(text: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~+/=".contains(c);
     if text.is_empty() || !text.chars().all(plain) {
-        return Err("a token is letters, digits and -_.~+/= without spaces".to_owned());
+        return Err("must contain only letters, digits and -_.~+/=".to_owned());
     }
     Ok(text.to_owned())
 }
@@ -273,7 +294,7 @@ fn limit(text: &str) -> Result<Allowance, String> {
         let count = count.parse().ok().filter(|count| *count > 0)?;
         Some(Allowance::Limit(RequestLimit { count, per }))
     };
-    read().ok_or_else(|| "accepted: requests/time such as 1000/5m or 200/5s, or off".to_owned())
+    read().ok_or_else(|| "must be requests/time, such as 1000/5m, or off".to_owned())
 }
 
 fn outage(text: &str) -> Result<Outage, String> {
@@ -287,19 +308,21 @@ fn outage(text: &str) -> Result<Outage, String> {
         (!outage.lasts.is_zero() && outage.lasts < outage.every).then_some(outage)
     };
     read().ok_or_else(|| {
-        "accepted: time/period such as 30s/10m, the time shorter than the period".to_owned()
+        "must be time/period, such as 30s/10m; the time must be shorter than the period".to_owned()
     })
 }
 
 impl SandboxCommand {
-    /// The account that the flags ask for at an instant.
+    /// The sandbox's configuration from the flags.
     pub fn config(&self, now: Timestamp) -> anyhow::Result<SandboxConfig> {
         let mut limits = Vec::new();
         for allowance in &self.limits {
             match allowance {
                 Allowance::Limit(limit) => limits.push(*limit),
                 Allowance::Off if self.limits.len() == 1 => {}
-                Allowance::Off => bail!("--limit off stands alone: leave it or the others out"),
+                Allowance::Off => {
+                    bail!("--limit off cannot be combined with other limits: leave one of them out")
+                }
             }
         }
         if self.limits.is_empty() {
@@ -328,6 +351,7 @@ impl SandboxCommand {
                 slow: of(self.slow),
                 html: of(self.html),
                 unauthorized: self.unauthorized,
+                forbidden: self.oddities.forbidden,
                 slow_for: self.slow_for,
                 retry_after: match self.retry_after {
                     WaitHint::Absent => RetryAfter::Absent,
@@ -340,7 +364,7 @@ impl SandboxCommand {
     }
 
     fn moods(&self) -> Moods {
-        Moods {
+        let mut moods = Moods {
             ignore_order: self.ignore_order,
             after_inclusive: self.after_inclusive,
             before_inclusive: self.before_inclusive,
@@ -352,6 +376,12 @@ impl SandboxCommand {
             ignore_updated_filter: self.ignore_updated_filter,
             ignore_created_filter: self.ignore_created_filter,
             v1_withdrawn: self.v1_withdrawn,
+            v2_withdrawn: self.v2_withdrawn,
+            v1_hides_groups: self.v1_hides_groups,
+            ignore_page_number: self.ignore_page_number,
+            no_echo: self.no_echo,
+            no_date: self.no_date,
+            bare_token: self.bare_token,
             refused: self.refused.clone(),
             offline: false,
             outage: self.outage,
@@ -368,7 +398,10 @@ impl SandboxCommand {
             poison_share: self.poison,
             hidden_share: self.hidden,
             tags_unasked: self.tags_unasked,
-        }
+            ..Moods::default()
+        };
+        self.oddities.put_into(&mut moods);
+        moods
     }
 
     fn until(&self, now: Timestamp) -> anyhow::Result<Option<Timestamp>> {
@@ -378,16 +411,16 @@ impl SandboxCommand {
         let until = dates::parse("--until", text, Zone::machine(), Edge::End)?;
         let earliest = Timestamp::parse(EARLIEST).context("the earliest end cannot be read")?;
         if until > now {
-            bail!("--until {text:?} is {until}, in the future: accepted are instants up to {now}");
+            bail!("--until {text:?} is {until}, which is in the future; the latest is {now}");
         }
         if until < earliest {
-            bail!("--until {text:?} is {until}: accepted are instants from {EARLIEST} on");
+            bail!("--until {text:?} is {until}, which is too early; the earliest is {EARLIEST}");
         }
         Ok(Some(until))
     }
 }
 
-/// Serves an account until stop is ready, having said on out how to sync it.
+/// Prints to `out` how to sync the account, and serves it until `stop` completes.
 pub async fn run(
     config: SandboxConfig,
     clock: Arc<dyn Clock>,
@@ -402,7 +435,7 @@ pub async fn run(
         let mut account = sandbox.account();
         (account.session_count(), account.contact_count())
     };
-    announce(out, &sandbox, sessions, contacts).context("the address cannot be printed")?;
+    announce(out, &sandbox, sessions, contacts).context("cannot print the address")?;
     stop.await;
     sandbox.stop().await;
     Ok(())
@@ -415,9 +448,10 @@ fn announce(
     contacts: usize,
 ) -> io::Result<()> {
     let (url, token) = (sandbox.base_url(), sandbox.token());
+    let (sessions, contacts) = (number(sessions as u64), number(contacts as u64));
     writeln!(
         out,
-        "# {sessions} sessions, {contacts} contacts; Ctrl-C ends it. In another terminal:"
+        "# {sessions} sessions, {contacts} contacts; press Ctrl-C to stop. In another terminal:"
     )?;
     writeln!(out, "export HELENA_BASE_URL={url} HELENA_API_TOKEN={token}")?;
     writeln!(out, "helena-sync run")?;
@@ -527,7 +561,7 @@ mod tests {
         }
         let both = config(&["--limit", "off", "--limit", "10/1s"]).unwrap_err();
         assert!(
-            both.to_string().contains("--limit off stands alone"),
+            both.to_string().contains("--limit off cannot be combined"),
             "{both}"
         );
     }
@@ -548,15 +582,12 @@ mod tests {
         for (text, told) in [
             (
                 "2026-05-04T15:00:01Z",
-                "in the future: accepted are instants up to 2026-05-04T15",
+                "in the future; the latest is 2026-05-04T15",
             ),
-            (
-                "1999-12-31T23:59:59Z",
-                "accepted are instants from 2000-01-01",
-            ),
+            ("1999-12-31T23:59:59Z", "the earliest is 2000-01-01"),
             (
                 "yesterday",
-                "--until: \"yesterday\" is no date (accepted: 2025-12-31",
+                "--until: \"yesterday\" is not a valid date (accepted: 2025-12-31",
             ),
         ] {
             let refused = config(&["--until", text]).unwrap_err().to_string();
@@ -597,7 +628,7 @@ mod tests {
             for value in ["4294967295", "5000001", "99999999999", "many"] {
                 let refused = config(&[flag, value]).unwrap_err().to_string();
                 assert!(
-                    refused.contains("accepted: a number from 0 to 5000000"),
+                    refused.contains("must be a whole number from 0 to 5000000"),
                     "{refused}"
                 );
             }

@@ -1,4 +1,4 @@
-//! `sessions`: the platform's list of sessions, live.
+//! `sessions`: lists sessions, read live from the platform.
 
 #![expect(
     clippy::doc_markdown,
@@ -15,50 +15,50 @@ use super::empty::explain;
 use super::flat::{self, Records};
 use super::record::{Fields, Footer, shown_at};
 use super::waiting::patiently;
-use super::{Context, Exit, Failure, FilterArgs, direction, meaning, positive};
+use super::{Context, Exit, Failure, FilterArgs, direction, positive, refused_options};
 use crate::api::{Client, Detail, LiveQuery};
 use crate::config::{DETAILS, Zone, one_of};
-use crate::data::{Direction, Resource};
-use crate::report::Format;
+use crate::data::{Direction, Echo, Pager, Resource};
+use crate::output::Format;
 
-/// List the platform's sessions, live.
+/// List sessions, read live from the platform.
 ///
-/// Asks the platform, not the database, and needs none. Names of tags, channels, departments and
-/// users are resolved through the account's own lists; one that is unknown or ambiguous is refused
-/// with the candidates.
+/// Reads the platform and needs no database. Filters accept names of tags, channels, departments
+/// and users. An unknown or ambiguous name is refused, and the message lists similar names or the
+/// matching records.
 ///
-/// The platform takes one department and one user a question: several of either are asked one after
-/// the other, which only --all can put together.
+/// The platform accepts one department and one user for each request. For several, sessions sends
+/// several requests and needs --all to join the results.
 ///
-/// A list that is empty says which filter probably emptied it.
+/// If no session matches, it prints which filter is probably too narrow.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Dates: 2025-12-31, \"2025-12-31 18:30\" in the configured time zone, or RFC 3339. A day alone is
-meant whole: --to 2025-12-31 includes that day.
+Dates: 2025-12-31, \"2025-12-31 18:30\" in the configured time zone, or RFC 3339. A day without a
+time means the whole day: --to 2025-12-31 includes that day.
 
 Examples:
   helena-sync sessions
   helena-sync sessions --status PENDING --department Vendas --all
-  helena-sync sessions --from 2025-12-01 --to 2025-12-31 --tag VIP --all --format csv > vip.csv", args = meaning::hidden(meaning::LIVE))]
+  helena-sync sessions --from 2025-12-01 --to 2025-12-31 --tag VIP --all --format csv > vip.csv", args = refused_options::hidden(refused_options::LIVE))]
 pub struct SessionsArgs {
     /// Which sessions.
     #[command(flatten)]
     pub filter: FilterArgs,
-    /// Page, from 1
+    /// Number of the page, from 1
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = positive::<u32>)]
     pub page: u32,
-    /// Sessions a page, 1 to 100 [default: 10; with --all 100]
+    /// Sessions on each page, 1 to 100 [default: 10; with --all 100]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub size: Option<u32>,
-    /// All pages, from the first on
+    /// Print all pages
     #[arg(long, conflicts_with = "page")]
     pub all: bool,
-    /// Field to order by: CreatedAt, UpdatedAt or LastInteractionAt [default: the platform's own
+    /// Field to sort by: CreatedAt, UpdatedAt or LastInteractionAt [default: the platform's own
     /// order]
     #[arg(long, value_name = "FIELD", value_parser = order)]
     pub order_by: Option<&'static str>,
-    /// ascending or descending; alone it orders by CreatedAt, since the platform ignores a
-    /// direction without a field
+    /// ascending or descending; without --order-by it sorts by CreatedAt, since the platform ignores
+    /// a direction without a field
     #[arg(long, value_name = "DIRECTION", value_parser = direction)]
     pub direction: Option<Direction>,
     /// Details to include: AgentDetails, DepartmentsDetails, ContactDetails,
@@ -66,8 +66,8 @@ pub struct SessionsArgs {
     /// [default: all]
     #[arg(long = "include", value_name = "DETAIL")]
     pub include: Vec<String>,
-    /// table, json (one array), ndjson (one record a line) or csv (every field a column, named as in
-    /// the database, times in UTC); the table has the most important ones, as far as they fit
+    /// table (the most important fields, as far as they fit), json (one array), ndjson (one record on
+    /// each line) or csv (all columns, named as in the database, with times in UTC)
     #[arg(long, value_name = "FORMAT", default_value_t)]
     pub format: Format,
 }
@@ -91,7 +91,7 @@ pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, F
     let several = args.filter.departments.len().max(1) * args.filter.users.len().max(1) > 1;
     if several && !args.all {
         return Err(Failure::usage_text(
-            "several departments or users are several questions to the platform, whose pages cannot be put together: add --all, or ask for one at a time",
+            "the platform accepts one department and one user for each request, and pages of several requests cannot be joined: add --all, or give one department and one user",
         ));
     }
     let account = context.account()?;
@@ -105,10 +105,6 @@ pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, F
             Exit::Usage => failure,
             _ => at(failure),
         })?;
-    if args.filter.kind.is_some() {
-        // Only the second version of the list knows the type (API notes, 4.2).
-        client.set_session_version(2);
-    }
     let size = args.size.unwrap_or(if args.all { 100 } else { 10 });
     let order_by = args
         .order_by
@@ -138,22 +134,25 @@ pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, F
         size,
         all: args.all,
     };
-    if printed.count > 0 || args.page > 1 && printed.total != Some(0) {
-        context.note(&footer.text());
-    } else {
+    if let Some(order) = args.order_by.filter(|_| printed.disordered) {
+        context.note(&ignored_order(order));
+    }
+    if footer.is_empty() {
         let text = patiently(context, &client, explain(&client, &queries))
             .await?
             .map_err(|error| at(error.into()))?;
         context.note(&text);
+    } else {
+        context.note(&footer.text());
     }
     Ok(Exit::Done)
 }
 
-/// The fields by which the platform is known to order sessions; others it ignores without a word
+/// The fields by which the platform is known to sort sessions. It silently ignores others
 /// (API notes, 2).
 const ORDERS: [&str; 3] = ["CreatedAt", "UpdatedAt", "LastInteractionAt"];
 
-/// A field to order by, as an option's value.
+/// Parses an option's value as a field to sort by.
 fn order(text: &str) -> Result<&'static str, String> {
     one_of(text, &ORDERS)
 }
@@ -178,6 +177,13 @@ fn details(names: &[String]) -> Result<Vec<Detail>, Failure> {
 struct Printed {
     count: u64,
     total: Option<u64>,
+    /// Whether the platform says that it ignored the order.
+    disordered: bool,
+}
+
+/// The warning that the platform ignored the requested order.
+pub(super) fn ignored_order(order: &str) -> String {
+    format!("the platform ignored --order-by {order}; the list is in the platform's own order")
 }
 
 async fn print(
@@ -186,34 +192,42 @@ async fn print(
     args: &SessionsArgs,
     zone: Zone,
 ) -> Result<Printed, Failure> {
-    // A list that moves while it is read shows some sessions twice.
+    // Several requests, or a list that changes while it is read, may show a session twice.
     let mut seen = HashSet::new();
     let mut total = None;
+    let mut disordered = false;
     let out = io::BufWriter::new(io::stdout());
     let mut records = Records::new(out, args.format, Resource::Sessions, &COLUMNS)?;
     for query in queries {
         let mut query = query.clone();
+        let mut pager = Pager::new("the list of sessions");
         loop {
             let page = client.sessions(&query).await?;
+            disordered |= page.order_echo == Echo::Other;
             if query.number == args.page {
                 total = match (total, page.total) {
                     (Some(sum), Some(more)) => Some(sum + more),
                     (sum, more) => sum.or(more),
                 };
             }
-            for item in &page.items {
+            let taken = pager.take(&page)?;
+            for item in taken.fresh {
                 if item.head.id.is_none_or(|id| seen.insert(id)) {
                     records.record(&page, item, |raw| cells(raw, zone))?;
                 }
             }
-            if !args.all || !page.has_more || page.items.is_empty() {
+            if !args.all || !taken.more {
                 break;
             }
             query.number += 1;
         }
     }
     let count = records.finish()?;
-    Ok(Printed { count, total })
+    Ok(Printed {
+        count,
+        total,
+        disordered,
+    })
 }
 
 fn cells(raw: &str, zone: Zone) -> Vec<String> {
@@ -268,7 +282,7 @@ mod tests {
     #[test]
     fn an_unknown_detail_is_refused_with_the_nearest() {
         let failure = details(&["AgentDetail".into()]).unwrap_err();
-        assert!(failure.text().contains("nearest: AgentDetails"));
+        assert!(failure.text().contains("similar: AgentDetails"));
         assert_eq!(details(&["none".into()]).unwrap(), []);
         assert_eq!(details(&[]).unwrap().len(), 6);
     }

@@ -1,27 +1,29 @@
-//! `state`: the watermarks, shown and changed.
+//! `state`: shows and changes the watermarks.
 
 use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::stored::Busy;
-use super::{Access, Context, Exit, Failure, meaning, parse_date, stored};
+use super::{Access, Context, Exit, Failure, parse_date, refused_options, stored};
 use crate::config::{Edge, one_of};
-use crate::data::{CONTACT_STATUSES, Ordering, Resource, RunKind, RunOutcome, Stream, Timestamp};
-use crate::report::{Format, Printer, terminal_width};
+use crate::data::{Ordering, Resource, Stream, Timestamp};
+use crate::output::{Format, Printer, terminal_width};
 use crate::store::{Lease, Store};
 
 /// Show or change the watermarks.
 ///
-/// A watermark is the time of change up to which a resource is complete. Changing one is refused
-/// while another process writes for the account, and is recorded with its old and new value.
+/// A watermark is the time up to which the mirror has all changes of a resource. While another
+/// process holds the lease of the account, changes are refused. Each change is recorded with the
+/// old and the new value.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   helena-sync state show
   helena-sync state set sessions 2026-01-31
-  helena-sync state reset contacts --status ARCHIVED", args = meaning::hidden(meaning::STORED))]
+  helena-sync state reset contacts --status ARCHIVED", args = refused_options::hidden(refused_options::STORED))]
 pub struct StateArgs {
     /// What to do.
     #[command(subcommand)]
@@ -33,32 +35,33 @@ pub struct StateArgs {
 pub enum StateCommand {
     /// Show the watermarks
     ///
-    /// One line for each account and resource, for contacts one for each status: the watermark,
-    /// when the resource was last read to its end, whether the platform was seen to honour the
-    /// order that is asked for, and the last error.
+    /// Prints one line for each account and resource, and for contacts one for each status: the
+    /// watermark, when the resource was last read completely, whether the platform sorts as
+    /// requested, and the last error.
     #[command(after_long_help = "Example:\n  helena-sync state show")]
     Show,
-    /// Set a watermark; what changed since then is read again
+    /// Set a watermark; the next sync reads all changes since then
     ///
-    /// An earlier one costs requests and nothing else: rows that are stored already and did not
-    /// change stay untouched. A later one skips what changed in between, until a backfill or verify
-    /// finds it. Refused while another process writes for the account, and, without --skip-load,
-    /// for a resource that was never loaded or was reset: its load would never be made.
+    /// An earlier watermark only costs requests: rows that did not change are not written. A later
+    /// watermark skips the changes in between, until a backfill or verify finds them. The command is
+    /// refused while another process holds the lease of the account. Without --skip-load, it is also
+    /// refused for a resource that was never loaded or was reset, since its load would be skipped.
     #[command(after_long_help = "\
 Examples:
   helena-sync state set sessions 2026-01-31
   helena-sync state set contacts \"2026-01-31 18:30\" --status ARCHIVED")]
     Set(SetArgs),
-    /// Forget a watermark; the resource is loaded from its beginning again
+    /// Clear a watermark; the next sync loads the whole resource again
     ///
-    /// No row is deleted. The next run or sync makes a first load of the resource, contacts of all
-    /// statuses together; one that is under way is given up. Refused while another process writes
-    /// for the account.
+    /// No row is deleted. The next run or sync starts a first load of the resource, for contacts of
+    /// all statuses together. If a first load is unfinished, reset cancels it and clears the
+    /// watermarks of all statuses. The command is refused while another process holds the lease of
+    /// the account.
     #[command(after_long_help = "Example:\n  helena-sync state reset sessions")]
     Reset(ResetArgs),
     /// Print the state as JSON
     ///
-    /// For records and for comparing; what it prints can be set again with state set.
+    /// For archives and comparisons. state set can set the printed watermarks again.
     #[command(after_long_help = "Example:\n  helena-sync state export > state.json")]
     Export,
 }
@@ -66,7 +69,8 @@ Examples:
 /// Which watermark.
 #[derive(Debug, Clone, Args)]
 pub struct StreamArgs {
-    /// sessions or contacts; the other resources are lists, read whole, without a watermark
+    /// sessions or contacts. The other resources are lists: each sync reads them completely, so they
+    /// have no watermark
     #[arg(value_name = "RESOURCE")]
     pub resource: Resource,
     /// Only the contacts with this status: ACTIVE, ARCHIVED or BLOCKED [default: all three]
@@ -80,12 +84,12 @@ pub struct SetArgs {
     /// Which.
     #[command(flatten)]
     pub stream: StreamArgs,
-    /// The new watermark: 2025-12-31 (its first instant), "2025-12-31 18:30" in the configured time
-    /// zone, or RFC 3339
+    /// The new watermark: 2025-12-31 (the first instant of that day), "2025-12-31 18:30" in the
+    /// configured time zone, or RFC 3339
     #[arg(value_name = "DATE")]
     pub date: String,
-    /// Also for a resource that was never loaded: what was there before DATE is not read, until a
-    /// backfill or verify does it
+    /// Accept a resource that was never loaded. Records from before DATE are not read until a
+    /// backfill or verify reads them
     #[arg(long)]
     pub skip_load: bool,
 }
@@ -108,7 +112,7 @@ const COLUMNS: [&str; 7] = [
     "last error",
 ];
 
-/// Does what is asked.
+/// Runs the subcommand.
 pub(super) async fn run(context: &Context, args: StateArgs) -> Result<Exit, Failure> {
     match args.command {
         StateCommand::Show => show(context).await,
@@ -118,7 +122,8 @@ pub(super) async fn run(context: &Context, args: StateArgs) -> Result<Exit, Fail
             let to = parse_date("DATE", &args.date, zone, Edge::Start)?;
             if to > context.clock.now() {
                 return Err(Failure::usage_text(format!(
-                    "DATE: {} is in the future; what changes until then would never be read",
+                    "DATE: {} is in the future: changes before then would never be read. Give a date in \
+                     the past.",
                     zone.show_seconds(to)
                 )));
             }
@@ -147,7 +152,7 @@ async fn show(context: &Context) -> Result<Exit, Failure> {
                     at(stream.watermark),
                     at(stream.last_success_at),
                     match stream.ordering {
-                        // Lists have no order, and small accounts show none.
+                        // Lists are not sorted, and in small accounts the order is never observed.
                         Ordering::Unknown => "-".to_owned(),
                         known => known.as_str().to_owned(),
                     },
@@ -158,7 +163,7 @@ async fn show(context: &Context) -> Result<Exit, Failure> {
         }
     }
     if printer.finish()? == 0 {
-        context.note("no state yet: nothing was ever synced into this database");
+        context.note("nothing was synced into this database yet; run `helena-sync sync`");
     }
     store.close().await;
     Ok(Exit::Done)
@@ -198,27 +203,44 @@ async fn export(context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The streams that are meant.
+/// The streams that the arguments name.
 fn streams(args: &StreamArgs) -> Result<Vec<Stream>, Failure> {
     let mut streams = args.resource.streams();
     if streams.is_empty() {
+        let followed = Resource::ALL.into_iter().filter(|one| !one.is_list());
         return Err(Failure::usage_text(format!(
-            "{} are a list, which is read whole and has no watermark (accepted: sessions, contacts)",
-            args.resource
+            "{} have no watermark: each sync reads the list completely (accepted: {})",
+            args.resource,
+            Resource::names(followed, "and"),
         )));
     }
     if let Some(status) = &args.status {
         if args.resource != Resource::Contacts {
-            return Err(Failure::usage_text("--status is for contacts only"));
+            return Err(Failure::usage_text(
+                "--status is accepted for contacts only. Leave it out.",
+            ));
         }
-        let status = one_of(status, &CONTACT_STATUSES)
-            .map_err(|problem| Failure::usage_text(format!("--status: {problem}")))?;
-        streams.retain(|stream| stream.partition == status);
+        streams = vec![stream_of(args.resource, status)?];
     }
     Ok(streams)
 }
 
-/// What becomes of a watermark.
+/// The stream of a resource with this partition, such as a contact's status.
+pub(super) fn stream_of(resource: Resource, partition: &str) -> Result<Stream, Failure> {
+    let streams = resource.streams();
+    let known: Vec<&str> = streams
+        .iter()
+        .map(|stream| stream.partition.as_str())
+        .collect();
+    let name = one_of(partition, &known)
+        .map_err(|problem| Failure::usage_text(format!("--status: {problem}")))?;
+    let found = streams
+        .iter()
+        .find(|stream| stream.partition.as_str() == name);
+    Ok(found.copied().unwrap_or(Stream::whole(resource)))
+}
+
+/// A change of a watermark.
 #[derive(Debug, Clone, Copy)]
 enum Change {
     Set { to: Timestamp, skip_load: bool },
@@ -240,9 +262,11 @@ async fn make(context: &Context, args: &StreamArgs, change: Change) -> Result<Ex
     let zone = context.zone()?;
     let store = context.store(Access::Write).await?;
     let account = stored::account(context, &store).await?;
-    let lease = stored::acquire(context, &store, &account.name, account.id, Busy::Refuse).await?;
-    let changed = apply(context, &store, &lease, &streams, change).await;
-    store.release(&lease).await?;
+    let mut claim = stored::claim(context, &store, &account.name, &account.base_url)?;
+    let never = CancellationToken::new();
+    let kept = stored::acquire(context, &mut claim, Busy::Refuse, &never).await?;
+    let changed = apply(context, &store, kept.lease(), &streams, change).await;
+    kept.release().await;
     let shown = |at: Option<Timestamp>| at.map_or("none".to_owned(), |at| zone.show_seconds(at));
     let mut out = io::stdout().lock();
     for (stream, old) in changed? {
@@ -269,51 +293,23 @@ async fn apply(
         Change::Set { skip_load, .. } if !skip_load => {
             require_loaded(store, lease, streams).await?;
         }
-        Change::Set { .. } => {}
-        Change::Reset => give_up_loads(context, store, lease, streams).await?,
+        Change::Set { .. } | Change::Reset => {}
     }
-    let to = change.watermark();
-    let mut changed = Vec::new();
-    for &stream in streams {
-        let now = context.clock.now();
-        let run = store
-            .begin_run(lease, RunKind::State, &stream.to_string(), now)
-            .await?;
-        let old = store.set_watermark(lease, run, stream, to, now).await?;
-        store
-            .finish_run(lease, run, RunOutcome::Succeeded, None, now)
-            .await?;
-        changed.push((stream, old));
-    }
-    Ok(changed)
+    let now = context.clock.now();
+    Ok(store
+        .set_watermarks(lease, streams, change.watermark(), now)
+        .await?)
 }
 
-/// Refuses a watermark that would stand in for a load that was never made.
+/// Refuses to set a watermark for a resource that was never loaded: its load would be skipped.
 async fn require_loaded(store: &Store, lease: &Lease, streams: &[Stream]) -> Result<(), Failure> {
     for &stream in streams {
         let state = store.state(lease.account(), stream).await?;
         if state.watermark.is_none() {
             return Err(Failure::usage_text(format!(
-                "{stream} was never loaded, or was reset: with a watermark its load would never be \
-                 made; run or sync load it whole, and --skip-load sets the watermark all the same"
+                "{stream} was never loaded, or was reset: a watermark would skip its load. Run \
+                 `helena-sync sync` to load it, or add --skip-load to set the watermark anyway."
             )));
-        }
-    }
-    Ok(())
-}
-
-/// Gives up the first loads of these streams that are under way: another one will be made.
-async fn give_up_loads(
-    context: &Context,
-    store: &Store,
-    lease: &Lease,
-    streams: &[Stream],
-) -> Result<(), Failure> {
-    for load in store.unfinished_backfills(lease.account()).await? {
-        let is_asked_for = streams.iter().any(|it| it.resource == load.resource);
-        if load.first_load && is_asked_for {
-            let now = context.clock.now();
-            store.cancel_backfill(lease, load.id, now).await?;
         }
     }
     Ok(())
@@ -350,7 +346,7 @@ mod tests {
         assert!(
             named(Resource::Contacts, Some("ARCHIVE"))
                 .unwrap_err()
-                .contains("nearest: ARCHIVED")
+                .contains("similar: ARCHIVED")
         );
     }
 }

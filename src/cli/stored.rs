@@ -1,22 +1,26 @@
-//! What commands that work on the database share: its accounts, and the right to write.
+//! The database's accounts and their leases, for all commands that use the database.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, Failure};
 use crate::api::Client;
-use crate::store::{Account, AccountId, Acquired, Holder, Lease, Store};
-use crate::sync;
+use crate::daemon::{Claim, KeptLease, NoLease, WhenHeld};
+use crate::store::{Store, StoredAccount};
+use crate::sync::{self, WalkError};
 
-/// The accounts that the database knows, as far as `--account` chooses them.
-pub(super) async fn accounts(context: &Context, store: &Store) -> Result<Vec<Account>, Failure> {
+/// The accounts in the database that `--account` chooses; without it, all.
+pub(super) async fn accounts(
+    context: &Context,
+    store: &Store,
+) -> Result<Vec<StoredAccount>, Failure> {
     let accounts = store.accounts().await?;
     for name in context.selected() {
         if !accounts.iter().any(|account| account.name == *name) {
             let known: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
             let known = if known.is_empty() {
-                "none; the first run or sync adds them".to_owned()
+                "none; the first sync adds them".to_owned()
             } else {
                 known.join(", ")
             };
@@ -25,16 +29,16 @@ pub(super) async fn accounts(context: &Context, store: &Store) -> Result<Vec<Acc
             )));
         }
     }
-    let chosen = |account: &Account| {
+    let chosen = |account: &StoredAccount| {
         context.selected().is_empty() || context.selected().contains(&account.name)
     };
     Ok(accounts.into_iter().filter(chosen).collect())
 }
 
-/// The names of the accounts that a command is about unless it says otherwise: those of `--account`,
-/// else those of the configuration; empty if neither names one, which means all.
+/// The names of the accounts that a command covers by default: those of `--account`, else those of
+/// the configuration. Empty means all.
 ///
-/// What was taken out of the configuration stays in the database, and is nobody's concern any more.
+/// An account that was removed from the configuration stays in the database, but is not covered.
 pub(super) fn concerned(context: &Context) -> Result<Vec<String>, Failure> {
     if context.selected().is_empty() {
         Ok(context.settings.account_names()?)
@@ -43,10 +47,10 @@ pub(super) fn concerned(context: &Context) -> Result<Vec<String>, Failure> {
     }
 }
 
-/// The one account to work on.
-pub(super) async fn account(context: &Context, store: &Store) -> Result<Account, Failure> {
+/// The chosen account, for commands that work on a single one.
+pub(super) async fn account(context: &Context, store: &Store) -> Result<StoredAccount, Failure> {
     let mut accounts = accounts(context, store).await?;
-    let joined = |accounts: &[Account]| {
+    let joined = |accounts: &[StoredAccount]| {
         let names: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
         names.join(", ")
     };
@@ -55,8 +59,8 @@ pub(super) async fn account(context: &Context, store: &Store) -> Result<Account,
     accounts.retain(|account| concerned.is_empty() || concerned.contains(&account.name));
     if accounts.is_empty() && !stored.is_empty() {
         return Err(Failure::usage_text(format!(
-            "the database has no account of the configuration ({}); to change one that it has \
-             ({stored}), choose it with --account",
+            "the database has none of the configured accounts ({}); it has {stored}: choose one with \
+             --account",
             concerned.join(", ")
         )));
     }
@@ -67,72 +71,87 @@ pub(super) async fn account(context: &Context, store: &Store) -> Result<Account,
         )));
     }
     accounts.pop().ok_or_else(|| {
-        Failure::usage_text("the database has no account yet; the first run or sync adds it")
+        Failure::usage_text("the database has no account yet; run `helena-sync sync` first")
     })
 }
 
-/// Refuses a token of another company than the one whose rows are stored for the account, or of one
-/// that is stored under another name, before anything is said about what is stored.
+/// Refuses a token of the wrong company: another one than that of the account's rows, or one that is
+/// stored under another account's name. Reuses what earlier requests learned about the API.
 pub(super) async fn confirm(
     store: &Store,
     name: &str,
     client: &Client,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
+    if let Some(account) = store.find_account(name).await? {
+        client.remember(&store.learned(account.id).await?);
+    }
     if let Some(company) = sync::company(client, stop).await? {
         store.check_company(name, company).await?;
     }
     Ok(())
 }
 
-/// What to do while another process writes.
+/// What to do while another process holds the lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Busy {
     /// Wait until it has ended.
     Wait,
-    /// Give up, since `--wait` was not given.
+    /// Fail, and advise to use `--wait`.
     GiveUp,
-    /// Give up; the command has no `--wait`.
+    /// Fail. The command has no `--wait`.
     Refuse,
 }
 
-/// The right to write for an account. If another process has it: a failure that says which and
-/// since when, or a wait until it is free.
-pub(super) async fn acquire(
+/// A claim to the lease of the account of this name, which is read from `base_url`.
+pub(super) fn claim(
     context: &Context,
     store: &Store,
     name: &str,
-    account: AccountId,
+    base_url: &str,
+) -> Result<Claim, Failure> {
+    Ok(Claim::new(
+        store.clone(),
+        Arc::clone(&context.clock),
+        context.zone()?,
+        name.to_owned(),
+        base_url.to_owned(),
+    ))
+}
+
+/// Acquires the lease of an account. If another process holds it, waits for it or fails with the
+/// holder's name and since when it holds the lease.
+pub(super) async fn acquire(
+    context: &Context,
+    claim: &mut Claim,
     busy: Busy,
-) -> Result<Lease, Failure> {
-    let holder = Holder::current();
-    let zone = context.zone()?;
-    let mut told = false;
-    loop {
-        match store.acquire(account, &holder, context.clock.now()).await? {
-            Acquired::Lease(lease) => return Ok(lease),
-            Acquired::Held { by, since } => {
-                let since = zone.show_seconds(since);
-                let advice = match busy {
-                    Busy::Wait => None,
-                    Busy::GiveUp => Some("stop it, or add --wait to wait for its end"),
-                    Busy::Refuse => Some("stop it first"),
-                };
-                if let Some(advice) = advice {
-                    return Err(Failure::failed(anyhow::anyhow!(
-                        "{by} has been writing for account {name} since {since}; {advice}"
-                    )));
-                }
-                if !told {
-                    told = true;
-                    tracing::info!(
-                        account = name,
-                        holder = by,
-                        "waiting for {by}, which has been writing for account {name} since {since}"
-                    );
-                }
-                context.clock.sleep(Duration::from_secs(1)).await;
-            }
-        }
-    }
+    stop: &CancellationToken,
+) -> Result<KeptLease, Failure> {
+    let when_held = match busy {
+        Busy::Wait => WhenHeld::Wait,
+        Busy::GiveUp | Busy::Refuse => WhenHeld::GiveUp,
+    };
+    let acquired = claim.acquire(when_held, stop).await;
+    acquired.map_err(|error| no_lease(context, claim.account(), busy, error))
+}
+
+/// The failure of a lease that could not be acquired, with advice.
+pub(super) fn no_lease(context: &Context, account: &str, busy: Busy, error: NoLease) -> Failure {
+    let (by, since) = match error {
+        NoLease::Held { by, since } => (by, since),
+        NoLease::Stopped => return Failure::failed(WalkError::Stopped),
+        NoLease::Store(error) => return error.into(),
+    };
+    let zone = match context.zone() {
+        Ok(zone) => zone,
+        Err(failure) => return failure,
+    };
+    let advice = match busy {
+        Busy::Wait | Busy::GiveUp => "stop it, or add --wait to wait until it ends",
+        Busy::Refuse => "stop it first",
+    };
+    let since = zone.show_seconds(since);
+    Failure::failed(anyhow::anyhow!(
+        "another process writes for account {account}: {by}, since {since}; {advice}"
+    ))
 }

@@ -7,22 +7,22 @@ use std::time::Duration;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::each::Each;
-use super::engine::{self, Working};
+use super::account_outcomes::AccountOutcomes;
+use super::engine::{self, LeasedEngine};
 use super::record::number;
 use super::{Access, Account, Context, Exit, Failure, duration, positive, stored};
 use crate::data::{Resource, RunKind, SessionFilter, Source, Span, StreamState};
-use crate::report::{Format, Printer, terminal_width};
+use crate::output::{Format, Printer, terminal_width};
 use crate::store::Store;
-use crate::sync::{self, Estimate, Limits, RunError, RunReport, Runs, Verdict, WalkError};
+use crate::sync::{self, Estimate, FailureAction, RunError, RunLimits, RunReport, Runs, WalkError};
 
-/// Make one pass and exit.
+/// Sync once and exit.
 ///
-/// Reads what changed since the last pass and the small lists whole, or goes on with a first load
-/// that was not finished. Logs one line for each resource.
+/// Reads what changed since the last sync, and the small lists completely. Resumes a first load that
+/// is unfinished. Logs one line for each resource.
 ///
-/// Exits with 1 if a resource or an account could not be read, naming it, and if a signal stopped
-/// it before its end; what else was read is stored all the same. Exits with 3 if the API refuses
+/// Exits with 1 if a resource or an account could not be read, and names it; everything else that
+/// was read is stored. Also exits with 1 if a signal stopped it. Exits with 3 if the API refuses
 /// the token of every account.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -31,32 +31,30 @@ Examples:
   helena-sync sync --resource sessions --resource tags
   helena-sync sync --full-refresh --max-runtime 30m")]
 pub struct SyncArgs {
-    /// Only this resource: sessions, contacts, tags, channels, departments or agents; may be
-    /// repeated [default: sync.resources]
-    #[arg(long = "resource", value_name = "RESOURCE")]
+    /// The resources to sync. Empty means all in sync.resources.
+    #[arg(long = "resource", value_name = "RESOURCE", help = engine::which_resources())]
     pub resources: Vec<Resource>,
-    /// Read everything again, whatever the watermark says; rows that did not change stay untouched.
-    /// One that was stopped is gone on with
+    /// Read everything again, whatever the watermark says. Rows that did not change are not written.
+    /// If an earlier full refresh was interrupted, it is resumed
     #[arg(long)]
     pub full_refresh: bool,
-    /// Say what would be read, and how many requests that takes at least; write nothing
+    /// Print what would be read and the minimum number of requests, and write nothing
     #[arg(long, conflicts_with_all = ["max_runtime", "limit", "wait"])]
     pub dry_run: bool,
-    /// Stop after this long (30s, 10m, 2h), with exit status 0; the next start goes on from there
+    /// Stop after this time (30s, 10m, 2h), with exit status 0; the next sync resumes
     /// [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub max_runtime: Option<Duration>,
-    /// Stop at the end of the page with which this many sessions and contacts are read, with exit
-    /// status 0; the next start goes on from there. Tags, channels, departments and agents are read
-    /// whole and not counted [default: no limit]
+    /// Stop after the page that completes this many sessions and contacts, with exit status 0; the
+    /// next sync resumes. The small lists do not count [default: no limit]
     #[arg(long, value_name = "COUNT", value_parser = positive::<u64>)]
     pub limit: Option<u64>,
-    /// Wait until another process that writes for the account has ended, instead of exiting with 1
+    /// Wait for another process that holds the lease of the account to end, instead of exiting with 1
     #[arg(long)]
     pub wait: bool,
 }
 
-/// Makes one pass over every account.
+/// Syncs every account once.
 pub(super) async fn run(context: &Context, args: SyncArgs) -> Result<Exit, Failure> {
     let resources = engine::chosen(context, &args.resources)?;
     context.zone()?;
@@ -69,41 +67,41 @@ pub(super) async fn run(context: &Context, args: SyncArgs) -> Result<Exit, Failu
     let over = engine::stop_after(&context.clock, &stop, args.max_runtime);
     let budget = args.limit.map(AtomicU64::new);
     let mut runs = Runs::new();
-    let mut each = Each::of(context, accounts.len());
+    let mut outcomes = AccountOutcomes::of(context, accounts.len());
     for account in &accounts {
         let made = async {
             let client = engine::client(context, account, args.max_runtime)?;
-            let working =
-                Working::begin(context, &store, account, client, args.wait, &over).await?;
-            let limits = Limits {
-                stop: &working.stop,
+            let leased =
+                LeasedEngine::begin(context, &store, account, client, args.wait, &over).await?;
+            let limits = RunLimits {
+                stop: &leased.stop,
                 budget: budget.as_ref(),
             };
-            let made = pass(&working, &resources, args.full_refresh, limits).await;
-            working.end().await;
+            let made = pass(&leased, &resources, args.full_refresh, limits).await;
+            leased.end().await;
             made.map_err(|error| account.concern(error.into()))
         };
-        if let Some(made) = each.yielded(engine::stopped_or(made.await)) {
-            runs.extend(engine::named(account, made, each.several()));
+        if let Some(made) = outcomes.record(engine::stopped_or(made.await)) {
+            runs.extend(engine::named(account, made, outcomes.several()));
         }
     }
     let exit = engine::conclude_unless_stopped(context, &runs, &stop);
     store.close().await;
-    each.conclude(exit)
+    outcomes.conclude(exit)
 }
 
-/// One pass: lists, loads that are due or unfinished, changes.
+/// Syncs once: reads lists, loads that are due or unfinished, and changes.
 pub(super) async fn pass(
-    working: &Working,
+    leased: &LeasedEngine,
     resources: &[Resource],
     full_refresh: bool,
-    limits: Limits<'_>,
+    limits: RunLimits<'_>,
 ) -> Result<Runs, RunError> {
-    let engine = &working.engine;
+    let engine = &leased.engine;
     engine.identify(limits.stop).await?;
     let mut runs = engine.lists(resources, limits).await;
     let unloaded = engine.unloaded(resources).await?;
-    let unfinished = working
+    let unfinished = leased
         .store
         .unfinished_backfills(engine.lease().account())
         .await?;
@@ -112,7 +110,7 @@ pub(super) async fn pass(
             engine.plan_first_load(resource, limits).await
         } else if full_refresh {
             let filters = vec![SessionFilter::default()];
-            // One that was stopped is gone on with, below.
+            // `work_off`, below, resumes an interrupted one.
             let begun = unfinished.iter().any(|old| {
                 !old.first_load
                     && old.resource == resource
@@ -130,35 +128,33 @@ pub(super) async fn pass(
         };
         match planned {
             Ok(_) => {}
-            Err(error) if error.verdict() == Verdict::NextResource => {
+            Err(error) if error.action() == FailureAction::NextResource => {
                 runs.push(engine.failed(RunKind::FirstLoad, resource, error).await);
             }
             Err(error) => return Err(error),
         }
     }
     runs.extend(engine.incremental(resources, limits).await);
-    if !limits.stop.is_cancelled() {
-        runs.extend(engine.work_off(resources, limits).await);
-    }
-    note_unread(working, resources, &mut runs).await;
+    // Also after a stop, since this reports the loads that stay unfinished.
+    runs.extend(engine.work_off(resources, limits).await);
+    note_unread(leased, resources, &mut runs).await;
+    // Without a daemon, nothing else deletes old runs.
+    engine.forget_runs().await;
     Ok(runs)
 }
 
-/// Adds what no run says: resources that were not begun, or whose loads were not, since a run before
-/// them ended everything.
-async fn note_unread(working: &Working, resources: &[Resource], runs: &mut Runs) {
+/// Adds a stopped run for each resource that has none because an earlier failure ended the sync:
+/// resources that were not read, and those with unfinished loads.
+async fn note_unread(leased: &LeasedEngine, resources: &[Resource], runs: &mut Runs) {
     if runs.iter().all(RunReport::succeeded) {
         return;
     }
-    let account = working.engine.lease().account();
-    // A database that cannot be asked has failed a run already.
-    let loads = working.store.unfinished_backfills(account).await;
+    let account = leased.engine.lease().account();
+    // If the database cannot be read, a run has failed already.
+    let loads = leased.store.unfinished_backfills(account).await;
     let loads = loads.unwrap_or_default();
     for &resource in resources {
-        let mut its = runs.iter().filter(|run| {
-            let rest = run.subject.strip_prefix(resource.name());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("))
-        });
+        let mut its = runs.iter().filter(|run| run.stream.resource == resource);
         let was_read = its.clone().next().is_some();
         let is_told = its.any(|run| !run.succeeded());
         let is_loading = loads.iter().any(|load| load.resource == resource);
@@ -178,7 +174,8 @@ async fn dry_run(
 ) -> Result<Exit, Failure> {
     let store = context.store_if_readable().await?;
     if store.is_none() {
-        context.note("there is no mirror that could be read: everything is counted as new");
+        context
+            .note("cannot read the mirror, or it does not exist yet: counting everything as new");
     }
     let columns = [
         "account",
@@ -189,11 +186,11 @@ async fn dry_run(
     ];
     let mut printer = Printer::new(io::stdout(), Format::Table, &columns, terminal_width())?;
     let mut requests = 0;
-    let mut each = Each::of(context, accounts.len());
+    let mut outcomes = AccountOutcomes::of(context, accounts.len());
     for account in accounts {
         let surveyed = survey(context, args, resources, account, store.as_ref(), stop).await;
         let surveyed = surveyed.map_err(|failure| account.concern(failure));
-        for (resource, what, estimate) in each.yielded(surveyed).unwrap_or_default() {
+        for (resource, what, estimate) in outcomes.record(surveyed).unwrap_or_default() {
             requests += estimate.requests;
             let cells = [
                 account.name.clone(),
@@ -207,14 +204,14 @@ async fn dry_run(
     }
     printer.finish()?;
     context.note(&format!(
-        "nothing was written; at least {}, {}",
+        "dry run, nothing was written; a sync takes at least {}, {}",
         engine::requests(requests),
         engine::least_time(context, requests)?
     ));
-    each.conclude(Exit::Done)
+    outcomes.conclude(Exit::Done)
 }
 
-/// What a pass over an account would read, resource by resource.
+/// What a sync of an account would read of each resource.
 async fn survey(
     context: &Context,
     args: &SyncArgs,
@@ -239,6 +236,7 @@ async fn survey(
             let estimate = Estimate {
                 records,
                 requests: 1,
+                uncounted: false,
             };
             surveyed.push((resource, "all", estimate));
             continue;
@@ -253,6 +251,7 @@ async fn survey(
             changes = changes.zip(more).map(|(sum, more)| Estimate {
                 records: sum.records + more.records,
                 requests: sum.requests + more.requests,
+                uncounted: sum.uncounted || more.uncounted,
             });
         }
         if let Some(changes) = changes.filter(|_| !args.full_refresh) {

@@ -1,41 +1,51 @@
-//! `verify`: is the mirror complete?
+//! `verify`: compares the mirror with the account, and repairs it.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
+use uuid::Uuid;
 
-use super::each::Each;
-use super::engine::{self, Working};
+use super::account_outcomes::AccountOutcomes;
+use super::engine::{self, LeasedEngine};
 use super::record::number;
 use super::{Access, Account, Context, Exit, Failure, duration, stored};
 use crate::config::Zone;
 use crate::data::Resource;
-use crate::report::{Format, Printer, terminal_width};
+use crate::output::{Format, Printer, terminal_width};
 use crate::store::Store;
-use crate::sync::{Comparison, Limits, Mirror, Outcome, Verified};
+use crate::sync::{Comparison, Mirror, Outcome, RunLimits, Verified};
 
-/// Differences that are printed of each kind; --json has them all.
+/// The maximum number of differences that are printed of each kind. --json prints all of them.
 const PRINTED: usize = 10;
 
-/// Compare the mirror with the API, and repair it.
+/// Compare the mirror with the account, and repair it.
 ///
-/// Asks whose token it is, and compares counts: one request for each stream, if they agree. Where
-/// they differ, windows of creation times are halved until each difference is found in a window of at
-/// most one page, which is then compared record by record. Prints what is missing here, older here,
-/// and gone there. Tags, channels, departments and agents are compared whole.
+/// Splits the sessions, and the contacts of each status, into 64 windows of creation times and
+/// compares the counts. Each verification draws the windows differently. Where counts differ, it
+/// halves the window until it fits on one page, and then compares record by record: by updatedAt
+/// and, if that is equal, by content. Sessions or contacts that fit on 64 pages are compared
+/// completely, and so are lists, such as tags and agents. Prints the records that are missing in
+/// the mirror, older or newer in the mirror, equal in updatedAt but not in content, and deleted on
+/// the platform.
 ///
-/// A record that could not be read (see helena-sync rejects) is counted as rejected: the API has it,
-/// the mirror does not, and asking again would not change that.
+/// Stored records that the API's list does not show, and contacts that no list shows, are read by
+/// id: at most 2,000 records. The others are counted; the next verification reads them.
 ///
-/// What was created or changed since the last pass (less sync.overlap) is no difference: the next
-/// pass reads it. A mirror that is still being loaded is not compared.
+/// A reject (see helena-sync rejects) is not a difference and is counted in a column of its own:
+/// the API has the record, but the mirror cannot store it.
 ///
-/// Without --repair nothing is written, and it may run beside a daemon. The daemon itself verifies
+/// Records that were created or changed since the last sync (less sync.overlap) are not
+/// differences: the next sync reads them. While the mirror is still being loaded, only its loaded
+/// part is compared.
+///
+/// Without --repair, verify writes nothing and may run beside a daemon. The daemon itself verifies
 /// and repairs at verify.schedule, every night by default.
 ///
-/// Exits with 0 if the mirror equals the account or was repaired, with 1 if it differs.
+/// Exits with 0 if the mirror equals the account or was repaired. Exits with 1 if it differs, or if
+/// some records could not be compared or read.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -43,25 +53,24 @@ Examples:
   helena-sync verify --resource sessions --sample 20
   helena-sync verify --repair --json")]
 pub struct VerifyArgs {
-    /// Only this resource: sessions, contacts, tags, channels, departments or agents; may be
-    /// repeated [default: sync.resources]
-    #[arg(long = "resource", value_name = "RESOURCE")]
+    /// The resources to verify. Empty means all in sync.resources.
+    #[arg(long = "resource", value_name = "RESOURCE", help = engine::which_resources())]
     pub resources: Vec<Resource>,
-    /// Make a pass, store what is missing or older, and mark as removed what the platform, asked
-    /// for it by its id, says it has no longer
+    /// Sync first; then store records that are missing or older in the mirror, and mark rows as
+    /// removed if the API, asked for the record by its id, answers that it was deleted
     #[arg(long)]
     pub repair: bool,
-    /// Also re-read this many random windows of one page, of sessions and of each status of
-    /// contacts, whose counts agree: a miss and a surplus can cancel
+    /// Also compare this many random windows of one page, of sessions and of each status of contacts,
+    /// whose counts are equal, since a missing and a surplus record can cancel out
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub sample: u32,
     /// Print the result as JSON, with the ids of all differences
     #[arg(long)]
     pub json: bool,
-    /// Stop after this long (30s, 10m, 2h) [default: no limit]
+    /// Stop after this time (30s, 10m, 2h) [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub max_runtime: Option<Duration>,
-    /// With --repair, wait until another process that writes for the account has ended, instead of
+    /// With --repair, wait for another process that holds the lease of the account to end, instead of
     /// exiting with 1
     #[arg(long, requires = "repair")]
     pub wait: bool,
@@ -81,20 +90,20 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Fai
     };
     let store = context.store(access).await?;
     let mut verified = Vec::new();
-    let mut each = Each::of(context, accounts.len());
+    let mut outcomes = AccountOutcomes::of(context, accounts.len());
     for account in &accounts {
         let found = if args.repair {
             repair(context, &store, account, &args, &resources, &stop).await
         } else {
             compare(context, &store, account, &args, &resources, &stop).await
         };
-        let found = each.yielded(found.map_err(|failure| account.concern(failure)));
+        let found = outcomes.record(found.map_err(|failure| account.concern(failure)));
         let found = found.unwrap_or_default().into_iter();
         verified.extend(found.map(|one| (account.name.as_str(), one)));
     }
     store.close().await;
-    if each.all_failed() {
-        return each.conclude(Exit::Failed);
+    if outcomes.all_failed() {
+        return outcomes.conclude(Exit::Failed);
     }
     let out = io::stdout().lock();
     if args.json {
@@ -103,10 +112,10 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Fai
         print(out, &verified, zone, args.repair)?;
     }
     let exit = conclude(context, &verified, args.repair);
-    each.conclude(exit)
+    outcomes.conclude(exit)
 }
 
-/// Compares without the right to write.
+/// Compares without a lease, and writes nothing.
 async fn compare(
     context: &Context,
     store: &Store,
@@ -119,7 +128,7 @@ async fn compare(
     stored::confirm(store, &account.name, &client, stop).await?;
     let Some(stored) = store.find_account(&account.name).await? else {
         return Err(Failure::failed(anyhow::anyhow!(
-            "nothing of it is stored yet; run `helena-sync sync` first"
+            "the mirror has no data of this account yet; run `helena-sync sync` first"
         )));
     };
     let mirror = Mirror {
@@ -128,12 +137,13 @@ async fn compare(
         account: stored.id,
         settings: engine::settings(context)?.walk,
         samples: args.sample,
+        clock: context.clock.as_ref(),
         stop,
     };
     Ok(mirror.compare(resources).await)
 }
 
-/// Compares and repairs, after a pass over what changed.
+/// Syncs the changes, then compares and repairs.
 async fn repair(
     context: &Context,
     store: &Store,
@@ -143,23 +153,23 @@ async fn repair(
     stop: &tokio_util::sync::CancellationToken,
 ) -> Result<Vec<Verified>, Failure> {
     let client = engine::client(context, account, args.max_runtime)?;
-    let working = Working::begin(context, store, account, client, args.wait, stop).await?;
-    let limits = Limits {
-        stop: &working.stop,
+    let leased = LeasedEngine::begin(context, store, account, client, args.wait, stop).await?;
+    let limits = RunLimits {
+        stop: &leased.stop,
         budget: None,
     };
-    let verified = match working.engine.identify(limits.stop).await {
+    let verified = match leased.engine.identify(limits.stop).await {
         Ok(()) => {
-            working.engine.incremental(resources, limits).await;
-            Ok(working.engine.verify(resources, args.sample, limits).await)
+            leased.engine.incremental(resources, limits).await;
+            Ok(leased.engine.verify(resources, args.sample, limits).await)
         }
         Err(error) => Err(Failure::from(error)),
     };
-    working.end().await;
+    leased.end().await;
     verified
 }
 
-/// A table of what was compared, the ids of what differs, and one line that says it all.
+/// Prints a table of the comparisons, the ids of the differences, and up to when it compared.
 fn print(
     mut out: impl Write,
     verified: &[(&str, Verified)],
@@ -167,77 +177,52 @@ fn print(
     repaired: bool,
 ) -> Result<(), Failure> {
     let columns = [
-        "account", "resource", "stored", "API", "rejected", "missing", "older", "gone", "requests",
-        "result",
+        "account", "resource", "stored", "API", "rejected", "missing", "older", "newer", "altered",
+        "deleted", "requests", "result",
     ];
     let mut printer = Printer::new(&mut out, Format::Table, &columns, terminal_width())?;
     for (account, one) in verified {
         let mut cells = vec![(*account).to_owned(), one.subject.clone()];
-        let result = match &one.outcome {
-            Outcome::Compared(found) => {
-                cells.extend(
-                    [
-                        found.stored,
-                        found.shown,
-                        found.rejected,
-                        found.missing.len() as u64,
-                        found.older.len() as u64,
-                        found.gone.len() as u64,
-                        one.requests,
-                    ]
-                    .map(number),
-                );
-                result(found, repaired)
-            }
-            Outcome::NotLoaded => {
-                cells.extend(["", "", "", "", "", "", "0"].map(str::to_owned));
-                "not loaded"
-            }
-            Outcome::Failed(_) => {
-                cells.extend(["", "", "", "", "", ""].map(str::to_owned));
-                cells.push(number(one.requests));
-                "failed"
-            }
-        };
-        cells.push(result.to_owned());
+        match one.found() {
+            Some(found) => cells.extend(
+                [
+                    found.stored,
+                    found.shown,
+                    found.rejected,
+                    found.missing.len() as u64,
+                    found.older.len() as u64,
+                    found.newer.len() as u64,
+                    found.altered.len() as u64,
+                    found.gone.len() as u64,
+                ]
+                .map(number),
+            ),
+            None => cells.extend(vec![String::new(); 8]),
+        }
+        cells.push(number(one.requests));
+        cells.push(result(&one.outcome, repaired).to_owned());
         printer.record(&cells, "")?;
     }
     printer.finish()?;
     for (account, one) in verified {
+        if let Some(found) = one.found() {
+            print_found(&mut out, account, &one.subject, found, repaired)?;
+        }
         match &one.outcome {
-            Outcome::Compared(found) => {
-                for (what, ids) in [
-                    ("missing here", &found.missing),
-                    ("older here", &found.older),
-                    ("gone there", &found.gone),
-                    ("of these not repaired", &found.unrepaired),
-                ] {
-                    if ids.is_empty() {
-                        continue;
-                    }
-                    writeln!(out, "\n{account}: {} {what}:", one.subject)?;
-                    for id in ids.iter().take(PRINTED) {
-                        writeln!(out, "  {id}")?;
-                    }
-                    if ids.len() > PRINTED {
-                        let more = number((ids.len() - PRINTED) as u64);
-                        writeln!(out, "  and {more} more (--json has them all)")?;
-                    }
-                }
-            }
+            Outcome::Compared(_) => {}
             Outcome::NotLoaded if one.resource.is_list() => writeln!(
                 out,
-                "\n{account}: {} was never read to its end, so there is nothing to compare; run or \
-                 sync read it, or say why not",
+                "\n{account}: {} was never read completely, so it was not compared; run `helena-sync \
+                 sync`, which reads it or prints why it cannot",
                 one.subject
             )?,
             Outcome::NotLoaded => writeln!(
                 out,
-                "\n{account}: {} is still being loaded, so there is nothing to compare; run or \
-                 sync finish the load",
+                "\n{account}: {} is still being loaded, so it was not compared; run `helena-sync sync` \
+                 to finish the load",
                 one.subject
             )?,
-            Outcome::Failed(error) => {
+            Outcome::Failed { error, .. } => {
                 writeln!(out, "\n{account}: {}: {}", one.subject, error.line())?;
             }
         }
@@ -251,33 +236,124 @@ fn print(
         let unread = if unread == 0 {
             String::new()
         } else {
-            format!("; {} met that changed since", number(unread))
+            format!(" ({} such records seen)", number(unread))
         };
         writeln!(
             out,
-            "\nSessions and contacts compared up to {}, from where on the next pass reads{unread}.",
+            "\nCompared sessions and contacts up to {}; the next sync reads later changes{unread}.",
             zone.show_seconds(until)
         )?;
     }
     Ok(())
 }
 
-/// What came of a comparison, in a word or few.
-fn result(found: &Comparison, repaired: bool) -> &'static str {
+/// Prints the ids of the differences, and notes on the resource.
+fn print_found(
+    mut out: impl Write,
+    account: &str,
+    subject: &str,
+    found: &Comparison,
+    repaired: bool,
+) -> Result<(), Failure> {
+    let failed: Vec<String> = found
+        .failed
+        .iter()
+        .map(|(id, error)| format!("{id}: {error}"))
+        .collect();
+    let ids = |ids: &BTreeSet<Uuid>| ids.iter().map(Uuid::to_string).collect();
+    for (what, lines) in [
+        ("missing in the mirror", ids(&found.missing)),
+        ("older in the mirror", ids(&found.older)),
+        ("newer in the mirror", ids(&found.newer)),
+        ("with different content in the mirror", ids(&found.altered)),
+        ("deleted on the platform", ids(&found.gone)),
+        ("of these not repaired", ids(&found.unrepaired)),
+        ("that could not be read by id", failed),
+    ] {
+        if lines.is_empty() {
+            continue;
+        }
+        writeln!(out, "\n{account}: {subject} {what}:")?;
+        for line in lines.iter().take(PRINTED) {
+            writeln!(out, "  {line}")?;
+        }
+        if lines.len() > PRINTED {
+            let more = number((lines.len() - PRINTED) as u64);
+            writeln!(out, "  and {more} more (--json prints all)")?;
+        }
+    }
+    if found.left > 0 {
+        let left = number(found.left);
+        let when = if repaired {
+            "the next verification continues"
+        } else {
+            "--repair reads some of them, and run reads the others in the next nights"
+        };
+        writeln!(
+            out,
+            "\n{account}: {subject}: {left} more records are still to be read by id; {when}"
+        )?;
+    }
+    if found.loading > 0 {
+        let windows = number(found.loading);
+        writeln!(
+            out,
+            "\n{account}: {subject} is still being loaded: {windows} windows of creation times are not \
+             loaded yet and were not compared"
+        )?;
+    }
+    let lacking = found.versions.filter(|_| found.is_lacking());
+    if let Some(line) = lacking.and_then(|versions| versions.difference()) {
+        writeln!(out, "\n{account}: {subject}: {line}")?;
+    }
+    if found.gaps > 0 {
+        let gaps = number(found.gaps);
+        writeln!(
+            out,
+            "\n{account}: {subject}: the API counts {gaps} records that it does not show"
+        )?;
+    }
+    if found.doubted {
+        writeln!(
+            out,
+            "\n{account}: the list of {subject} lacks most of the stored records; they are marked as \
+             removed only if the list still lacks them when it is read again some minutes later"
+        )?;
+    }
+    for (status, contacts) in &found.unlisted {
+        let contacts = number(*contacts);
+        writeln!(
+            out,
+            "\n{account}: {contacts} contacts have the status {status}, which no list shows: each \
+             verification reads some of them by id"
+        )?;
+    }
+    Ok(())
+}
+
+/// The result of a comparison, in a few words.
+fn result(outcome: &Outcome, repaired: bool) -> &'static str {
+    let found = match outcome {
+        Outcome::Compared(found) => found,
+        Outcome::NotLoaded => return "not loaded",
+        Outcome::Failed { .. } => return "failed",
+    };
     match (found.differences(), repaired) {
-        (0, _) if found.is_unexplained() => "equal but for counts",
+        (0, _) if found.is_lacking() => "differs",
+        (0, _) if found.doubted => "list in doubt",
+        (0, _) if found.loading > 0 => "equal so far",
+        (0, _) if found.left + found.failed.len() as u64 > 0 => "some not read by id",
+        (0, _) if found.is_unexplained() => "no differing rows, but the totals differ",
         (0, _) => "equal",
-        (_, true) if found.unrepaired.is_empty() => "repaired",
+        (_, true) if found.unrepaired.is_empty() && found.left == 0 => "repaired",
+        (_, true) if found.unrepaired.is_empty() => "repaired so far",
         (_, true) => "not repaired",
         (_, false) => "differs",
     }
 }
 
-const fn unread(verified: &Verified) -> u64 {
-    match &verified.outcome {
-        Outcome::Compared(found) => found.unread,
-        Outcome::NotLoaded | Outcome::Failed(_) => 0,
-    }
+fn unread(verified: &Verified) -> u64 {
+    verified.found().map_or(0, |found| found.unread)
 }
 
 fn print_json(
@@ -291,18 +367,32 @@ fn print_json(
             let mut part = json!({
                 "account": account, "resource": one.subject, "requests": one.requests,
             });
-            let more = match &one.outcome {
-                Outcome::Compared(found) => json!({
-                    "result": result(found, repaired),
+            let mut more = json!({ "result": result(&one.outcome, repaired) });
+            if let Some(found) = one.found() {
+                let failed = found.failed.iter();
+                let failed: Vec<serde_json::Value> = failed
+                    .map(|(id, error)| json!({ "id": id, "error": error }))
+                    .collect();
+                more = json!({
+                    "result": result(&one.outcome, repaired),
                     "stored": found.stored, "api": found.shown, "until": found.until,
-                    "missing": found.missing, "older": found.older, "gone": found.gone,
+                    "missing": found.missing, "older": found.older, "newer": found.newer,
+                    "altered": found.altered, "gone": found.gone,
                     "unrepaired": found.unrepaired,
+                    "not_asked_for": found.left, "could_not_be_asked_for": failed,
                     "unread": found.unread, "rejected": found.rejected,
-                    "windows_sampled": found.sampled,
-                }),
-                Outcome::NotLoaded => json!({ "result": "not loaded" }),
-                Outcome::Failed(error) => json!({ "result": "failed", "error": error.line() }),
-            };
+                    "windows_sampled": found.sampled, "windows_not_loaded": found.loading,
+                    "counted_and_never_shown": found.gaps, "doubted": found.doubted,
+                    "unlisted_statuses": found.unlisted,
+                    "session_list_versions": found.versions.map(|versions| json!({
+                        "first": versions.first, "second": versions.second,
+                        "in_use": versions.in_use.number(),
+                    })),
+                });
+            }
+            if let Outcome::Failed { error, .. } = &one.outcome {
+                more["error"] = error.line().into();
+            }
             if let (Some(part), serde_json::Value::Object(more)) = (part.as_object_mut(), more) {
                 part.extend(more);
             }
@@ -323,24 +413,34 @@ fn print_json(
 fn compared<'a>(verified: &'a [(&str, Verified)]) -> impl Iterator<Item = &'a Comparison> {
     verified.iter().filter_map(|(_, one)| match &one.outcome {
         Outcome::Compared(found) => Some(found),
-        Outcome::NotLoaded | Outcome::Failed(_) => None,
+        Outcome::NotLoaded | Outcome::Failed { .. } => None,
     })
 }
 
-/// One line on stderr, and the exit status.
+/// Prints one line to stderr and returns the exit status.
 fn conclude(context: &Context, verified: &[(&str, Verified)], repaired: bool) -> Exit {
     let requests: u64 = verified.iter().map(|(_, one)| one.requests).sum();
     let differences: u64 = verified.iter().map(|(_, one)| one.differences()).sum();
-    let unsure = verified
-        .iter()
-        .filter(|(_, one)| !matches!(one.outcome, Outcome::Compared(_)))
-        .count();
+    let is_unsure = |one: &Verified| match &one.outcome {
+        Outcome::Compared(found) => found.loading > 0,
+        Outcome::NotLoaded | Outcome::Failed { .. } => true,
+    };
+    let unsure = verified.iter().filter(|(_, one)| is_unsure(one)).count();
     let cost = format!("{} requests", number(requests));
-    let refused =
-        |one: &Verified| matches!(&one.outcome, Outcome::Failed(error) if error.is_refusal());
+    let refused = |one: &Verified| matches!(&one.outcome, Outcome::Failed { error, .. } if error.is_refusal());
+    let what = if differences == 1 {
+        "1 difference".to_owned()
+    } else {
+        format!("{} differences", number(differences))
+    };
     if unsure > 0 {
+        let found = if differences == 0 {
+            String::new()
+        } else {
+            format!("; {what} found so far")
+        };
         context.note(&format!(
-            "error: {unsure} of {} could not be compared ({cost})",
+            "error: {unsure} of {} comparisons are incomplete{found} ({cost})",
             verified.len()
         ));
         if verified.iter().all(|(_, one)| refused(one)) {
@@ -348,36 +448,57 @@ fn conclude(context: &Context, verified: &[(&str, Verified)], repaired: bool) ->
         }
         return Exit::Failed;
     }
-    if differences == 0 {
-        let unexplained = compared(verified).any(Comparison::is_unexplained);
-        let but = if unexplained {
-            ", but for records that the API counts and does not show, or shows and does not count"
+    if compared(verified).any(Comparison::is_lacking) {
+        context.note(&format!(
+            "error: the version of the session list in use lacks sessions; set api.session_version to \
+             read the other version ({cost})"
+        ));
+        return Exit::Failed;
+    }
+    let left: u64 = compared(verified).map(|found| found.left).sum();
+    if differences == 0 && left == 0 {
+        let mut buts = Vec::new();
+        if compared(verified).any(|found| found.is_unexplained() || found.gaps > 0) {
+            buts.push("records that the API counts but does not show, or shows but does not count");
+        }
+        if compared(verified).any(|found| !found.failed.is_empty()) {
+            buts.push("records that could not be read by id");
+        }
+        if compared(verified).any(|found| found.doubted) {
+            buts.push("lists that lack most of the stored records");
+        }
+        let but = if buts.is_empty() {
+            String::new()
         } else {
-            ""
+            format!(", except for {}", buts.join(" and "))
         };
         context.note(&format!("the mirror equals the account{but} ({cost})"));
         return Exit::Done;
     }
-    let what = if differences == 1 {
-        "1 difference".to_owned()
+    let more = if left == 0 {
+        String::new()
     } else {
-        format!("{} differences", number(differences))
+        format!("; {} more records are still to be read by id", number(left))
     };
     if repaired {
-        let left: usize = compared(verified).map(|found| found.unrepaired.len()).sum();
-        if left == 0 {
+        let unrepaired: usize = compared(verified).map(|found| found.unrepaired.len()).sum();
+        if unrepaired == 0 && left == 0 {
             context.note(&format!("{what} found and repaired ({cost})"));
             return Exit::Done;
         }
+        if unrepaired == 0 {
+            context.note(&format!("error: {what} found and repaired{more} ({cost})"));
+            return Exit::Failed;
+        }
         context.note(&format!(
-            "error: {what} found, of which {} could not be repaired ({cost}); `helena-sync rejects` \
-             may say why",
-            number(left as u64)
+            "error: {what} found, {} of them could not be repaired{more} ({cost}); `helena-sync \
+             rejects` may show why",
+            number(unrepaired as u64)
         ));
         return Exit::Failed;
     }
     context.note(&format!(
-        "error: {what} found ({cost}); `helena-sync verify --repair` repairs them"
+        "error: {what} found{more} ({cost}); `helena-sync verify --repair` repairs them"
     ));
     Exit::Failed
 }

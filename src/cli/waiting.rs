@@ -1,16 +1,17 @@
-//! Telling the person at the terminal what a request waits for.
+//! Tells the user what a request waits for.
 
 use std::future::Future;
 use std::time::Duration;
 
 use super::{Context, Failure};
-use crate::api::{Client, Trouble, WaitReason};
+use crate::api::{Client, WaitReason};
+use crate::data::Trouble;
 
-/// How long a platform to which there is no connection is tried by a command that only asks.
+/// How long a live command tries to reach a platform to which it has no connection.
 const GIVE_UP: Duration = Duration::from_secs(10);
 
-/// Waits for an answer, and says once why if that takes long. Gives up if there is no connection
-/// at all for a while: nothing is lost by asking later, and somebody is waiting.
+/// Waits for an answer. If that takes long, prints the reason once. Gives up after [`GIVE_UP`]
+/// without a connection: a person is waiting, and can repeat the command later.
 pub(super) async fn patiently<T>(
     context: &Context,
     client: &Client,
@@ -30,7 +31,7 @@ pub(super) async fn patiently<T>(
                     let since = *unreachable_since.get_or_insert(now);
                     if context.clock.elapsed(since) >= GIVE_UP {
                         return Err(Failure::failed(anyhow::anyhow!(
-                            "{} cannot be reached: {}; is the base URL right?",
+                            "cannot reach {}: {}; check the base URL and the network",
                             trouble.place,
                             trouble.detail
                         )));
@@ -41,20 +42,19 @@ pub(super) async fn patiently<T>(
                 if let Some(waiting) = client.waiting().filter(|_| !told) {
                     told = true;
                     let reason = match waiting.reason {
-                        WaitReason::OwnLimit => "our part of the rate limit is used up".to_owned(),
-                        WaitReason::Refused => "the platform's rate limit is reached".to_owned(),
+                        WaitReason::OwnLimit => {
+                            "the configured share of the rate limit is used up".to_owned()
+                        }
+                        WaitReason::Refused => "the platform's rate limit is used up".to_owned(),
                         WaitReason::Backoff => trouble.map_or_else(
-                            || "the last request failed and is tried again".to_owned(),
+                            || "retrying the last request, which failed".to_owned(),
                             |Trouble { place, detail, .. }| {
-                                format!(
-                                    "the last request to {place} failed ({detail}) and is tried \
-                                     again"
-                                )
+                                format!("retrying the last request to {place}, which failed ({detail})")
                             },
                         ),
                     };
                     context.note(&format!(
-                        "waiting until {}: {reason}; Ctrl-C to give up",
+                        "waiting until {}: {reason}; press Ctrl-C to give up",
                         zone.show_seconds(waiting.until)
                     ));
                 }

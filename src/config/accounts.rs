@@ -1,6 +1,6 @@
-//! Which accounts there are, and where their tokens come from.
+//! The configured accounts and their tokens.
 //!
-//! Must not know what a token is used for; it leaves this module as a secret only.
+//! Must not know what a token is used for. A token leaves this module only as a secret.
 
 use std::fs;
 use std::path::Path;
@@ -13,32 +13,32 @@ use super::nearest::nearest;
 use super::values;
 use super::{ConfigError, Environment};
 
-/// The name of the account that the environment alone describes.
+/// The name of the account when the file lists no accounts.
 pub const DEFAULT_ACCOUNT: &str = "default";
 
-/// Where tokens are made; part of every message about a missing one.
+/// Where users create tokens. Every message about a missing token ends with it.
 pub(super) const WHERE_TOKENS_ARE_MADE: &str =
-    "a token is made in the account settings of the platform, under Integrations > API";
+    "create a token in the account settings of the platform, under Integrations > API";
 
 /// An account: one token, one company.
 #[derive(Debug, Clone)]
-pub struct Account {
+pub struct AccountConfig {
     /// Its name, unique among the configured ones.
     pub name: String,
     /// Its base URL, as configured.
     pub base_url: String,
-    /// Its token, as configured but for surrounding white space; never empty.
+    /// Its token without surrounding white space. Never empty.
     pub token: SecretString,
-    /// Where the token came from, as an operator would look for it.
+    /// Where the token comes from, in terms that an operator can find.
     pub token_origin: String,
 }
 
-/// The accounts, and what is doubtful about how they are configured.
+/// The accounts, and warnings about their configuration.
 #[derive(Debug, Clone)]
 pub struct Accounts {
-    /// At least one.
-    pub list: Vec<Account>,
-    /// For the log.
+    /// The accounts. Never empty.
+    pub list: Vec<AccountConfig>,
+    /// Warnings for the log.
     pub warnings: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// What it calls its account.
+    /// The name of its account.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -75,20 +75,32 @@ fn optional_secret<'de, D: serde::Deserializer<'de>>(
     values::secret(from).map(Some)
 }
 
-/// What of the `[api]` section concerns the accounts.
-pub(super) struct Single {
+/// The keys of the `[api]` section that belong to the accounts.
+pub(super) struct DefaultAccount {
     pub(super) base_url: String,
-    /// The token itself, and the key or variable it came from.
+    /// The token, and the key or variable that sets it.
     pub(super) token: Option<(SecretString, String)>,
-    /// The token's file, and the key or variable that names it.
+    /// The token's file, and the key or variable that sets it.
     pub(super) token_file: Option<(String, String)>,
 }
 
-/// The configured accounts: those of the file, or else the one of the environment.
+/// The warning that a token outside the list of accounts is not used, if there is one.
+fn ignored_token(origin: &str, entries: &[Entry], file: &str) -> Option<String> {
+    let is_used = |entry: &Entry| entry.token_env.as_deref() == Some(origin);
+    (!entries.iter().any(is_used)).then(|| {
+        format!(
+            "{origin} is ignored, since {file} lists accounts; to use it, set token_env of an account \
+             there"
+        )
+    })
+}
+
+/// The configured accounts: those that the file lists, or else the one that the keys of `[api]`
+/// describe.
 pub(super) fn accounts(
     entries: Vec<Entry>,
     file: &str,
-    single: Single,
+    single: DefaultAccount,
     environment: &Environment,
 ) -> Result<Accounts, ConfigError> {
     let mut warnings = Vec::new();
@@ -102,7 +114,7 @@ pub(super) fn accounts(
                 });
             }
         };
-        let account = Account {
+        let account = AccountConfig {
             name: DEFAULT_ACCOUNT.to_owned(),
             base_url: single.base_url,
             token,
@@ -113,19 +125,10 @@ pub(super) fn accounts(
             warnings,
         });
     }
-    if let Some(origin) = single
-        .token
-        .map(|(_, origin)| origin)
-        .or(single.token_file.map(|(_, origin)| origin))
-        && !entries
-            .iter()
-            .any(|entry| entry.token_env.as_deref() == Some(origin.as_str()))
-    {
-        warnings.push(format!(
-            "{origin} is not used, since {file} lists accounts; name it there as token_env to use it"
-        ));
-    }
-    let mut list: Vec<Account> = Vec::new();
+    let token = single.token.map(|(_, origin)| origin);
+    let origin = token.or(single.token_file.map(|(_, origin)| origin));
+    warnings.extend(origin.and_then(|origin| ignored_token(&origin, &entries, file)));
+    let mut list: Vec<AccountConfig> = Vec::new();
     for (index, entry) in entries.into_iter().enumerate() {
         let wrong = |key: &str, problem: String| ConfigError::Value {
             origin: file.to_owned(),
@@ -137,7 +140,7 @@ pub(super) fn accounts(
             return Err(wrong(
                 "name",
                 format!(
-                    "{:?} is no name (accepted: up to 64 letters, digits, '-', '_' and '.')",
+                    "{:?} is not a valid name (accepted: up to 64 letters, digits, '-', '_' and '.')",
                     entry.name
                 ),
             ));
@@ -145,7 +148,10 @@ pub(super) fn accounts(
         if list.iter().any(|account| account.name == entry.name) {
             return Err(wrong(
                 "name",
-                format!("{:?} names two accounts; give each its own", entry.name),
+                format!(
+                    "two accounts have the name {:?}; rename one of them",
+                    entry.name
+                ),
             ));
         }
         let origin = |key: &str| format!("{key} of account {} in {file}", entry.name);
@@ -180,7 +186,7 @@ pub(super) fn accounts(
                 });
             }
         };
-        list.push(Account {
+        list.push(AccountConfig {
             name: entry.name,
             base_url: entry.base_url.unwrap_or_else(|| single.base_url.clone()),
             token,
@@ -190,7 +196,7 @@ pub(super) fn accounts(
     Ok(Accounts { list, warnings })
 }
 
-/// A token that is not empty, whatever was pasted around it.
+/// The token without surrounding white space. Refuses an empty token.
 fn usable(token: &SecretString, origin: &str) -> Result<SecretString, ConfigError> {
     let text = token.expose_secret().trim();
     let bare = text
@@ -205,7 +211,7 @@ fn usable(token: &SecretString, origin: &str) -> Result<SecretString, ConfigErro
     Ok(SecretString::from(text))
 }
 
-/// The token of a file, and what it is called: the file, and what names it.
+/// Reads the token of a file. Also returns where it comes from: the file, and what names the file.
 fn from_file(
     path: &str,
     origin: &str,
@@ -218,7 +224,7 @@ fn from_file(
     })?;
     if readable_by_everyone(Path::new(path)) {
         warnings.push(format!(
-            "the token file {path} can be read by everyone on this machine; chmod 600 {path}"
+            "every user of this machine can read the token file {path}; run chmod 600 {path}"
         ));
     }
     let token = usable(&SecretString::from(text), &format!("the token file {path}"))?;
@@ -232,13 +238,13 @@ pub(super) fn readable_by_everyone(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o004 != 0)
 }
 
-/// Whether the file's mode lets every user of the machine read it; not known here.
+/// Whether the file's mode lets every user of the machine read it. Not known on this platform.
 #[cfg(not(unix))]
 pub(super) fn readable_by_everyone(_path: &Path) -> bool {
     false
 }
 
-/// A variable that is set and looks like the token's.
+/// A variable that is set and whose name is similar to the token's variable.
 fn misspelt_variable(environment: &Environment) -> Option<String> {
     let set = environment
         .names()

@@ -1,6 +1,6 @@
-//! The address of a database: which forms are accepted, and what of one may be shown.
+//! The address of a database: its accepted forms, and which parts of it may be shown.
 //!
-//! No message of this module holds any part of the address but a scheme.
+//! Messages of this module show no part of the address except its scheme.
 
 use std::fmt;
 use std::path::Path;
@@ -11,10 +11,10 @@ use url::Url;
 
 use super::values;
 
-/// What an address may look like; the end of every message about one that does not.
+/// The accepted forms of an address. Every message about an invalid address ends with it.
 const ACCEPTED: &str = "(accepted: sqlite://FILE, postgres://USER:PASSWORD@HOST/NAME)";
 
-/// The parameters that a Postgres address may have; the driver passes over all others.
+/// The parameters that a Postgres address may have. The driver ignores others.
 const PARAMETERS: [&str; 20] = [
     "sslmode",
     "ssl-mode",
@@ -34,31 +34,30 @@ const PARAMETERS: [&str; 20] = [
     "password",
     "application_name",
     "options",
-    // Neither is the driver's; both are in addresses that hosting companies hand out, and mean
-    // nothing that would be missed.
+    // The driver knows neither. Hosting companies put both into addresses, and ignoring them is safe.
     "channel_binding",
     "connect_timeout",
 ];
 
-/// A database's URL: of a file of `SQLite`'s, or of a Postgres. Its `Display` and `Debug` leave out
-/// who connects with which password.
+/// The URL of a `SQLite` file or of a Postgres database. Its `Display` and `Debug` omit user name and
+/// password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl(String);
 
 impl DatabaseUrl {
-    /// The URL with its password: for opening the database and nothing else.
+    /// The URL with its password. Use it only to open the database.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The database's file, if it is one of `SQLite`'s.
+    /// The database's file, if the database is `SQLite`.
     pub fn sqlite_file(&self) -> Option<&Path> {
         self.0
             .strip_prefix("sqlite:")
             .map(|rest| Path::new(file_in(rest)))
     }
 
-    /// Its parameters that mean nothing.
+    /// Its parameters that have no effect.
     pub fn unknown_parameters(&self) -> Vec<String> {
         if self.sqlite_file().is_some() {
             return Vec::new();
@@ -108,30 +107,30 @@ fn why_not_sqlite(rest: &str) -> Option<&'static str> {
     // The driver decodes the path after it has looked for this name.
     let decoded = file.replace("%3A", ":").replace("%3a", ":");
     if decoded.contains(":memory:") || rest.contains(":memory:") || rest.contains("mode=memory") {
-        Some("a database in memory is gone when the command ends")
+        Some("a database in memory would be lost when the command ends")
     } else if file.is_empty() {
         // SQLite opens a temporary database then.
-        Some("names no file: such a database is gone when the command ends")
+        Some("names no file; the database would be lost when the command ends")
     } else {
         None
     }
 }
 
 fn why_not_postgres(text: &str) -> Option<&'static str> {
-    const ENCODE: &str = "cannot be read as a URL: a character such as @ : / ? # in the user name or \
-                          the password is written as %40 %3A %2F %3F %23";
+    const ENCODE: &str = "is not a valid URL: in the user name and the password, write the characters \
+                          @ : / ? # as %40 %3A %2F %3F %23";
     let Ok(url) = Url::parse(text) else {
         return Some(ENCODE);
     };
-    // A password with such a character ends the host early: the rest, with the true host, stands
-    // where path, parameters or fragment would.
+    // If the password contains such a character, the URL's host ends early. The rest, with the true
+    // host, ends up in the path, the parameters or the fragment.
     let astray = url.path().contains('@')
         || url.fragment().is_some()
         || url.query_pairs().any(|(name, _)| name.contains('@'));
     astray.then_some(ENCODE)
 }
 
-/// What is wrong with an address of no kind that there is.
+/// What is wrong with an address that is neither `SQLite` nor Postgres.
 fn why_not(text: &str) -> String {
     let plain = |scheme: &&str| {
         !scheme.is_empty()
@@ -144,9 +143,10 @@ fn why_not(text: &str) -> String {
         .map(|(scheme, _)| scheme)
         .filter(plain)
     {
-        Some(scheme) => format!("{scheme:?} is no kind of database that is supported"),
+        Some(scheme) => format!("databases of the kind {scheme:?} are not supported"),
         None if text.starts_with("postgres") => {
-            "the address of a Postgres begins with postgres:// or postgresql://".to_owned()
+            "the address of a Postgres database must start with postgres:// or postgresql://"
+                .to_owned()
         }
         None => "has no scheme".to_owned(),
     }
@@ -163,13 +163,13 @@ impl fmt::Display for DatabaseUrl {
         if self.0.starts_with("sqlite:") {
             return f.write_str(&self.0);
         }
-        // A password may stand before an `@` or among the parameters.
+        // The password may be before an `@` or in the parameters.
         let (scheme, rest) = self.0.split_once("://").unwrap_or(("postgres", ""));
         let end = rest.find(['?', '#']).unwrap_or(rest.len());
         let (address, parameters) = rest.split_at(end);
         match address.rsplit_once('@') {
             Some((_, place)) => write!(f, "{scheme}://***@{place}"),
-            // Where parameters begin is doubtful then.
+            // An `@` in the parameters: the password may contain the `?`.
             None if parameters.contains('@') => write!(f, "{scheme}://***"),
             None => write!(f, "{scheme}://{address}"),
         }
@@ -231,21 +231,27 @@ mod tests {
             ("helena.db", "has no scheme"),
             ("u:geheim@h/x", "has no scheme"),
             ("u:geheim://u@h/x", "has no scheme"),
-            ("mysql://u:geheim@h/x", "\"mysql\" is no kind of database"),
-            ("postgres:u:geheim@127.0.0.1:1/x", "begins with postgres://"),
+            (
+                "mysql://u:geheim@h/x",
+                "databases of the kind \"mysql\" are not supported",
+            ),
+            (
+                "postgres:u:geheim@127.0.0.1:1/x",
+                "must start with postgres://",
+            ),
             (
                 "postgres:/u:geheim@127.0.0.1:1/x",
-                "begins with postgres://",
+                "must start with postgres://",
             ),
             (
                 r"postgres:\\u:geheim@127.0.0.1:1/x",
-                "begins with postgres://",
+                "must start with postgres://",
             ),
-            ("postgresql:u:geheim@h/x", "begins with postgres://"),
-            ("postgres://u:ge/heim@h/x", "cannot be read as a URL"),
-            ("postgres://u:12/geheim@h/x", "cannot be read as a URL"),
-            ("postgres://u:12#geheim@h/x", "cannot be read as a URL"),
-            ("postgres://u:12?geheim@h/x", "cannot be read as a URL"),
+            ("postgresql:u:geheim@h/x", "must start with postgres://"),
+            ("postgres://u:ge/heim@h/x", "is not a valid URL"),
+            ("postgres://u:12/geheim@h/x", "is not a valid URL"),
+            ("postgres://u:12#geheim@h/x", "is not a valid URL"),
+            ("postgres://u:12?geheim@h/x", "is not a valid URL"),
             ("sqlite:", "names no file"),
             ("sqlite://", "names no file"),
             ("sqlite://?mode=rwc", "names no file"),

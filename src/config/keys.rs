@@ -1,11 +1,12 @@
 //! Every key of the configuration: name, default, environment variable and meaning.
 //!
-//! The one list that defaults, the environment, the check for unknown keys and the README's table
-//! come from. Must not know what a section does with its values.
+//! Defaults, environment variables, the check for unknown keys and the table in
+//! `docs/configuration.md` all come from this list. Must not know what a section does with its
+//! values.
 
 use std::fmt::Write;
 
-/// How a key's text from the environment or from a flag becomes a value.
+/// How the text of an environment variable or a flag is parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// Kept as it is.
@@ -25,13 +26,13 @@ pub enum Shape {
 pub struct Key {
     /// Its name: `section.key`.
     pub name: &'static str,
-    /// Its default as it would be written in the environment; empty if there is none.
+    /// Its default, as it would be written in the environment. Empty if it has none.
     pub default: &'static str,
-    /// The variable that sets it, if that is another one than `HELENA_SYNC__SECTION__KEY`.
+    /// The variable that sets it, if its name is not `HELENA_SYNC__SECTION__KEY`.
     own_variable: Option<&'static str>,
     /// The shape of its value.
     pub shape: Shape,
-    /// What it means, with units and accepted values.
+    /// Its meaning, with units and accepted values.
     pub meaning: &'static str,
 }
 
@@ -39,7 +40,15 @@ impl Key {
     /// The environment variable that sets it.
     pub fn variable(&self) -> String {
         self.own_variable.map_or_else(
-            || format!("{PREFIX}{}", self.name.to_uppercase().replace('.', "__")),
+            || {
+                format!(
+                    "{PREFIX}{}",
+                    self.name
+                        .to_uppercase()
+                        .replace('.', "__")
+                        .replace('-', "_")
+                )
+            },
             str::to_owned,
         )
     }
@@ -50,7 +59,7 @@ impl Key {
     }
 }
 
-/// What the variables of all keys without a name of their own begin with.
+/// The prefix of the variables of all keys, except those with a variable name of their own.
 pub const PREFIX: &str = "HELENA_SYNC__";
 
 /// The variable of the token.
@@ -94,67 +103,73 @@ pub const KEYS: &[Key] = &[
         "api.token",
         TOKEN_VARIABLE,
         "",
-        "The account's token, made in the account settings under Integrations > API. Never printed, logged or stored.",
+        "The account's token, created in the account settings under Integrations > API. It is never printed, logged or stored.",
     ),
     named(
         "api.token_file",
         TOKEN_FILE_VARIABLE,
         "",
-        "A file that holds the token, instead of the token itself; readable by its owner only.",
+        "A file that holds the token, instead of api.token. Only its owner should be able to read it.",
     ),
     named(
         "api.base_url",
         "HELENA_BASE_URL",
         "https://api.helena.run",
-        "Where the API answers: https://api.helena.run, https://api.wts.chat, https://api.flw.chat or another brand's host.",
+        "Address of the API: https://api.helena.run, https://api.wts.chat, https://api.flw.chat or another brand's host.",
     ),
     key(
         "api.allow_http",
         Shape::Bool,
         "false",
-        "Whether plain http is accepted for hosts that are not this machine. The token then travels unencrypted.",
+        "Whether to accept plain http for other hosts than this machine. The token is then sent unencrypted.",
     ),
     key(
         "api.rate_limit.sustained",
         Shape::Text,
         "1000/5m",
-        "The platform's lasting limit for the account: requests, a slash, and the time they are counted in.",
+        "The platform's long-term rate limit for the account: number of requests, a slash, and the period.",
     ),
     key(
         "api.rate_limit.burst",
         Shape::Text,
         "200/5s",
-        "The platform's short limit for the account, in the same form.",
+        "The platform's short-term rate limit for the account, in the same form.",
     ),
     key(
         "api.rate_limit.share",
         Shape::Number,
         "0.9",
-        "The part of both limits to use, above 0 and up to 1; the rest is left to other programs that use the account.",
+        "The share of both rate limits to use, above 0 and up to 1. The rest is left to other programs that use the account.",
     ),
     key(
         "api.page_size",
         Shape::Integer,
         "100",
-        "Records a request, 1 to 100 (the platform's own maximum).",
+        "Records per request, 1 to 100 (the platform's maximum).",
+    ),
+    key(
+        "api.session_version",
+        Shape::Text,
+        "auto",
+        "The version of the platform's session list to read: auto reads version 2, or version 1 if version 2 does not answer; 1 or 2 reads only that version. Version 1 has no type and may omit sessions of groups.",
     ),
     key(
         "api.connect_timeout",
         Shape::Text,
         "10s",
-        "How long a connection may take to open.",
+        "Timeout for opening a connection.",
     ),
     key(
         "api.read_timeout",
         Shape::Text,
         "30s",
-        "How long an answer may stand still.",
+        "Timeout for the next data of an answer.",
     ),
     key(
         "api.request_timeout",
         Shape::Text,
         "2m",
-        "How long a request may take as a whole.",
+        "Timeout for a whole request.",
     ),
     named(
         "database.url",
@@ -166,96 +181,186 @@ pub const KEYS: &[Key] = &[
         "database.migrate",
         Shape::Bool,
         "true",
-        "Whether run, sync and backfill bring the tables up to date by themselves; otherwise that is left to helena-sync migrate.",
+        "Whether run, sync and backfill migrate the tables. If false, only helena-sync migrate does.",
     ),
     key(
         "sync.schedule",
         Shape::Text,
         "every 1m",
-        "When run makes a pass: every and a length of time, or a cron expression of 5 fields (minute first) or 6 (second first), in timezone.",
+        "When run syncs: every and a duration, or a cron expression of 5 fields (minute first) or 6 fields (second first), in the time zone of timezone.",
     ),
     key(
         "sync.overlap",
         Shape::Text,
         "2m",
-        "The longest time after which a change may become visible in the platform's lists; read again by every pass.",
+        "The longest delay after which a change may appear in the platform's lists. Every sync reads the changes of this time again.",
     ),
     key(
         "sync.catalog_interval",
         Shape::Text,
         "15m",
-        "How often run reads tags, channels, departments and agents.",
+        "How often run reads the small lists, such as tags and agents.",
     ),
     key(
         "sync.refresh_open",
         Shape::Text,
         "6h",
-        "How often run re-reads the sessions that are still open, for changes that no timestamp shows.",
+        "How often run reads open sessions again, to find changes that do not change updatedAt.",
     ),
     key(
         "sync.include_details",
         Shape::List,
         "AgentDetails,DepartmentsDetails,ContactDetails,ChannelTypeDetails,ClassificationDetails,ChannelDetails",
-        "The details requested with sessions. What is not requested is never cleared.",
+        "The details to request with sessions. Columns of details that are not requested keep their values.",
     ),
     key(
         "sync.resources",
         Shape::List,
-        "tags,channels,departments,agents,sessions,contacts",
-        "What is mirrored.",
+        "tags,channels,departments,agents,custom_fields,chatbots,templates,portfolios,office_hours,sessions,contacts",
+        "The resources to mirror.",
     ),
     key(
         "backfill.concurrency",
         Shape::Integer,
         "4",
-        "Pages of a window read at the same time, 1 to 32.",
+        "How many pages of a window to read at the same time, 1 to 32.",
     ),
     key(
         "backfill.window_pages",
         Shape::Integer,
         "50",
-        "Pages a window may have before it is split, 1 to 1000.",
+        "The maximum number of pages of a window, 1 to 1000. Larger windows are split.",
     ),
     key(
         "store.raw",
         Shape::Bool,
         "false",
-        "Whether the complete JSON of every record is kept too, in raw_records; about three times the space.",
+        "Whether to store the complete JSON of every record, too, in raw_records. The database becomes about three times as large.",
+    ),
+    key(
+        "store.keep_runs",
+        Shape::Text,
+        "90d",
+        "How long to keep runs in sync_runs. Runs that found differences, and changes of watermarks by operators, are always kept.",
     ),
     key(
         "verify.schedule",
         Shape::Text,
         "30 3 * * *",
-        "When run compares the mirror with the API and repairs it, in the form of sync.schedule; off for never.",
+        "When run compares the mirror with the account and repairs it, in the form of sync.schedule; off for never.",
+    ),
+    key(
+        "report.week_starts_on",
+        Shape::Text,
+        "monday",
+        "The weekday on which the weeks of reports begin.",
+    ),
+    key(
+        "report.currency",
+        Shape::Text,
+        "BRL",
+        "The currency in which reports print amounts; the platform's amounts have none.",
+    ),
+    key(
+        "report.stale",
+        Shape::Text,
+        "3d",
+        "After how long without a message an open session counts as forgotten.",
+    ),
+    key(
+        "report.sla_wait",
+        Shape::Text,
+        "",
+        "The longest waiting time that is in time; no target if absent.",
+    ),
+    key(
+        "report.sla_first_response",
+        Shape::Text,
+        "",
+        "The longest time from a session's creation to its first response that is in time; no target if absent.",
+    ),
+    key(
+        "report.sla_service",
+        Shape::Text,
+        "",
+        "The longest service time that is in time; no target if absent.",
+    ),
+    key(
+        "report.sla_resolution",
+        Shape::Text,
+        "",
+        "The longest time from a session's creation to its end that is in time; no target if absent.",
+    ),
+    key(
+        "report.hours.mon-fri",
+        Shape::List,
+        "",
+        "When the company attends from Monday to Friday, in timezone: intervals such as 08:00-12:00, at most up to 24:00. A day that is not named is closed; without any day there are no open hours.",
+    ),
+    key(
+        "report.hours.mon",
+        Shape::List,
+        "",
+        "The same of Mondays, instead of mon-fri.",
+    ),
+    key("report.hours.tue", Shape::List, "", "The same of Tuesdays."),
+    key(
+        "report.hours.wed",
+        Shape::List,
+        "",
+        "The same of Wednesdays.",
+    ),
+    key(
+        "report.hours.thu",
+        Shape::List,
+        "",
+        "The same of Thursdays.",
+    ),
+    key("report.hours.fri", Shape::List, "", "The same of Fridays."),
+    key(
+        "report.hours.sat",
+        Shape::List,
+        "",
+        "The same of Saturdays.",
+    ),
+    key("report.hours.sun", Shape::List, "", "The same of Sundays."),
+    key(
+        "report.hours.holidays",
+        Shape::List,
+        "",
+        "Days on which nobody attends: dates, each with its name behind it or not.",
     ),
     key(
         "log.format",
         Shape::Text,
         "text",
-        "text for people, json for one JSON object a line. Logs go to stderr.",
+        "Format of log lines: text, or json for one JSON object on each line. Logs go to stderr.",
     ),
     key(
         "log.level",
         Shape::Text,
         "info",
-        "error, warn, info, debug or trace. RUST_LOG, with its finer filters, wins.",
+        "The lowest level of log lines to print: error, warn, info, debug or trace. RUST_LOG overrides it.",
     ),
     key(
         "timezone",
         Shape::Text,
         "local",
-        "The time zone of dates, of cron expressions and of what is printed: a name such as America/Sao_Paulo, or local for the machine's.",
+        "The time zone of dates, cron expressions and printed times: a name such as America/Sao_Paulo, or local for the machine's.",
     ),
 ];
 
-/// The keys of an `[[accounts]]` entry; the file only.
+/// The keys of an `[[accounts]]` entry. Only the file can set them.
 pub const ACCOUNT_KEYS: &[(&str, &str)] = &[
     (
         "name",
-        "What the account is called in the database, in logs and on the command line: letters, digits, '-', '_' and '.'.",
+        "The account's name in the database, in logs and on the command line: letters, digits, '-', '_' and '.'.",
     ),
-    ("base_url", "Its base URL; api.base_url if absent."),
-    ("token", "Its token; exactly one of the three token keys."),
+    ("base_url", "Its base URL. The default is api.base_url."),
+    (
+        "token",
+        "Its token. Set exactly one of the three token keys.",
+    ),
     ("token_file", "A file that holds its token."),
     (
         "token_env",
@@ -263,7 +368,7 @@ pub const ACCOUNT_KEYS: &[(&str, &str)] = &[
     ),
 ];
 
-/// The table of all keys, in Markdown: the README holds it word for word.
+/// The table of all keys in Markdown. `docs/configuration.md` contains it word for word.
 pub fn markdown() -> String {
     let mut text = String::from("| key | default | variable | meaning |\n|---|---|---|---|\n");
     let mut row = |name: &str, default: &str, variable: &str, meaning: &str| {

@@ -1,6 +1,6 @@
-//! Keys and variables that mean nothing, refused with what was probably meant.
+//! Refuses unknown keys and variables, and suggests a similar known one.
 //!
-//! Must not know what the values of the known ones may be.
+//! Must not know the values of keys.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::keys::{ACCOUNT_KEYS, KEYS, Key, PREFIX};
 use super::nearest::{near_key, nearest, nearest_key};
 use super::{ConfigError, Environment};
 
-/// Whether a token stands in the file itself.
+/// Whether the file itself contains a token.
 pub(super) fn holds_token(table: &toml::Table) -> bool {
     let in_api = table.get("api").and_then(|api| api.get("token")).is_some();
     let in_accounts = table
@@ -22,7 +22,7 @@ pub(super) fn holds_token(table: &toml::Table) -> bool {
     in_api || in_accounts
 }
 
-/// Refuses keys of the file that mean nothing, and sections that are none.
+/// Refuses unknown keys of the file, and values where a section is expected.
 pub(super) fn check_keys(
     origin: &str,
     prefix: &str,
@@ -80,7 +80,7 @@ fn check_account_keys(origin: &str, value: &toml::Value) -> Result<(), ConfigErr
                     key: format!("accounts[{index}].{name}"),
                     hint: near_key(name, known()).map_or_else(
                         || format!("accepted: {}", join(known())),
-                        |near| format!("nearest known key: {near}"),
+                        |near| format!("similar key: {near}"),
                     ),
                 });
             }
@@ -89,11 +89,10 @@ fn check_account_keys(origin: &str, value: &toml::Value) -> Result<(), ConfigErr
     Ok(())
 }
 
-/// What the names of our variables begin with, but for `DATABASE_URL`.
+/// The prefix of our variables, except `DATABASE_URL`.
 const BRAND: &str = "HELENA_";
 
-/// What was probably meant by a section: one with a name like it, or the one that holds a key like
-/// the first that it holds.
+/// Suggests a section with a similar name, or a key similar to the section's first key.
 fn hint_of_section<'a>(
     path: &str,
     first: Option<&str>,
@@ -105,13 +104,13 @@ fn hint_of_section<'a>(
         .map(|(section, _)| section)
         .collect();
     if let Some(near) = nearest(path, sections, 1).first() {
-        return format!("nearest known section: [{near}]");
+        return format!("similar section: [{near}]");
     }
     let probe = first.map_or_else(|| path.to_owned(), |first| format!("{path}.{first}"));
     hint(&probe, path, known)
 }
 
-/// What was probably meant by a key; if nothing looks like it, the sections there are.
+/// Suggests a similar key. If there is none, lists the sections.
 fn hint<'a>(probe: &str, path: &str, known: impl Iterator<Item = &'a str>) -> String {
     let sections: BTreeSet<&str> = KEYS
         .iter()
@@ -124,8 +123,8 @@ fn hint<'a>(probe: &str, path: &str, known: impl Iterator<Item = &'a str>) -> St
         .collect();
     let near = near_key(probe, known).or_else(|| near_key(path, sections.iter().copied()));
     match near {
-        Some(near) => format!("nearest known key: {near}"),
-        None => format!("known sections and keys: {}", join(sections)),
+        Some(near) => format!("similar key: {near}"),
+        None => format!("accepted sections and keys: {}", join(sections)),
     }
 }
 
@@ -133,9 +132,9 @@ fn join<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
-/// Refuses variables with our prefix that mean nothing.
+/// Refuses unknown variables with our prefix.
 ///
-/// `tokens` are variables that the file names as holding a token.
+/// `tokens` are the variables that the file names in `token_env`.
 pub(super) fn check_variables(
     environment: &Environment,
     tokens: &[&str],
@@ -160,7 +159,7 @@ pub(super) fn check_variables(
     Ok(())
 }
 
-/// The variables that the file names as holding a token.
+/// The variables that the file names in `token_env`.
 pub(super) fn token_variables(table: &toml::Table) -> Vec<&str> {
     let accounts = table.get("accounts").and_then(toml::Value::as_array);
     accounts
@@ -170,7 +169,7 @@ pub(super) fn token_variables(table: &toml::Table) -> Vec<&str> {
         .collect()
 }
 
-/// A variable that begins like ours and is none.
+/// The error for an unknown variable with our prefix.
 fn unknown_variable(variable: &str) -> ConfigError {
     let variables: Vec<String> = KEYS.iter().map(Key::variable).collect();
     let near = nearest_key(variable, variables.iter().map(String::as_str));

@@ -1,7 +1,7 @@
-//! Putting defaults, file, environment and flags together.
+//! Merges defaults, file, environment and flags.
 //!
-//! Must not know the sections' meaning; it knows keys, their origins and how a failed value is
-//! reported.
+//! Must not know the meaning of sections. It knows keys, where their values come from, and how to
+//! report a wrong value.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,20 +13,20 @@ use figment::{Figment, Metadata, Profile, Provider, Source};
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 
-use super::accounts::{self, Accounts, Entry, Single};
+use super::accounts::{self, Accounts, DefaultAccount, Entry};
 use super::keys::{KEYS, Key, PREFIX, Shape, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE};
 use super::known::{check_keys, check_variables, holds_token, token_variables};
 use super::{
-    Api, Backfill, ConfigError, DEFAULT_ACCOUNT, DEFAULT_FILE, Database, Log, Store, Sync, Verify,
-    Zone, values,
+    Api, Backfill, ConfigError, DEFAULT_ACCOUNT, DEFAULT_FILE, Database, Log, Report, Store, Sync,
+    Verify, Zone, values,
 };
 
-/// The environment, taken once.
+/// The environment variables, read once.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// This process's own.
+    /// The environment of this process.
     pub fn of_process() -> Result<Self, ConfigError> {
         let mut variables = BTreeMap::new();
         for (name, value) in std::env::vars_os() {
@@ -81,7 +81,7 @@ pub struct Flag {
     pub value: String,
 }
 
-/// The configuration as read, before any section is checked. Every key in it is known.
+/// The configuration before its sections are checked. It contains no unknown key.
 pub struct Settings {
     figment: Figment,
     file: Option<PathBuf>,
@@ -89,14 +89,15 @@ pub struct Settings {
     warnings: Vec<String>,
 }
 
-/// One key from one place, as a provider of its own, so that a wrong value names that place.
-struct One {
+/// One key from one origin. It is a provider of its own, so that the error for a wrong value can
+/// name the origin.
+struct KeyProvider {
     origin: String,
     key: &'static Key,
     text: String,
 }
 
-impl Provider for One {
+impl Provider for KeyProvider {
     fn metadata(&self) -> Metadata {
         Metadata::from(self.origin.clone(), Source::Custom(self.origin.clone()))
     }
@@ -124,8 +125,8 @@ impl Provider for Content {
     }
 }
 
-/// What a text of the environment is for a key of this shape. A text that does not fit stays one,
-/// so that the section's own check reports it.
+/// Parses the text of a variable for a key of this shape. Text that does not fit stays text, so
+/// that the check of the section reports it.
 fn shaped(shape: Shape, text: &str) -> Value {
     let text = text.trim();
     let as_text = || Value::from(text);
@@ -162,10 +163,10 @@ fn nested(name: &str, value: Value) -> Dict {
 }
 
 impl Settings {
-    /// Reads everything and checks that every key is known.
+    /// Reads all sources and refuses unknown keys.
     ///
-    /// `file` is the one named on the command line, which must exist; without it
-    /// [`DEFAULT_FILE`] is read if it exists.
+    /// `file` is the file of the command line, which must exist. Without it, [`DEFAULT_FILE`] is
+    /// read if it exists.
     pub fn load(
         file: Option<&Path>,
         environment: Environment,
@@ -174,13 +175,13 @@ impl Settings {
         Self::assemble(read(file)?, environment, flags)
     }
 
-    /// The defaults and these variables alone, whatever file is in the folder.
+    /// Reads the defaults and these variables, and no file.
     pub fn without_file(environment: Environment) -> Result<Self, ConfigError> {
         Self::assemble(None, environment, &[])
     }
 
-    /// The same as [`Settings::load`] with the text of a file that need not exist; `path` is what
-    /// messages call it.
+    /// The same as [`Settings::load`] with the text of a file that need not exist. Messages call it
+    /// `path`.
     pub fn parse(
         path: &Path,
         text: &str,
@@ -197,7 +198,7 @@ impl Settings {
     ) -> Result<Self, ConfigError> {
         let mut figment = Figment::new();
         for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
-            figment = figment.merge(One {
+            figment = figment.merge(KeyProvider {
                 origin: "default".into(),
                 key,
                 text: key.default.into(),
@@ -212,7 +213,8 @@ impl Settings {
             check_keys(&origin, "", &content.table)?;
             if holds_token(&content.table) && accounts::readable_by_everyone(&content.path) {
                 warnings.push(format!(
-                    "{origin} holds a token and can be read by everyone on this machine; chmod 600 {origin}"
+                    "every user of this machine can read {origin}, which contains a token; run chmod 600 \
+                     {origin}"
                 ));
             }
             figment = figment.merge(content);
@@ -224,7 +226,7 @@ impl Settings {
         for key in KEYS {
             let variable = key.variable();
             if let Some(text) = environment.get(&variable) {
-                figment = figment.merge(One {
+                figment = figment.merge(KeyProvider {
                     origin: variable,
                     key,
                     text: text.to_owned(),
@@ -233,7 +235,7 @@ impl Settings {
         }
         for flag in flags {
             if let Some(key) = Key::find(flag.key) {
-                figment = figment.merge(One {
+                figment = figment.merge(KeyProvider {
                     origin: flag.flag.to_owned(),
                     key,
                     text: flag.value.clone(),
@@ -253,12 +255,12 @@ impl Settings {
         self.file.as_deref()
     }
 
-    /// What is doubtful about the file itself; for the log.
+    /// Warnings about the file itself, for the log.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// A variable that is no key of ours, such as `RUST_LOG`.
+    /// The value of a variable that sets no key, such as `RUST_LOG`.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name)
     }
@@ -293,6 +295,11 @@ impl Settings {
         self.section("verify")
     }
 
+    /// `[report]`.
+    pub fn report(&self) -> Result<Report, ConfigError> {
+        self.section("report")
+    }
+
     /// `[log]`.
     pub fn log(&self) -> Result<Log, ConfigError> {
         self.section("log")
@@ -312,8 +319,8 @@ impl Settings {
         }
     }
 
-    /// The names of the configured accounts, whether or not their tokens can be had; empty if
-    /// nothing is said about any.
+    /// The names of the configured accounts, even if their tokens cannot be read. Empty if none is
+    /// configured.
     pub fn account_names(&self) -> Result<Vec<String>, ConfigError> {
         let entries = self.entries()?;
         if !entries.is_empty() {
@@ -330,7 +337,7 @@ impl Settings {
         Ok(Vec::new())
     }
 
-    /// The configured accounts, at least one.
+    /// The configured accounts. Never empty.
     pub fn accounts(&self) -> Result<Accounts, ConfigError> {
         let entries = self.entries()?;
         let file = self
@@ -341,8 +348,8 @@ impl Settings {
             .to_string();
         let mut token = self.text("api.token")?;
         let mut token_file = self.text("api.token_file")?;
-        // The variables override the file together: a token in one place and its file in another
-        // are two settings of the same thing.
+        // A token variable overrides both token keys of the file, since api.token and
+        // api.token_file set the same thing.
         let set = |name: &str| {
             self.environment
                 .get(name)
@@ -364,7 +371,7 @@ impl Settings {
                     return Err(ConfigError::Value {
                         origin: file,
                         key: "api.token_file".into(),
-                        problem: "is set beside api.token: give one of them".into(),
+                        problem: "is set together with api.token: remove one of them".into(),
                     });
                 }
             }
@@ -372,7 +379,7 @@ impl Settings {
         let base_url = match self.text("api.base_url")? {
             Some((url, origin)) if url.trim().is_empty() => {
                 return Err(ConfigError::Value {
-                    origin,
+                    origin: without_key(&origin, "api.base_url"),
                     key: "api.base_url".into(),
                     problem: "is empty (accepted: a URL such as https://api.helena.run)".into(),
                 });
@@ -380,7 +387,7 @@ impl Settings {
             Some((url, _)) => url,
             None => String::new(),
         };
-        let single = Single {
+        let single = DefaultAccount {
             base_url,
             token: token.map(|(text, origin)| (SecretString::from(text), origin)),
             token_file: token_file.filter(|(text, _)| !text.trim().is_empty()),
@@ -390,7 +397,7 @@ impl Settings {
         Ok(accounts)
     }
 
-    /// A text, and where it came from.
+    /// The text of a key, and where it comes from.
     fn text(&self, name: &str) -> Result<Option<(String, String)>, ConfigError> {
         let Ok(value) = self.figment.find_value(name) else {
             return Ok(None);
@@ -402,9 +409,9 @@ impl Settings {
         match value.into_string() {
             Some(text) => Ok(Some((text, origin))),
             None => Err(ConfigError::Value {
-                origin,
+                origin: without_key(&origin, name),
                 key: name.to_owned(),
-                problem: "expected a text in quotes".into(),
+                problem: "expected text in quotes".into(),
             }),
         }
     }
@@ -416,7 +423,7 @@ impl Settings {
     }
 }
 
-/// The place a value came from, as an operator would look for it.
+/// Where a value comes from, in terms that an operator can find.
 fn origin(metadata: &Metadata, key: &str) -> String {
     match &metadata.source {
         Some(Source::File(path)) => format!("{key} in {}", path.display()),
@@ -424,8 +431,16 @@ fn origin(metadata: &Metadata, key: &str) -> String {
     }
 }
 
-/// `whole` is where the section as such came from: a key that is no part of a section carries no
-/// origin of its own in the error.
+/// The same without the key, for errors that name the key themselves.
+fn without_key(origin: &str, key: &str) -> String {
+    let place = origin
+        .strip_prefix(key)
+        .and_then(|rest| rest.strip_prefix(" in "));
+    place.unwrap_or(origin).to_owned()
+}
+
+/// Turns figment's error into ours. `whole` is the origin of the section, for errors of a key
+/// outside of any section: those have no origin.
 fn report(error: &figment::Error, section: &str, whole: Option<&Metadata>) -> ConfigError {
     use figment::error::Kind;
     let origin = error.metadata.as_ref().or(whole).map_or_else(
@@ -437,9 +452,13 @@ fn report(error: &figment::Error, section: &str, whole: Option<&Metadata>) -> Co
     );
     // figment puts the section after the path within it.
     let inner = error.path.iter().map(String::as_str);
-    let inner: Vec<&str> = inner.filter(|part| *part != section).collect();
-    let key: Vec<&str> = std::iter::once(section).chain(inner).collect();
-    let key = key.join(".");
+    let inner = inner.filter(|part| *part != section);
+    let mut key = section.to_owned();
+    for part in inner {
+        let index = part.parse::<usize>().is_ok();
+        let (before, after) = if index { ("[", "]") } else { (".", "") };
+        key.extend([before, part, after]);
+    }
     let problem = match &error.kind {
         Kind::Message(text) => text.clone(),
         Kind::InvalidType(actual, expected) => format!("expected {expected}, found {actual}"),
@@ -484,7 +503,10 @@ fn content(path: &Path, text: &str) -> Result<Content, ConfigError> {
                 .chars()
                 .count()
                 + 1,
-            problem: error.message().to_owned(),
+            problem: match error.message() {
+                "" => "a value is missing or is not valid TOML".to_owned(),
+                message => message.to_owned(),
+            },
         }
     })?;
     Ok(Content {

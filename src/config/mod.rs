@@ -1,9 +1,9 @@
 //! The configuration: defaults, then `helena-sync.toml`, then the environment, then flags.
 //!
-//! Owns every key ([`KEYS`]) and is the only reader of the environment. Whatever leaves this
-//! module is valid; what is not is refused with file, key and what is accepted. A command takes
-//! the sections that it needs, so that the live lists work without a database and `migrate`
-//! without a token. Must not know what the values are used for.
+//! Owns every key ([`KEYS`]) and is the only module that reads the environment. It returns only valid
+//! values, and refuses others with the file, the key and what is accepted. Each command reads the
+//! sections that it needs, so the live lists work without a database and `migrate` without a token.
+//! Must not know what the values are used for.
 
 mod accounts;
 mod database;
@@ -11,6 +11,7 @@ mod keys;
 mod known;
 mod load;
 mod nearest;
+mod report;
 mod schedule;
 #[cfg(test)]
 mod tests;
@@ -24,50 +25,57 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use accounts::{Account, Accounts, DEFAULT_ACCOUNT};
+use crate::data::RateLimit;
+
+pub use accounts::{AccountConfig, Accounts, DEFAULT_ACCOUNT};
 pub use database::DatabaseUrl;
 pub use keys::{ACCOUNT_KEYS, KEYS, Key, PREFIX, Shape, markdown};
 pub use load::{Environment, Flag, Settings};
 pub use nearest::nearest;
+pub use report::Report;
 pub use schedule::{Schedule, ScheduleError};
-pub use values::{DETAILS, LogFormat, Rate, duration_of, one_of};
+pub use values::{DETAILS, LogFormat, duration_of, one_of};
 pub use zone::{Edge, UnknownZone, Zone};
 
-/// The file that is read if there is one and no other is named.
+/// The file that is read by default, if it exists.
 pub const DEFAULT_FILE: &str = "helena-sync.toml";
 
-/// `[api]` without what belongs to the accounts.
+/// `[api]` without the keys that belong to the accounts.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Api {
-    /// Whether plain http is accepted for hosts that are not this machine.
+    /// Whether plain http is accepted for other hosts than this machine.
     #[serde(deserialize_with = "values::bool")]
     pub allow_http: bool,
-    /// The platform's limits, and our part of them.
-    pub rate_limit: RateLimit,
-    /// Records a request, 1 to 100.
+    /// The platform's rate limits, and our share of them.
+    pub rate_limit: RateLimits,
+    /// Records per request, 1 to 100.
     #[serde(deserialize_with = "values::page_size")]
     pub page_size: NonZeroU32,
-    /// How long a connection may take to open.
+    /// The only version of the session list to read. `None` reads version 2, or version 1 if
+    /// version 2 does not answer.
+    #[serde(deserialize_with = "values::session_version")]
+    pub session_version: Option<crate::data::SessionVersion>,
+    /// Timeout for opening a connection.
     #[serde(deserialize_with = "values::duration")]
     pub connect_timeout: Duration,
-    /// How long an answer may stand still.
+    /// Timeout for the next data of an answer.
     #[serde(deserialize_with = "values::duration")]
     pub read_timeout: Duration,
-    /// How long a request may take as a whole.
+    /// Timeout for a whole request.
     #[serde(deserialize_with = "values::duration")]
     pub request_timeout: Duration,
 }
 
 /// `[api.rate_limit]`.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-pub struct RateLimit {
-    /// The lasting limit.
-    #[serde(deserialize_with = "values::rate")]
-    pub sustained: Rate,
-    /// The short limit.
-    #[serde(deserialize_with = "values::rate")]
-    pub burst: Rate,
-    /// The part of both that is used: above 0, up to 1.
+pub struct RateLimits {
+    /// The long-term limit.
+    #[serde(deserialize_with = "values::rate_limit")]
+    pub sustained: RateLimit,
+    /// The short-term limit.
+    #[serde(deserialize_with = "values::rate_limit")]
+    pub burst: RateLimit,
+    /// The share of both limits to use: above 0, up to 1.
     #[serde(deserialize_with = "values::share")]
     pub share: f64,
 }
@@ -75,9 +83,9 @@ pub struct RateLimit {
 /// `[database]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Database {
-    /// Where it is.
+    /// Its address.
     pub url: DatabaseUrl,
-    /// Whether commands that write bring the tables up to date by themselves.
+    /// Whether commands that write migrate the tables.
     #[serde(deserialize_with = "values::bool")]
     pub migrate: bool,
 }
@@ -85,10 +93,10 @@ pub struct Database {
 /// `[sync]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Sync {
-    /// When the daemon makes a pass.
+    /// When the daemon syncs.
     #[serde(deserialize_with = "values::schedule")]
     pub schedule: Schedule,
-    /// The longest time after which a change may become visible.
+    /// The longest delay after which a change may appear in the platform's lists.
     #[serde(deserialize_with = "values::duration")]
     pub overlap: Duration,
     /// How often the daemon reads the lists.
@@ -97,10 +105,10 @@ pub struct Sync {
     /// How often the daemon re-reads open sessions.
     #[serde(deserialize_with = "values::duration")]
     pub refresh_open: Duration,
-    /// Details requested with sessions, spelt as the platform spells them ([`DETAILS`]).
+    /// Details to request with sessions, in the platform's spelling ([`DETAILS`]).
     #[serde(deserialize_with = "values::details")]
     pub include_details: Vec<&'static str>,
-    /// What is mirrored, parents first; at least one.
+    /// The resources to mirror, parents first. Never empty.
     #[serde(deserialize_with = "values::resources")]
     pub resources: Vec<crate::data::Resource>,
 }
@@ -108,10 +116,10 @@ pub struct Sync {
 /// `[backfill]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Backfill {
-    /// Pages of a window read at the same time.
+    /// How many pages of a window to read at the same time.
     #[serde(deserialize_with = "values::concurrency")]
     pub concurrency: NonZeroU32,
-    /// Pages a window may have before it is split.
+    /// The maximum number of pages of a window.
     #[serde(deserialize_with = "values::window_pages")]
     pub window_pages: NonZeroU32,
 }
@@ -119,15 +127,18 @@ pub struct Backfill {
 /// `[store]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Store {
-    /// Whether the complete JSON of every record is kept too.
+    /// Whether to store the complete JSON of every record, too.
     #[serde(deserialize_with = "values::bool")]
     pub raw: bool,
+    /// How long to keep runs.
+    #[serde(deserialize_with = "values::duration")]
+    pub keep_runs: Duration,
 }
 
 /// `[verify]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Verify {
-    /// When the daemon compares the mirror with the API; `None` for never.
+    /// When the daemon compares the mirror with the account. `None` for never.
     #[serde(deserialize_with = "values::schedule_or_off")]
     pub schedule: Option<Schedule>,
 }
@@ -135,15 +146,15 @@ pub struct Verify {
 /// `[log]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Log {
-    /// How a line looks.
+    /// The format of log lines.
     #[serde(deserialize_with = "values::log_format")]
     pub format: LogFormat,
-    /// The least severe lines shown, unless `RUST_LOG` says otherwise.
+    /// The lowest level to print, unless `RUST_LOG` is set.
     #[serde(deserialize_with = "values::level")]
     pub level: tracing::Level,
 }
 
-/// Why the configuration cannot be used. All of these are usage errors.
+/// Why the configuration is not usable. All of these are usage errors.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -154,7 +165,7 @@ pub enum ConfigError {
         /// Why.
         source: io::Error,
     },
-    /// The file is no TOML.
+    /// The file is not valid TOML.
     #[error("{}:{line}:{column}: {problem}", path.display())]
     Syntax {
         /// The file.
@@ -166,27 +177,27 @@ pub enum ConfigError {
         /// What the parser says.
         problem: String,
     },
-    /// A key that means nothing.
+    /// An unknown key.
     #[error("{origin}: unknown key {key} ({hint})")]
     UnknownKey {
         /// The file.
         origin: String,
         /// The key as given.
         key: String,
-        /// What was probably meant, or what there is.
+        /// A similar key, or all accepted ones.
         hint: String,
     },
-    /// A variable with our prefix that means nothing.
-    #[error("unknown environment variable {variable} (nearest: {nearest}, which sets {key})")]
+    /// An unknown variable with our prefix.
+    #[error("unknown environment variable {variable} (similar: {nearest}, which sets {key})")]
     UnknownVariable {
         /// The variable.
         variable: String,
-        /// What was probably meant.
+        /// A similar variable.
         nearest: String,
         /// The key that it sets.
         key: &'static str,
     },
-    /// A value that its key cannot have.
+    /// A value that its key does not accept.
     #[error("{origin}: {key}: {problem}")]
     Value {
         /// File, variable or flag.
@@ -196,28 +207,28 @@ pub enum ConfigError {
         /// What is wrong with it and what is accepted.
         problem: String,
     },
-    /// No token at all.
+    /// No token is configured.
     #[error(
-        "no API token: set HELENA_API_TOKEN, or HELENA_API_TOKEN_FILE to a file that holds it{}; {}",
-        hint.as_deref().map(|name| format!(" ({name} is set: was HELENA_API_TOKEN meant?)")).unwrap_or_default(),
+        "no API token is configured: set HELENA_API_TOKEN to it, or HELENA_API_TOKEN_FILE to a file that holds it{}; {}",
+        hint.as_deref().map(|name| format!(" ({name} is set; did you mean HELENA_API_TOKEN?)")).unwrap_or_default(),
         accounts::WHERE_TOKENS_ARE_MADE
     )]
     NoToken {
-        /// A variable that is set and looks alike.
+        /// A variable that is set and has a similar name.
         hint: Option<String>,
     },
     /// The token is empty.
     #[error(
-        "the API token is empty ({origin}): set HELENA_API_TOKEN to it; {}",
+        "the API token is empty ({origin}): set it to a token; {}",
         accounts::WHERE_TOKENS_ARE_MADE
     )]
     EmptyToken {
-        /// Where it came from.
+        /// Where it comes from.
         origin: String,
     },
     /// The token's variable is not set.
     #[error(
-        "the environment variable {variable}, which should hold the token of account {account}, is not set; {}",
+        "the environment variable {variable} is not set; set it to the token of account {account}; {}",
         accounts::WHERE_TOKENS_ARE_MADE
     )]
     NoTokenVariable {
@@ -228,20 +239,20 @@ pub enum ConfigError {
     },
     /// The token's file cannot be read.
     #[error(
-        "cannot read the token file {path} (named by {origin}; the token itself could be given as HELENA_API_TOKEN; {})",
+        "cannot read the token file {path} (set by {origin}); create it, or set HELENA_API_TOKEN to the token; {}",
         accounts::WHERE_TOKENS_ARE_MADE
     )]
     TokenFile {
         /// The file.
         path: String,
-        /// What names it.
+        /// The key or variable that names it.
         origin: String,
         /// Why.
         source: io::Error,
     },
     /// An account without exactly one token.
     #[error(
-        "{origin}: account {account} {problem}: give exactly one of token, token_file and token_env; {}",
+        "{origin}: account {account} {problem}; set exactly one of token, token_file and token_env; {}",
         accounts::WHERE_TOKENS_ARE_MADE
     )]
     AccountToken {
@@ -252,10 +263,10 @@ pub enum ConfigError {
         /// What is wrong.
         problem: &'static str,
     },
-    /// Two variables that exclude each other.
+    /// Both token variables are set.
     #[error("HELENA_API_TOKEN and HELENA_API_TOKEN_FILE are both set: unset one of them")]
     TwoTokens,
-    /// A variable of ours that is no text.
+    /// One of our variables is not valid UTF-8.
     #[error("the environment variable {0} is not valid UTF-8")]
     NotText(String),
 }

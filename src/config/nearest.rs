@@ -1,9 +1,8 @@
-//! The known name that a mistyped one probably meant.
+//! Finds known names that are similar to a mistyped one.
 //!
-//! Must not know what is being named.
+//! Must not know what the names stand for.
 
-/// Up to `limit` of `known` that look like `text`, the most similar first; none that does not look
-/// like it at all.
+/// Up to `limit` of `known` that are similar to `text`, the most similar first.
 pub fn nearest<'a>(
     text: &str,
     known: impl IntoIterator<Item = &'a str>,
@@ -19,8 +18,8 @@ pub fn nearest<'a>(
     scored.into_iter().map(|(_, name)| name).collect()
 }
 
-/// The one of `known` that is least unlike `text`, however unlike; names are compared whole and by
-/// their last part, so that a key in the wrong section is found too.
+/// The most similar name in `known`, even if the similarity is small. It compares whole names and
+/// their last parts, so it also finds a key in the wrong section.
 pub(super) fn nearest_key<'a>(
     text: &str,
     known: impl IntoIterator<Item = &'a str>,
@@ -28,7 +27,7 @@ pub(super) fn nearest_key<'a>(
     scored(text, known).map(|(_, name)| name)
 }
 
-/// The same, if it looks like `text` at all.
+/// The same, but only if the name is similar enough.
 pub(super) fn near_key<'a>(
     text: &str,
     known: impl IntoIterator<Item = &'a str>,
@@ -47,13 +46,13 @@ fn scored<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<(f
             let part = similarity(&last(text), &last(name)) - 0.05;
             (whole.max(part), whole, name)
         })
-        // Of several keys with the same last part, the one that is more like the whole.
+        // Of several keys with the same last part, the one whose whole name is more similar.
         .max_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)))
         .map(|(score, _, name)| (score, name))
 }
 
-/// From 0 (nothing in common) to 1 (equal), in any case of letters. A text that is contained in
-/// the other counts as similar.
+/// From 0 (nothing in common) to 1 (equal), without regard to case. If one text contains the other,
+/// they count as similar.
 fn similarity(a: &str, b: &str) -> f64 {
     let (a, b) = (a.to_lowercase(), b.to_lowercase());
     if a.is_empty() || b.is_empty() {

@@ -1,6 +1,6 @@
-//! When something is due: `every 1m`, or a cron expression.
+//! Parses schedules: `every 1m`, or a cron expression.
 //!
-//! Must not know what is due, nor wait for it (see [`crate::schedule`]).
+//! Must not know what is scheduled, and does not wait ([`crate::schedule`] does).
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,21 +9,21 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use croner::parser::{CronParser, Seconds, Year};
 
-/// A schedule that fires again and again.
+/// A schedule that fires repeatedly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schedule {
-    /// At this distance, from the start on; whole seconds, at least one.
+    /// At this interval, counted from the start. Whole seconds, at least one.
     Every(Duration),
-    /// By the clock on the wall: a cron expression of six fields, second first.
+    /// At local times: a cron expression of six fields, second first.
     Cron(String),
 }
 
-/// Why a text is no schedule.
+/// Why a text is not a valid schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
-    /// Neither form.
+    /// The text has neither form.
     #[error(
-        "{text:?} is no schedule: {problem} (accepted: every 1m, or a cron expression of 5 fields such as \"*/5 * * * *\", or of 6 with the second first)"
+        "{text:?} is not a valid schedule: {problem} (accepted: every 1m, or a cron expression of 5 fields such as \"*/5 * * * *\", or of 6 fields with the second first)"
     )]
     Form {
         /// What was given.
@@ -31,9 +31,9 @@ pub enum ScheduleError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A date that no year has.
+    /// A date that does not exist in any year.
     #[error(
-        "{0:?} never fires: no date matches it (fields: [second] minute hour day-of-month month day-of-week)"
+        "{0:?} never fires, since no date matches it (fields: [second] minute hour day-of-month month day-of-week)"
     )]
     Never(String),
 }
@@ -51,13 +51,13 @@ impl FromStr for Schedule {
             let every =
                 humantime::parse_duration(every.trim()).map_err(|error| form(error.to_string()))?;
             if every < Duration::from_secs(1) {
-                return Err(form("the distance is less than a second".into()));
+                return Err(form("the interval is shorter than a second".into()));
             }
             if every.subsec_nanos() != 0 {
-                return Err(form("the distance is not a number of whole seconds".into()));
+                return Err(form("the interval is not a whole number of seconds".into()));
             }
             if every > Duration::from_hours(366 * 24) {
-                return Err(form("the distance is more than a year".into()));
+                return Err(form("the interval is longer than a year".into()));
             }
             return Ok(Self::Every(every));
         }
@@ -65,6 +65,7 @@ impl FromStr for Schedule {
         let expression = match fields.len() {
             5 => format!("0 {}", fields.join(" ")),
             6 => fields.join(" "),
+            1 => return Err(form("it has 1 field".into())),
             count => return Err(form(format!("it has {count} fields"))),
         };
         let cron = CronParser::builder()
@@ -73,7 +74,7 @@ impl FromStr for Schedule {
             .build()
             .parse(&expression)
             .map_err(|error| form(error.to_string()))?;
-        // Without a year, what fires at all fires from any instant on, leap days included.
+        // Without a year field, an expression that ever fires also fires after this instant.
         let from = DateTime::<Utc>::from_timestamp(1_704_067_200, 0).unwrap_or_default();
         cron.find_next_occurrence(&from, false)
             .map_err(|_| ScheduleError::Never(text.to_owned()))?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::data::Resource;
+use crate::data::{Resource, SessionVersion};
 
 struct File {
     _dir: tempfile::TempDir,
@@ -58,6 +58,7 @@ fn complaint(text: &str) -> String {
         message(settings.backfill()),
         message(settings.store()),
         message(settings.verify()),
+        message(settings.report()),
         message(settings.log()),
         message(settings.timezone()),
     ];
@@ -112,6 +113,24 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     assert_eq!(settings.api().unwrap().read_timeout, Duration::from_secs(7));
     assert_eq!(settings.api().unwrap().page_size.get(), 20);
     assert_eq!(settings.backfill().unwrap().concurrency.get(), 8);
+}
+
+#[test]
+fn the_version_of_the_session_list_is_a_word_or_a_number() {
+    for (text, expected) in [
+        ("\"auto\"", None),
+        ("\" Auto\"", None),
+        ("1", Some(SessionVersion::First)),
+        ("\"1\"", Some(SessionVersion::First)),
+        ("2", Some(SessionVersion::Second)),
+    ] {
+        let settings = from_file(&format!("[api]\nsession_version = {text}\n"));
+        let api = settings.unwrap().api().unwrap();
+        assert_eq!(api.session_version, expected, "{text}");
+    }
+    let settings = from_environment([("HELENA_SYNC__API__SESSION_VERSION", "1")]);
+    let api = settings.api().unwrap();
+    assert_eq!(api.session_version, Some(SessionVersion::First));
 }
 
 #[test]
@@ -181,7 +200,7 @@ fn an_unknown_key_is_refused_with_file_key_and_the_nearest_known_one() {
         assert!(error.contains("some.toml: unknown key "), "{error}");
         assert!(error.contains(&format!("unknown key {key} ")), "{error}");
         assert!(
-            error.contains(&format!("nearest known key: {nearest})")),
+            error.contains(&format!("similar key: {nearest})")),
             "{error}"
         );
     }
@@ -190,24 +209,21 @@ fn an_unknown_key_is_refused_with_file_key_and_the_nearest_known_one() {
 #[test]
 fn an_unknown_section_is_refused_with_the_nearest_known_one() {
     for (text, hint) in [
-        (
-            "[snyc]\noverlap = \"1m\"",
-            "snyc (nearest known section: [sync])",
-        ),
+        ("[snyc]\noverlap = \"1m\"", "snyc (similar section: [sync])"),
         (
             "[syncc]\nschedule = \"every 1m\"",
-            "syncc (nearest known section: [sync])",
+            "syncc (similar section: [sync])",
         ),
-        ("[synk]", "synk (nearest known section: [sync])"),
+        ("[synk]", "synk (similar section: [sync])"),
         (
             "[api.rate_limits]",
-            "api.rate_limits (nearest known section: [api.rate_limit])",
+            "api.rate_limits (similar section: [api.rate_limit])",
         ),
+        ("[xyz]\noverlap = \"1m\"", "xyz (similar key: sync.overlap)"),
         (
-            "[xyz]\noverlap = \"1m\"",
-            "xyz (nearest known key: sync.overlap)",
+            "[xyzzy]",
+            "xyzzy (accepted sections and keys: accounts, api,",
         ),
-        ("[xyzzy]", "xyzzy (known sections and keys: accounts, api,"),
     ] {
         let error = complaint(text);
         assert!(error.contains(hint), "{text}: {error}");
@@ -230,7 +246,7 @@ fn an_unknown_variable_is_refused_with_the_nearest_known_one() {
             &[],
         ));
         assert!(
-            error.contains(variable) && error.contains(&format!("nearest: {nearest},")),
+            error.contains(variable) && error.contains(&format!("similar: {nearest},")),
             "{error}"
         );
     }
@@ -243,6 +259,14 @@ fn a_wrong_value_is_refused_with_file_key_and_what_is_accepted() {
             "[api]\npage_size = 101",
             "api.page_size: expected a whole number from 1 to 100, found the number 101",
         ),
+        (
+            "[api]\nsession_version = 3",
+            "api.session_version: unknown name \"3\" (accepted: auto, 1, 2)",
+        ),
+        (
+            "[api]\nsession_version = true",
+            "api.session_version: expected auto, 1 or 2, found true",
+        ),
         ("[api]\npage_size = 0", "from 1 to 100, found the number 0"),
         ("[api]\npage_size = \"many\"", "found the text \"many\""),
         (
@@ -251,19 +275,16 @@ fn a_wrong_value_is_refused_with_file_key_and_what_is_accepted() {
         ),
         (
             "[api]\nread_timeout = 30",
-            "api.read_timeout: expected a length of time with its unit, such as \"30s\", found the number 30",
+            "api.read_timeout: expected a duration with its unit, such as \"30s\", found the number 30",
         ),
         (
             "[api]\nread_timeout = \"30\"",
             "accepted: a number and a unit, such as 30s",
         ),
-        (
-            "[api]\nread_timeout = \"0s\"",
-            "must be longer than nothing",
-        ),
+        ("[api]\nread_timeout = \"0s\"", "must be greater than zero"),
         (
             "[api.rate_limit]\nsustained = \"1000\"",
-            "api.rate_limit.sustained: \"1000\" is no limit (accepted: requests/time, such as 1000/5m)",
+            "api.rate_limit.sustained: \"1000\" is not a rate limit (accepted: requests/time, such as 1000/5m or 200/5s)",
         ),
         (
             "[api.rate_limit]\nshare = 1.5",
@@ -284,13 +305,16 @@ fn a_wrong_value_is_refused_with_file_key_and_what_is_accepted() {
         ),
         (
             "[sync]\nresources = [\"session\"]",
-            "sync.resources: unknown name \"session\" (accepted: tags, channels, departments, agents, sessions, contacts; nearest: sessions)",
+            "sync.resources: unknown name \"session\" (accepted: tags, channels, departments, agents, custom_fields, chatbots, templates, portfolios, office_hours, sessions, contacts; similar: sessions)",
         ),
-        ("[sync]\nresources = []", "sync.resources: names nothing"),
+        (
+            "[sync]\nresources = []",
+            "sync.resources: must name at least one resource",
+        ),
         ("[sync]\nresources = \"tags\"", "expected a list of names"),
         (
             "[sync]\ninclude_details = [\"Agent\"]",
-            "nearest: AgentDetails",
+            "similar: AgentDetails",
         ),
         ("[backfill]\nconcurrency = 33", "from 1 to 32"),
         (
@@ -299,7 +323,7 @@ fn a_wrong_value_is_refused_with_file_key_and_what_is_accepted() {
         ),
         (
             "[verify]\nschedule = \"never\"",
-            "verify.schedule: \"never\" is no schedule",
+            "verify.schedule: \"never\" is not a valid schedule",
         ),
         (
             "[log]\nformat = \"xml\"",
@@ -388,7 +412,7 @@ fn a_token_file_that_everyone_can_read_is_a_warning() {
     {
         restrict(&token.path, 0o644);
         let accounts = settings.accounts().unwrap();
-        assert!(accounts.warnings[0].contains("can be read by everyone"));
+        assert!(accounts.warnings[0].contains("every user of this machine can read"));
         assert!(!accounts.warnings[0].contains("pn_secret"));
     }
 }
@@ -437,7 +461,7 @@ fn several_accounts_come_from_the_file() {
             ("south", "https://api.wts.chat", "pn_2")
         ]
     );
-    assert!(accounts.warnings[0].contains("HELENA_API_TOKEN is not used"));
+    assert!(accounts.warnings[0].contains("HELENA_API_TOKEN is ignored"));
     assert!(!format!("{accounts:?}").contains("pn_1"));
 }
 
@@ -495,7 +519,7 @@ fn an_account_that_cannot_be_used_is_refused() {
     for (text, expected) in [
         (
             "[[accounts]]\nname = \"a\"",
-            "account a has no token: give exactly one",
+            "account a has no token; set exactly one",
         ),
         (
             "[[accounts]]\nname = \"a\"\ntoken = \"x\"\ntoken_env = \"Y\"",
@@ -507,7 +531,7 @@ fn an_account_that_cannot_be_used_is_refused() {
         ),
         (
             "[[accounts]]\nname = \"a\"\ntoken_env = \"Y\"",
-            "variable Y, which should hold the token of account a, is not set",
+            "variable Y is not set; set it to the token of account a",
         ),
         (
             "[[accounts]]\nname = \"a\"\ntoken_file = \"/nonexistent\"",
@@ -515,11 +539,11 @@ fn an_account_that_cannot_be_used_is_refused() {
         ),
         (
             "[[accounts]]\nname = \"a b\"\ntoken = \"x\"",
-            "accounts[0].name: \"a b\" is no name",
+            "accounts[0].name: \"a b\" is not a valid name",
         ),
         (
             "[[accounts]]\nname = \"a\"\ntoken = \"x\"\n[[accounts]]\nname = \"a\"\ntoken = \"y\"",
-            "accounts[1].name: \"a\" names two accounts",
+            "accounts[1].name: two accounts have the name \"a\"",
         ),
         ("[[accounts]]\ntoken = \"x\"", "name is missing"),
         (
@@ -543,12 +567,12 @@ fn a_token_of_the_wrong_type_is_not_repeated() {
             .accounts(),
     );
     assert!(
-        error.contains("expected a text") && !error.contains("424242"),
+        error.contains("expected text") && !error.contains("424242"),
         "{error}"
     );
     let error = message(from_file("[api]\ntoken = 424242").unwrap().accounts());
     assert!(
-        error.contains("expected a text") && !error.contains("424242"),
+        error.contains("expected text") && !error.contains("424242"),
         "{error}"
     );
 }
@@ -565,5 +589,59 @@ proptest::proptest! {
             let _ = (settings.api(), settings.sync(), settings.database(), settings.log());
             let _ = (settings.timezone(), settings.accounts(), settings.verify(), settings.backfill());
         }
+    }
+}
+
+#[test]
+fn open_hours_are_those_of_the_days_that_are_named() {
+    let text = "[report]\nweek_starts_on = \"Sunday\"\nsla_wait = \"5m\"\n\
+                [report.hours]\nmon-fri = [\"08:00-12:00\", \"13:30-18:00\"]\n\
+                fri = [\"08:00-12:00\"]\nsat = []\nholidays = [\"2026-12-25 Natal\"]\n";
+    let report = from_file(text).unwrap().report().unwrap();
+    assert_eq!(report.week_starts_on, 7);
+    assert_eq!(report.sla_wait, Some(Duration::from_mins(5)));
+    assert_eq!(report.sla_service, None);
+    assert_eq!(
+        report.hours.describe(),
+        "mon 08:00-12:00 13:30-18:00, tue 08:00-12:00 13:30-18:00, wed 08:00-12:00 13:30-18:00, \
+         thu 08:00-12:00 13:30-18:00, fri 08:00-12:00"
+    );
+    let holiday = "2026-12-25".parse().unwrap();
+    assert_eq!(report.hours.holiday(holiday), Some("Natal"));
+    let none = from_file("").unwrap().report().unwrap();
+    assert!(!none.hours.are_known());
+    assert_eq!(none.stale, Duration::from_hours(72));
+    let variable = "HELENA_SYNC__REPORT__HOURS__MON_FRI";
+    let settings = from_environment([(variable, "09:00-12:00,13:00-17:00")]);
+    let hours = settings.report().unwrap().hours.describe();
+    assert!(
+        hours.starts_with("mon 09:00-12:00 13:00-17:00, tue "),
+        "{hours}"
+    );
+}
+
+#[test]
+fn settings_of_reports_that_make_no_sense_are_refused() {
+    for (text, told) in [
+        ("[report]\nweek_starts_on = \"moonday\"", "similar: monday"),
+        ("[report]\nsla_wait = 5", "report.sla_wait"),
+        (
+            "[report.hours]\nmon = [\"8-12\"]",
+            "accepted: two times of one day",
+        ),
+        (
+            "[report.hours]\nmon = [\"08:00-12:00\", \"11:00-13:00\"]",
+            "08:00-12:00 and 11:00-13:00 overlap",
+        ),
+        ("[report.hours]\nmon = \"08:00-12:00\"", "report.hours"),
+        ("[report.hours]\nholidays = [\"25/12\"]", "is not a holiday"),
+        (
+            "[report.hours]\nmonday = []",
+            "unknown key report.hours.monday",
+        ),
+    ] {
+        let error = complaint(text);
+        assert!(error.contains("some.toml"), "{error}");
+        assert!(error.contains(told), "{error}");
     }
 }

@@ -1,9 +1,10 @@
-//! The types of configuration values that cannot be wrong, and how they are read.
+//! Parses configuration values into types that cannot hold a wrong value.
 //!
-//! Must not know where a value came from: the caller puts file and key before the messages.
+//! Must not know where a value comes from. The caller puts file and key before the messages.
 
 use std::fmt;
 use std::num::NonZeroU32;
+
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,48 +14,18 @@ use serde::de::{Deserialize, Deserializer, Error};
 
 use super::nearest::nearest;
 use super::{Schedule, Zone};
-use crate::data::Resource;
+use crate::data::{RateLimit, Resource, SessionVersion};
 
-/// A number of requests in a length of time: `1000/5m`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    /// How many.
-    pub count: NonZeroU32,
-    /// In how long.
-    pub per: Duration,
-}
-
-impl FromStr for Rate {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || format!("{text:?} is no limit (accepted: requests/time, such as 1000/5m)");
-        let (count, per) = text.split_once('/').ok_or_else(wrong)?;
-        let count = count.trim().parse().map_err(|_| wrong())?;
-        let per = humantime::parse_duration(per.trim()).map_err(|_| wrong())?;
-        if per < Duration::from_millis(1) {
-            return Err(wrong());
-        }
-        Ok(Self { count, per })
-    }
-}
-
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.count, humantime::format_duration(self.per))
-    }
-}
-
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object on each line.
     Json,
 }
 
-/// The details that can be requested with sessions, spelt as the platform spells them
-/// (API notes, 4.4).
+/// The details that can be requested with sessions, in the platform's spelling (API notes, 4.4).
 pub const DETAILS: [&str; 6] = [
     "AgentDetails",
     "DepartmentsDetails",
@@ -64,8 +35,8 @@ pub const DETAILS: [&str; 6] = [
     "ChannelDetails",
 ];
 
-/// The name in `known` that `text` spells in any case; otherwise what is accepted and what is
-/// nearest.
+/// The name in `known` that equals `text` without regard to case. The error lists the accepted
+/// names and a similar one.
 pub fn one_of<'a>(text: &str, known: &[&'a str]) -> Result<&'a str, String> {
     known
         .iter()
@@ -75,7 +46,7 @@ pub fn one_of<'a>(text: &str, known: &[&'a str]) -> Result<&'a str, String> {
             let near = nearest(text.trim(), known.iter().copied(), 1);
             let near = near
                 .first()
-                .map_or_else(String::new, |name| format!("; nearest: {name}"));
+                .map_or_else(String::new, |name| format!("; similar: {name}"));
             format!(
                 "unknown name {text:?} (accepted: {}{near})",
                 known.join(", ")
@@ -115,7 +86,7 @@ fn text_of<'de, D: Deserializer<'de>>(from: D, what: &str) -> Result<String, D::
     }
 }
 
-/// A text that its type reads; `what` is expected of a value that is no text.
+/// Parses text into its type. `what` is the expected value, for the error if the value is not text.
 pub(super) fn parsed<'de, D, T>(from: D, what: &str) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -125,23 +96,23 @@ where
 }
 
 pub(super) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    let text = text_of(from, "a text")?;
+    let text = text_of(from, "text")?;
     if text.trim().is_empty() {
         return Err(D::Error::custom("is empty"));
     }
     Ok(text.trim().to_owned())
 }
 
-/// A text that must not be repeated in a message.
+/// Text that must not be repeated in a message.
 pub(super) fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
     match <Value as Deserialize>::deserialize(from)? {
         Value::String(_, text) => Ok(SecretString::from(text)),
-        _ => Err(D::Error::custom("expected a text in quotes")),
+        _ => Err(D::Error::custom("expected text in quotes")),
     }
 }
 
-pub(super) fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<Rate, D::Error> {
-    parsed(from, "a limit such as \"1000/5m\"")
+pub(super) fn rate_limit<'de, D: Deserializer<'de>>(from: D) -> Result<RateLimit, D::Error> {
+    parsed(from, "a rate limit such as \"1000/5m\"")
 }
 
 pub(super) fn zone<'de, D: Deserializer<'de>>(from: D) -> Result<Zone, D::Error> {
@@ -167,11 +138,11 @@ pub(super) fn schedule_or_off<'de, D: Deserializer<'de>>(
         .map_err(|error| D::Error::custom(format!("{error}; off for never")))
 }
 
-/// The message for a text that is no length of time.
+/// Parses a duration. The error says what is accepted.
 pub fn duration_of(text: &str) -> Result<Duration, String> {
     let wrong = |problem: &str| {
         format!(
-            "{text:?} is no length of time{problem} (accepted: a number and a unit, such as 30s, 2m, 1h 30m, 7d)"
+            "{text:?} is not a valid duration{problem} (accepted: a number and a unit, such as 30s, 2m, 1h 30m, 7d)"
         )
     };
     let duration = humantime::parse_duration(text.trim()).map_err(|error| match error {
@@ -179,17 +150,17 @@ pub fn duration_of(text: &str) -> Result<Duration, String> {
         _ => wrong(""),
     })?;
     if duration > Duration::from_hours(100 * 366 * 24) {
-        return Err(wrong(": more than a century"));
+        return Err(wrong(": longer than a century"));
     }
     Ok(duration)
 }
 
-/// A length of time above zero.
+/// A duration greater than zero.
 pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = text_of(from, "a length of time with its unit, such as \"30s\"")?;
+    let text = text_of(from, "a duration with its unit, such as \"30s\"")?;
     let duration = duration_of(&text).map_err(D::Error::custom)?;
     if duration.is_zero() {
-        return Err(D::Error::custom("must be longer than nothing"));
+        return Err(D::Error::custom("must be greater than zero"));
     }
     Ok(duration)
 }
@@ -288,15 +259,36 @@ pub(super) fn resources<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Resour
     }
     if wanted.is_empty() {
         return Err(D::Error::custom(format!(
-            "names nothing (accepted: {})",
+            "must name at least one resource (accepted: {})",
             known.join(", ")
         )));
     }
-    // In the order in which they refer to each other, each once.
+    // Parents first, and without duplicates.
     Ok(Resource::ALL
         .into_iter()
         .filter(|resource| wanted.contains(&resource.name()))
         .collect())
+}
+
+pub(super) fn session_version<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<SessionVersion>, D::Error> {
+    let value = <Value as Deserialize>::deserialize(from)?;
+    let text = match &value {
+        Value::String(_, text) => text.clone(),
+        // The file may contain the version as a number.
+        Value::Num(_, num) => {
+            num_as_f64(*num).map_or_else(String::new, |number| number.to_string())
+        }
+        other => return Err(expected("auto, 1 or 2", other)),
+    };
+    Ok(
+        match one_of(&text, &["auto", "1", "2"]).map_err(D::Error::custom)? {
+            "1" => Some(SessionVersion::First),
+            "2" => Some(SessionVersion::Second),
+            _ => None,
+        },
+    )
 }
 
 pub(super) fn log_format<'de, D: Deserializer<'de>>(from: D) -> Result<LogFormat, D::Error> {
@@ -325,22 +317,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_reads_back_as_it_is_shown() {
-        let rate: Rate = "1000/5m".parse().unwrap();
-        assert_eq!(rate.count.get(), 1000);
-        assert_eq!(rate.per, Duration::from_mins(5));
-        assert_eq!(rate.to_string(), "1000/5m");
-    }
-
-    #[test]
-    fn what_is_no_limit_says_what_one_looks_like() {
-        for text in ["1000", "0/5m", "x/5m", "10/0s", "10/", "-1/5m", "10/5"] {
-            let error = text.parse::<Rate>().unwrap_err();
-            assert!(error.contains("accepted: requests/time"), "{text}");
-        }
-    }
-
-    #[test]
     fn a_length_of_time_needs_its_unit() {
         assert_eq!(duration_of("1h 30m"), Ok(Duration::from_mins(90)));
         for text in ["", "90", "2 moons", "-5s", "1000y"] {
@@ -353,6 +329,6 @@ mod tests {
     fn an_unknown_name_comes_with_the_nearest() {
         assert_eq!(one_of("agentdetails", &DETAILS), Ok("AgentDetails"));
         let error = one_of("DepartmentDetails", &DETAILS).unwrap_err();
-        assert!(error.contains("nearest: DepartmentsDetails"), "{error}");
+        assert!(error.contains("similar: DepartmentsDetails"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
-//! The time zone in which dates are read and shown.
+//! The time zone in which dates are parsed and printed.
 //!
-//! Must not know what the dates are for.
+//! Must not know what the dates are used for.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use crate::data::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Zone(pub Tz);
 
-/// Which of two instants a local time means when clocks are put back.
+/// Which of two instants a local time means that occurs twice, when clocks are set back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edge {
     /// The earlier one: the beginning of a range.
@@ -25,7 +25,7 @@ pub enum Edge {
 }
 
 impl Zone {
-    /// The machine's time zone; UTC if the machine does not say.
+    /// The machine's time zone, or UTC if it is unknown.
     pub fn machine() -> Self {
         iana_time_zone::get_timezone()
             .ok()
@@ -33,11 +33,12 @@ impl Zone {
             .map_or(Self(Tz::UTC), Self)
     }
 
-    /// The instant of a local time. A time that is skipped when clocks are put forward means the
-    /// first instant after the gap; one that occurs twice means the one that makes a range wider.
+    /// The instant of a local time. If clocks are set forward and skip the time, it means the first
+    /// instant after the gap. If the time occurs twice, it means the instant that makes the range
+    /// wider.
     pub fn instant(self, local: NaiveDateTime, edge: Edge) -> Timestamp {
-        // A gap is an hour at most in practice and a day where a country changed sides of the
-        // date line, so the search ends; minutes are what transitions are made of.
+        // A gap is usually an hour, and a day where a country moved across the date line. So the
+        // search ends after 26 hours. Gaps start and end at whole minutes.
         let mut candidate = local;
         for _ in 0..=(26 * 60) {
             match self.0.from_local_datetime(&candidate) {
@@ -61,7 +62,7 @@ impl Zone {
         Timestamp::from_datetime(local.and_utc())
     }
 
-    /// An instant as people read it: `2026-01-31 12:34`.
+    /// An instant as local time: `2026-01-31 12:34`.
     pub fn show(self, at: Timestamp) -> String {
         at.to_datetime()
             .with_timezone(&self.0)
@@ -69,7 +70,7 @@ impl Zone {
             .to_string()
     }
 
-    /// An instant as people read it, to the second: `2026-01-31 12:34:56`.
+    /// An instant as local time with seconds: `2026-01-31 12:34:56`.
     pub fn show_seconds(self, at: Timestamp) -> String {
         at.to_datetime()
             .with_timezone(&self.0)
@@ -89,7 +90,7 @@ impl fmt::Display for Zone {
     }
 }
 
-/// A text that names no time zone.
+/// A name that is not a known time zone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown time zone {name:?} (accepted: local, or a name such as America/Sao_Paulo or UTC){}",
@@ -104,7 +105,7 @@ fn suggestion(near: &[&str]) -> String {
     if near.is_empty() {
         String::new()
     } else {
-        format!("; nearest: {}", near.join(", "))
+        format!("; similar: {}", near.join(", "))
     }
 }
 
@@ -167,7 +168,7 @@ mod tests {
     fn an_unknown_zone_is_refused_with_the_nearest_names() {
         let error = "America/Sao_Pualo".parse::<Zone>().unwrap_err().to_string();
         assert!(
-            error.contains("America/Sao_Paulo;") || error.contains("nearest: America/Sao_Paulo")
+            error.contains("America/Sao_Paulo;") || error.contains("similar: America/Sao_Paulo")
         );
         assert!(error.contains("accepted: local"));
     }

@@ -1,28 +1,28 @@
-//! Which sessions: the platform's own list filters, shared by the live list and by backfills.
+//! The filters of the platform's session list, shared by the live list and by backfills.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Span;
 
-/// The filters of the platform's session list (API notes, 4.1 and 4.2) besides the windows of
-/// creation and change, which belong to the walk. The empty filter lets everything through.
+/// The filters of the platform's session list (API notes, 4.1 and 4.2), except the windows of
+/// creation and change, which belong to the walk. An empty filter accepts everything.
 ///
-/// The platform takes one department and one user at a time; a caller that has several asks once
-/// for each.
+/// The platform takes one department and one user at a time. For several, the caller sends one
+/// request for each.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionFilter {
-    /// Statuses, spelt as the platform spells them; any of them matches.
+    /// Statuses in the platform's spelling; any of them matches.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<String>,
-    /// `INDIVIDUAL` or `GROUP`; known to the second version of the list only.
+    /// `INDIVIDUAL` or `GROUP`. Only version 2 of the list has this filter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// The department that attends.
+    /// The session's department.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub department: Option<Uuid>,
-    /// The user who attends: `user_id` of an agent, not the agent's own id.
+    /// The session's agent: an agent's `user_id`, not the agent's own id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<Uuid>,
     /// The contact.
@@ -43,13 +43,14 @@ pub struct SessionFilter {
     /// When the last interaction happened.
     #[serde(skip_serializing_if = "Span::is_open")]
     pub interacted: Span,
-    /// A window of change that is part of the question (`--updated-after`), not of the walk.
+    /// A range of times of change that the user asked for (`--updated-after`), not the walk's own
+    /// window.
     #[serde(skip_serializing_if = "Span::is_open")]
     pub updated: Span,
 }
 
 impl SessionFilter {
-    /// Whether it lets everything through.
+    /// Whether it accepts everything.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

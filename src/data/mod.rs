@@ -1,22 +1,37 @@
-//! The nouns that all other modules share: instants, resources, pages, rows, progress, and the
-//! seam [`Source`] at which the HTTP client and the sync engine meet.
+//! The types that all other modules share: instants, resources, pages, rows, state changes, and the
+//! trait [`Source`], the interface between the HTTP client and the sync engine.
 //!
-//! Plain data. Must not know sqlx, reqwest, clap or any other module of this crate.
+//! Plain data, except the requests of [`ByIdProof`]. Must not know sqlx, reqwest, clap or any other
+//! module of this crate.
 
 mod filter;
+mod number;
 mod page;
-mod progress;
+mod pager;
+mod platform;
+mod proof;
+mod rate_limit;
 mod resource;
 mod row;
 mod source;
+mod state;
 mod timestamp;
 
 pub use filter::SessionFilter;
-pub use page::{Direction, Head, Item, Order, OrderField, Page, PageQuery, Span};
-pub use progress::{
-    BackfillWindow, Counters, Ordering, Progress, RunKind, RunOutcome, StreamState,
+pub use number::grouped;
+pub use page::{Direction, Echo, Head, Item, Order, OrderField, Page, PageQuery, Span};
+pub use pager::{Pager, Taken};
+pub use platform::{Learned, SessionVersion, Standing, Trouble, VersionTotals};
+pub use proof::ByIdProof;
+pub use rate_limit::{RateLimit, RateLimitError};
+pub use resource::{Descriptor, Parameters, Partition, ReadAs, Resource, Stream, UnknownResource};
+pub use row::{
+    Batch, Column, ColumnGroup, ColumnType, Guard, Links, Reading, Reject, Row, Table, Values,
+    Write,
 };
-pub use resource::{CONTACT_STATUSES, Resource, Stream, UnknownResource};
-pub use row::{Batch, Column, ColumnGroup, Guard, Kind, Links, Reject, Row, Table, Values, Write};
 pub use source::{Source, SourceError, Usage};
+pub use state::{
+    BackfillWindow, Counters, Gap, Ordering, RecheckReason, RunKind, RunOutcome, StateChange,
+    StreamState,
+};
 pub use timestamp::{Timestamp, TimestampError};

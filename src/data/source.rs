@@ -1,33 +1,33 @@
-//! The seam between the engine and whatever answers its questions.
+//! The interface between the sync engine and the platform.
 
 use std::future::Future;
 
 use uuid::Uuid;
 
-use super::{Page, PageQuery, Resource};
+use super::{Learned, Page, PageQuery, Resource, Standing, VersionTotals};
 
-/// How much a source was used since it was made.
+/// How much a source was used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Requests sent, repeated ones included.
+    /// Requests sent, retries included.
     pub requests: u64,
-    /// Requests sent again after a failure.
+    /// Retries after a failure.
     pub retries: u64,
 }
 
-/// Something that lists records: the platform's API, or a model of it in a test.
+/// A source of records: the platform's API, or a model of it in a test.
 ///
-/// A source retries what can be retried and keeps the platform's limits by itself; an error that
-/// reaches the caller is final for this pass. Dropping a future of it abandons the request.
+/// A source retries and keeps the platform's rate limits by itself. An error that reaches the
+/// caller is final for this pass. Dropping one of its futures cancels the request.
 pub trait Source: Send + Sync {
     /// One page of a stream.
     fn page(&self, query: &PageQuery) -> impl Future<Output = Result<Page, SourceError>> + Send;
 
-    /// A list, whole; its page has no further ones.
+    /// A complete list, as one page.
     fn list(&self, resource: Resource) -> impl Future<Output = Result<Page, SourceError>> + Send;
 
-    /// One record by its id, as a page of one record; a page without records if the server says
-    /// that there is none.
+    /// One record by its id, as a page of one record. If the server says that it does not exist,
+    /// the page is empty.
     fn by_id(
         &self,
         resource: Resource,
@@ -36,13 +36,35 @@ pub trait Source: Send + Sync {
 
     /// How much it was used so far.
     fn usage(&self) -> Usage;
+
+    /// What it learned about the platform, to be stored for later processes.
+    fn learned(&self) -> Learned {
+        Learned::default()
+    }
+
+    /// Whether the platform answers.
+    fn standing(&self) -> Standing {
+        Standing::Unknown
+    }
+
+    /// How many sessions each version of the list counts. Sends one request for each version, and
+    /// one more if the counts differ, since a session may have been created in between. `None`
+    /// unless both versions answer and count. An error says nothing about the version that is read.
+    ///
+    /// Each verification calls it once. [`VersionTotals::difference`] is the message, and
+    /// [`VersionTotals::lacks`] says whether the mirror lacks sessions because of it.
+    fn session_totals(
+        &self,
+    ) -> impl Future<Output = Result<Option<VersionTotals>, SourceError>> + Send {
+        async { Ok(None) }
+    }
 }
 
-/// Why a question was not answered. Every text names the request as `GET /path`, without its
-/// parameters, and never holds a token or a body.
+/// Why a request failed. Every message names the request as `GET /path`, without its parameters, and
+/// never contains a token or a body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
-    /// 401 or 403: this token may not read this, or is none.
+    /// 401 or 403: the token may not read this, or is not valid.
     #[error("{request} was refused with {status}: {detail}")]
     Refused {
         /// Method and path.
@@ -52,7 +74,7 @@ pub enum SourceError {
         /// The platform's own words.
         detail: String,
     },
-    /// 404 or 410: there is no such path or record.
+    /// 404 or 410: the path or record does not exist.
     #[error("{request} does not exist ({status}): {detail}")]
     NotFound {
         /// Method and path.
@@ -62,7 +84,7 @@ pub enum SourceError {
         /// The platform's own words.
         detail: String,
     },
-    /// Another 4xx, or a 500 that came back every time: the platform does not take the question.
+    /// Another 4xx, or a repeated 500: the platform does not accept the request.
     #[error("{request} was not accepted ({status}): {detail}")]
     NotAccepted {
         /// Method and path.
@@ -72,29 +94,39 @@ pub enum SourceError {
         /// The platform's own words.
         detail: String,
     },
-    /// No usable connection, or the platform is down or limiting, for longer than is waited.
-    #[error("{request} could not be answered{}: {detail}", after(*attempts))]
+    /// No connection, or the platform is down or limits requests for too long to wait.
+    #[error("{request} failed{}: {detail}", after(*attempts))]
     Unavailable {
         /// Method and path.
         request: String,
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
         /// What happened last.
         detail: String,
     },
-    /// The answer is not what the contract says.
-    #[error("{request} answered what could not be read, {attempts} times: {detail}")]
+    /// The answer does not follow the contract.
+    #[error("{request} had an unreadable answer{}: {detail}", after(*attempts))]
     Malformed {
         /// Method and path.
         request: String,
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
         /// What came instead.
         detail: String,
     },
+    /// The platform ignores a parameter without which nothing can be read completely.
+    #[error("{request} ignores {parameter}: {detail}")]
+    Ignored {
+        /// Method and path.
+        request: String,
+        /// The parameter.
+        parameter: &'static str,
+        /// What was requested and what came.
+        detail: String,
+    },
 }
 
-/// How often it was tried, in words; nothing if it was not.
+/// The number of attempts, as text. Empty if there was none.
 fn after(attempts: u32) -> String {
     match attempts {
         0 => String::new(),

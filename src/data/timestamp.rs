@@ -1,4 +1,4 @@
-//! Instants as the platform writes them, kept to the microsecond.
+//! Instants, in microseconds, and the platform's text forms of them.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -9,15 +9,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An instant in UTC, in microseconds since 1970-01-01.
 ///
-/// The platform sends 100 ns and more (API notes, 3.5). What lies below the microsecond is cut
-/// off, never rounded: a watermark that is a little too small reads a row twice, one that is a
-/// little too large skips it.
+/// The platform sends steps of 100 ns and finer (API notes, 3.5). Parts of a microsecond are cut
+/// off, never rounded: a watermark that is slightly too early reads a row twice, one that is
+/// slightly too late skips it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// Why a text is no instant.
+/// A text that is not an instant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not an instant: {0:?} (accepted: 2026-01-31T12:34:56Z with any number of decimals)")]
+#[error("{0:?} is not a valid time (accepted: 2026-01-31T12:34:56Z with any number of decimals)")]
 pub struct TimestampError(String);
 
 impl Timestamp {
@@ -45,13 +45,21 @@ impl Timestamp {
         })
     }
 
-    /// Reads what the platform sends: `2026-05-04T12:44:52.1182041Z` with 0 or more decimals, `T`
-    /// or a space, `Z`, an offset, or no zone at all, which means UTC (API notes, 3.5).
+    /// Parses the platform's forms: `2026-05-04T12:44:52.1182041Z` with any number of decimals, `T`
+    /// or a space, and `Z`, an offset, or no zone, which means UTC (API notes, 3.5).
     pub fn parse(text: &str) -> Result<Self, TimestampError> {
         parse(text.as_bytes()).ok_or_else(|| TimestampError(text.chars().take(40).collect()))
     }
 
-    /// The time from `earlier` to this instant; zero if it is not earlier.
+    /// Whether it is in the year 1, which .NET writes for an unset time. An offset may move it into
+    /// the year before.
+    pub const fn is_unset(self) -> bool {
+        const BEGINS: i64 = -62_135_596_800_000_000;
+        const DAY: i64 = 86_400_000_000;
+        self.0 >= BEGINS - DAY && self.0 < BEGINS + 365 * DAY
+    }
+
+    /// The time from `earlier` to this instant. Zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -107,8 +115,8 @@ fn parse(text: &[u8]) -> Option<Timestamp> {
         u32::try_from(part(8, 10)?).ok()?,
     )?;
     let (hour, minute, second) = (part(11, 13)?, part(14, 16)?, part(17, 19)?);
-    // 60 is a leap second (RFC 3339, 5.7); it counts as the last microsecond of its minute, so
-    // that it stays before what follows.
+    // 60 is a leap second (RFC 3339, 5.7). It counts as the last microsecond of its minute, to keep
+    // the order.
     if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -153,8 +161,8 @@ fn parse(text: &[u8]) -> Option<Timestamp> {
     Some(Timestamp(seconds * 1_000_000 + fraction))
 }
 
-/// `2026-05-04T12:44:52.118204Z`, always six decimals, so that the order of the texts is the order
-/// of the instants. The form stored in SQLite and sent to the platform.
+/// `2026-05-04T12:44:52.118204Z`, always with six decimals, so that texts sort like instants. SQLite
+/// stores this form, and the platform gets it.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match digits_of(self.0) {
@@ -164,8 +172,8 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The text of an instant of the years 0 to 9999. A row has ten instants, and chrono's formatter
-/// would take most of the time that mapping a row takes.
+/// The text of an instant of the years 0 to 9999. A row has ten instants, and with chrono's formatter
+/// they would take most of the time of mapping a row.
 fn digits_of(micros: i64) -> Option<[u8; 27]> {
     let (days, of_day) = (
         micros.div_euclid(86_400_000_000),

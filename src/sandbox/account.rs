@@ -1,4 +1,4 @@
-//! The account: its records, its clock, and every way to change it.
+//! The account: its records, its clock, and the changes to them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,27 +7,29 @@ use uuid::Uuid;
 
 use super::company::Company;
 use super::config::{FaultRates, Moods, Poison, RequestLimit, SandboxConfig};
-use super::ids::{self, Of};
+use super::ids::{self, IdKind};
 use super::limits::Limiter;
-use super::messages::{Ends, Talk};
+use super::messages::Talk;
+use super::odd::Odd;
 use super::record::{Contact, ContactStatus, Session};
 use super::slots::{ContactSlot, NO_CONTACT, NONE, SessionSlot};
-use super::table::{Slot, Table, Version};
+use super::table::{Table, Version};
+use super::ticks::{SECOND, ticks};
 use super::webhooks::Webhooks;
 use super::year::Year;
 use super::{Ticks, dress};
 use crate::clock::Clock;
 use crate::data::Timestamp;
 
-/// A simulated account: what the sandbox serves, open for tests to look into and to change.
+/// A simulated account: the data that the sandbox serves. Tests read and change it directly.
 ///
 /// Every change carries the server's present (`updatedAt`), a moment later than the change before
 /// it, unless the caller says otherwise.
 #[derive(Debug)]
-pub struct Account {
-    /// Answers to the platform's open questions; may be changed at any time.
+pub struct SandboxAccount {
+    /// The platform's moods; may be changed at any time.
     pub moods: Moods,
-    /// How often what goes wrong; may be changed at any time.
+    /// How often each fault occurs; may be changed at any time.
     pub faults: FaultRates,
     /// Request limits; may be changed at any time.
     pub limits: Vec<RequestLimit>,
@@ -43,13 +45,15 @@ pub struct Account {
     pub(super) talk: Talk,
     pub(super) dice: fastrand::Rng,
     pub(super) fault_dice: fastrand::Rng,
+    pub(super) odd: Odd,
     pub(super) made: u32,
     started: Timestamp,
-    last_stamp: i64,
+    /// Of the first server, and of the second, whose clock may be behind.
+    last_stamps: [i64; 2],
 }
 
-impl Account {
-    /// An account of its own, without a server.
+impl SandboxAccount {
+    /// An account without a server.
     pub fn new(config: &SandboxConfig, clock: Arc<dyn Clock>) -> Self {
         let started = clock.now();
         let until = Ticks::from(config.until.unwrap_or(started));
@@ -81,9 +85,10 @@ impl Account {
             talk: Talk::default(),
             dice: fastrand::Rng::with_seed(ids::mix(config.seed ^ 0x6c69_7665)),
             fault_dice: fastrand::Rng::with_seed(ids::mix(config.seed ^ 0x6661_756c)),
+            odd: Odd::new(ids::mix(config.seed ^ 0x6f64_6473)),
             made: 0,
             started,
-            last_stamp: 0,
+            last_stamps: [0; 2],
             year,
         }
     }
@@ -98,36 +103,33 @@ impl Account {
         Ticks(micros.saturating_mul(10))
     }
 
-    /// Whether nothing is answered now.
+    /// Whether there is an outage now.
     pub(super) fn is_offline(&self) -> bool {
         let after = self.clock.now().since(self.started);
         self.moods.offline || self.moods.outage.is_some_and(|outage| outage.holds(after))
     }
 
-    /// What `Date` says now.
-    pub(super) fn date(&self) -> Ticks {
-        let ahead = self.moods.date_micros.saturating_mul(10);
-        Ticks(self.now().0.saturating_add(ahead))
-    }
-
     /// The `updatedAt` of a change made now: the present, or a moment after the last change if
-    /// the clock stands still.
+    /// the clock stands still. In a mood a second server gives it, whose clock is behind.
     pub fn stamp(&mut self) -> Ticks {
-        let now = self.now().0;
-        // A server whose clock was set back does not wait for it to catch up.
-        let floor = if self.last_stamp - now > super::ticks::SECOND {
-            now
+        let second = self.chance(self.moods.behind_share);
+        let behind = if second {
+            ticks(self.moods.behind_by)
         } else {
-            self.last_stamp + 1
+            0
         };
-        self.last_stamp = now.max(floor);
-        Ticks(self.last_stamp)
+        let now = self.now().0 - behind;
+        let last = &mut self.last_stamps[usize::from(second)];
+        // A server whose clock was set back does not wait for it to catch up.
+        let floor = if *last - now > SECOND { now } else { *last + 1 };
+        *last = now.max(floor);
+        Ticks(*last)
     }
 
-    /// An id that no record has yet.
+    /// An unused id.
     pub fn new_id(&mut self) -> Uuid {
         self.made += 1;
-        ids::id(self.year.seed, Of::Error, self.made)
+        ids::id(self.year.seed, IdKind::Error, self.made)
     }
 
     /// The account's company id.
@@ -135,23 +137,23 @@ impl Account {
         self.company.id
     }
 
-    /// Makes visible what is due; every answer and every look at the truth begins with it.
+    /// Makes all changes visible that are due. Every answer and every comparison calls it first.
     pub fn settle(&mut self) {
-        let now = self.now().0;
-        self.sessions.settle(now);
-        self.contacts.settle(now);
+        let (now, keep) = (self.now().0, ticks(self.moods.stale_max));
+        self.sessions.settle(now, keep);
+        self.contacts.settle(now, keep);
     }
 
     pub(super) fn session_index(&self, id: Uuid) -> Option<u32> {
         self.sessions.foreign(id).or_else(|| {
-            ids::number(self.year.seed, Of::Session, id)
+            ids::number(self.year.seed, IdKind::Session, id)
                 .filter(|number| *number < self.year.sessions())
         })
     }
 
     pub(super) fn contact_index(&self, id: Uuid) -> Option<u32> {
         self.contacts.foreign(id).or_else(|| {
-            ids::number(self.year.seed, Of::Contact, id)
+            ids::number(self.year.seed, IdKind::Contact, id)
                 .filter(|number| *number < self.year.contacts())
         })
     }
@@ -161,12 +163,12 @@ impl Account {
         if let Some(session) = self.sessions.changed(index) {
             return Some(session.id);
         }
-        (index < self.year.sessions()).then(|| ids::id(self.year.seed, Of::Session, index))
+        (index < self.year.sessions()).then(|| ids::id(self.year.seed, IdKind::Session, index))
     }
 
     pub(super) fn contact_id(&self, index: u32) -> Option<Uuid> {
         if index < self.year.contacts() {
-            return Some(ids::id(self.year.seed, Of::Contact, index));
+            return Some(ids::id(self.year.seed, IdKind::Contact, index));
         }
         self.contacts
             .changed(index)
@@ -198,12 +200,12 @@ impl Account {
         record: Option<&Contact>,
     ) -> Contact {
         record.cloned().unwrap_or_else(|| {
-            let id = ids::id(self.year.seed, Of::Contact, index);
+            let id = ids::id(self.year.seed, IdKind::Contact, index);
             dress::contact(self.year.seed, index, id, slot, &self.company)
         })
     }
 
-    fn session_slot(&mut self, session: &Session) -> SessionSlot {
+    pub(super) fn session_slot(&mut self, session: &Session) -> SessionSlot {
         SessionSlot {
             created: session.created_at.0,
             updated: session.updated_at.0,
@@ -226,8 +228,8 @@ impl Account {
         }
     }
 
-    /// The slot of a contact; one that does not exist gets one in which nobody lives.
-    fn contact_slot_for(&mut self, id: Uuid) -> u32 {
+    /// The slot of a contact; an unknown contact gets an empty slot.
+    pub(super) fn contact_slot_for(&mut self, id: Uuid) -> u32 {
         if let Some(index) = self.contact_index(id) {
             return index;
         }
@@ -242,7 +244,7 @@ impl Account {
         index
     }
 
-    fn contact_slot(&self, contact: &Contact) -> ContactSlot {
+    pub(super) fn contact_slot(&self, contact: &Contact) -> ContactSlot {
         ContactSlot {
             created: contact.created_at.0,
             updated: contact.updated_at.0,
@@ -252,7 +254,13 @@ impl Account {
         }
     }
 
-    fn put_session(&mut self, index: u32, session: Session, said: u16, visible_at: Option<Ticks>) {
+    pub(super) fn put_session(
+        &mut self,
+        index: u32,
+        session: Session,
+        said: u16,
+        visible_at: Option<Ticks>,
+    ) {
         let slot = SessionSlot {
             said,
             ..self.session_slot(&session)
@@ -270,7 +278,7 @@ impl Account {
         }
     }
 
-    fn put_contact(&mut self, index: u32, contact: Contact, visible_at: Option<Ticks>) {
+    pub(super) fn put_contact(&mut self, index: u32, contact: Contact, visible_at: Option<Ticks>) {
         let slot = self.contact_slot(&contact);
         let version = Version {
             slot,
@@ -282,200 +290,7 @@ impl Account {
         }
     }
 
-    /// Inserts a session as it is, dates included; one with the same id is replaced.
-    pub fn insert_session(&mut self, session: Session) -> Uuid {
-        self.insert_session_at(session, None)
-    }
-
-    /// The same, but it becomes visible only at an instant of the server's clock.
-    pub fn insert_session_late(&mut self, session: Session, visible_at: Ticks) -> Uuid {
-        self.insert_session_at(session, Some(visible_at))
-    }
-
-    pub(super) fn insert_session_at(&mut self, session: Session, at: Option<Ticks>) -> Uuid {
-        let id = session.id;
-        let index = self.session_index(id).unwrap_or_else(|| {
-            let slot = self.session_slot(&session);
-            let index = self.sessions.reserve(slot);
-            self.sessions.adopt(id, index);
-            index
-        });
-        let version = self.sessions.committed(index);
-        let said = version.as_ref().map_or(0, |version| version.slot.said);
-        let before = version
-            .filter(|version| version.slot.alive)
-            .map(|version| self.session_of(index, &version.slot, version.record.as_deref()));
-        self.webhooks
-            .session(&session, before.as_ref().map(|before| before.status));
-        let ends = before.as_ref().map(Ends::of).unwrap_or_default();
-        let said = self.hear(index, said, &ends, &session);
-        self.put_session(index, session, said, at);
-        id
-    }
-
-    /// Inserts a contact as it is, dates included; one with the same id is replaced.
-    pub fn insert_contact(&mut self, contact: Contact) -> Uuid {
-        self.insert_contact_at(contact, None)
-    }
-
-    /// The same, but it becomes visible only at an instant of the server's clock.
-    pub fn insert_contact_late(&mut self, contact: Contact, visible_at: Ticks) -> Uuid {
-        self.insert_contact_at(contact, Some(visible_at))
-    }
-
-    pub(super) fn insert_contact_at(&mut self, contact: Contact, at: Option<Ticks>) -> Uuid {
-        let id = contact.id;
-        let index = self.contact_slot_for(id);
-        let before = self
-            .contacts
-            .committed(index)
-            .filter(|version| version.slot.alive)
-            .map(|version| self.contact_of(index, &version.slot, version.record.as_deref()));
-        self.webhooks
-            .contact(&contact, before.as_ref().map(|before| &*before.tags));
-        self.put_contact(index, contact, at);
-        id
-    }
-
-    /// Changes a session; its `updatedAt` is now unless the closure sets another. False if there
-    /// is none with this id.
-    pub fn update_session(&mut self, id: Uuid, change: impl FnOnce(&mut Session)) -> bool {
-        self.update_session_at(id, None, change)
-    }
-
-    /// The same, but the change becomes visible only at an instant of the server's clock; until
-    /// then the API shows the version before.
-    pub fn update_session_late(
-        &mut self,
-        id: Uuid,
-        visible_at: Ticks,
-        change: impl FnOnce(&mut Session),
-    ) -> bool {
-        self.update_session_at(id, Some(visible_at), change)
-    }
-
-    pub(super) fn update_session_at(
-        &mut self,
-        id: Uuid,
-        at: Option<Ticks>,
-        change: impl FnOnce(&mut Session),
-    ) -> bool {
-        self.settle();
-        let found = self
-            .session_index(id)
-            .and_then(|index| Some((index, self.sessions.committed(index)?)));
-        let Some((index, version)) = found.filter(|(_, version)| version.slot.alive) else {
-            return false;
-        };
-        let mut session = self.session_of(index, &version.slot, version.record.as_deref());
-        let (status, ends) = (session.status, Ends::of(&session));
-        session.updated_at = self.stamp();
-        change(&mut session);
-        self.webhooks.session(&session, Some(status));
-        let said = self.hear(index, version.slot.said, &ends, &session);
-        self.put_session(index, session, said, at);
-        true
-    }
-
-    /// Changes a contact; see [`Self::update_session`].
-    pub fn update_contact(&mut self, id: Uuid, change: impl FnOnce(&mut Contact)) -> bool {
-        self.update_contact_at(id, None, change)
-    }
-
-    /// Changes a contact late; see [`Self::update_session_late`].
-    pub fn update_contact_late(
-        &mut self,
-        id: Uuid,
-        visible_at: Ticks,
-        change: impl FnOnce(&mut Contact),
-    ) -> bool {
-        self.update_contact_at(id, Some(visible_at), change)
-    }
-
-    pub(super) fn update_contact_at(
-        &mut self,
-        id: Uuid,
-        at: Option<Ticks>,
-        change: impl FnOnce(&mut Contact),
-    ) -> bool {
-        self.settle();
-        let found = self
-            .contact_index(id)
-            .and_then(|index| Some((index, self.contacts.committed(index)?)));
-        let Some((index, version)) = found.filter(|(_, version)| version.slot.alive) else {
-            return false;
-        };
-        let mut contact = self.contact_of(index, &version.slot, version.record.as_deref());
-        let tags = contact.tags.clone();
-        contact.updated_at = self.stamp();
-        change(&mut contact);
-        self.webhooks.contact(&contact, Some(&tags));
-        self.put_contact(index, contact, at);
-        true
-    }
-
-    /// Gives a contact these tags and no others.
-    pub fn set_contact_tags(&mut self, id: Uuid, tags: &[Uuid]) -> bool {
-        self.update_contact(id, |contact| contact.tags = tags.to_vec())
-    }
-
-    /// Renames a contact.
-    pub fn rename_contact(&mut self, id: Uuid, name: &str) -> bool {
-        self.update_contact(id, |contact| contact.name = Some(name.to_owned().into()))
-    }
-
-    /// A bulk edit: all these sessions get the same `updatedAt` and change in nothing else.
-    pub fn bulk_touch(&mut self, sessions: &[Uuid]) -> Ticks {
-        self.settle();
-        let at = self.stamp();
-        for index in sessions
-            .iter()
-            .filter_map(|id| self.session_index(*id))
-            .collect::<Vec<_>>()
-        {
-            let Some(mut version) = self.sessions.committed(index) else {
-                continue;
-            };
-            if version.slot.alive {
-                version.slot.set_updated(at.0);
-                if let Some(record) = &mut version.record {
-                    record.updated_at = at;
-                }
-                self.sessions.show(index, version);
-            }
-        }
-        at
-    }
-
-    /// Deletes a session for good: no list shows it any more, and by id it is not found.
-    pub fn delete_session(&mut self, id: Uuid) -> bool {
-        self.settle();
-        let found = self
-            .session_index(id)
-            .and_then(|index| Some((index, self.sessions.committed(index)?)));
-        let Some((index, mut version)) = found.filter(|(_, version)| version.slot.alive) else {
-            return false;
-        };
-        version.slot.bury();
-        self.sessions.show(index, version);
-        true
-    }
-
-    /// Deletes a contact for good; sessions go on naming its id.
-    pub fn delete_contact(&mut self, id: Uuid) -> bool {
-        self.settle();
-        let found = self
-            .contact_index(id)
-            .and_then(|index| Some((index, self.contacts.committed(index)?)));
-        let Some((index, mut version)) = found.filter(|(_, version)| version.slot.alive) else {
-            return false;
-        };
-        version.slot.bury();
-        self.contacts.show(index, version);
-        true
-    }
-
-    /// The random lateness of a live change, if it is to be late.
+    /// The random delay of a live change, if it is delayed.
     pub(super) fn lateness(&mut self, at: Ticks) -> Option<Ticks> {
         if self.moods.late_share <= 0.0 || self.dice.f64() >= self.moods.late_share {
             return None;

@@ -1,14 +1,15 @@
 //! The small lists of an account: tags, channels, departments, agents and bots.
 //!
-//! They only ever grow: what is removed stops being listed and stays referable, as on the
-//! platform, where old sessions keep the ids of agents that are gone (API notes, 9).
+//! They only grow. A removed entry is not listed any more but can still be referred to: on the
+//! platform, old sessions keep the ids of deleted agents (API notes, 9).
 
 use std::borrow::Cow;
 
 use uuid::Uuid;
 
 use super::Ticks;
-use super::ids::{self, Of};
+use super::catalog::Catalog;
+use super::ids::{self, IdKind};
 use super::names;
 use super::record::{
     Agent, AgentMore, Channel, ChannelMore, Department, DepartmentMore, Entry, Tag, TagMore, Text,
@@ -37,7 +38,7 @@ pub(super) struct Bot {
 }
 
 /// The lists.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Company {
     pub(super) id: Uuid,
     pub(super) tags: Vec<Tag>,
@@ -45,9 +46,10 @@ pub(super) struct Company {
     pub(super) departments: Vec<Department>,
     pub(super) agents: Vec<Agent>,
     pub(super) bots: Vec<Bot>,
+    pub(super) catalog: Catalog,
 }
 
-fn entry<T>(seed: u64, of: Of, number: usize, until: Ticks, name: Text, more: T) -> Entry<T> {
+fn entry<T>(seed: u64, of: IdKind, number: usize, until: Ticks, name: Text, more: T) -> Entry<T> {
     let number = u32::try_from(number).unwrap_or(u32::MAX);
     let mut dice = ids::dice(seed, of, number);
     let created = until.0 - 400 * DAY - dice.i64(0..200 * DAY);
@@ -71,7 +73,7 @@ impl Company {
                     color: color.map(Cow::Borrowed),
                     dangling: false,
                 };
-                entry(seed, Of::Tag, number, until, Cow::Borrowed(*name), more)
+                entry(seed, IdKind::Tag, number, until, Cow::Borrowed(*name), more)
             })
             .collect();
         let channels = names::CHANNELS
@@ -88,7 +90,7 @@ impl Company {
                 };
                 entry(
                     seed,
-                    Of::Channel,
+                    IdKind::Channel,
                     position,
                     until,
                     Cow::Borrowed(*name),
@@ -106,7 +108,7 @@ impl Company {
                 };
                 entry(
                     seed,
-                    Of::Department,
+                    IdKind::Department,
                     number,
                     until,
                     Cow::Borrowed(*name),
@@ -118,12 +120,13 @@ impl Company {
             .map(|number| agent(seed, number, until, departments.len()))
             .collect();
         Self {
-            id: ids::id(seed, Of::Company, 0),
+            id: ids::id(seed, IdKind::Company, 0),
             tags,
             channels,
             departments,
             agents,
             bots: bots(seed, until),
+            catalog: Catalog::new(seed, until),
         }
     }
 
@@ -226,7 +229,7 @@ fn index<T>(list: &mut Vec<T>, found: impl FnMut(&T) -> bool, new: impl FnOnce()
 }
 
 fn agent(seed: u64, number: u32, until: Ticks, departments: usize) -> Agent {
-    let mut dice = ids::dice(seed, Of::User, number);
+    let mut dice = ids::dice(seed, IdKind::User, number);
     let first = names::FIRST_NAMES[dice.usize(..names::FIRST_NAMES.len())];
     let last = names::LAST_NAMES[dice.usize(..names::LAST_NAMES.len())];
     let home = number as usize % departments.max(1);
@@ -235,7 +238,7 @@ fn agent(seed: u64, number: u32, until: Ticks, departments: usize) -> Agent {
         at_home.push((home + 1) % departments.max(1));
     }
     let more = AgentMore {
-        user_id: ids::id(seed, Of::User, number),
+        user_id: ids::id(seed, IdKind::User, number),
         email: Some(Cow::Owned(format!("agente{number}@loja-ipe.example"))),
         phone: (dice.u32(..2) == 0)
             .then(|| Cow::Owned(format!("+55|119{:08}", dice.u32(..100_000_000)))),
@@ -248,7 +251,7 @@ fn agent(seed: u64, number: u32, until: Ticks, departments: usize) -> Agent {
     };
     entry(
         seed,
-        Of::Agent,
+        IdKind::Agent,
         number as usize,
         until,
         Cow::Owned(format!("{first} {last}")),
@@ -286,7 +289,7 @@ fn bots(seed: u64, until: Ticks) -> Vec<Bot> {
     .map(|((name, kind, status, usage, archived), number)| {
         let dates = entry(
             seed,
-            Of::Bot,
+            IdKind::Bot,
             number as usize,
             until,
             Cow::Borrowed(name),
@@ -294,7 +297,7 @@ fn bots(seed: u64, until: Ticks) -> Vec<Bot> {
         );
         Bot {
             id: dates.id,
-            key: ids::id(seed, Of::BotKey, number),
+            key: ids::id(seed, IdKind::BotKey, number),
             name,
             kind,
             status,

@@ -1,42 +1,42 @@
-//! What a sandbox is to be like: its size, its limits, its moods and its faults.
+//! The configuration of a sandbox: size, limits, moods and faults.
 //!
-//! Plain values. Everything but the size, the seed and the port can be changed while it runs
+//! Plain values. All but the size, the seed and the port can be changed while the sandbox runs
 //! (`account().moods`, `.faults`, `.limits`).
 
 use std::time::Duration;
 
+use super::choices::Totals;
 use crate::data::Timestamp;
 
-/// How to start a [`Sandbox`](super::Sandbox). The default is a well-behaved account of 1,000
-/// sessions that stands still and has no limits: what a test wants to begin with.
+/// How to start a [`Sandbox`](super::Sandbox). The default is an account of 1,000 sessions without
+/// changes, faults or rate limits.
 #[derive(Debug, Clone)]
 pub struct SandboxConfig {
-    /// Sessions of the year that the account begins with.
+    /// The number of sessions in the generated year.
     pub sessions: u32,
-    /// Contacts; two fifths of the sessions if `None`.
+    /// The number of contacts; two fifths of the sessions if `None`.
     pub contacts: Option<u32>,
-    /// The same seed, sizes and `until` give the same account.
+    /// The same seed, sizes and `until` generate the same account.
     pub seed: u64,
-    /// The end of the year that is generated; the clock's present if `None`.
+    /// The end of the generated year; the clock's present if `None`.
     pub until: Option<Timestamp>,
-    /// The one token that is accepted.
+    /// The only accepted token.
     pub token: String,
     /// Port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
-    /// Whether answers are compressed for clients that accept it, as the platform does. Off by
-    /// default: without optimisation it costs more than everything else that a test does.
+    /// Whether answers are compressed for clients that accept it, as on the platform. Off by
+    /// default: in a debug build, compression takes longer than the rest of a test.
     pub gzip: bool,
-    /// Changes a second made in the background; 0 for an account that stands still. Runs on the
-    /// clock, so on a fake clock it drives time as fast as it can: tests rather call
-    /// [`Account::live_step`](super::Account::live_step).
+    /// Background changes for each second; 0 for none. On a fake clock they advance time as fast as
+    /// possible, so tests call [`SandboxAccount::live_step`](super::SandboxAccount::live_step) instead.
     pub live_rate: f64,
-    /// Requests that [`Sandbox::requests`](super::Sandbox::requests) remembers, newest kept.
+    /// How many of the newest requests [`Sandbox::requests`](super::Sandbox::requests) keeps.
     pub remembered_requests: usize,
-    /// Which of the open questions about the platform are answered how.
+    /// How this platform behaves where the real one's behaviour is not known.
     pub moods: Moods,
-    /// How often what goes wrong.
+    /// How often each fault occurs.
     pub faults: FaultRates,
-    /// Request limits; none are enforced if empty.
+    /// Request limits; empty for none.
     pub limits: Vec<RequestLimit>,
 }
 
@@ -69,7 +69,7 @@ impl SandboxConfig {
     }
 }
 
-/// A sliding window: at most `count` requests in any `per`.
+/// A rate limit with a sliding window: at most `count` requests in any `per`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestLimit {
     /// Requests.
@@ -89,10 +89,10 @@ impl RequestLimit {
     }
 }
 
-/// Whether and how a 429 says how long to wait.
+/// The `Retry-After` header of a 429.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RetryAfter {
-    /// Not at all: there is no evidence that the platform does (API notes, 13).
+    /// No header: nothing shows that the platform sends one (API notes, 13).
     #[default]
     Absent,
     /// In whole seconds.
@@ -101,32 +101,32 @@ pub enum RetryAfter {
     Date,
 }
 
-/// Times in which nothing is answered, counted from the start: each period ends with one.
+/// Periodic outages, counted from the start: each period ends with one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outage {
-    /// How long nothing is answered.
+    /// How long an outage lasts.
     pub lasts: Duration,
-    /// The period's length, in which it answers first.
+    /// The length of a period, outage included.
     pub every: Duration,
 }
 
 impl Outage {
-    /// Whether nothing is answered so long after the start.
+    /// Whether there is an outage this long after the start.
     pub(super) fn holds(self, after: Duration) -> bool {
         let every = self.every.as_micros().max(1);
         after.as_micros() % every >= every.saturating_sub(self.lasts.as_micros())
     }
 }
 
-/// The precision at which the date filters compare.
+/// The precision of the date filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// 100 ns, that of the data.
+    /// 100 ns, the precision of the data.
     #[default]
     Ticks,
-    /// Microseconds; the rest is cut off on both sides.
+    /// Microseconds; both sides are truncated.
     Micros,
-    /// Milliseconds; the rest is cut off on both sides.
+    /// Milliseconds; both sides are truncated.
     Millis,
 }
 
@@ -141,7 +141,7 @@ impl Precision {
     }
 }
 
-/// The questions that the API notes leave open (section 16), each with an answer.
+/// Behaviour that the API notes leave open (section 16), one field for each question.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -150,51 +150,116 @@ impl Precision {
 pub struct Moods {
     /// `OrderBy` has no effect: always creation order.
     pub ignore_order: bool,
-    /// `*.After` lets the instant itself through.
+    /// `*.After` includes the instant itself.
     pub after_inclusive: bool,
-    /// `*.Before` lets the instant itself through.
+    /// `*.Before` includes the instant itself.
     pub before_inclusive: bool,
-    /// How precisely date filters compare.
+    /// The precision of date filters.
     pub precision: Precision,
     /// `UpdatedAt.*` has no effect.
     pub ignore_updated_filter: bool,
     /// `CreatedAt.*` has no effect.
     pub ignore_created_filter: bool,
-    /// The first version of the session list is gone, and answers with this status.
+    /// Version 1 of the session list does not exist any more and answers with this status.
     pub v1_withdrawn: Option<u16>,
+    /// Version 2 of the session list does not exist any more and answers with this status.
+    pub v2_withdrawn: Option<u16>,
+    /// Version 1 of the session list neither shows nor counts sessions of groups.
+    pub v1_hides_groups: bool,
+    /// `PageNumber` has no effect: always the first page.
+    pub ignore_page_number: bool,
+    /// A `PageNumber` after the last page returns the last page again.
+    pub clamp_page_number: bool,
+    /// Pages do not repeat the request's parameters: no `pageNumber`, `pageSize`, `orderBy`,
+    /// `orderDirection`.
+    pub no_echo: bool,
+    /// Answers have no `Date` header.
+    pub no_date: bool,
+    /// The token is accepted only without the word `Bearer`.
+    pub bare_token: bool,
     /// Path prefixes that the token may not use: 401.
     pub refused: Vec<String>,
-    /// Nothing is answered at all: every connection is reset.
+    /// Every connection is reset without an answer.
     pub offline: bool,
-    /// The same, again and again for a while.
+    /// Periodic outages in which every connection is reset.
     pub outage: Option<Outage>,
-    /// How far the server's clock is ahead of the real one; negative if behind. Microseconds.
+    /// How many microseconds the server's clock is ahead of the real one; negative if behind.
     pub skew_micros: i64,
-    /// How far `Date` alone is ahead of that, as a cache or a proxy may make it. Microseconds.
+    /// How many microseconds the `Date` header is ahead of the server's clock, as behind a proxy.
     pub date_micros: i64,
-    /// Time between a request and its answer.
+    /// The time between a request and its answer.
     pub latency: Duration,
     /// The share of live changes that become visible late (0 to 1) …
     pub late_share: f64,
-    /// … and how late at most.
+    /// … and the longest delay.
     pub late_max: Duration,
     /// The share of live changes that delete a session for good (0 to 1).
     pub deletion_share: f64,
     /// The share of live changes that give many sessions one `updatedAt` (0 to 1).
     pub bulk_share: f64,
-    /// The share of live changes that take a tag or a channel from its list, or put one back
+    /// The share of live changes that remove a tag or a channel from its list, or restore one
     /// (0 to 1).
     pub list_share: f64,
     /// The share of null fields that are left out instead (0 to 1).
     pub absent_share: f64,
-    /// Records carry fields that no contract knows.
+    /// Records have fields that are not in the contract.
     pub extra_fields: bool,
     /// The share of records that are broken in some way (0 to 1), by their id.
     pub poison_share: f64,
     /// The share of records that are counted and never listed (0 to 1), by their id.
     pub hidden_share: f64,
-    /// A contact's tags are listed even where `IncludeDetails=Tags` was not asked for.
+    /// A contact's tags are listed even without `IncludeDetails=Tags`.
     pub tags_unasked: bool,
+    /// The share of records that are counted and shown nowhere, also not by id (0 to 1), by their
+    /// id.
+    pub ghost_share: f64,
+    /// The share of changes that a second server stamps, whose clock is behind (0 to 1) …
+    pub behind_share: f64,
+    /// … by this much.
+    pub behind_by: Duration,
+    /// The share of records whose `updatedAt` is null, unreadable or left out (0 to 1), by their
+    /// id. Filters and orders use the real one.
+    pub unstamped_share: f64,
+    /// The share of live changes that give a contact a status that no list shows, or make it active
+    /// again (0 to 1).
+    pub undefined_share: f64,
+    /// Instead of null, an id is the nil uuid and an instant is in the year 1, as in .NET.
+    pub dotnet_placeholders: bool,
+    /// Lists leave out `contactId` if the session's `contactDetails` have the id.
+    pub contact_id_unlisted: bool,
+    /// A message changes `lastInteractionDate` and similar fields, but not `updatedAt`.
+    pub silent_messages: bool,
+    /// The totals of paged lists.
+    pub totals: Totals,
+    /// Pages repeat also the parameters that had no effect.
+    pub echo_sent: bool,
+    /// The share of list answers from a lagging replica (0 to 1) …
+    pub stale_share: f64,
+    /// … and its greatest lag. Past versions are kept from the moment that this is above zero.
+    pub stale_max: Duration,
+    /// The share of answers of lists without pages that lack most or all entries (0 to 1).
+    pub list_loss_share: f64,
+    /// The share of records that cannot be asked for by their ids (0 to 1), by their id.
+    pub failing_share: f64,
+    /// Every request by id answers 404.
+    pub by_id_withdrawn: bool,
+    /// A record that is not found answers 401, with 404 only in the body.
+    pub masked_not_found: bool,
+    /// The `Date` header of each answer is wrong by a different time, up to `date_micros` in either
+    /// direction.
+    pub jumping_date: bool,
+    /// The `Date` header never changes after its first answer, as behind a caching proxy.
+    pub frozen_date: bool,
+    /// The `Date` header is not a date.
+    pub garbage_date: bool,
+    /// The share of deliveries to webhooks that are lost (0 to 1).
+    pub webhook_loss: f64,
+    /// The share of deliveries that are sent twice (0 to 1).
+    pub webhook_duplicates: f64,
+    /// The share of deliveries that are sent after the next one (0 to 1).
+    pub webhook_disorder: f64,
+    /// A failed delivery is retried once, nine minutes later.
+    pub webhook_retries: bool,
 }
 
 impl Default for Moods {
@@ -207,6 +272,13 @@ impl Default for Moods {
             ignore_updated_filter: false,
             ignore_created_filter: false,
             v1_withdrawn: None,
+            v2_withdrawn: None,
+            v1_hides_groups: false,
+            ignore_page_number: false,
+            clamp_page_number: false,
+            no_echo: false,
+            no_date: false,
+            bare_token: false,
             refused: Vec::new(),
             offline: false,
             outage: None,
@@ -223,15 +295,37 @@ impl Default for Moods {
             poison_share: 0.0,
             hidden_share: 0.0,
             tags_unasked: false,
+            ghost_share: 0.0,
+            behind_share: 0.0,
+            behind_by: Duration::from_millis(200),
+            unstamped_share: 0.0,
+            undefined_share: 0.0,
+            dotnet_placeholders: false,
+            contact_id_unlisted: false,
+            silent_messages: false,
+            totals: Totals::Right,
+            echo_sent: false,
+            stale_share: 0.0,
+            stale_max: Duration::ZERO,
+            list_loss_share: 0.0,
+            failing_share: 0.0,
+            by_id_withdrawn: false,
+            masked_not_found: false,
+            jumping_date: false,
+            frozen_date: false,
+            garbage_date: false,
+            webhook_loss: 0.0,
+            webhook_duplicates: 0.0,
+            webhook_disorder: 0.0,
+            webhook_retries: false,
         }
     }
 }
 
-/// How often an answer is replaced by a fault: shares of all requests, 0 to 1, drawn in order
-/// from the seed.
+/// The share of requests that get each fault (0 to 1), drawn in order from the seed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FaultRates {
-    /// 429, as the limits would answer it.
+    /// 429, like the answer of the rate limits.
     pub too_many: f64,
     /// 500 with the platform's own error body.
     pub internal: f64,
@@ -239,26 +333,29 @@ pub struct FaultRates {
     pub bad_gateway: f64,
     /// 503 without a body.
     pub unavailable: f64,
-    /// The body ends in the middle.
+    /// The body is cut off in the middle.
     pub cut: f64,
     /// The connection is reset before the answer.
     pub reset: f64,
     /// `"error": true` under status 200.
     pub error_true: f64,
-    /// The body comes in drops, over `slow_for`.
+    /// The body is sent in small pieces, over `slow_for`.
     pub slow: f64,
     /// A page of HTML under status 200.
     pub html: f64,
-    /// 401 with the platform's own error body, though the token is good.
+    /// 401 with the platform's own error body, although the token is valid.
     pub unauthorized: f64,
-    /// How long a slow body takes.
+    /// 403 with a gateway's HTML page.
+    pub forbidden: f64,
+    /// The duration of a slow body.
     pub slow_for: Duration,
-    /// What a 429 says about waiting.
+    /// The `Retry-After` header of a 429.
     pub retry_after: RetryAfter,
 }
 
 impl FaultRates {
-    /// The same rate for every kind that asking again may help against: not for `unauthorized`.
+    /// The same rate for every fault after which a retry can succeed: not for `unauthorized` and
+    /// `forbidden`.
     pub fn all(rate: f64) -> Self {
         Self {
             too_many: rate,
@@ -271,18 +368,19 @@ impl FaultRates {
             slow: rate,
             html: rate,
             unauthorized: 0.0,
+            forbidden: 0.0,
             slow_for: Duration::from_millis(200),
             retry_after: RetryAfter::Seconds,
         }
     }
 }
 
-/// What is wrong with one answer (see [`Sandbox::script`](super::Sandbox::script)).
+/// The fault of one answer (see [`Sandbox::script`](super::Sandbox::script)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing: the answer is a good one. Lets a script hit the third request.
+    /// No fault. With it a script can reach, for example, the third request.
     None,
-    /// 429, with a `Retry-After` of this text if there is one.
+    /// 429, with this `Retry-After` if there is one.
     TooMany(Option<String>),
     /// 500 with the platform's own error body.
     Internal,
@@ -290,32 +388,34 @@ pub enum Fault {
     BadGateway,
     /// 503 without a body.
     Unavailable,
-    /// The right answer, but its body ends in the middle.
+    /// The right answer, but its body is cut off in the middle.
     Cut,
     /// The connection is reset instead of an answer.
     Reset,
     /// `"error": true` under status 200.
     ErrorTrue,
-    /// The right answer, its body in drops over this time.
+    /// The right answer, with its body sent in small pieces over this time.
     Slow(Duration),
     /// The right answer, but only after this time.
     Late(Duration),
     /// 401 with the platform's own error body.
     Unauthorized,
     /// Any status with any body; `application/json`.
-    Answer(u16, String),
+    Reply(u16, String),
     /// A page of HTML under status 200.
     Html,
+    /// 403 with a gateway's HTML page.
+    Forbidden,
 }
 
-/// What is wrong with one record, wherever it is shown.
+/// The fault of one record, in every answer that shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Poison {
-    /// The id is a text that is no uuid.
+    /// The id is not a uuid.
     BrokenId,
     /// There is no id.
     NoId,
-    /// A text stands where the record should.
+    /// A text instead of the record.
     NotAnObject,
     /// An optional field has another type (`unreadCount: "many"`, a contact's `name: 7`).
     WrongType,
@@ -323,7 +423,7 @@ pub enum Poison {
     Nul,
     /// A text of a megabyte.
     Megabyte,
-    /// An enum value that no contract knows.
+    /// An enum value that is not in the contract.
     UnknownEnum,
     /// `timeService` is `1.02:03:04`.
     DaySpan,
@@ -331,12 +431,26 @@ pub enum Poison {
     NullSpan,
     /// `tagsId` and `tagsName` (`tagIds` and `tagNames`) differ in length.
     UnequalTags,
-    /// It is counted, and never shown.
+    /// It is counted, but no list shows it. It can be read by id.
     Hidden,
+    /// It is counted, but no list shows it, and it is not found by id.
+    Ghost,
+    /// `updatedAt` is null.
+    NullStamp,
+    /// `updatedAt` is not an instant.
+    BrokenStamp,
+    /// There is no `updatedAt`.
+    NoStamp,
+    /// `createdAt` is null, so that no window of creation times holds it. Of sessions only.
+    Undated,
 }
 
 impl Poison {
-    /// All that can be seen, which are those that `poison_share` deals out.
+    /// Those that `unstamped_share` deals out. Entries of the lists without pages can have them,
+    /// too, and no other.
+    pub const STAMPS: [Self; 3] = [Self::NullStamp, Self::BrokenStamp, Self::NoStamp];
+
+    /// What can be seen of a record besides, which are those that `poison_share` deals out.
     pub const ALL: [Self; 10] = [
         Self::BrokenId,
         Self::NoId,

@@ -2,10 +2,10 @@
 
 use uuid::Uuid;
 
-use super::account::Account;
+use super::account::SandboxAccount;
 use super::record::{Contact, ContactStatus, Origin, Session, SessionKind, Status, WindowStatus};
 
-impl Account {
+impl SandboxAccount {
     /// A new session to fill in and insert: individual, started just now, on the first channel.
     pub fn draft_session(&mut self) -> Session {
         let at = self.stamp();

@@ -1,4 +1,4 @@
-//! From a sketch to a whole record: texts, names, numbers, and the ids behind the indexes.
+//! Generates a whole record from a sketch: texts, names, numbers and ids.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Ticks;
 use super::company::{Company, NOBODY};
-use super::ids::{self, Of};
+use super::ids::{self, IdKind};
 use super::messages;
 use super::names;
 use super::record::{
@@ -84,7 +84,7 @@ pub(super) fn window(last_in: Option<Ticks>, now: Ticks) -> WindowStatus {
 
 /// Whether a contact of the year is known by an Instagram name and not by a phone number.
 pub(super) fn is_social(seed: u64, number: u32) -> bool {
-    ids::drawn(seed, Of::Contact, number, 0) % 100 < 16
+    ids::drawn(seed, IdKind::Contact, number, 0) % 100 < 16
 }
 
 /// A classification of a category, with an amount where money was spoken of.
@@ -106,7 +106,7 @@ pub(super) fn classify(
         _ => 0.0,
     };
     Classification {
-        id: ids::id(seed, Of::Classification, number),
+        id: ids::id(seed, IdKind::Classification, number),
         category,
         name: Some(Cow::Borrowed(name)),
         description: Some(Cow::Borrowed(texts[dice.usize(..texts.len())])),
@@ -124,12 +124,12 @@ pub(super) fn session(
 ) -> Session {
     let seed = year.seed;
     let slot = &sketch.slot;
-    let mut dice = ids::dice(seed, Of::Message, number);
+    let mut dice = ids::dice(seed, IdKind::Message, number);
     let answered = some(sketch.answered);
     let end = some(slot.end);
     let until = end.unwrap_or(Ticks(slot.updated));
     Session {
-        id: ids::id(seed, Of::Session, number),
+        id: ids::id(seed, IdKind::Session, number),
         created_at: Ticks(slot.created),
         updated_at: Ticks(slot.updated),
         start_at: Ticks(slot.created - slot.created.rem_euclid(SECOND).min(400_000)),
@@ -192,7 +192,7 @@ pub(super) fn contact(
     slot: &ContactSlot,
     company: &Company,
 ) -> Contact {
-    let mut dice = ids::dice(seed, Of::Picture, number);
+    let mut dice = ids::dice(seed, IdKind::Picture, number);
     let first = names::FIRST_NAMES[dice.usize(..names::FIRST_NAMES.len())];
     let last = names::LAST_NAMES[dice.usize(..names::LAST_NAMES.len())];
     let social = is_social(seed, number);

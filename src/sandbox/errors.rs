@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Ticks;
-use super::account::Account;
+use super::account::SandboxAccount;
 use super::config::RetryAfter;
 
 /// An answer, before anything is done to it on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) kind: &'static str,
     pub(super) body: Vec<u8>,
@@ -19,9 +19,10 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<String>,
 }
 
-const JSON: &str = "application/json; charset=utf-8";
+/// How the platform names its bodies, in answers and in deliveries.
+pub(super) const JSON: &str = "application/json; charset=utf-8";
 
-impl Answer {
+impl Reply {
     /// 200 with JSON.
     pub(super) fn good(body: Vec<u8>, items: usize) -> Self {
         Self {
@@ -48,15 +49,21 @@ impl Answer {
         }
     }
 
-    /// Something else than JSON.
+    /// A gateway's page, which is no JSON.
     pub(super) fn html(status: u16) -> Self {
-        let body = "<html>\r\n<head><title>Bad Gateway</title></head>\r\n<body>\r\n\
-                    <center><h1>Bad Gateway</h1></center>\r\n<hr><center>gateway</center>\r\n\
-                    </body>\r\n</html>\r\n";
+        let title = match status {
+            403 => "Forbidden",
+            _ => "Bad Gateway",
+        };
+        let body = format!(
+            "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n\
+             <center><h1>{title}</h1></center>\r\n<hr><center>gateway</center>\r\n\
+             </body>\r\n</html>\r\n"
+        );
         Self {
             status,
             kind: "text/html",
-            body: body.into(),
+            body: body.into_bytes(),
             items: 0,
             retry_after: None,
         }
@@ -75,21 +82,21 @@ impl Answer {
 }
 
 /// The error body of the newer endpoints and of validation.
-pub(super) fn problem(status: u16, title: &str, detail: &str) -> Answer {
-    Answer::json(
+pub(super) fn problem(status: u16, title: &str, detail: &str) -> Reply {
+    Reply::json(
         status,
         &json!({"type": null, "title": title, "status": status, "detail": detail, "instance": null}),
     )
 }
 
 /// 429. Its body was never captured; this is a guess (API notes, 13).
-pub(super) fn too_many(retry_after: Option<String>) -> Answer {
+pub(super) fn too_many(retry_after: Option<String>) -> Reply {
     let body = json!({
         "type": null, "title": "Too Many Requests", "status": 429, "detail": null, "instance": null
     });
-    Answer {
+    Reply {
         retry_after,
-        ..Answer::json(429, &body)
+        ..Reply::json(429, &body)
     }
 }
 
@@ -108,11 +115,11 @@ pub(super) fn http_date(at: Ticks) -> String {
     httpdate::fmt_http_date(at.timestamp().to_datetime().into())
 }
 
-impl Account {
+impl SandboxAccount {
     /// The platform's own error body.
-    pub(super) fn exception(&mut self, status: u16, code: &Value, key: &str, text: &str) -> Answer {
+    pub(super) fn exception(&mut self, status: u16, code: &Value, key: &str, text: &str) -> Reply {
         let id = self.error_id().simple().to_string();
-        Answer::json(
+        Reply::json(
             status,
             &json!({
                 "error": true,
@@ -129,18 +136,44 @@ impl Account {
         )
     }
 
-    pub(super) fn unauthorised(&mut self) -> Answer {
+    pub(super) fn unauthorised(&mut self) -> Reply {
         self.exception(401, &json!(401), "ERROR_UNAUTHORIZED", "Acesso negado")
     }
 
-    /// Bad input, or anything else the platform did not expect.
-    pub(super) fn internal(&mut self, text: &str) -> Answer {
+    /// Anything that the platform did not expect.
+    pub(super) fn internal(&mut self, text: &str) -> Reply {
         self.exception(500, &json!(500), "ERROR_INTERNAL", text)
+    }
+
+    /// What the platform itself does not let the token see.
+    pub(super) fn forbidden(&mut self) -> Reply {
+        self.exception(403, &json!(403), "ERROR_FORBIDDEN", "Acesso proibido")
+    }
+
+    /// A path that leads nowhere: authentication runs before routing (API notes, 12).
+    pub(super) fn no_route(&mut self) -> Reply {
+        if self.moods.masked_not_found {
+            return self.masked();
+        }
+        self.unauthorised()
+    }
+
+    /// 404 behind a 401 (API notes, 12).
+    fn masked(&mut self) -> Reply {
+        self.exception(
+            401,
+            &json!(404),
+            "ERROR_NOT_FOUND",
+            "Registro não encontrado",
+        )
     }
 
     /// Its status comes as a name, as the spec has it, where the others come as numbers, as
     /// recorded (API notes, 12).
-    pub(super) fn not_found(&mut self) -> Answer {
+    pub(super) fn not_found(&mut self) -> Reply {
+        if self.moods.masked_not_found {
+            return self.masked();
+        }
         self.exception(
             404,
             &json!("NotFound"),

@@ -1,4 +1,4 @@
-//! What goes wrong with an answer on its way.
+//! Applies faults to answers.
 
 use std::io;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 
-use super::account::Account;
+use super::account::SandboxAccount;
 use super::config::Fault;
-use super::errors::{self, Answer};
+use super::errors::{self, Reply};
 use crate::clock::Clock;
 
-impl Account {
-    /// The fault that chance has for the next answer.
+impl SandboxAccount {
+    /// Draws the fault of the next answer.
     pub(super) fn draw_fault(&mut self) -> Fault {
         let rates = self.faults.clone();
         let shares = [
@@ -28,6 +28,7 @@ impl Account {
             rates.slow,
             rates.html,
             rates.unauthorized,
+            rates.forbidden,
         ];
         if shares.iter().all(|share| *share <= 0.0) {
             return Fault::None;
@@ -50,29 +51,31 @@ impl Account {
             Some(6) => Fault::ErrorTrue,
             Some(7) => Fault::Slow(rates.slow_for),
             Some(8) => Fault::Html,
-            Some(_) => Fault::Unauthorized,
+            Some(9) => Fault::Unauthorized,
+            Some(_) => Fault::Forbidden,
             None => Fault::None,
         }
     }
 
-    /// The answer that a fault puts in the place of the right one; `None` if it only spoils that.
-    pub(super) fn faulty(&mut self, fault: &Fault) -> Option<Answer> {
+    /// The answer with which a fault replaces the right one; `None` if the fault only damages it.
+    pub(super) fn faulty(&mut self, fault: &Fault) -> Option<Reply> {
         Some(match fault {
             Fault::None | Fault::Cut | Fault::Slow(_) | Fault::Late(_) => return None,
             Fault::TooMany(retry_after) => errors::too_many(retry_after.clone()),
             Fault::Internal => self.internal("Ocorreu um erro inesperado."),
-            Fault::BadGateway => Answer::html(502),
-            Fault::Unavailable | Fault::Reset => Answer::empty(503),
-            Fault::ErrorTrue => Answer {
+            Fault::BadGateway => Reply::html(502),
+            Fault::Unavailable | Fault::Reset => Reply::empty(503),
+            Fault::ErrorTrue => Reply {
                 status: 200,
                 ..self.internal("Tente novamente.")
             },
             Fault::Unauthorized => self.unauthorised(),
-            Fault::Answer(status, body) => Answer {
+            Fault::Reply(status, body) => Reply {
                 status: *status,
-                ..Answer::good(body.clone().into_bytes(), 0)
+                ..Reply::good(body.clone().into_bytes(), 0)
             },
-            Fault::Html => Answer::html(200),
+            Fault::Html => Reply::html(200),
+            Fault::Forbidden => Reply::html(403),
         })
     }
 }
@@ -99,7 +102,7 @@ pub(super) fn cut(body: &[u8]) -> Body {
     Body::from_stream(parts.fuse())
 }
 
-/// A body in ten drops over a time.
+/// A body sent in ten pieces over a time.
 pub(super) fn slow(body: Vec<u8>, over: Duration, clock: Arc<dyn Clock>) -> Body {
     let body = Bytes::from(body);
     let drop = body.len().div_ceil(10).max(1);

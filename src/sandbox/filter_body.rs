@@ -1,14 +1,14 @@
-//! `POST /core/v1/contact/filter`: the contact list with its questions in a body.
+//! `POST /core/v1/contact/filter`: the contact list with its filters in a body.
 //!
-//! Fields that the contract does not know are ignored, as unknown parameters are; one that it
-//! knows, of another type, is bad input. Null and empty ask nothing.
+//! Unknown fields are ignored, like unknown parameters. A known field of another type is bad
+//! input. A null or empty field filters nothing.
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::Ticks;
-use super::account::Account;
-use super::errors::Answer;
+use super::account::SandboxAccount;
+use super::errors::Reply;
 use super::query::{self, BadInput, Paging, Range, bad, same};
 use super::record::{Contact, ContactStatus, Origin};
 use super::render::ContactDetails;
@@ -76,7 +76,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn range(self, key: &str, account: &Account) -> Result<Range, BadInput> {
+    fn range(self, key: &str, account: &SandboxAccount) -> Result<Range, BadInput> {
         let (mut after, mut before) = (None, None);
         if let Some(range) = self.fields(key)? {
             after = range.read("after", Ticks::parse)?;
@@ -87,11 +87,11 @@ impl<'a> Fields<'a> {
 }
 
 /// The page of contacts that a body asks for.
-pub(super) fn contacts(account: &Account, body: &[u8]) -> Result<Answer, BadInput> {
+pub(super) fn contacts(account: &SandboxAccount, body: &[u8]) -> Result<Reply, BadInput> {
     let body: Value =
-        serde_json::from_slice(body).map_err(|_| BadInput("O corpo não é JSON.".to_owned()))?;
+        serde_json::from_slice(body).map_err(|_| BadInput::of("O corpo não é JSON."))?;
     let Value::Object(fields) = &body else {
-        return Err(BadInput("O corpo não é um objeto.".to_owned()));
+        return Err(BadInput::of("O corpo não é um objeto."));
     };
     let fields = Fields(fields);
     let paging = Paging::new(
@@ -105,7 +105,7 @@ pub(super) fn contacts(account: &Account, body: &[u8]) -> Result<Answer, BadInpu
     )?;
     let details = ContactDetails::read(fields.texts("includeDetails")?.into_iter())?;
     let status = fields
-        .read("status", ContactStatus::read)?
+        .read("status", ContactStatus::listed)?
         .unwrap_or(ContactStatus::Active);
     let ids = fields.ids("tagIds")?;
     let names = fields.texts("tagNames")?;
@@ -113,16 +113,21 @@ pub(super) fn contacts(account: &Account, body: &[u8]) -> Result<Answer, BadInpu
     let mask = account.company.tag_mask(|tag| {
         tag.listed && (ids.contains(&tag.id) || names.iter().any(|name| same(name, &tag.name)))
     });
-    // The contacts of this account are in no portfolio.
-    let nobody =
-        !fields.ids("portfolioIds")?.is_empty() || !fields.texts("portfolioNames")?.is_empty();
+    let portfolios = (fields.ids("portfolioIds")?, fields.texts("portfolioNames")?);
+    let in_portfolio = |contact: Option<Uuid>| {
+        let (ids, names) = &portfolios;
+        let own = contact.map(|id| account.company.catalog.portfolios_of(id));
+        let is_asked =
+            |(id, own): &(Uuid, &str)| ids.contains(id) || names.iter().any(|name| same(name, own));
+        ids.is_empty() && names.is_empty() || own.iter().flatten().any(is_asked)
+    };
     let asked = Asked::read(fields)?;
     let (total, mut found) = query::contacts(
         account,
         &paging,
         status,
         Some(&|index, slot| {
-            !nobody
+            in_portfolio(account.contact_id(index))
                 && (!tagged || slot.tags & mask != 0)
                 && (asked.is_nothing()
                     || asked.fits(&account.contact_of(

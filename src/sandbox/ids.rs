@@ -1,12 +1,13 @@
-//! Ids and dice, both drawn from the seed.
+//! Ids and random numbers, both from the seed.
 //!
-//! An id holds its record's number, scrambled, so that a million ids need no table to be found by.
+//! An id contains its record's number, scrambled, so that a million ids can be looked up without a
+//! table.
 
 use uuid::Uuid;
 
 /// What an id is of; keeps the ids of different kinds apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Of {
+pub(super) enum IdKind {
     Company = 1,
     Session,
     Contact,
@@ -23,6 +24,9 @@ pub(super) enum Of {
     Error,
     Picture,
     Said,
+    CustomField,
+    Template,
+    Portfolio,
 }
 
 /// Spreads the bits of a number over all 64 (the finaliser of splitmix64).
@@ -34,11 +38,11 @@ pub(super) fn mix(mut value: u64) -> u64 {
 }
 
 /// Dice for one record: the same for the same seed, kind and number.
-pub(super) fn dice(seed: u64, of: Of, number: u32) -> fastrand::Rng {
+pub(super) fn dice(seed: u64, of: IdKind, number: u32) -> fastrand::Rng {
     fastrand::Rng::with_seed(key(seed, of) ^ mix(u64::from(number)))
 }
 
-fn key(seed: u64, of: Of) -> u64 {
+fn key(seed: u64, of: IdKind) -> u64 {
     mix(seed ^ mix(of as u64))
 }
 
@@ -67,12 +71,12 @@ fn unscramble(key: u64, scrambled: u32) -> u32 {
 }
 
 /// A number for one trait of one record, the same whenever it is asked for and whatever else is.
-pub(super) fn drawn(seed: u64, of: Of, number: u32, which: u32) -> u64 {
+pub(super) fn drawn(seed: u64, of: IdKind, number: u32, which: u32) -> u64 {
     mix(key(seed, of) ^ mix((u64::from(which) << 32) | u64::from(number)))
 }
 
 /// The id of a record.
-pub(super) fn id(seed: u64, of: Of, number: u32) -> Uuid {
+pub(super) fn id(seed: u64, of: IdKind, number: u32) -> Uuid {
     let key = key(seed, of);
     let mut bytes = [0; 16];
     bytes[..4].copy_from_slice(&scramble(key, number).to_be_bytes());
@@ -82,7 +86,7 @@ pub(super) fn id(seed: u64, of: Of, number: u32) -> Uuid {
 }
 
 /// The number of the record that has this id, if this seed gave it.
-pub(super) fn number(seed: u64, of: Of, wanted: Uuid) -> Option<u32> {
+pub(super) fn number(seed: u64, of: IdKind, wanted: Uuid) -> Option<u32> {
     let [a, b, c, d, ..] = *wanted.as_bytes();
     let number = unscramble(key(seed, of), u32::from_be_bytes([a, b, c, d]));
     (id(seed, of, number) == wanted).then_some(number)
@@ -95,9 +99,9 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn an_id_leads_back_to_its_number(seed: u64, wanted: u32) {
-            let id = id(seed, Of::Session, wanted);
-            proptest::prop_assert_eq!(number(seed, Of::Session, id), Some(wanted));
-            proptest::prop_assert_eq!(number(seed, Of::Contact, id), None);
+            let id = id(seed, IdKind::Session, wanted);
+            proptest::prop_assert_eq!(number(seed, IdKind::Session, id), Some(wanted));
+            proptest::prop_assert_eq!(number(seed, IdKind::Contact, id), None);
             proptest::prop_assert_eq!(id.get_version_num(), 4);
         }
     }

@@ -1,4 +1,4 @@
-//! JSON, written straight into an answer.
+//! Writes JSON directly into an answer.
 
 use std::fmt::Write as _;
 
@@ -43,6 +43,7 @@ pub(super) struct Object<'a> {
     out: &'a mut Vec<u8>,
     empty: bool,
     thinning: Option<Thinning>,
+    placeholders: bool,
 }
 
 /// Writes a value that serde can write.
@@ -80,7 +81,14 @@ impl<'a> Object<'a> {
             out,
             empty: true,
             thinning,
+            placeholders: false,
         }
+    }
+
+    /// Whether what stands for nothing in .NET stands where null would.
+    pub(super) fn with_placeholders(mut self, placeholders: bool) -> Self {
+        self.placeholders = placeholders;
+        self
     }
 
     pub(super) fn end(self) {
@@ -122,6 +130,7 @@ impl<'a> Object<'a> {
     pub(super) fn opt_id(&mut self, name: &str, id: Option<Uuid>) {
         match id {
             Some(id) => self.id(name, id),
+            None if self.placeholders => self.id(name, Uuid::nil()),
             None => self.null(name),
         }
     }
@@ -136,6 +145,8 @@ impl<'a> Object<'a> {
     pub(super) fn opt_time(&mut self, name: &str, at: Option<Ticks>) {
         match at {
             Some(at) => self.time(name, at),
+            // It has no zone: .NET knows none of a time that was never set.
+            None if self.placeholders => self.text(name, "0001-01-01T00:00:00"),
             None => self.null(name),
         }
     }

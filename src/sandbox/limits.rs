@@ -11,8 +11,7 @@ use super::ticks::ticks;
 pub(super) struct Limiter(VecDeque<i64>);
 
 impl Limiter {
-    /// Counts a request, or says how long until one would be let through. A request that is
-    /// refused does not count.
+    /// Counts a request, or returns the time until one is allowed. Refused requests do not count.
     pub(super) fn admit(&mut self, limits: &[RequestLimit], now: i64) -> Result<(), Duration> {
         let longest = limits
             .iter()

@@ -1,4 +1,4 @@
-//! Changes to the small lists, and the truth: everything that a mirror should hold.
+//! Changes to the small lists, and everything that a complete mirror must contain.
 
 use std::borrow::Cow;
 
@@ -6,10 +6,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Ticks;
-use super::account::Account;
+use super::account::SandboxAccount;
 use super::company::NOBODY;
 use super::record::{AgentMore, ChannelMore, Contact, DepartmentMore, Entry, Session, TagMore};
-use super::render::{ContactDetails, Details};
+use super::render::{ContactDetails, View};
+use super::slots::{ContactSlot, SessionSlot};
 
 fn entry<T>(id: Uuid, at: Ticks, name: &str, more: T) -> Entry<T> {
     Entry {
@@ -28,7 +29,7 @@ macro_rules! list {
         #[doc = $rename_doc]
         pub fn $rename(&mut self, id: Uuid, name: &str) -> bool {
             let at = self.stamp();
-            self.company
+            self.lists_mut()
                 .$list
                 .iter_mut()
                 .find(|entry| $key(entry) == id)
@@ -41,7 +42,7 @@ macro_rules! list {
 
         #[doc = $remove_doc]
         pub fn $remove(&mut self, id: Uuid) -> bool {
-            self.company
+            self.lists_mut()
                 .$list
                 .iter_mut()
                 .find(|entry| $key(entry) == id)
@@ -53,7 +54,7 @@ macro_rules! list {
 
         #[doc = $restore_doc]
         pub fn $restore(&mut self, id: Uuid) -> bool {
-            self.company
+            self.lists_mut()
                 .$list
                 .iter_mut()
                 .find(|entry| $key(entry) == id)
@@ -75,7 +76,7 @@ macro_rules! list {
     };
 }
 
-impl Account {
+impl SandboxAccount {
     list!(
         tags,
         |tag: &Entry<TagMore>| tag.id,
@@ -121,9 +122,9 @@ impl Account {
         "Shows a removed agent again, by user id."
     );
 
-    /// Removes a tag from the list only: contacts go on naming it (API notes, 16).
+    /// Removes a tag from the list only: contacts keep it (API notes, 16).
     pub fn remove_tag_but_keep_it_on_contacts(&mut self, id: Uuid) -> bool {
-        self.company
+        self.lists_mut()
             .tags
             .iter_mut()
             .find(|tag| tag.id == id)
@@ -141,7 +142,7 @@ impl Account {
             color: Some(Cow::Borrowed("BLUE_300")),
             dangling: false,
         };
-        self.company.tags.push(entry(id, at, name, more));
+        self.lists_mut().tags.push(entry(id, at, name, more));
         id
     }
 
@@ -155,7 +156,7 @@ impl Account {
             number: Some(Cow::Borrowed("5511900000199")),
             identity: true,
         };
-        self.company.channels.push(entry(id, at, name, more));
+        self.lists_mut().channels.push(entry(id, at, name, more));
         id
     }
 
@@ -166,7 +167,7 @@ impl Account {
             description: None,
             is_default: false,
         };
-        self.company.departments.push(entry(id, at, name, more));
+        self.lists_mut().departments.push(entry(id, at, name, more));
         id
     }
 
@@ -185,7 +186,7 @@ impl Account {
                 vec![0]
             },
         };
-        self.company.agents.push(entry(id, at, name, more));
+        self.lists_mut().agents.push(entry(id, at, name, more));
         user_id
     }
 
@@ -243,8 +244,33 @@ impl Account {
         self.contacts.by_created.len()
     }
 
+    fn true_session(&self, session: &Session, slot: &SessionSlot) -> Option<Value> {
+        let shown = parsed(|out| self.render_session(out, session, slot, View::TRUTH));
+        let seen = !self.is_ghost(session.id);
+        seen.then(|| self.with_shown_stamp(session.id, shown))
+    }
+
+    fn true_contact(&self, contact: &Contact, slot: &ContactSlot) -> Option<Value> {
+        let details = ContactDetails::ALL;
+        let shown = parsed(|out| self.render_contact(out, contact, slot, details, true));
+        let seen = !self.is_ghost(contact.id);
+        seen.then(|| self.with_shown_stamp(contact.id, shown))
+    }
+
+    fn true_list<T>(
+        &self,
+        list: &[Entry<T>],
+        render: impl Fn(&mut Vec<u8>, &Entry<T>),
+    ) -> Vec<Value> {
+        let listed = list.iter().filter(|entry| entry.listed);
+        listed
+            .map(|entry| self.with_shown_stamp(entry.id, parsed(|out| render(out, entry))))
+            .collect()
+    }
+
     /// All visible sessions as the second version shows them with all details, oldest first: no
-    /// poison, and every null field present.
+    /// poison but for what is the platform's own truth (a broken `updatedAt`, ghosts, which are
+    /// left out), and every null field present.
     pub fn truth_sessions(&mut self) -> Vec<Value> {
         self.settle();
         let order = &self.sessions.by_created;
@@ -253,14 +279,12 @@ impl Account {
             .filter_map(|index| {
                 let slot = self.sessions.slot(index)?;
                 let session = self.session_of(index, slot, self.sessions.changed(index));
-                Some(parsed(|out| {
-                    self.render_session(out, &session, slot, 2, Details::ALL, true);
-                }))
+                self.true_session(&session, slot)
             })
             .collect()
     }
 
-    /// The same of everything that was committed, also where it is not visible yet.
+    /// The same for all stored changes, including those that are not visible yet.
     pub fn committed_sessions(&mut self) -> Vec<Value> {
         self.settle();
         (0..self.sessions.size())
@@ -268,15 +292,12 @@ impl Account {
                 let version = self.sessions.committed(index)?;
                 let slot = version.slot;
                 let session = self.session_of(index, &slot, version.record.as_deref());
-                slot.alive.then(|| {
-                    parsed(|out| self.render_session(out, &session, &slot, 2, Details::ALL, true))
-                })
+                self.true_session(&session, &slot).filter(|_| slot.alive)
             })
             .collect()
     }
 
-    /// All visible contacts of every status with all details, oldest first: no poison, and every
-    /// null field present.
+    /// The same of all visible contacts of every status, also of one that no list shows.
     pub fn truth_contacts(&mut self) -> Vec<Value> {
         self.settle();
         let order = &self.contacts.by_created;
@@ -285,14 +306,12 @@ impl Account {
             .filter_map(|index| {
                 let slot = self.contacts.slot(index)?;
                 let contact = self.contact_of(index, slot, self.contacts.changed(index));
-                Some(parsed(|out| {
-                    self.render_contact(out, &contact, slot, ContactDetails::ALL, true);
-                }))
+                self.true_contact(&contact, slot)
             })
             .collect()
     }
 
-    /// The same of everything that was committed, also where it is not visible yet.
+    /// The same for all stored changes, including those that are not visible yet.
     pub fn committed_contacts(&mut self) -> Vec<Value> {
         self.settle();
         (0..self.contacts.size())
@@ -303,46 +322,45 @@ impl Account {
                     return None;
                 }
                 let contact = self.contact_of(index, &slot, version.record.as_deref());
-                Some(parsed(|out| {
-                    self.render_contact(out, &contact, &slot, ContactDetails::ALL, true);
-                }))
+                self.true_contact(&contact, &slot)
             })
             .collect()
     }
 
     /// The tags that the list shows.
     pub fn truth_tags(&self) -> Vec<Value> {
-        let listed = self.company.tags.iter().filter(|entry| entry.listed);
-        listed
-            .map(|entry| parsed(|out| self.render_tag(out, entry)))
-            .collect()
+        self.true_list(&self.company.tags, |out, entry| self.render_tag(out, entry))
     }
 
     /// The channels that the list shows.
     pub fn truth_channels(&self) -> Vec<Value> {
-        let listed = self.company.channels.iter().filter(|entry| entry.listed);
-        listed
-            .map(|entry| parsed(|out| self.render_channel(out, entry)))
-            .collect()
+        self.true_list(&self.company.channels, |out, entry| {
+            self.render_channel(out, entry);
+        })
     }
 
     /// The departments that the list shows.
     pub fn truth_departments(&self) -> Vec<Value> {
-        let listed = self.company.departments.iter().filter(|entry| entry.listed);
-        listed
-            .map(|entry| parsed(|out| self.render_department(out, entry, false, (true, true))))
-            .collect()
+        self.true_list(&self.company.departments, |out, entry| {
+            self.render_department(out, entry, false, (true, true));
+        })
     }
 
     /// The agents that the list shows.
     pub fn truth_agents(&self) -> Vec<Value> {
-        let listed = self.company.agents.iter().filter(|entry| entry.listed);
-        listed
-            .map(|entry| parsed(|out| self.render_agent(out, entry)))
+        self.true_list(&self.company.agents, |out, entry| {
+            self.render_agent(out, entry);
+        })
+    }
+
+    /// The chatbots.
+    pub fn truth_chatbots(&self) -> Vec<Value> {
+        let bots = self.company.bots.iter();
+        bots.map(|bot| parsed(|out| self.render_bot(out, bot)))
             .collect()
     }
 
-    /// An agent's index, for those who work from its department.
+    /// An agent's index, for callers that start from its department.
     pub(super) fn department_of(&self, id: Option<Uuid>) -> u16 {
         id.and_then(|id| {
             self.company

@@ -1,11 +1,11 @@
-//! The account lives: sessions are opened, answered, transferred, completed and reopened, and
-//! contacts renamed, retagged and put away.
+//! Live changes: sessions are opened, answered, transferred, completed and reopened, and contacts
+//! are renamed, retagged and archived.
 
 use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use super::account::Account;
+use super::account::SandboxAccount;
 use super::dress;
 use super::names;
 use super::record::{Category, ContactStatus, Entry, Session, Status};
@@ -14,12 +14,13 @@ use super::year::{self, span};
 /// Sessions that a bulk edit changes at most.
 const BULK: usize = 250;
 
-impl Account {
+impl SandboxAccount {
     /// Makes `count` changes, as they happen on a working day; each carries the present. Some
     /// become visible late, as `moods.late_share` says.
     pub fn live_step(&mut self, count: usize) {
         for _ in 0..count {
             self.settle();
+            self.tend_webhooks();
             if self.odd_step() {
                 continue;
             }
@@ -32,12 +33,13 @@ impl Account {
         }
     }
 
-    /// A change of a kind that only happens where it was asked for; says whether one was made.
+    /// A change of a kind that only a mood can request. Returns whether a change was made.
     fn odd_step(&mut self) -> bool {
         let shares = [
             self.moods.deletion_share,
             self.moods.bulk_share,
             self.moods.list_share,
+            self.moods.undefined_share,
         ];
         // Without them the dice fall as they would for an account that knows no such changes.
         if shares.iter().all(|share| *share <= 0.0) {
@@ -51,7 +53,8 @@ impl Account {
         match hit {
             Some(0) => self.delete_some_session(),
             Some(1) => self.edit_in_bulk(),
-            Some(_) => self.change_a_list(),
+            Some(2) => self.change_a_list(),
+            Some(_) => self.undefine_a_contact(),
             None => false,
         }
     }
@@ -94,11 +97,25 @@ impl Account {
             known[chosen].listed = !known[chosen].listed;
             true
         }
+        self.remember_lists();
         if self.dice.bool() {
             turn(&mut self.company.tags, &mut self.dice)
         } else {
             turn(&mut self.company.channels, &mut self.dice)
         }
+    }
+
+    /// A contact gets a status that no list shows, or leaves it.
+    fn undefine_a_contact(&mut self) -> bool {
+        let contact = self.any_contact();
+        contact.is_some_and(|id| {
+            self.update_contact(id, |contact| {
+                contact.status = match contact.status {
+                    ContactStatus::Undefined => ContactStatus::Active,
+                    _ => ContactStatus::Undefined,
+                };
+            })
+        })
     }
 
     fn any_contact(&mut self) -> Option<Uuid> {
@@ -201,7 +218,7 @@ impl Account {
         (!found.is_empty()).then(|| found[self.dice.usize(..found.len())])
     }
 
-    /// The next thing that happens in an open session.
+    /// The next event in an open session.
     fn move_session(&mut self) {
         let Some(id) = self.any_open() else {
             return self.open_session();

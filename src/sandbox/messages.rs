@@ -1,9 +1,9 @@
 //! The messages of a session.
 //!
-//! Those of the generated year are drawn from the seed and never kept: what a session's number
-//! says of them is the same whenever it is asked. What is said afterwards is kept, in the order in
-//! which it was said, and a version of a session knows so many of those words: a change that
-//! becomes visible late brings its message with it.
+//! The messages of the generated year are generated from the seed and never stored: the number of
+//! a session always gives the same messages. Later messages are stored in order, and each version
+//! of a session records how many of them it includes. A change that becomes visible late therefore
+//! brings its message with it.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::Ticks;
-use super::account::Account;
-use super::ids::{self, Of};
+use super::account::SandboxAccount;
+use super::ids::{self, IdKind};
 use super::json::Object;
 use super::names;
 use super::record::{Session, Text};
@@ -20,7 +20,7 @@ use super::slots::NONE;
 use super::ticks::SECOND;
 use super::year::Sketch;
 
-/// Room for the numbers of a generated session's messages.
+/// Room for the numbers of a generated session's messages and of its one event.
 const ROOM: u32 = 16;
 const FIRST: u32 = 0;
 const GREETING: u32 = 1;
@@ -29,19 +29,30 @@ const ANSWER: u32 = 2;
 const TALK: u32 = 3;
 const LAST_IN: u32 = 13;
 const LAST_OUT: u32 = 14;
-/// What is drawn beside the texts.
+/// What is drawn beside the texts; as the number of a message, the event.
 const LENGTH: u32 = 15;
+const EVENT: u32 = 15;
+
+/// What an entry of the list is that is no conversation (API notes, 6).
+const EVENTS: [(&str, Option<&str>); 3] = [
+    ("TRACK", None),
+    ("TRANSITION", None),
+    ("NOTE", Some("Cliente prefere falar à tarde")),
+];
 
 #[derive(Debug, Clone)]
 pub(super) struct Message {
     pub(super) id: Uuid,
     pub(super) at: Ticks,
     pub(super) updated_at: Ticks,
+    /// Whether the contact wrote it.
     pub(super) incoming: bool,
     bot: bool,
     /// Who of the account wrote it.
     user_id: Option<Uuid>,
     text: Option<Text>,
+    /// What happened, where nobody said anything.
+    event: Option<&'static str>,
 }
 
 /// What changed in a session's messages after the year.
@@ -91,7 +102,7 @@ fn text(seed: u64, index: u32, number: u32, incoming: bool) -> &'static str {
 }
 
 fn drawn(seed: u64, index: u32, number: u32, below: usize) -> usize {
-    let drawn = ids::drawn(seed, Of::Message, index, number) % (below.max(1) as u64);
+    let drawn = ids::drawn(seed, IdKind::Message, index, number) % (below.max(1) as u64);
     usize::try_from(drawn).unwrap_or(0)
 }
 
@@ -109,7 +120,7 @@ pub(super) fn unanswered(seed: u64, index: u32) -> u32 {
     u32::try_from(drawn(seed, index, LENGTH, 4)).unwrap_or(0) + 1
 }
 
-impl Account {
+impl SandboxAccount {
     /// The messages of a session's version that knows so many of what was said after the year,
     /// oldest first.
     pub(super) fn messages(&self, index: u32, said: u16) -> Vec<Message> {
@@ -145,13 +156,14 @@ impl Account {
         let agent = self.company.agents.get(usize::from(sketch.slot.agent));
         let user_id = agent.map(|agent| agent.more.user_id);
         let message = |number: u32, at: i64, incoming: bool| Message {
-            id: ids::id(seed, Of::Message, index * ROOM + number),
+            id: ids::id(seed, IdKind::Message, index * ROOM + number),
             at: Ticks(at),
             updated_at: Ticks(at),
             incoming,
             bot: number == GREETING && !incoming,
             user_id: user_id.filter(|_| !incoming && number != GREETING),
             text: Some(Cow::Borrowed(text(seed, index, number, incoming))),
+            event: None,
         };
         if sketch.answered == NONE {
             let count = unanswered(seed, index);
@@ -172,6 +184,12 @@ impl Account {
             let greets = created + (2 * SECOND).min((sketch.answered - created) / 2);
             messages.push(message(GREETING, greets, false));
         }
+        let (event, note) = EVENTS[drawn(seed, index, EVENT, EVENTS.len())];
+        messages.push(Message {
+            event: Some(event),
+            text: note.map(Cow::Borrowed),
+            ..message(EVENT, sketch.answered, false)
+        });
         if sketch.answered < sketch.last_out {
             messages.push(message(ANSWER, sketch.answered, false));
         }
@@ -216,7 +234,7 @@ impl Account {
             }
             let number = u32::try_from(self.talk.places.len()).unwrap_or(u32::MAX);
             let message = Message {
-                id: ids::id(self.year.seed, Of::Said, number),
+                id: ids::id(self.year.seed, IdKind::Said, number),
                 at,
                 updated_at: at,
                 incoming,
@@ -227,8 +245,9 @@ impl Account {
                 } else {
                     Some(Cow::Borrowed(text(self.year.seed, number, FIRST, incoming)))
                 },
+                event: None,
             };
-            self.webhooks.message(&message, session, None);
+            self.tell_message(&message, session, None);
             self.talk.places.push(index);
             let said = self.talk.said.entry(index).or_default();
             said.push(Said::New(message));
@@ -238,13 +257,17 @@ impl Account {
     }
 
     fn edit(&mut self, index: u32, known: u16, text: Option<Text>, session: &Session) -> u16 {
-        let Some(mut last) = self.messages(index, known).pop() else {
+        let Some(before) = self.messages(index, known).pop() else {
             return known;
         };
-        let at = session.updated_at;
-        last.text.clone_from(&text);
-        last.updated_at = at;
-        self.webhooks.message(&last, session, Some(at));
+        // The session's own stamp may be older than this.
+        let at = self.now().max(session.updated_at);
+        let last = Message {
+            text: text.clone(),
+            updated_at: at,
+            ..before.clone()
+        };
+        self.tell_message(&last, session, Some(&before));
         if known == u16::MAX {
             return known;
         }
@@ -256,11 +279,11 @@ impl Account {
     /// The visible session of a message, and the message.
     pub(super) fn message(&mut self, id: Uuid) -> Option<(Session, Message)> {
         let seed = self.year.seed;
-        let index = ids::number(seed, Of::Message, id)
+        let index = ids::number(seed, IdKind::Message, id)
             .map(|number| number / ROOM)
             .filter(|index| *index < self.year.sessions())
             .or_else(|| {
-                let number = ids::number(seed, Of::Said, id)?;
+                let number = ids::number(seed, IdKind::Said, id)?;
                 self.talk.places.get(number as usize).copied()
             })?;
         let slot = self.sessions.slot(index).filter(|slot| slot.alive)?;
@@ -272,29 +295,58 @@ impl Account {
 
 impl Message {
     pub(super) fn kind(&self) -> &'static str {
-        match self.text.as_deref() {
-            Some("[imagem]") => "IMAGE",
-            Some("[áudio]") => "AUDIO",
-            _ => "TEXT",
+        match (self.event, self.text.as_deref()) {
+            (Some(event), _) => event,
+            (None, Some("[imagem]")) => "IMAGE",
+            (None, Some("[áudio]")) => "AUDIO",
+            (None, _) => "TEXT",
         }
     }
 
-    pub(super) fn direction(&self) -> &'static str {
-        if self.incoming { "TO_HUB" } else { "FROM_HUB" }
+    /// The hub is the channel's gateway: what comes from it was written by the contact, what goes
+    /// to it was sent by the account (API notes, 6).
+    fn direction(&self) -> &'static str {
+        if self.incoming { "FROM_HUB" } else { "TO_HUB" }
     }
 
-    /// What it says; for a picture without a caption what the session's `lastMessageText` shows
-    /// in its place, so that the two can be compared.
-    pub(super) fn text(&self) -> Option<&str> {
-        self.text.as_deref()
+    fn status(&self) -> &'static str {
+        match (self.event, self.incoming) {
+            (Some(_), _) => "SAVED",
+            (None, true) => "DELIVERED",
+            (None, false) => "READ",
+        }
+    }
+
+    fn origin(&self) -> &'static str {
+        match (self.incoming, self.bot, self.user_id) {
+            (true, ..) => "GATEWAY",
+            (false, true, _) => "BOT",
+            (false, false, None) => "API",
+            // Now and then an agent types on the phone itself.
+            (false, false, Some(_)) if self.event.is_none() && self.id.as_bytes()[0] < 16 => {
+                "GATEWAY"
+            }
+            (false, false, Some(_)) => "DEFAULT",
+        }
     }
 
     pub(super) fn render(&self, out: &mut Vec<u8>, session: &Session) {
-        let sender = match session.contact_id {
-            Some(contact) if self.incoming => Some(contact.to_string()),
-            _ => None,
-        };
         let mut object = Object::new(out, None);
+        self.shared(&mut object, session);
+        object.null("details");
+        object.null("failedReason");
+        object.null("filesIds");
+        object.end();
+    }
+
+    /// The fields that lists and deliveries of webhooks have in common. The text of a picture
+    /// without a caption is what the session's `lastMessageText` shows in its place, so that the
+    /// two can be compared.
+    pub(super) fn shared(&self, object: &mut Object<'_>, session: &Session) {
+        let sender = session
+            .contact_id
+            .filter(|_| self.incoming)
+            .map(|contact| contact.to_string());
         object.id("id", self.id);
         object.time("createdAt", self.at);
         object.time("updatedAt", self.updated_at);
@@ -305,15 +357,11 @@ impl Message {
         object.null("templateId");
         object.opt_id("userId", self.user_id);
         object.text("direction", self.direction());
-        object.text("status", if self.incoming { "READ" } else { "DELIVERED" });
-        object.text("origin", if self.bot { "BOT" } else { "DEFAULT" });
-        object.opt_text("text", self.text());
+        object.text("status", self.status());
+        object.text("origin", self.origin());
+        object.opt_text("text", self.text.as_deref());
         object.null("fileId");
         object.null("refId");
         object.null("readContactAt");
-        object.null("details");
-        object.null("failedReason");
-        object.null("filesIds");
-        object.end();
     }
 }

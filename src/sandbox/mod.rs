@@ -1,29 +1,34 @@
-//! A simulated Helena account behind the real HTTP contract.
+//! A simulated Helena account behind the platform's HTTP API.
 //!
-//! `helena-sync sandbox` and `demo` run it, and so does every test of whole answers and of whole
-//! programs. Two kinds of tests have a fake of their own: the client's unit tests a server that
-//! sends scripted bytes, since what is malformed below JSON (headers, encodings, broken envelopes)
-//! is not for an account to say; and the exhaustive search of the engine a model in memory, since
-//! it plays through more histories than a server could answer.
+//! `helena-sync sandbox`, `helena-sync demo` and most tests use it. Two kinds of tests use their
+//! own fake instead. The unit tests of the HTTP client use a server that sends scripted bytes,
+//! because broken headers, encodings and envelopes are outside the scope of an account. The
+//! exhaustive search of the sync engine uses a model in memory, because it runs more histories
+//! than a server can answer.
 //!
-//! It owns what the API notes say of the platform's behaviour, with every question that they leave
-//! open as a [mood](Moods), and every way in which an answer can go wrong as a [fault](Fault). It
-//! knows the clock and the instant, and nothing else of this crate, so that no misunderstanding of
-//! the contract can be shared with the client.
+//! The sandbox implements the platform's behaviour as the API notes describe it. Every question
+//! that they leave open is a [mood](Moods), and every failure of an answer is a [fault](Fault).
+//! The sandbox uses only the clock and the instant of this crate, so it shares no misreading of
+//! the contract with the client.
 //!
 //! ```text
-//! config  what it is to be like          serve   bytes in and out, hooks, scripts
-//! year    times and relations, drawn     routes  which path means what
-//! dress   texts, drawn                   query   filters, orders, pages
-//! account the records and every change   render  JSON
+//! config  size, moods, faults            serve   requests, answers, hooks, scripts
+//! year    generated times and relations  routes  from path to handler
+//! dress   generated texts                query   filters, orders, pages
+//! account records and their ids          render  JSON
+//! changes changes to records             replica lagging lists
 //! ```
 //!
-//! A million sessions fit because a record is a slot of some fifty bytes; the rest of it is drawn
-//! from the seed whenever it is shown, and only records that were changed are kept whole.
+//! A million sessions fit in memory. Each record takes about fifty bytes, and the rest is
+//! generated from the seed when it is shown. Only changed records are stored completely.
 
 mod account;
+mod catalog;
+mod changes;
+mod choices;
 mod company;
 mod config;
+mod deliveries;
 mod drafts;
 mod dress;
 mod errors;
@@ -36,15 +41,18 @@ mod lists;
 mod live;
 mod messages;
 mod names;
+mod odd;
 mod poison;
 mod query;
 mod ranked;
 mod record;
 mod render;
 mod render_lists;
+mod replica;
 mod routes;
 mod serve;
 mod slots;
+mod stamps;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -53,7 +61,8 @@ mod webhooks;
 mod wire;
 mod year;
 
-pub use account::Account;
+pub use account::SandboxAccount;
+pub use choices::{IdFault, List, Totals};
 pub use config::{
     Fault, FaultRates, Moods, Outage, Poison, Precision, RequestLimit, RetryAfter, SandboxConfig,
 };

@@ -1,4 +1,4 @@
-//! The words that an account is made of.
+//! The names and texts from which an account is generated.
 
 pub(super) const FIRST_NAMES: [&str; 40] = [
     "Ana",

@@ -1,19 +1,32 @@
-//! Questions to a listing: parameters read, filters compiled, a page chosen.
+//! List requests: reads parameters, builds filters and selects a page.
 
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::Ticks;
-use super::account::Account;
-use super::config::Moods;
+use super::account::SandboxAccount;
+use super::choices::Totals;
+use super::config::{Moods, Poison};
 use super::ranked::Ranked;
 use super::record::{ContactStatus, SessionKind, Status};
 use super::slots::{ContactSlot, NO_CONTACT, NONE, SessionSlot};
 use super::table::{Slot, Table};
 
-/// Input that the platform reports as an internal error (API notes, 12).
+/// Input that the platform reports as an internal error (API notes, 12): its key and its text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct BadInput(pub(super) String);
+pub(super) struct BadInput(pub(super) &'static str, pub(super) String);
+
+impl BadInput {
+    /// A value that cannot be read.
+    pub(super) fn of(text: impl Into<String>) -> Self {
+        Self("ERROR_INTERNAL", text.into())
+    }
+
+    /// A value outside the list of `IncludeDetails`.
+    pub(super) fn detail(value: &str) -> Self {
+        Self("FORM_ERROR", format!("IncludeDetails inválido: {value}."))
+    }
+}
 
 /// Decoded query parameters, spelt exactly as documented; everything else is ignored, as on the
 /// platform (API notes, 3.4).
@@ -70,7 +83,7 @@ impl<'a> Params<'a> {
 }
 
 pub(super) fn bad(name: &str, text: &str) -> BadInput {
-    BadInput(format!("O valor '{text}' não é válido para {name}."))
+    BadInput::of(format!("O valor '{text}' não é válido para {name}."))
 }
 
 pub(super) fn uuid(text: &str) -> Option<Uuid> {
@@ -136,17 +149,29 @@ pub(super) enum Key {
 /// Whether a record belongs to an answer, by its slot and its index.
 pub(super) type Keep<'a, S> = dyn Fn(u32, &S) -> bool + 'a;
 
+/// What an answer repeats of its question.
+#[derive(Debug, Clone)]
+pub(super) struct Repeated {
+    pub(super) number: u32,
+    pub(super) order_by: Option<String>,
+    pub(super) direction: Option<&'static str>,
+}
+
 /// Which page, in which order.
 #[derive(Debug, Clone)]
 pub(super) struct Paging {
     pub(super) number: u32,
     pub(super) size: u32,
-    pub(super) order_by: Option<String>,
-    pub(super) direction: Option<&'static str>,
+    /// `None` leaves the fields out.
+    pub(super) repeated: Option<Repeated>,
+    pub(super) totals: Totals,
     key: Key,
     descending: bool,
     pub(super) created: Range,
     pub(super) updated: Range,
+    /// Behind the last page comes the last page again.
+    clamps: bool,
+    echo_sent: bool,
 }
 
 impl Paging {
@@ -172,7 +197,7 @@ impl Paging {
     ) -> Result<Self, BadInput> {
         let size = size.unwrap_or(15);
         if !(1..=100).contains(&size) {
-            return Err(BadInput("PageSize deve estar entre 1 e 100.".to_owned()));
+            return Err(BadInput::of("PageSize deve estar entre 1 e 100."));
         }
         let direction = direction
             .map(|text| match text.to_ascii_uppercase().as_str() {
@@ -181,32 +206,63 @@ impl Paging {
                 _ => Err(bad("OrderDirection", text)),
             })
             .transpose()?;
-        let key = match order_by.as_deref().map(str::to_ascii_lowercase).as_deref() {
-            _ if moods.ignore_order => Key::Created,
-            Some("updatedat") => Key::Updated,
-            Some("lastinteractionat") => Key::Interaction,
-            _ => Key::Created,
+        let known = match order_by.as_deref().map(str::to_ascii_lowercase).as_deref() {
+            _ if moods.ignore_order => None,
+            Some("createdat") => Some(Key::Created),
+            Some("updatedat") => Some(Key::Updated),
+            Some("lastinteractionat") => Some(Key::Interaction),
+            _ => None,
         };
+        let asked = number.unwrap_or(1).max(1);
+        let number = if moods.ignore_page_number { 1 } else { asked };
         // A direction without a field has no effect (API notes, 3.3).
-        let descending =
-            direction == Some("DESCENDING") && order_by.is_some() && !moods.ignore_order;
+        let descending = direction == Some("DESCENDING") && known.is_some();
+        // What is ignored is not repeated (API notes, 17).
+        let heard = known.is_some() || moods.echo_sent;
+        let repeated = (!moods.no_echo).then(|| Repeated {
+            number: if moods.echo_sent { asked } else { number },
+            order_by: order_by.filter(|_| heard),
+            direction: direction.filter(|_| heard),
+        });
         let unless = |ignored, range| if ignored { Range::OPEN } else { range };
         Ok(Self {
-            number: number.unwrap_or(1).max(1),
+            number,
             size,
-            order_by,
-            direction,
-            key,
+            repeated,
+            totals: moods.totals,
+            key: known.unwrap_or(Key::Created),
             descending,
             created: unless(moods.ignore_created_filter, created),
             updated: unless(moods.ignore_updated_filter, updated),
+            clamps: moods.clamp_page_number,
+            echo_sent: moods.echo_sent,
         })
+    }
+
+    /// The number of the page that is shown of so many records.
+    fn shown(&self, total: usize) -> u32 {
+        let pages = u32::try_from(total.div_ceil(self.size as usize)).unwrap_or(u32::MAX);
+        if self.clamps {
+            self.number.min(pages.max(1))
+        } else {
+            self.number
+        }
+    }
+
+    /// The number of the page as an answer repeats it.
+    pub(super) fn echo(&self, total: usize, repeated: &Repeated) -> u32 {
+        if self.clamps && !self.echo_sent {
+            self.shown(total)
+        } else {
+            repeated.number
+        }
     }
 
     /// The positions of the page among `total` records in ascending order.
     fn positions(&self, total: usize) -> (usize, usize) {
         let size = self.size as usize;
-        let from = (self.number as usize - 1).saturating_mul(size).min(total);
+        let number = self.shown(total) as usize;
+        let from = (number - 1).saturating_mul(size).min(total);
         let to = from.saturating_add(size).min(total);
         if self.descending {
             (total - to, total - from)
@@ -316,7 +372,7 @@ impl Paging {
 
 /// How many sessions match a question, and the page of them.
 pub(super) fn sessions(
-    account: &Account,
+    account: &SandboxAccount,
     params: Params<'_>,
     version: u8,
 ) -> Result<(Paging, usize, Vec<u32>), BadInput> {
@@ -373,8 +429,16 @@ pub(super) fn sessions(
     } else {
         Vec::new()
     };
+    let hides_groups = version == 1 && moods.v1_hides_groups;
+    let hides_undated = account.has_undated() && !paging.created.is_open();
+    let is_undated = |index: u32| {
+        let id = account.session_id(index);
+        id.is_some_and(|id| account.poison_of(id) == Some(Poison::Undated))
+    };
     let plain = statuses.is_empty()
+        && !hides_undated
         && kind.is_none()
+        && !hides_groups
         && department.is_none()
         && agent.is_none()
         && contact.is_none()
@@ -388,6 +452,8 @@ pub(super) fn sessions(
     let keep = |index: u32, slot: &SessionSlot| {
         (statuses.is_empty() || statuses.contains(&slot.status))
             && kind.is_none_or(|kind| slot.kind == kind)
+            && !(hides_groups && slot.kind == SessionKind::Group)
+            && !(hides_undated && is_undated(index))
             && department.is_none_or(|wanted| is(slot.department, wanted))
             && agent.is_none_or(|wanted| is(slot.agent, wanted))
             && contact.is_none_or(|wanted| wanted == Some(slot.contact))
@@ -405,7 +471,12 @@ pub(super) fn sessions(
 }
 
 /// Whether a session's metadata has all these values.
-fn tells(account: &Account, index: u32, slot: &SessionSlot, wanted: &[(&str, &str)]) -> bool {
+fn tells(
+    account: &SandboxAccount,
+    index: u32,
+    slot: &SessionSlot,
+    wanted: &[(&str, &str)],
+) -> bool {
     let session = account.session_of(index, slot, account.sessions.changed(index));
     session.metadata.is_some_and(|metadata| {
         wanted.iter().all(|(key, wanted)| match &metadata[*key] {
@@ -416,7 +487,7 @@ fn tells(account: &Account, index: u32, slot: &SessionSlot, wanted: &[(&str, &st
     })
 }
 
-fn tags_of(account: &Account, slot: &SessionSlot) -> u128 {
+fn tags_of(account: &SandboxAccount, slot: &SessionSlot) -> u128 {
     if slot.contact == NO_CONTACT {
         return 0;
     }
@@ -433,7 +504,7 @@ pub(super) fn same(left: &str, right: &str) -> bool {
 
 /// How many contacts of a status match, and the page of them.
 pub(super) fn contacts(
-    account: &Account,
+    account: &SandboxAccount,
     paging: &Paging,
     status: ContactStatus,
     more: Option<&Keep<'_, ContactSlot>>,
@@ -447,6 +518,6 @@ pub(super) fn contacts(
 /// The status parameter of the contact list; ACTIVE if absent (API notes, 8).
 pub(super) fn contact_status(params: Params<'_>) -> Result<ContactStatus, BadInput> {
     Ok(params
-        .read("Status", ContactStatus::read)?
+        .read("Status", ContactStatus::listed)?
         .unwrap_or(ContactStatus::Active))
 }

@@ -1,8 +1,8 @@
-//! An order that can be read from any position.
+//! A sorted collection with fast access by position.
 //!
-//! Offset paging asks for the records from position 70,000 on, and every change moves a record to
-//! another position. Sorted runs of a bounded length answer the first by adding up a few hundred
-//! lengths and the second by shifting one run.
+//! Offset paging reads from, for example, position 70,000 on, and every change moves a record to
+//! another position. The records are kept in sorted runs of limited length. To find a position,
+//! add up a few hundred lengths; to move a record, shift one run.
 
 /// A key: the value ordered by, then the record's slot, which breaks ties.
 pub(super) type Key = (i64, u32);

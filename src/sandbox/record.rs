@@ -1,5 +1,5 @@
-//! The records of an account, typed: what the generator makes, tests change and the renderer
-//! writes.
+//! The typed records of an account: the generator creates them, tests change them, the renderer
+//! writes them.
 
 use std::borrow::Cow;
 
@@ -103,6 +103,15 @@ spelt! {
         Archived = "ARCHIVED",
         /// Not listened to.
         Blocked = "BLOCKED",
+        /// What no list shows: contacts by their ids and those of sessions have it.
+        Undefined = "UNDEFINED",
+    }
+}
+
+impl ContactStatus {
+    /// One that the contact list can be asked for.
+    pub(super) fn listed(text: &str) -> Option<Self> {
+        Self::read(text).filter(|status| *status != Self::Undefined)
     }
 }
 

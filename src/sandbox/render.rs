@@ -1,20 +1,47 @@
-//! Sessions and contacts as the platform writes them.
+//! Renders sessions and contacts in the platform's JSON.
 
 use uuid::Uuid;
 
-use super::account::Account;
-use super::ids::{self, Of};
+use super::account::SandboxAccount;
+use super::ids::{self, IdKind};
 use super::json::{Object, Thinning, array, formatted_phone, value};
 use super::record::{Contact, Session, Utm};
 use super::slots::{ContactSlot, SessionSlot};
 use super::{poison, query};
+
+/// Where a record is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// On a page.
+    List,
+    /// By its id.
+    Single,
+    /// Nowhere: everything that is shown of it anywhere, and no null field left out.
+    Truth,
+}
+
+/// Which of a session's fields are shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View {
+    pub(super) version: u8,
+    pub(super) details: Details,
+    pub(super) place: Place,
+}
+
+impl View {
+    pub(super) const TRUTH: Self = Self {
+        version: 2,
+        details: Details::ALL,
+        place: Place::Truth,
+    };
+}
 
 /// Which details of a session were asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Details(u8);
 
 impl Details {
-    pub(super) const ALL: Self = Self(63);
+    const ALL: Self = Self(63);
     const AGENT: u8 = 1;
     const DEPARTMENT: u8 = 2;
     const CONTACT: u8 = 4;
@@ -22,23 +49,20 @@ impl Details {
     const CLASSIFICATION: u8 = 16;
     const CHANNEL: u8 = 32;
 
-    /// From the values of `IncludeDetails` (API notes, 4.4).
+    /// From the values of `IncludeDetails` (API notes, 4.4), which are read as they are written
+    /// (API notes, 12).
     pub(super) fn read<'a>(values: impl Iterator<Item = &'a str>) -> Result<Self, query::BadInput> {
         let mut all = 0;
         for value in values {
-            all |= match value.to_ascii_lowercase().as_str() {
-                "undefined" => 0,
-                "agentdetails" => Self::AGENT,
-                "departmentsdetails" => Self::DEPARTMENT,
-                "contactdetails" => Self::CONTACT,
-                "channeltypedetails" => Self::CHANNEL_TYPE,
-                "classificationdetails" => Self::CLASSIFICATION,
-                "channeldetails" => Self::CHANNEL,
-                _ => {
-                    return Err(query::BadInput(format!(
-                        "IncludeDetails inválido: {value}."
-                    )));
-                }
+            all |= match value {
+                "Undefined" => 0,
+                "AgentDetails" => Self::AGENT,
+                "DepartmentsDetails" => Self::DEPARTMENT,
+                "ContactDetails" => Self::CONTACT,
+                "ChannelTypeDetails" => Self::CHANNEL_TYPE,
+                "ClassificationDetails" => Self::CLASSIFICATION,
+                "ChannelDetails" => Self::CHANNEL,
+                _ => return Err(query::BadInput::detail(value)),
             };
         }
         Ok(Self(all))
@@ -67,15 +91,11 @@ impl ContactDetails {
     pub(super) fn read<'a>(values: impl Iterator<Item = &'a str>) -> Result<Self, query::BadInput> {
         let mut details = Self::default();
         for value in values {
-            match value.to_ascii_lowercase().as_str() {
-                "tags" => details.tags = true,
-                "customfields" => details.custom_fields = true,
-                "portfolios" => details.portfolios = true,
-                _ => {
-                    return Err(query::BadInput(format!(
-                        "IncludeDetails inválido: {value}."
-                    )));
-                }
+            match value {
+                "Tags" => details.tags = true,
+                "CustomFields" => details.custom_fields = true,
+                "Portfolios" => details.portfolios = true,
+                _ => return Err(query::BadInput::detail(value)),
             }
         }
         Ok(details)
@@ -99,7 +119,7 @@ pub(super) fn utm(object: &mut Object<'_>, utm: Option<&Utm>) {
     });
 }
 
-impl Account {
+impl SandboxAccount {
     fn thinning(&self, id: Uuid, whole: bool) -> Option<Thinning> {
         if whole {
             None
@@ -120,38 +140,37 @@ impl Account {
     }
 
     /// Writes the session at an index as an answer shows it, poison included.
-    pub(super) fn write_session(
-        &self,
-        out: &mut Vec<u8>,
-        index: u32,
-        version: u8,
-        details: Details,
-    ) {
+    pub(super) fn write_session(&self, out: &mut Vec<u8>, index: u32, view: View) {
         let Some(slot) = self.sessions.slot(index) else {
             return value(out, &());
         };
         let session = self.session_of(index, slot, self.sessions.changed(index));
         match self.poison_of(session.id) {
-            None => self.render_session(out, &session, slot, version, details, false),
+            None => self.render_session(out, &session, slot, view),
             Some(kind) => {
                 let mut clean = Vec::new();
-                self.render_session(&mut clean, &session, slot, version, details, false);
+                self.render_session(&mut clean, &session, slot, view);
                 poison::spoil_session(out, &clean, kind);
             }
         }
     }
 
-    /// Writes a session; `whole` leaves no null field out.
+    /// Writes a session as it should be.
     pub(super) fn render_session(
         &self,
         out: &mut Vec<u8>,
         session: &Session,
         slot: &SessionSlot,
-        version: u8,
-        details: Details,
-        whole: bool,
+        view: View,
     ) {
-        let object = &mut Object::new(out, self.thinning(session.id, whole));
+        let View {
+            version,
+            details,
+            place,
+        } = view;
+        let thinning = self.thinning(session.id, place == Place::Truth);
+        let object =
+            &mut Object::new(out, thinning).with_placeholders(self.moods.dotnet_placeholders);
         object.id("id", session.id);
         object.time("createdAt", session.created_at);
         object.time("updatedAt", session.updated_at);
@@ -159,7 +178,12 @@ impl Account {
         object.opt_time("endAt", session.end_at);
         object.text("status", session.status.as_str());
         object.id("companyId", self.company.id);
-        object.opt_id("contactId", session.contact_id);
+        if !(place == Place::List
+            && self.moods.contact_id_unlisted
+            && self.told_contact(slot, details).is_some())
+        {
+            object.opt_id("contactId", session.contact_id);
+        }
         object.id("channelId", session.channel_id);
         object.opt_id("departmentId", session.department_id);
         object.opt_id("userId", session.user_id);
@@ -216,13 +240,15 @@ impl Account {
         out.push(b'}');
     }
 
+    /// The contact that a session tells something of.
+    fn told_contact(&self, slot: &SessionSlot, details: Details) -> Option<&ContactSlot> {
+        let asked = details.has(Details::CONTACT);
+        let contact = self.contacts.slot(slot.contact).filter(|_| asked)?;
+        contact.alive.then_some(contact)
+    }
+
     fn contact_details(&self, object: &mut Object<'_>, slot: &SessionSlot, details: Details) {
-        let found = details
-            .has(Details::CONTACT)
-            .then(|| self.contacts.slot(slot.contact))
-            .flatten()
-            .filter(|contact| contact.alive);
-        let Some(contact_slot) = found else {
+        let Some(contact_slot) = self.told_contact(slot, details) else {
             return object.null("contactDetails");
         };
         let contact = self.contact_of(
@@ -315,7 +341,9 @@ impl Account {
         details: ContactDetails,
         whole: bool,
     ) {
-        let object = &mut Object::new(out, self.thinning(contact.id, whole));
+        let thinning = self.thinning(contact.id, whole);
+        let object =
+            &mut Object::new(out, thinning).with_placeholders(self.moods.dotnet_placeholders);
         let social = contact.instagram.is_some();
         let name = contact.name.as_deref();
         object.id("id", contact.id);
@@ -362,8 +390,9 @@ impl Account {
                 .filter(|_| details.custom_fields),
         );
         if details.portfolios {
-            object.ids("portfolioIds", []);
-            object.texts("portfolioNames", []);
+            let portfolios = self.company.catalog.portfolios_of(contact.id);
+            object.ids("portfolioIds", portfolios.iter().map(|(id, _)| *id));
+            object.texts("portfolioNames", portfolios.iter().map(|(_, name)| *name));
         } else {
             object.null("portfolioIds");
             object.null("portfolioNames");
@@ -376,7 +405,7 @@ impl Account {
     /// An id made up for an error, so that the same run shows the same ones.
     pub(super) fn error_id(&mut self) -> Uuid {
         self.made += 1;
-        ids::id(self.year.seed, Of::Error, self.made)
+        ids::id(self.year.seed, IdKind::Error, self.made)
     }
 }
 
@@ -388,17 +417,27 @@ pub(super) fn page<T>(
     items: impl IntoIterator<Item = T>,
     write: impl FnMut(&mut Vec<u8>, T),
 ) {
-    let pages = total.div_ceil(paging.size as usize);
+    let told = paging
+        .totals
+        .tell(total, paging.size as usize, paging.number as usize);
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let mut object = Object::new(out, None);
-    object.int("pageNumber", paging.number.into());
-    object.int("pageSize", paging.size.into());
-    object.opt_text("orderBy", paging.order_by.as_deref());
-    object.opt_text("orderDirection", paging.direction);
+    if let Some(repeated) = &paging.repeated {
+        object.int("pageNumber", paging.echo(total, repeated).into());
+        object.int("pageSize", paging.size.into());
+        object.opt_text("orderBy", repeated.order_by.as_deref());
+        object.opt_text("orderDirection", repeated.direction);
+    }
     object.list("items", items, write);
-    object.int("totalItems", count(total));
-    object.int("totalPages", count(pages));
-    object.flag("hasMorePages", (paging.number as usize) < pages);
+    if let Some(items) = told.items {
+        object.int("totalItems", count(items));
+    }
+    if let Some(pages) = told.pages {
+        object.int("totalPages", count(pages));
+    }
+    if let Some(more) = told.more {
+        object.flag("hasMorePages", more);
+    }
     object.end();
 }
 

@@ -1,8 +1,8 @@
-//! The small lists as the platform writes them.
+//! Renders the small lists in the platform's JSON.
 
 use uuid::Uuid;
 
-use super::account::Account;
+use super::account::SandboxAccount;
 use super::company::Bot;
 use super::json::{Object, array};
 use super::record::{Agent, Channel, Department, Tag};
@@ -34,7 +34,7 @@ fn formatted(number: &str) -> String {
     super::json::formatted_phone(number.strip_prefix("55").unwrap_or(number))
 }
 
-impl Account {
+impl SandboxAccount {
     pub(super) fn render_tag(&self, out: &mut Vec<u8>, tag: &Tag) {
         let mut object = Object::new(out, None);
         object.id("id", tag.id);

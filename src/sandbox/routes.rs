@@ -1,20 +1,22 @@
-//! From a request to an answer: which path means what.
+//! From a request to an answer: which handler serves which path.
 //!
-//! Pure but for the account: no network, no waiting. The order of the checks is the platform's:
-//! the prefix, the token, the limits, and only then the route, so that an unknown one answers 401
-//! (API notes, 12).
+//! The only side effects are on the account: no network, no waiting. The order of the checks is
+//! that of the platform: prefix, token, rate limits, then the route. An unknown route therefore
+//! answers 401 (API notes, 12).
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::account::Account;
-use super::errors::{self, Answer};
+use super::account::SandboxAccount;
+use super::choices::List;
+use super::errors::{self, Reply};
 use super::filter_body;
 use super::json::array;
+use super::odd::is_lost;
 use super::query::{self, BadInput, Params};
-use super::record::Session;
-use super::render::{ContactDetails, Details, page, plain};
-use super::{render_lists, webhooks};
+use super::record::{Channel, Entry, Session};
+use super::render::{ContactDetails, Details, Place, View, page, plain};
+use super::{poison, render_lists, webhooks};
 
 /// A request, read.
 #[derive(Debug)]
@@ -27,11 +29,20 @@ pub(super) struct Request<'a> {
     pub(super) authorised: bool,
 }
 
+impl Request<'_> {
+    /// The record that is asked for by its id.
+    pub(super) fn by_id(&self) -> Option<Uuid> {
+        let (_, last) = self.path.rsplit_once('/')?;
+        let reads = self.method == "GET" && !self.path.contains("/webhook/");
+        Uuid::parse_str(last).ok().filter(|_| reads)
+    }
+}
+
 const PREFIXES: [&str; 4] = ["/chat/", "/core/", "/crm/", "/auth/"];
 
-impl Account {
+impl SandboxAccount {
     /// What stands before every answer; `None` lets the request through.
-    pub(super) fn refuse(&mut self, request: &Request<'_>) -> Option<Answer> {
+    pub(super) fn refuse(&mut self, request: &Request<'_>) -> Option<Reply> {
         if !PREFIXES
             .iter()
             .any(|prefix| request.path.starts_with(prefix))
@@ -53,7 +64,12 @@ impl Account {
                 wait,
             )));
         }
-        if let (Some(status), "/chat/v1/session") = (self.moods.v1_withdrawn, request.path) {
+        let withdrawn = match request.path {
+            "/chat/v1/session" => self.moods.v1_withdrawn,
+            "/chat/v2/session" => self.moods.v2_withdrawn,
+            _ => None,
+        };
+        if let Some(status) = withdrawn {
             return Some(match status {
                 401 => self.unauthorised(),
                 status => errors::problem(status, "Gone", "Versão descontinuada."),
@@ -71,13 +87,17 @@ impl Account {
     }
 
     /// The answer to a request that was let through.
-    pub(super) fn answer(&mut self, request: &Request<'_>) -> Answer {
+    pub(super) fn answer(&mut self, request: &Request<'_>) -> Reply {
         self.settle();
-        let answer = self.route(request);
-        answer.unwrap_or_else(|BadInput(text)| self.internal(&text))
+        self.tend_webhooks();
+        if let Some(refused) = self.refuse_id(request) {
+            return refused;
+        }
+        let answer = self.route_lagging(request);
+        answer.unwrap_or_else(|BadInput(key, text)| self.exception(500, &json!(500), key, &text))
     }
 
-    fn route(&mut self, request: &Request<'_>) -> Result<Answer, BadInput> {
+    pub(super) fn route(&mut self, request: &Request<'_>) -> Result<Reply, BadInput> {
         let params = Params(request.query);
         let parts: Vec<&str> = request.path.trim_matches('/').split('/').collect();
         match (request.method, &*parts) {
@@ -87,28 +107,54 @@ impl Account {
             ("GET", ["chat", "v1", "session", id, "message"]) => self.list_messages(params, id),
             ("GET", ["chat", "v1", "message"]) => match params.one("SessionId") {
                 Some(id) => self.list_messages(params, id),
-                None => Err(BadInput("SessionId é obrigatório.".to_owned())),
+                None => Err(BadInput::of("SessionId é obrigatório.")),
             },
             ("GET", ["chat", "v1", "message", id]) => Ok(self.one_message(id)),
             ("GET", ["chat", "v1", "channel"]) => self.list_channels(params),
             ("GET", ["chat", "v1", "chatbot"]) => self.list_bots(params),
             ("GET", ["core", "v1", "tag"]) => {
-                Ok(self.list(|account| &account.company.tags, Self::render_tag))
+                let lacking = self.loss(List::Tags);
+                Ok(self.list(
+                    lacking,
+                    |account| &account.company.tags,
+                    |_| true,
+                    Self::render_tag,
+                ))
             }
             ("GET", ["core", "v1", "tag", "color"]) => {
                 let mut body = Vec::new();
                 render_lists::colors(&mut body);
-                Ok(Answer::good(body, 54))
+                Ok(Reply::good(body, 54))
             }
+            ("GET", ["core", "v1", "contact", "custom-field"]) => {
+                self.list_custom_fields("CONTACT")
+            }
+            ("GET", ["core", "v1", "custom-field"]) => {
+                self.list_custom_fields(params.one("EntityType").unwrap_or("CONTACT"))
+            }
+            ("GET", ["chat", "v1", "template"]) => {
+                self.list_catalog(List::Templates, params, &["Params"])
+            }
+            ("GET", ["core", "v1", "portfolio"]) => {
+                self.list_catalog(List::Portfolios, params, &["Departments", "ContactCount"])
+            }
+            ("GET", ["core", "v1", "company", "officehours"]) => Ok(self.list_office_hours()),
             ("GET", ["core", "v1", "contact"]) => self.list_contacts(params),
             ("POST", ["core", "v1", "contact", "filter"]) => {
                 filter_body::contacts(self, request.body)
             }
             ("GET", ["core", "v1", "contact", id]) => self.one_contact(params, id),
-            ("GET", ["core", "v1" | "v2", "department"]) => Ok(self.list(
-                |account| &account.company.departments,
-                |account, out, entry| account.render_department(out, entry, false, (true, true)),
-            )),
+            ("GET", ["core", "v1" | "v2", "department"]) => {
+                let lacking = self.loss(List::Departments);
+                Ok(self.list(
+                    lacking,
+                    |account| &account.company.departments,
+                    |_| true,
+                    |account, out, entry| {
+                        account.render_department(out, entry, false, (true, true));
+                    },
+                ))
+            }
             ("GET", ["core", "v1" | "v2", "department", id]) => self.one_department(params, id),
             ("GET", ["core", "v1", "department", id, "channel"]) => {
                 let known = self
@@ -118,12 +164,18 @@ impl Account {
                     .any(|entry| entry.id.to_string() == **id);
                 if known {
                     let body = json!({"scope": "ALL", "channels": null});
-                    return Ok(Answer::good(body.to_string().into_bytes(), 1));
+                    return Ok(Reply::good(body.to_string().into_bytes(), 1));
                 }
                 Ok(self.not_found())
             }
             ("GET", ["core", "v1", "agent"]) => {
-                Ok(self.list(|account| &account.company.agents, Self::render_agent))
+                let lacking = self.loss(List::Agents);
+                Ok(self.list(
+                    lacking,
+                    |account| &account.company.agents,
+                    |_| true,
+                    Self::render_agent,
+                ))
             }
             ("GET", ["core", "v1", "agent", id]) => {
                 let found = Uuid::parse_str(id).ok().and_then(|id| {
@@ -132,57 +184,79 @@ impl Account {
                         .agents
                         .iter()
                         .find(|agent| agent.id == id && agent.listed)?;
-                    Some(Answer::one(|out| self.render_agent(out, agent)))
+                    Some(Reply::one(|out| self.render_agent(out, agent)))
                 });
                 Ok(found.unwrap_or_else(|| self.not_found()))
             }
             (method, ["core", "v1", "webhook", rest @ ..]) => {
                 Ok(self.webhook(method, rest, request.body))
             }
-            _ => Ok(self.unauthorised()),
+            _ => Ok(self.no_route()),
         }
     }
 
     fn list<T: 'static>(
         &self,
-        list: impl Fn(&Self) -> &Vec<super::record::Entry<T>>,
-        render: impl Fn(&Self, &mut Vec<u8>, &super::record::Entry<T>),
-    ) -> Answer {
-        let listed = list(self).iter().filter(|entry| entry.listed);
+        lacking: f64,
+        list: impl Fn(&Self) -> &Vec<Entry<T>>,
+        fits: impl Fn(&Entry<T>) -> bool,
+        render: impl Fn(&Self, &mut Vec<u8>, &Entry<T>),
+    ) -> Reply {
+        let shown = |entry: &&Entry<T>| entry.listed && fits(entry) && !is_lost(entry.id, lacking);
+        let listed = list(self).iter().filter(shown);
         let count = listed.clone().count();
-        Answer::good(plain(listed, |out, entry| render(self, out, entry)), count)
+        let body = plain(listed, |out, entry| match self.broken_stamp(entry.id) {
+            None => render(self, out, entry),
+            Some(kind) => {
+                let mut clean = Vec::new();
+                render(self, &mut clean, entry);
+                poison::spoil_entry(out, &clean, kind);
+            }
+        });
+        Reply::good(body, count)
     }
 
-    fn list_sessions(&self, params: Params<'_>, version: u8) -> Result<Answer, BadInput> {
+    fn list_sessions(&self, params: Params<'_>, version: u8) -> Result<Reply, BadInput> {
         let details = Details::read(params.all("IncludeDetails"))?;
         let (paging, total, mut found) = query::sessions(self, params, version)?;
         self.drop_hidden(&mut found, |index| self.session_id(index));
         let count = found.len();
         let mut body = Vec::with_capacity(512 + count * 3_000);
+        let view = View {
+            version,
+            details,
+            place: Place::List,
+        };
         page(&mut body, &paging, total, found, |out, index| {
-            self.write_session(out, index, version, details);
+            self.write_session(out, index, view);
         });
-        Ok(Answer::good(body, count))
+        Ok(Reply::good(body, count))
     }
 
     /// The visible session of an id in a path.
     fn find_session(&self, id: &str) -> Option<u32> {
-        let index = self.session_index(Uuid::parse_str(id).ok()?)?;
+        let id = Uuid::parse_str(id).ok().filter(|id| !self.is_ghost(*id))?;
+        let index = self.session_index(id)?;
         self.sessions
             .slot(index)
             .filter(|slot| slot.alive)
             .map(|_| index)
     }
 
-    fn one_session(&mut self, params: Params<'_>, id: &str) -> Result<Answer, BadInput> {
+    fn one_session(&mut self, params: Params<'_>, id: &str) -> Result<Reply, BadInput> {
         let details = Details::read(params.all("includeDetails"))?;
+        let view = View {
+            version: 2,
+            details,
+            place: Place::Single,
+        };
         Ok(match self.find_session(id) {
-            Some(index) => Answer::one(|out| self.write_session(out, index, 2, details)),
+            Some(index) => Reply::one(|out| self.write_session(out, index, view)),
             None => self.not_found(),
         })
     }
 
-    fn list_contacts(&self, params: Params<'_>) -> Result<Answer, BadInput> {
+    fn list_contacts(&self, params: Params<'_>) -> Result<Reply, BadInput> {
         let details = ContactDetails::read(params.all("IncludeDetails"))?;
         let status = query::contact_status(params)?;
         let paging = query::Paging::read(params, &self.moods)?;
@@ -197,18 +271,19 @@ impl Account {
         total: usize,
         found: Vec<u32>,
         details: ContactDetails,
-    ) -> Answer {
+    ) -> Reply {
         let count = found.len();
         let mut body = Vec::with_capacity(512 + count * 1_200);
         page(&mut body, paging, total, found, |out, index| {
             self.write_contact(out, index, details);
         });
-        Answer::good(body, count)
+        Reply::good(body, count)
     }
 
-    fn one_contact(&mut self, params: Params<'_>, id: &str) -> Result<Answer, BadInput> {
+    fn one_contact(&mut self, params: Params<'_>, id: &str) -> Result<Reply, BadInput> {
         let details = ContactDetails::read(params.all("IncludeDetails"))?;
-        let found = Uuid::parse_str(id).ok().and_then(|id| {
+        let id = Uuid::parse_str(id).ok().filter(|id| !self.is_ghost(*id));
+        let found = id.and_then(|id| {
             let index = self.contact_index(id)?;
             self.contacts
                 .slot(index)
@@ -216,31 +291,32 @@ impl Account {
                 .map(|_| index)
         });
         Ok(match found {
-            Some(index) => Answer::one(|out| self.write_contact(out, index, details)),
+            Some(index) => Reply::one(|out| self.write_contact(out, index, details)),
             None => self.not_found(),
         })
     }
 
-    fn list_channels(&self, params: Params<'_>) -> Result<Answer, BadInput> {
+    fn list_channels(&mut self, params: Params<'_>) -> Result<Reply, BadInput> {
         let wanted = params
             .one("ChannelType")
             .unwrap_or("All")
             .to_ascii_lowercase();
         if !["all", "whatsapp", "messenger", "instagram", "webchat"].contains(&&*wanted) {
-            return Err(BadInput(format!("ChannelType inválido: {wanted}.")));
+            return Err(BadInput::of(format!("ChannelType inválido: {wanted}.")));
         }
-        let listed = self.company.channels.iter().filter(|channel| {
-            channel.listed
-                && (wanted == "all" || channel.more.kind.to_ascii_lowercase().ends_with(&*wanted))
-        });
-        let count = listed.clone().count();
-        Ok(Answer::good(
-            plain(listed, |out, channel| self.render_channel(out, channel)),
-            count,
+        let lacking = self.loss(List::Channels);
+        let fits = |channel: &Channel| {
+            wanted == "all" || channel.more.kind.to_ascii_lowercase().ends_with(&*wanted)
+        };
+        Ok(self.list(
+            lacking,
+            |account| &account.company.channels,
+            fits,
+            Self::render_channel,
         ))
     }
 
-    fn list_bots(&self, params: Params<'_>) -> Result<Answer, BadInput> {
+    fn list_bots(&self, params: Params<'_>) -> Result<Reply, BadInput> {
         let paging = query::Paging::read(params, &self.moods)?;
         let name = params.one("Name").map(str::to_lowercase);
         let words = |key: &'static str, known: &'static [&'static str]| {
@@ -284,10 +360,10 @@ impl Account {
         page(&mut body, &paging, total, found, |out, bot| {
             self.render_bot(out, bot);
         });
-        Ok(Answer::good(body, count))
+        Ok(Reply::good(body, count))
     }
 
-    fn list_messages(&mut self, params: Params<'_>, id: &str) -> Result<Answer, BadInput> {
+    fn list_messages(&mut self, params: Params<'_>, id: &str) -> Result<Reply, BadInput> {
         let paging = query::Paging::read(params, &self.moods)?;
         let Some((index, session)) = self.find_session(id).and_then(|index| {
             let slot = self.sessions.slot(index)?;
@@ -310,28 +386,24 @@ impl Account {
         page(&mut body, &paging, total, found, |out, message| {
             message.render(out, &session);
         });
-        Ok(Answer::good(body, count))
+        Ok(Reply::good(body, count))
     }
 
-    fn one_message(&mut self, id: &str) -> Answer {
+    fn one_message(&mut self, id: &str) -> Reply {
         let found: Option<(Session, _)> = Uuid::parse_str(id).ok().and_then(|id| self.message(id));
         match found {
-            Some((session, message)) => Answer::one(|out| message.render(out, &session)),
+            Some((session, message)) => Reply::one(|out| message.render(out, &session)),
             None => self.not_found(),
         }
     }
 
-    fn one_department(&mut self, params: Params<'_>, id: &str) -> Result<Answer, BadInput> {
-        let shown = match params
-            .one("includeDetails")
-            .map(str::to_ascii_lowercase)
-            .as_deref()
-        {
+    fn one_department(&mut self, params: Params<'_>, id: &str) -> Result<Reply, BadInput> {
+        let shown = match params.one("includeDetails") {
             None => (false, false),
-            Some("all") => (true, true),
-            Some("agents") => (true, false),
-            Some("channels") => (false, true),
-            Some(other) => return Err(BadInput(format!("includeDetails inválido: {other}."))),
+            Some("All") => (true, true),
+            Some("Agents") => (true, false),
+            Some("Channels") => (false, true),
+            Some(other) => return Err(BadInput::detail(other)),
         };
         let found = Uuid::parse_str(id).ok().and_then(|id| {
             let entry = self
@@ -339,38 +411,38 @@ impl Account {
                 .departments
                 .iter()
                 .find(|entry| entry.id == id && entry.listed)?;
-            Some(Answer::one(|out| {
+            Some(Reply::one(|out| {
                 self.render_department(out, entry, true, shown);
             }))
         });
         Ok(found.unwrap_or_else(|| self.not_found()))
     }
 
-    fn webhook(&mut self, method: &str, rest: &[&str], body: &[u8]) -> Answer {
+    fn webhook(&mut self, method: &str, rest: &[&str], body: &[u8]) -> Reply {
         let id = match rest {
             ["event"] if method == "GET" => {
                 let mut out = Vec::new();
                 array(&mut out, webhooks::EVENTS, webhooks::write_event);
-                return Answer::good(out, webhooks::EVENTS.len());
+                return Reply::good(out, webhooks::EVENTS.len());
             }
             ["subscription"] => None,
             ["subscription", id] => match Uuid::parse_str(id) {
                 Ok(id) => Some(id),
                 Err(_) => return self.not_found(),
             },
-            _ => return self.unauthorised(),
+            _ => return self.no_route(),
         };
         match (method, id) {
             ("GET", None) => {
                 let all = &self.webhooks.subscriptions;
-                Answer::good(
+                Reply::good(
                     plain(all, |out, one| self.render_subscription(out, one)),
                     all.len(),
                 )
             }
             ("GET", Some(id)) => {
                 let found = self.webhooks.subscriptions.iter().find(|one| one.id == id);
-                let answer = found.map(|one| Answer::one(|out| self.render_subscription(out, one)));
+                let answer = found.map(|one| Reply::one(|out| self.render_subscription(out, one)));
                 answer.unwrap_or_else(|| self.not_found())
             }
             ("DELETE", Some(id)) => {
@@ -379,14 +451,14 @@ impl Account {
                 if self.webhooks.subscriptions.len() == before {
                     return self.not_found();
                 }
-                Answer::good(Value::Null.to_string().into_bytes(), 0)
+                Reply::good(Value::Null.to_string().into_bytes(), 0)
             }
             ("POST", None) | ("PUT", Some(_)) => match self.subscribe(id, body) {
-                Ok(Some(one)) => Answer::one(|out| self.render_subscription(out, &one)),
+                Ok(Some(one)) => Reply::one(|out| self.render_subscription(out, &one)),
                 Ok(None) => self.not_found(),
                 Err(webhooks::Invalid(why)) => errors::problem(400, "Bad Request", why),
             },
-            _ => self.unauthorised(),
+            _ => self.no_route(),
         }
     }
 }

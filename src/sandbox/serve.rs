@@ -1,4 +1,4 @@
-//! The running server: from bytes to a request, from an answer to bytes.
+//! The HTTP server: reads requests and sends answers.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,11 +19,11 @@ use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use url::form_urlencoded;
 
-use super::account::Account;
+use super::account::SandboxAccount;
 use super::config::{Fault, SandboxConfig};
-use super::errors::{self, Answer};
+use super::errors::Reply;
 use super::wire::{Line, Wires};
-use super::{Ticks, faults, routes, webhooks};
+use super::{faults, routes, webhooks};
 use crate::clock::Clock;
 use crate::data::Timestamp;
 
@@ -54,10 +54,10 @@ impl RequestSeen {
     }
 }
 
-type Hook = Box<dyn FnMut(&mut Account, &RequestSeen) + Send>;
+type Hook = Box<dyn FnMut(&mut SandboxAccount, &RequestSeen) + Send>;
 
 struct Shared {
-    account: Mutex<Account>,
+    account: Mutex<SandboxAccount>,
     hooks: Mutex<Vec<Hook>>,
     script: Mutex<VecDeque<Fault>>,
     seen: Mutex<VecDeque<RequestSeen>>,
@@ -92,7 +92,7 @@ impl Sandbox {
     pub async fn start(config: SandboxConfig, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port)).await?;
         let address = listener.local_addr()?;
-        let mut account = Account::new(&config, Arc::clone(&clock));
+        let mut account = SandboxAccount::new(&config, Arc::clone(&clock));
         let deliveries = tokio::spawn(webhooks::deliver(account.webhooks.open()));
         let shared = Arc::new(Shared {
             account: Mutex::new(account),
@@ -143,13 +143,13 @@ impl Sandbox {
 
     /// The account, to look into and to change. No request is answered while the guard is held:
     /// never await an answer under it.
-    pub fn account(&self) -> MutexGuard<'_, Account> {
+    pub fn account(&self) -> MutexGuard<'_, SandboxAccount> {
         lock(&self.shared.account)
     }
 
     /// Runs after every answer is computed and before it is sent, with the account in hand: what
     /// it changes is not in that answer. Several hooks run in the order given.
-    pub fn on_answer(&self, hook: impl FnMut(&mut Account, &RequestSeen) + Send + 'static) {
+    pub fn on_answer(&self, hook: impl FnMut(&mut SandboxAccount, &RequestSeen) + Send + 'static) {
         lock(&self.shared.hooks).push(Box::new(hook));
     }
 
@@ -225,7 +225,10 @@ async fn handle(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, 1 << 20).await.unwrap_or_default();
-    let latency = lock(&shared.account).moods.latency;
+    let (latency, bare) = {
+        let moods = &lock(&shared.account).moods;
+        (moods.latency, moods.bare_token)
+    };
     if latency > Duration::ZERO {
         shared.clock.sleep(latency).await;
     }
@@ -233,7 +236,13 @@ async fn handle(
         .headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
+        .and_then(|value| {
+            if bare {
+                Some(value)
+            } else {
+                value.strip_prefix("Bearer ")
+            }
+        });
     let query: Vec<(String, String)> =
         form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
             .into_owned()
@@ -245,18 +254,21 @@ async fn handle(
         body: &body,
         authorised: token == Some(&*shared.token),
     };
-    let (answer, fault, now) = shared.answer(&request);
+    let (answer, fault, date) = shared.answer(&request);
+    if date.is_none() {
+        line.leave_date_out();
+    }
     match &fault {
         Fault::Reset => line.tear(),
         Fault::Late(wait) => shared.clock.sleep(*wait).await,
         _ => {}
     }
-    respond(answer, &fault, now, &shared.clock)
+    respond(answer, &fault, date.as_deref(), &shared.clock)
 }
 
 impl Shared {
     /// Everything between a request and its answer, in one turn of the account.
-    fn answer(&self, request: &routes::Request<'_>) -> (Answer, Fault, Ticks) {
+    fn answer(&self, request: &routes::Request<'_>) -> (Reply, Fault, Option<String>) {
         let scripted = lock(&self.script).pop_front();
         let mut account = lock(&self.account);
         let mut fault = if account.is_offline() {
@@ -291,7 +303,7 @@ impl Shared {
             at: self.clock.now(),
             items: answer.items,
         };
-        let now = account.date();
+        let date = account.date_header();
         for hook in lock(&self.hooks).iter_mut() {
             hook(&mut account, &seen);
         }
@@ -302,11 +314,11 @@ impl Shared {
         if self.remembered > 0 {
             log.push_back(seen);
         }
-        (answer, fault, now)
+        (answer, fault, date)
     }
 }
 
-fn respond(answer: Answer, fault: &Fault, now: Ticks, clock: &Arc<dyn Clock>) -> Response {
+fn respond(answer: Reply, fault: &Fault, date: Option<&str>, clock: &Arc<dyn Clock>) -> Response {
     let length = answer.body.len();
     let body = match fault {
         Fault::Cut => faults::cut(&answer.body),
@@ -318,7 +330,7 @@ fn respond(answer: Answer, fault: &Fault, now: Ticks, clock: &Arc<dyn Clock>) ->
         StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.kind));
-    if let Ok(date) = HeaderValue::from_str(&errors::http_date(now)) {
+    if let Some(date) = date.and_then(|date| HeaderValue::from_str(date).ok()) {
         headers.insert(header::DATE, date);
     }
     if *fault == Fault::Cut {

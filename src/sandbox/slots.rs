@@ -1,4 +1,4 @@
-//! What is kept of every record in memory.
+//! The part of each record that is kept in memory.
 
 use super::record::{ContactStatus, SessionKind, Status};
 use super::table::Slot;

@@ -1,9 +1,9 @@
-//! Records of one kind: what is visible now, what becomes visible later, and in which order.
+//! The records of one kind: which are visible, which become visible later, and their order.
 //!
-//! A record is a slot of a few bytes, enough to filter and order by; the rest is drawn from the
-//! seed when it is shown. Only records that were changed are kept whole.
+//! A record takes a few bytes, enough to filter and sort. The rest is generated from the seed when
+//! it is shown. Only changed records are stored completely.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use uuid::Uuid;
 
@@ -26,6 +26,9 @@ pub(super) struct Version<S, R> {
     pub(super) record: Option<Box<R>>,
 }
 
+/// Versions that were taken back, newest first.
+pub(super) type Undone<S, R> = Vec<(u32, Version<S, R>)>;
+
 #[derive(Debug)]
 pub(super) struct Table<S, R> {
     slots: Vec<S>,
@@ -38,6 +41,11 @@ pub(super) struct Table<S, R> {
     /// Which commit of a record became visible last, while older ones may still be pending.
     shown: HashMap<u32, u64>,
     commits: u64,
+    /// What was replaced, and when; oldest first.
+    past: VecDeque<(i64, u32, Version<S, R>)>,
+    /// How much of the past is kept, in ticks.
+    keep: i64,
+    now: i64,
 }
 
 fn number(index: usize) -> u32 {
@@ -65,6 +73,9 @@ impl<S: Slot, R: Clone> Table<S, R> {
             newest: HashMap::new(),
             shown: HashMap::new(),
             commits: 0,
+            past: VecDeque::new(),
+            keep: 0,
+            now: 0,
         }
     }
 
@@ -115,7 +126,7 @@ impl<S: Slot, R: Clone> Table<S, R> {
         if self.newest.remove(&index).is_some() {
             self.shown.insert(index, self.commits);
         }
-        self.replace(index, version);
+        self.change(self.now, index, version);
     }
 
     /// Makes a version visible at an instant, unless a newer one is visible by then.
@@ -125,13 +136,17 @@ impl<S: Slot, R: Clone> Table<S, R> {
         self.pending.insert((at, self.commits), (index, version));
     }
 
-    /// Makes visible what is due.
-    pub(super) fn settle(&mut self, now: i64) {
+    /// Makes visible what is due, and forgets the past but for so many ticks.
+    pub(super) fn settle(&mut self, now: i64, keep: i64) {
+        (self.now, self.keep) = (now, keep);
+        while self.past.front().is_some_and(|(at, ..)| *at < now - keep) {
+            self.past.pop_front();
+        }
         while let Some(entry) = self.pending.first_entry() {
             if entry.key().0 > now {
                 return;
             }
-            let ((_, commit), (index, version)) = entry.remove_entry();
+            let ((at, commit), (index, version)) = entry.remove_entry();
             if self.shown.get(&index).is_some_and(|shown| *shown > commit) {
                 continue;
             }
@@ -143,15 +158,42 @@ impl<S: Slot, R: Clone> Table<S, R> {
             {
                 self.newest.remove(&index);
             }
-            self.replace(index, version);
+            self.change(at, index, version);
         }
         self.shown.clear();
     }
 
-    fn replace(&mut self, index: u32, version: Version<S, R>) {
-        let Some(slot) = self.slots.get_mut(index as usize) else {
-            return;
-        };
+    fn change(&mut self, at: i64, index: u32, version: Version<S, R>) {
+        if let Some(before) = self.replace(index, version)
+            && self.keep > 0
+        {
+            self.past.push_back((at, index, before));
+        }
+    }
+
+    /// Takes back what happened after an instant, as far as it is remembered.
+    pub(super) fn go_back(&mut self, to: i64) -> Undone<S, R> {
+        let mut undone = Vec::new();
+        for position in (0..self.past.len()).rev() {
+            let (at, index, version) = self.past[position].clone();
+            if at <= to {
+                break;
+            }
+            undone.extend(self.replace(index, version).map(|after| (index, after)));
+        }
+        undone
+    }
+
+    /// Makes again what was taken back.
+    pub(super) fn return_to(&mut self, undone: Undone<S, R>) {
+        for (index, version) in undone.into_iter().rev() {
+            self.replace(index, version);
+        }
+    }
+
+    /// Puts a version in the place of another, which is the answer.
+    fn replace(&mut self, index: u32, version: Version<S, R>) -> Option<Version<S, R>> {
+        let slot = self.slots.get_mut(index as usize)?;
         let old = std::mem::replace(slot, version.slot);
         if old.alive() {
             self.by_created.remove((old.created(), index));
@@ -161,13 +203,10 @@ impl<S: Slot, R: Clone> Table<S, R> {
             self.by_created.insert((version.slot.created(), index));
             self.by_updated.insert((version.slot.updated(), index));
         }
-        match version.record {
-            Some(record) => {
-                self.changed.insert(index, record);
-            }
-            None => {
-                self.changed.remove(&index);
-            }
-        }
+        let record = match version.record {
+            Some(record) => self.changed.insert(index, record),
+            None => self.changed.remove(&index),
+        };
+        Some(Version { slot: old, record })
     }
 }

@@ -1,7 +1,7 @@
-//! Instants at the platform's own precision.
+//! Instants at the platform's precision.
 //!
-//! The platform's dates have up to seven decimals, one more than the mirror keeps. A sandbox that
-//! could not hold the seventh could not show whether a mirror trips over it.
+//! The platform's dates have up to seven decimals, one more than the mirror keeps. The sandbox
+//! keeps all seven, so that tests can show whether the mirror handles them.
 
 use std::fmt;
 use std::ops::{Add, Sub};

@@ -1,10 +1,11 @@
-//! Webhook subscriptions: kept, and called when something happens (API notes, 11).
+//! Webhook subscriptions and their deliveries (API notes, 11).
 //!
-//! Deliveries are made once, in order, by a task beside the server; nobody learns whether they
-//! arrived, as on the platform, which documents no retries. Only plain http to loopback
-//! addresses is called: a sandbox has no business elsewhere.
+//! A background task sends each delivery once, in order, unless a mood loses, repeats or delays
+//! some. A failed delivery is dropped, or retried after nine minutes (API notes, 17). Deliveries
+//! go only to plain http on loopback addresses, so that a sandbox never calls another machine.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -14,11 +15,14 @@ use url::{Host, Url};
 use uuid::Uuid;
 
 use super::Ticks;
-use super::account::Account;
-use super::ids::{self, Of};
+use super::account::SandboxAccount;
+use super::errors::JSON;
+use super::ids::{self, IdKind};
 use super::json::Object;
-use super::messages::Message;
-use super::record::{Contact, Session, Status};
+use super::ticks::ticks;
+
+/// When a delivery that failed is tried again (API notes, 17).
+const AGAIN_AFTER: Duration = Duration::from_mins(9);
 
 /// Every event that the platform documents.
 pub(super) const EVENTS: [&str; 18] = [
@@ -43,10 +47,18 @@ pub(super) const EVENTS: [&str; 18] = [
 ];
 
 /// A call to make.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Delivery {
     url: Url,
-    body: String,
+    body: Arc<str>,
+    retried: bool,
+}
+
+/// Both ends of what the task beside the server does.
+#[derive(Debug)]
+pub(super) struct Calls {
+    inbox: mpsc::UnboundedReceiver<Delivery>,
+    failed: mpsc::UnboundedSender<Delivery>,
 }
 
 #[derive(Debug, Clone)]
@@ -60,126 +72,126 @@ pub(super) struct Subscription {
     events: Vec<&'static str>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Webhooks {
     pub(super) subscriptions: Vec<Subscription>,
     made: u32,
-    outbox: Option<mpsc::UnboundedSender<Delivery>>,
+    outbox: mpsc::UnboundedSender<Delivery>,
+    failed: mpsc::UnboundedReceiver<Delivery>,
+    /// Sent after the next one.
+    held: Vec<Delivery>,
+    /// Sent once it is time.
+    pub(super) again: Vec<(i64, Delivery)>,
+    calls: Option<Calls>,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        let (outbox, inbox) = mpsc::unbounded_channel();
+        let (failures, failed) = mpsc::unbounded_channel();
+        Self {
+            subscriptions: Vec::new(),
+            made: 0,
+            outbox,
+            failed,
+            held: Vec::new(),
+            again: Vec::new(),
+            calls: Some(Calls {
+                inbox,
+                failed: failures,
+            }),
+        }
+    }
 }
 
 impl Webhooks {
-    /// Where deliveries come out.
-    pub(super) fn open(&mut self) -> mpsc::UnboundedReceiver<Delivery> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        self.outbox = Some(sender);
-        receiver
+    /// What to make calls from; once.
+    pub(super) fn open(&mut self) -> Option<Calls> {
+        self.calls.take()
     }
 
-    /// A session that is new, or whose status was `before`.
-    pub(super) fn session(&self, session: &Session, before: Option<Status>) {
-        if self.subscriptions.is_empty() {
-            return;
-        }
-        let event = match (before, session.status) {
-            (None, _) => "SESSION_NEW",
-            (Some(before), Status::Completed) if before != Status::Completed => "SESSION_COMPLETE",
-            _ => "SESSION_UPDATE",
-        };
-        // Not the listing's record: the platform sends a shape of its own here.
-        self.send(
-            event,
-            session.updated_at,
-            &json!({
-                "id": session.id,
-                "createdAt": session.created_at.to_string(),
-                "updatedAt": session.updated_at.to_string(),
-                "active": session.status.is_open(),
-                "status": session.status.as_str(),
-                "contactId": session.contact_id,
-                "channelId": session.channel_id,
-                "departmentId": session.department_id,
-                "userId": session.user_id,
-                "firstAgentMessageAt": session.first_response_at.map(|at| at.to_string()),
-            }),
-        );
+    fn send(&self, delivery: Delivery) {
+        // Only a stopped server has nobody at the other end.
+        let _ = self.outbox.send(delivery);
     }
 
-    /// A message that is new, or was changed at an instant.
-    pub(super) fn message(&self, message: &Message, session: &Session, edited: Option<Ticks>) {
-        if self.subscriptions.is_empty() {
-            return;
+    fn release(&mut self) {
+        for delivery in std::mem::take(&mut self.held) {
+            self.send(delivery);
         }
-        let event = match (edited, message.incoming) {
-            (Some(_), _) => "MESSAGE_UPDATED",
-            (None, true) => "MESSAGE_RECEIVED",
-            (None, false) => "MESSAGE_SENT",
-        };
-        self.send(
-            event,
-            message.updated_at,
-            &json!({
-                "id": message.id,
-                "createdAt": message.at.to_string(),
-                "updatedAt": message.updated_at.to_string(),
-                "active": session.status.is_open(),
-                "waitingOptIn": false,
-                "sessionId": session.id,
-                "contactId": session.contact_id,
-                "channelId": session.channel_id,
-                "type": message.kind(),
-                "direction": message.direction(),
-                "text": message.text(),
-            }),
-        );
     }
 
-    /// A contact that is new, or whose tags were `before`.
-    pub(super) fn contact(&self, contact: &Contact, before: Option<&[Uuid]>) {
-        if self.subscriptions.is_empty() {
-            return;
-        }
-        let event = if before.is_none() {
-            "CONTACT_NEW"
-        } else {
-            "CONTACT_UPDATE"
-        };
-        let content = json!({
-            "id": contact.id,
-            "updatedAt": contact.updated_at.to_string(),
-            "name": contact.name,
-            "phonenumber": contact.phone,
-            "tagsId": contact.tags,
-            "customFieldValues": contact.custom_fields,
+    /// Whether anybody is to be called.
+    pub(super) fn is_heard(&self) -> bool {
+        self.subscriptions.iter().any(|one| one.enabled)
+    }
+}
+
+impl SandboxAccount {
+    /// Calls whoever subscribed to an event.
+    pub(super) fn call(&mut self, event: &'static str, at: Ticks, content: &Value, told: &Value) {
+        let body = json!({
+            "eventType": event,
+            "date": at.to_string(),
+            "content": content,
+            "changeMetadata": told,
         });
-        self.send(event, contact.updated_at, &content);
-        if before.is_some_and(|before| !same(before, &contact.tags)) {
-            self.send("CONTACT_TAG_UPDATE", contact.updated_at, &content);
+        let body: Arc<str> = body.to_string().into();
+        let all = &self.webhooks.subscriptions;
+        let subscribed = all
+            .iter()
+            .filter(|one| one.enabled && one.events.contains(&event))
+            .filter_map(|one| callable(&one.url));
+        for url in subscribed.collect::<Vec<_>>() {
+            let body = Arc::clone(&body);
+            self.post(&Delivery {
+                url,
+                body,
+                retried: false,
+            });
         }
     }
 
-    fn send(&self, event: &'static str, at: Ticks, content: &Value) {
-        let Some(outbox) = &self.outbox else {
+    /// Sends a delivery on its way, which is not always straight.
+    fn post(&mut self, delivery: &Delivery) {
+        if self.chance(self.moods.webhook_loss) {
             return;
-        };
-        for subscription in &self.subscriptions {
-            if subscription.enabled && subscription.events.contains(&event) {
-                let Some(url) = callable(&subscription.url) else {
-                    continue;
-                };
-                let body = json!({"eventType": event, "date": at.to_string(), "content": content});
-                // Only a stopped server has nobody at the other end.
-                let _ = outbox.send(Delivery {
-                    url,
-                    body: body.to_string(),
-                });
+        }
+        let copies = 1 + usize::from(self.chance(self.moods.webhook_duplicates));
+        let late = self.chance(self.moods.webhook_disorder) && self.webhooks.held.is_empty();
+        for _ in 0..copies {
+            if late {
+                self.webhooks.held.push(delivery.clone());
+            } else {
+                self.webhooks.send(delivery.clone());
             }
         }
+        if !late {
+            self.webhooks.release();
+        }
     }
-}
 
-/// Whether two sets of tags are the same, in whatever order.
-fn same(left: &[Uuid], right: &[Uuid]) -> bool {
-    left.iter().all(|tag| right.contains(tag)) && right.iter().all(|tag| left.contains(tag))
+    /// Lets go what was held back, and what is to be tried again by now.
+    pub(super) fn tend_webhooks(&mut self) {
+        self.webhooks.release();
+        let now = self.now().0;
+        let due = now.saturating_add(ticks(AGAIN_AFTER));
+        while let Ok(failed) = self.webhooks.failed.try_recv() {
+            if self.moods.webhook_retries && !failed.retried {
+                self.webhooks.again.push((due, failed));
+            }
+        }
+        let (ready, later) = std::mem::take(&mut self.webhooks.again)
+            .into_iter()
+            .partition(|(due, _)| *due <= now);
+        self.webhooks.again = later;
+        for (_, delivery) in ready {
+            self.webhooks.send(Delivery {
+                retried: true,
+                ..delivery
+            });
+        }
+    }
 }
 
 /// The address, if the sandbox may call it.
@@ -194,20 +206,27 @@ fn callable(text: &str) -> Option<Url> {
 }
 
 /// Makes the calls, one after the other, until the account is gone.
-pub(super) async fn deliver(mut inbox: mpsc::UnboundedReceiver<Delivery>) {
+pub(super) async fn deliver(calls: Option<Calls>) {
+    let Some(Calls { mut inbox, failed }) = calls else {
+        return;
+    };
     while let Some(delivery) = inbox.recv().await {
         // A receiver that hangs must not hold up the others for ever.
-        let _ = tokio::time::timeout(Duration::from_secs(5), call(&delivery)).await;
+        let called = tokio::time::timeout(Duration::from_secs(5), call(&delivery)).await;
+        if !called.is_ok_and(|answer| answer.is_ok_and(|answer| is_good(&answer))) {
+            // Nobody asks once the account is gone.
+            let _ = failed.send(delivery);
+        }
     }
 }
 
-async fn call(delivery: &Delivery) -> std::io::Result<()> {
+async fn call(delivery: &Delivery) -> std::io::Result<Vec<u8>> {
     let addresses = delivery.url.socket_addrs(|| Some(80))?;
     let mut stream = tokio::net::TcpStream::connect(&*addresses).await?;
     let path = &delivery.url[url::Position::BeforePath..url::Position::AfterQuery];
     let host = &delivery.url[url::Position::BeforeHost..url::Position::AfterPort];
     let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {JSON}\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{}",
         delivery.body.len(),
         delivery.body
@@ -215,14 +234,18 @@ async fn call(delivery: &Delivery) -> std::io::Result<()> {
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(4_096).read_to_end(&mut answer).await?;
-    Ok(())
+    Ok(answer)
+}
+
+fn is_good(answer: &[u8]) -> bool {
+    answer.starts_with(b"HTTP/1.1 2")
 }
 
 /// Why a subscription is not taken.
 #[derive(Debug)]
 pub(super) struct Invalid(pub(super) &'static str);
 
-impl Account {
+impl SandboxAccount {
     /// Creates a subscription from a request's body, or changes one.
     pub(super) fn subscribe(
         &mut self,
@@ -290,7 +313,7 @@ impl Account {
         }
         self.webhooks.made += 1;
         let subscription = Subscription {
-            id: ids::id(self.year.seed, Of::Subscription, self.webhooks.made),
+            id: ids::id(self.year.seed, IdKind::Subscription, self.webhooks.made),
             created_at: at,
             updated_at: at,
             name,

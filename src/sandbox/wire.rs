@@ -1,5 +1,6 @@
-//! Connections that can be torn: a handler has no hold on the socket, so it leaves a mark that
-//! the socket's next write obeys.
+//! Connections that can be cut, and answers without a `Date` header, which the server otherwise
+//! adds to all. A handler has no access to the socket, so it sets a flag that the socket's next
+//! write reads.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,23 +22,39 @@ pub(super) struct Wires(pub(super) TcpListener);
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: TcpStream,
-    torn: Arc<AtomicBool>,
+    marks: Arc<Marks>,
+}
+
+/// What is to become of the next write.
+#[derive(Debug, Default)]
+struct Marks {
+    torn: AtomicBool,
+    dateless: AtomicBool,
 }
 
 /// What a handler holds of its connection.
 #[derive(Debug, Clone)]
-pub(super) struct Line(Arc<AtomicBool>);
+pub(super) struct Line(Arc<Marks>);
 
 impl Line {
     /// Resets the connection instead of the next byte written.
     pub(super) fn tear(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.torn.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes `Date` out of the next answer.
+    pub(super) fn leave_date_out(&self) {
+        self.0.dateless.store(true, Ordering::SeqCst);
     }
 }
 
+/// The header as the server writes it, and one of the same length that nobody reads.
+const DATE: &[u8] = b"\r\ndate: ";
+const NO_DATE: &[u8] = b"\r\nx-at: ";
+
 impl Connected<IncomingStream<'_, Wires>> for Line {
     fn connect_info(stream: IncomingStream<'_, Wires>) -> Self {
-        Self(Arc::clone(&stream.io().torn))
+        Self(Arc::clone(&stream.io().marks))
     }
 }
 
@@ -52,7 +69,7 @@ impl Listener for Wires {
         (
             Wire {
                 stream,
-                torn: Arc::default(),
+                marks: Arc::default(),
             },
             address,
         )
@@ -65,7 +82,7 @@ impl Listener for Wires {
 
 impl Wire {
     fn check(&self) -> io::Result<()> {
-        if self.torn.load(Ordering::SeqCst) {
+        if self.marks.torn.load(Ordering::SeqCst) {
             // Without lingering, closing sends a reset rather than an orderly end.
             let _ = self.stream.set_zero_linger();
             return Err(io::Error::from(io::ErrorKind::ConnectionReset));
@@ -84,6 +101,12 @@ impl AsyncRead for Wire {
     }
 }
 
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes
+        .windows(wanted.len())
+        .position(|window| window == wanted)
+}
+
 impl AsyncWrite for Wire {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -91,7 +114,17 @@ impl AsyncWrite for Wire {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check()?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let dateless = self.marks.dateless.load(Ordering::SeqCst);
+        let Some(at) = find(bytes, DATE).filter(|_| dateless) else {
+            return Pin::new(&mut self.stream).poll_write(context, bytes);
+        };
+        let mut changed = bytes.to_vec();
+        changed[at..at + NO_DATE.len()].copy_from_slice(NO_DATE);
+        let written = Pin::new(&mut self.stream).poll_write(context, &changed);
+        if matches!(written, Poll::Ready(Ok(count)) if count >= at + NO_DATE.len()) {
+            self.marks.dateless.store(false, Ordering::SeqCst);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -107,6 +140,13 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // An answer's head comes first, and in one piece.
+        if let Some(head) = buffers
+            .first()
+            .filter(|_| self.marks.dateless.load(Ordering::SeqCst))
+        {
+            return self.poll_write(context, head);
+        }
         self.check()?;
         Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
     }

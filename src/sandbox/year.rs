@@ -1,13 +1,14 @@
-//! The year that an account begins with: when its customers wrote, and what became of it.
+//! The year with which an account begins: when customers wrote, and what happened to their
+//! sessions.
 //!
-//! Everything is drawn from the seed and the record's number, so that nothing of it has to be
-//! kept. A sketch (times, states and relations) is separate from the texts, because a million
-//! sketches are needed at the start and a hundred texts at a time.
+//! Everything is generated from the seed and the record's number, so none of it is stored. A
+//! sketch (times, states and relations) is separate from the texts: the start needs a million
+//! sketches, but an answer needs about a hundred texts.
 
 use std::borrow::Cow;
 
 use super::company::{AGENTS, NOBODY};
-use super::ids::{self, Of};
+use super::ids::{self, IdKind};
 use super::names;
 use super::record::{Category, ContactStatus, SessionKind, Status};
 use super::slots::{ContactSlot, NO_CONTACT, NONE, SessionSlot};
@@ -153,7 +154,7 @@ impl Year {
     }
 
     pub(super) fn contact(&self, number: u32) -> ContactSlot {
-        let mut dice = ids::dice(self.seed, Of::Contact, number);
+        let mut dice = ids::dice(self.seed, IdKind::Contact, number);
         let created = ragged(
             self.at(u64::from(number), u64::from(self.contacts)),
             &mut dice,
@@ -183,7 +184,7 @@ impl Year {
     }
 
     pub(super) fn sketch(&self, number: u32) -> Sketch {
-        let mut dice = ids::dice(self.seed, Of::Session, number);
+        let mut dice = ids::dice(self.seed, IdKind::Session, number);
         let dice = &mut dice;
         let part = u64::from(number) * 65_536 + dice.u64(..65_536);
         let created = ragged(self.at(part, u64::from(self.sessions) * 65_536), dice);

@@ -1,10 +1,11 @@
-//! Pages of one resource become one batch.
+//! Turns pages of one resource into one batch.
 //!
-//! Owns which of several versions of a record counts, what is rejected, and in which order tables
-//! are written. The result does not depend on the order in which the pages are added. Must not
-//! know which fields a record has.
+//! Owns which of several versions of a record counts, what is rejected, and in which order tables are
+//! written. The result does not depend on the order in which pages are added. Must not know which
+//! fields a record has.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -15,19 +16,39 @@ use super::record::{self, Objections, Record};
 use super::tag_list::TagList;
 use super::{contacts, json, lists, sessions, tables};
 use crate::data::{
-    Batch, ColumnGroup, Item, Links, Page, Reject, Resource, Row, Table, Timestamp, Write,
+    Batch, ColumnGroup, Item, Links, Page, Reading, Reject, Resource, Row, Table, Timestamp, Write,
 };
 
-/// What a mapping must know of the answer a record came in.
+/// The order of readings: which of two answers is the later one.
+///
+/// It uses neither the platform's clock nor this machine's, since either may be set or wrong. It
+/// uses a monotonic clock ([`Page::asked`]), and starts after everything that earlier holders of
+/// the account's lease have read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Answer {
+pub struct ReadingOrder {
+    /// The position of an answer to a request that is sent at `from`.
+    pub base: Timestamp,
+    /// By the clock of [`Page::asked`].
+    pub from: Duration,
+}
+
+impl ReadingOrder {
+    /// The position of an answer.
+    fn of(self, page: &Page) -> Timestamp {
+        self.base + page.asked.saturating_sub(self.from)
+    }
+}
+
+/// What a mapping needs to know about a record's answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnswerContext {
     /// When it was read.
     pub(super) seen: Timestamp,
-    /// What it cannot know.
+    /// The columns that it does not have.
     pub(super) unknown: ColumnGroup,
 }
 
-/// A record, mapped.
+/// A mapped record.
 pub(super) struct Mapped {
     /// The key of its row.
     pub(super) key: Uuid,
@@ -35,18 +56,18 @@ pub(super) struct Mapped {
     pub(super) version: Option<Timestamp>,
     /// Its row, without the time of reading.
     pub(super) row: RowJson,
-    /// The columns it does not know.
+    /// The columns that it does not have.
     pub(super) unknown: ColumnGroup,
     /// Its tags, if it has any.
     pub(super) tags: TagList,
-    /// Whom it refers to, in the order of [`Parent::ALL`].
+    /// The records that it refers to, in the order of [`Parent::ALL`].
     pub(super) references: [Option<Uuid>; 4],
 }
 
 /// The version of a record that counts so far.
 struct Kept {
     mapped: Mapped,
-    seen: Timestamp,
+    reading: Reading,
     record_id: Option<Uuid>,
     raw: Option<String>,
     reject: Option<Reject>,
@@ -54,27 +75,32 @@ struct Kept {
 
 /// Maps pages of one resource into one [`Batch`].
 ///
-/// Of several versions of a record the newest counts; of equally new ones the one read last; of
-/// those the one added last.
+/// Of several versions of a record, the newest counts. If versions are equally new, or some do not
+/// say how new they are, the one read last counts, and of those the one added last. If a list
+/// showed an older version later, the record is in doubt. An answer to a read by id counts more
+/// than a list that was not read later; of several such answers, the one read last counts.
 pub struct BatchBuilder {
     resource: Resource,
     keep_raw: bool,
+    order: Option<ReadingOrder>,
     kept: HashMap<Uuid, Kept>,
+    doubtful: HashSet<Uuid>,
     parents: Parents,
-    /// Records that have no row, by what is known of them, and when they were read last.
-    rejects: BTreeMap<(Option<Uuid>, String), (Timestamp, Reject)>,
+    /// Records without a row, by their version, and when they were last read.
+    rejects: BTreeMap<(Option<Uuid>, String), (Reading, Reject)>,
     rows_read: u64,
     observed_at: Option<Timestamp>,
 }
 
 impl BatchBuilder {
-    /// An empty batch of a resource. With `keep_raw` every row carries the complete JSON of its
-    /// record.
+    /// An empty batch of a resource. With `keep_raw`, every row has the complete JSON of its record.
     pub fn new(resource: Resource, keep_raw: bool) -> Self {
         Self {
             resource,
             keep_raw,
+            order: None,
             kept: HashMap::new(),
+            doubtful: HashSet::new(),
             parents: Parents::default(),
             rejects: BTreeMap::new(),
             rows_read: 0,
@@ -82,24 +108,35 @@ impl BatchBuilder {
         }
     }
 
+    /// Uses this order of readings instead of the platform's time: for rows that are stored.
+    #[must_use]
+    pub fn ordered(mut self, order: ReadingOrder) -> Self {
+        self.order = Some(order);
+        self
+    }
+
+    fn read_at(&self, page: &Page) -> Timestamp {
+        self.order.map_or(page.server_time, |order| order.of(page))
+    }
+
     /// Maps the records of a page.
     pub fn add(&mut self, page: &Page) {
-        self.observed_at = self.observed_at.max(Some(page.server_time));
+        self.observed_at = self.observed_at.max(Some(self.read_at(page)));
         for item in &page.items {
             self.rows_read += 1;
             self.add_item(page, item);
         }
     }
 
-    /// Distinct records so far, rejected ones included: what a caller measures a batch by.
+    /// The number of distinct records so far, rejected ones included. Callers limit a batch by it.
     pub fn rows(&self) -> usize {
         self.kept.len() + self.rejects.len()
     }
 
     fn add_item(&mut self, page: &Page, item: &Item) {
         let text = page.raw(item);
-        let answer = Answer {
-            seen: page.server_time,
+        let answer = AnswerContext {
+            seen: self.read_at(page),
             unknown: page.unknown,
         };
         let mut objections = Objections::default();
@@ -110,15 +147,19 @@ impl BatchBuilder {
                 return self.reject(page, item, item.head.id, &objections);
             }
         };
-        // Agents are kept by the id that sessions know, and asked for by their own.
-        let key_field = match self.resource {
-            Resource::Agents => "userId",
-            _ => "id",
-        };
-        let record_id = record.peek("id").and_then(record::uuid).or(item.head.id);
-        let Some(key) = record.read(&[key_field], "a uuid", &mut objections, record::uuid) else {
+        let key_field = self.resource.descriptor().key_field;
+        let record_id = record.peek("id").and_then(record::id).or(item.head.id);
+        let made = made_key(&record, self.resource.descriptor().key_made_of);
+        let key =
+            made.or_else(|| record.read(&[key_field], "a uuid", &mut objections, record::uuid));
+        let Some(key) = key.filter(|key| !key.is_nil()) else {
             if objections.is_empty() {
-                objections.add(key_field, "a uuid", "nothing");
+                let found = if key.is_some() {
+                    "the nil uuid"
+                } else {
+                    "nothing"
+                };
+                objections.add(key_field, "a uuid", found);
             }
             return self.reject(page, item, record_id, &objections);
         };
@@ -131,13 +172,25 @@ impl BatchBuilder {
             Resource::Channels => lists::channel(key, record, &mut objections),
             Resource::Departments => lists::department(key, record, &mut objections),
             Resource::Agents => lists::agent(key, record, &mut objections),
+            Resource::CustomFields => lists::custom_field(key, record, &mut objections),
+            Resource::Chatbots => lists::chatbot(key, record, &mut objections),
+            Resource::Templates => lists::template(key, record, &mut objections),
+            Resource::Portfolios => lists::portfolio(key, record, &mut objections),
+            Resource::OfficeHours => lists::office_hours(key, record, &mut objections),
         };
-        if self
-            .kept
-            .get(&key)
-            .is_some_and(|kept| (kept.mapped.version, kept.seen) > (mapped.version, answer.seen))
-        {
-            return;
+        let reading = Reading {
+            at: self.read_at(page),
+            certain: page.by_id || self.resource.is_list(),
+        };
+        if let Some(kept) = self.kept.get(&key) {
+            let before = (kept.mapped.version, kept.reading);
+            let now = (mapped.version, reading);
+            if is_doubtful(before, now) || is_doubtful(now, before) {
+                self.doubtful.insert(key);
+            }
+            if supersedes(before, now) {
+                return;
+            }
         }
         let reject = (!objections.is_empty()).then(|| Reject {
             resource: self.resource,
@@ -149,7 +202,7 @@ impl BatchBuilder {
         });
         let kept = Kept {
             mapped,
-            seen: answer.seen,
+            reading,
             record_id,
             raw: self.keep_raw.then(|| canonical(text)),
             reject,
@@ -173,17 +226,22 @@ impl BatchBuilder {
             partial: false,
             version: item.head.updated_at,
         };
-        let seen = page.server_time;
-        let last = self
+        let reading = Reading {
+            at: self.read_at(page),
+            certain: page.by_id || self.resource.is_list(),
+        };
+        let (last, _) = self
             .rejects
             .entry((record_id, raw))
-            .or_insert((seen, reject));
-        last.0 = last.0.max(seen);
+            .or_insert((reading, reject));
+        last.at = last.at.max(reading.at);
+        last.certain |= reading.certain;
     }
 
     /// The batch, parents first, each table by key.
     pub fn finish(mut self) -> Batch {
         let mut batch = Batch {
+            resource: Some(self.resource),
             rows_read: self.rows_read,
             observed_at: self.observed_at,
             ..Batch::default()
@@ -197,28 +255,31 @@ impl BatchBuilder {
         }
 
         // A version that could not be read says nothing against one that came later.
-        let newest: HashMap<Uuid, (Option<Timestamp>, Timestamp)> = kept
+        let newest: HashMap<Uuid, (Option<Timestamp>, Reading)> = kept
             .iter()
-            .filter_map(|kept| Some((kept.record_id?, (kept.mapped.version, kept.seen))))
+            .filter_map(|kept| Some((kept.record_id?, (kept.mapped.version, kept.reading))))
             .collect();
         batch.rejects = std::mem::take(&mut self.rejects)
             .into_values()
-            .filter(|(seen, reject)| {
+            .filter(|(reading, reject)| {
                 let good = reject.record_id.and_then(|id| newest.get(&id));
-                good.is_none_or(|&good| !is_newer(good, (reject.version, *seen)))
+                good.is_none_or(|&good| !supersedes(good, (reject.version, *reading)))
             })
             .map(|(_, reject)| reject)
             .collect();
         let whole: HashSet<Uuid> = batch.rejects.iter().filter_map(|r| r.record_id).collect();
-        let table = table_of(self.resource);
+        let table = tables::of(self.resource);
         let observed = table.columns.iter().any(|c| c.name == "observed_at");
         let mut rows = Vec::with_capacity(kept.len());
         for kept in kept {
             let mapped = kept.mapped;
+            if self.doubtful.contains(&mapped.key) && !kept.reading.certain {
+                batch.doubtful.push(mapped.key);
+            }
             match (kept.reject, kept.record_id) {
                 (Some(reject), _) => batch.rejects.push(reject),
                 (None, Some(id)) if !whole.contains(&id) => {
-                    batch.clean.push((id, mapped.version));
+                    batch.clean.push((id, mapped.version, kept.reading));
                 }
                 (None, _) => {}
             }
@@ -237,9 +298,10 @@ impl BatchBuilder {
             rows.push(Row {
                 key: mapped.key,
                 version: mapped.version,
+                reading: kept.reading,
                 hash,
                 unknown: mapped.unknown,
-                values: mapped.row.finish(observed.then_some(kept.seen)),
+                values: mapped.row.finish(observed.then_some(kept.reading.at)),
                 raw: kept.raw,
             });
         }
@@ -247,12 +309,12 @@ impl BatchBuilder {
         batch
     }
 
-    /// A row for every tag that somebody wears, with the name shown last.
+    /// A row for every tag of a contact, with the name shown last.
     fn tag_names(&self, kept: &[Kept]) -> Vec<Row> {
         let details = self.parents.of(Parent::Contact).values();
         let lists = kept
             .iter()
-            .map(|kept| (kept.seen, &kept.mapped.tags))
+            .map(|kept| (kept.reading.at, &kept.mapped.tags))
             .chain(details.map(|detail| (detail.seen, &detail.tags)));
         let mut names: BTreeMap<Uuid, Option<(Timestamp, &str)>> = BTreeMap::new();
         for (seen, list) in lists {
@@ -292,6 +354,10 @@ impl BatchBuilder {
             rows.push(Row {
                 key,
                 version: None,
+                reading: Reading {
+                    at: detail.seen,
+                    certain: false,
+                },
                 hash: detail.hash,
                 unknown: detail.unknown,
                 values: detail.row.finish(Some(detail.seen)),
@@ -307,33 +373,64 @@ impl BatchBuilder {
     }
 }
 
-/// Whether one reading of a record, by its version and when it was read, is newer than another.
-fn is_newer(
-    (version, seen): (Option<Timestamp>, Timestamp),
-    (other, other_seen): (Option<Timestamp>, Timestamp),
+/// A key for a record without one, made of the fields that distinguish such records. `None` if the
+/// resource has keys, or if the record has none of these fields.
+fn made_key(record: &Record<'_>, of: &[&str]) -> Option<Uuid> {
+    if of.is_empty() || record.peek("id").and_then(record::id).is_some() {
+        return None;
+    }
+    let values: Vec<&str> = of
+        .iter()
+        .map(|field| record.peek(field).map_or("", |value| value.get()))
+        .collect();
+    if values.iter().all(|value| value.is_empty()) {
+        return None;
+    }
+    Some(Uuid::new_v5(
+        &Uuid::NAMESPACE_OID,
+        values.join("\n").as_bytes(),
+    ))
+}
+
+/// Whether one reading of a record counts more than another, by version and by when it was read.
+fn supersedes(
+    (version, reading): (Option<Timestamp>, Reading),
+    (other_version, other): (Option<Timestamp>, Reading),
 ) -> bool {
-    match (version, other) {
+    if reading.certain != other.certain {
+        return if reading.certain {
+            reading.at >= other.at
+        } else {
+            reading.at > other.at
+        };
+    }
+    if reading.certain && reading.at != other.at {
+        return reading.at > other.at;
+    }
+    match (version, other_version) {
         (Some(version), Some(other)) if version != other => version > other,
-        _ => seen > other_seen,
+        _ => reading.at > other.at,
     }
 }
 
-/// The table of a resource's own records.
-const fn table_of(resource: Resource) -> &'static Table {
-    match resource {
-        Resource::Sessions => &tables::SESSIONS,
-        Resource::Contacts => &tables::CONTACTS,
-        Resource::Tags => &tables::TAGS,
-        Resource::Channels => &tables::CHANNELS,
-        Resource::Departments => &tables::DEPARTMENTS,
-        Resource::Agents => &tables::AGENTS,
-    }
+/// Whether a list showed an older version than an earlier reading did. The list may be a stale
+/// copy, or the version may be the newest with the time stamp of a clock that is behind.
+fn is_doubtful(
+    (version, reading): (Option<Timestamp>, Reading),
+    (other_version, other): (Option<Timestamp>, Reading),
+) -> bool {
+    let stamps = version.zip(other_version);
+    stamps.is_some_and(|(one, other)| one < other) && reading.at > other.at && !reading.certain
 }
 
 fn plain_row(key: Uuid, row: RowJson) -> Row {
     Row {
         key,
         version: None,
+        reading: Reading {
+            at: Timestamp::from_micros(0),
+            certain: false,
+        },
         hash: row.hash(None),
         unknown: ColumnGroup::NONE,
         values: row.finish(None),

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::batch::{Answer, Mapped};
+use super::batch::{AnswerContext, Mapped};
 use super::mapper::{Extra, Mapper, RowJson, tags_hash, utm};
 use super::record::{Objections, Record};
 use super::tables;
@@ -12,7 +12,7 @@ use crate::data::ColumnGroup;
 pub(super) fn map(
     id: Uuid,
     record: Record<'_>,
-    answer: Answer,
+    answer: AnswerContext,
     objections: &mut Objections,
 ) -> Mapped {
     let mut row = RowJson::new(&tables::CONTACTS, id, 768);
@@ -24,7 +24,7 @@ pub(super) fn map(
     };
 
     m.time("createdAt", "created_at");
-    let version = m.time("updatedAt", "updated_at");
+    let version = m.version();
     m.uuid("companyId", "company_id");
     m.text("name", "name");
     m.text("nameWhatsapp", "name_whatsapp");

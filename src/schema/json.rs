@@ -1,8 +1,8 @@
-//! JSON as text: strings decoded and written, values brought into one canonical form.
+//! JSON as text: parses and writes strings, and brings values into one canonical form.
 //!
-//! Works on text that `serde_json` has accepted. What a database cannot hold is bent here: NUL
-//! disappears, half a surrogate pair becomes U+FFFD, numbers that no `double` can hold and values
-//! nested too deeply become text. Must not know records or tables.
+//! Works on text that `serde_json` has accepted. Changes what a database cannot store: removes NUL,
+//! replaces half a surrogate pair with U+FFFD, and turns numbers that do not fit a `double` and
+//! values that are nested too deeply into text. Must not know records or tables.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,8 +12,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// How deeply a value may be nested. `SQLite` refuses JSON deeper than 1,000 levels, `PostgreSQL`
-/// what exhausts its stack; no honest record comes near.
+/// The maximum nesting of a value. `SQLite` refuses JSON deeper than 1,000 levels, and `PostgreSQL`
+/// refuses JSON that exhausts its stack. Real records are far below.
 const MAX_DEPTH: usize = 100;
 
 /// Longest number that is kept as a number.
@@ -79,13 +79,13 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 }
 
-/// Which names there have been, roughly: almost every name of a record is new, and need not be
-/// compared with all that came before it.
+/// Which names have occurred, approximately. Almost every name of a record is new, so it need not be
+/// compared with all earlier names.
 #[derive(Default)]
 struct Seen([u64; 16]);
 
 impl Seen {
-    /// Adds a name; yields whether it may have been there before.
+    /// Adds a name. Returns whether it may have occurred before.
     fn add(&mut self, name: &str) -> bool {
         let bit = xxh3_64(name.as_bytes());
         let word = &mut self.0[(bit >> 6) as usize % 16];
@@ -235,7 +235,7 @@ fn push_object(mut fields: Vec<Field<'_>>, out: &mut String, depth: usize) {
     out.push('}');
 }
 
-/// The elements of an array; `None` if it is none.
+/// The elements of an array. `None` if the value is not an array.
 pub(super) fn array(value: &RawValue) -> Option<Vec<&RawValue>> {
     if !value.get().starts_with('[') {
         return None;

@@ -1,4 +1,4 @@
-//! The small lists: tags, channels, departments, agents (API notes, 5, 7 and 9).
+//! The small lists, a function each (API notes, 5, 7, 8, 9 and 17).
 
 use uuid::Uuid;
 
@@ -20,8 +20,8 @@ pub(super) fn tag(id: Uuid, record: Record<'_>, objections: &mut Objections) -> 
     })
 }
 
-/// Maps a channel. One without identity is not one whose identity was removed: an inactive one
-/// has none in the list, while its sessions still show it.
+/// Maps a channel. An inactive channel has no identity in the list, while its sessions still show
+/// it. So a missing identity does not mean that it was removed.
 pub(super) fn channel(id: Uuid, record: Record<'_>, objections: &mut Objections) -> Mapped {
     map(&tables::CHANNELS, id, record, objections, |m, extra| {
         m.time("createdAt", "created_at");
@@ -85,6 +85,98 @@ pub(super) fn agent(user_id: Uuid, record: Record<'_>, objections: &mut Objectio
         m.boolean("isOwner", "is_owner");
         m.word("availability", "availability");
         m.json("departments", "departments");
+        (version, ColumnGroup::NONE)
+    })
+}
+
+/// Maps a custom field. Its options stay as they are; the view `custom_field_options` has a row for
+/// each.
+pub(super) fn custom_field(id: Uuid, record: Record<'_>, objections: &mut Objections) -> Mapped {
+    map(&tables::CUSTOM_FIELDS, id, record, objections, |m, _| {
+        m.time("createdAt", "created_at");
+        let version = m.time("updatedAt", "updated_at");
+        m.uuid("companyId", "company_id");
+        m.word("entityType", "entity_type");
+        m.uuid("scopeId", "scope_id");
+        m.uuid("parentId", "parent_id");
+        m.word("type", "type");
+        m.text("name", "name");
+        m.text("key", "key");
+        m.int("position", "position");
+        m.boolean("required", "required");
+        m.boolean("visible", "visible");
+        m.boolean("isValueRange", "is_value_range");
+        m.json("options", "options");
+        (version, ColumnGroup::NONE)
+    })
+}
+
+/// Maps a chatbot.
+pub(super) fn chatbot(id: Uuid, record: Record<'_>, objections: &mut Objections) -> Mapped {
+    map(&tables::CHATBOTS, id, record, objections, |m, _| {
+        m.uuid("key", "key");
+        m.time("createdAt", "created_at");
+        let version = m.time("updatedAt", "updated_at");
+        m.uuid("companyId", "company_id");
+        m.boolean("archived", "archived");
+        m.text("name", "name");
+        m.word("type", "type");
+        m.json("channelIds", "channel_ids");
+        m.uuid("defaultDepartmentId", "default_department_id");
+        m.word("publishStatus", "publish_status");
+        m.json("automationUsage", "automation_usage");
+        (version, ColumnGroup::NONE)
+    })
+}
+
+/// Maps a message template.
+pub(super) fn template(id: Uuid, record: Record<'_>, objections: &mut Objections) -> Mapped {
+    map(&tables::TEMPLATES, id, record, objections, |m, _| {
+        m.time("createdAt", "created_at");
+        let version = m.time("updatedAt", "updated_at");
+        m.uuid("companyId", "company_id");
+        m.text("name", "name");
+        m.plain("type", "type");
+        m.plain("category", "category");
+        m.plain("language", "language");
+        m.plain("status", "status");
+        m.plain("text", "text");
+        m.json("params", "params");
+        (version, ColumnGroup::NONE)
+    })
+}
+
+/// Maps a portfolio.
+pub(super) fn portfolio(id: Uuid, record: Record<'_>, objections: &mut Objections) -> Mapped {
+    map(&tables::PORTFOLIOS, id, record, objections, |m, _| {
+        m.time("createdAt", "created_at");
+        let version = m.time("updatedAt", "updated_at");
+        m.uuid("companyId", "company_id");
+        m.boolean("active", "active");
+        m.text("name", "name");
+        m.word("type", "type");
+        m.boolean("automaticAttribution", "automatic_attribution");
+        m.int(
+            "expirationDurationInMonths",
+            "expiration_duration_in_months",
+        );
+        m.int("contactsCount", "contacts_count");
+        m.json("departments", "departments");
+        (version, ColumnGroup::NONE)
+    })
+}
+
+/// Maps the opening hours of a day.
+pub(super) fn office_hours(id: Uuid, record: Record<'_>, objections: &mut Objections) -> Mapped {
+    map(&tables::OFFICE_HOURS, id, record, objections, |m, _| {
+        m.record.take("id");
+        m.time("createdAt", "created_at");
+        let version = m.time("updatedAt", "updated_at");
+        m.plain("dayWeek", "day_week");
+        m.plain("startTime", "start_time");
+        m.plain("endTime", "end_time");
+        m.plain("timezoneDiff", "timezone_diff");
+        m.json("limitHours", "limit_hours");
         (version, ColumnGroup::NONE)
     })
 }

@@ -1,7 +1,7 @@
-//! From a record's fields to a row's columns.
+//! Maps a record's fields to a row's columns.
 //!
-//! Owns the form of a row: its values, its hash, its leftovers. Must not know which column
-//! comes from which field; the resources' own modules say that.
+//! Owns the form of a row: its values, its hash and its extra fields. Must not know which column
+//! comes from which field; the modules of the resources do.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -15,19 +15,19 @@ use super::record::{self, Objections, Record};
 use super::span;
 use crate::data::{ColumnGroup, Table, Timestamp, Values};
 
-/// A row's values while they are filled in, column by column in the order of its table.
+/// The values of a row, filled column by column in the order of its table.
 #[derive(Debug, Clone)]
 pub(super) struct RowJson {
     table: &'static Table,
     values: Values,
-    /// The column of the table that comes next.
+    /// The next column of the table.
     next: usize,
-    /// The groups of the columns that were passed over.
+    /// The groups of the skipped columns.
     skipped: ColumnGroup,
 }
 
 impl RowJson {
-    /// A row that begins with its key.
+    /// A row that starts with its key.
     pub(super) fn new(table: &'static Table, id: Uuid, capacity: usize) -> Self {
         let mut row = Self {
             table,
@@ -39,7 +39,7 @@ impl RowJson {
         row
     }
 
-    /// The next value, for this column. Only columns of a group may be passed over.
+    /// The next value, for this column. Only columns of a group may be skipped.
     fn column(&mut self, name: &str, write: impl FnOnce(&mut String)) {
         loop {
             let column = self.table.columns.get(self.next);
@@ -128,7 +128,7 @@ impl RowJson {
         }
     }
 
-    /// Ends the row with what nobody modelled.
+    /// Ends the row with the extra fields.
     pub(super) fn extra(&mut self, extra: Extra) {
         match extra.finish() {
             Some(object) => self.column("extra", |out| out.push_str(&object)),
@@ -136,14 +136,14 @@ impl RowJson {
         }
     }
 
-    /// Hash of the content so far, of the groups passed over, and of a set of tags.
+    /// A hash of the content so far, of the skipped groups, and of a set of tags.
     pub(super) fn hash(&self, tags: Option<&[Uuid]>) -> i64 {
         let tags = tags.map_or(0, |tags| tags_hash(tags).cast_unsigned() | 1);
         let seed = tags ^ (u64::from(self.skipped.bits()) << 1);
         xxh3_64_with_seed(self.values.text().as_bytes(), seed).cast_signed()
     }
 
-    /// The values of the row, with the time at which it was read if the table keeps that.
+    /// The values of the row, with the time of reading if the table has a column for it.
     pub(super) fn finish(mut self, observed_at: Option<Timestamp>) -> Values {
         if observed_at.is_some() {
             self.time("observed_at", observed_at);
@@ -152,13 +152,13 @@ impl RowJson {
     }
 }
 
-/// The number that stands for a sorted set of tags.
+/// The hash of a sorted set of tags.
 pub(super) fn tags_hash(tags: &[Uuid]) -> i64 {
     let bytes: Vec<u8> = tags.iter().flat_map(|tag| *tag.as_bytes()).collect();
     xxh3_64(&bytes).cast_signed()
 }
 
-/// The fields that no column takes: name to canonical JSON.
+/// Fields without a column: name to canonical JSON.
 #[derive(Debug, Default)]
 pub(super) struct Extra(Vec<(String, String)>);
 
@@ -219,8 +219,8 @@ impl Extra {
     }
 }
 
-/// A record on one side, a row on the other. Each method moves one field to one column; the first
-/// argument names the field as the platform does, the second the column.
+/// Maps fields of a record to columns of a row. Each method maps one field to one column. The first
+/// argument is the platform's name of the field, the second the column.
 pub(super) struct Mapper<'a, 'm> {
     /// Where the fields come from.
     pub(super) record: Record<'a>,
@@ -235,13 +235,21 @@ impl<'a> Mapper<'a, '_> {
         self.text_of(&[field], column)
     }
 
-    /// A text that has several spellings of its name.
+    /// A text field whose name has several spellings.
     pub(super) fn text_of(&mut self, fields: &[&str], column: &str) -> Option<Cow<'a, str>> {
         let value = self
             .record
             .read(fields, "text", self.objections, record::text);
         self.row.text(column, value.as_deref());
         value
+    }
+
+    /// A text, a number or a boolean as text, for a field whose type is not documented.
+    pub(super) fn plain(&mut self, field: &str, column: &str) {
+        let value = self
+            .record
+            .read(&[field], "a text or number", self.objections, record::plain);
+        self.row.text(column, value.as_deref());
     }
 
     /// A word of an enumeration, known or not.
@@ -253,19 +261,71 @@ impl<'a> Mapper<'a, '_> {
     }
 
     pub(super) fn uuid(&mut self, field: &str, column: &str) -> Option<Uuid> {
-        let value = self
-            .record
-            .read(&[field], "a uuid", self.objections, record::uuid);
+        let value = self.real_value(field, "a uuid", record::uuid);
+        self.row.uuid(column, value);
+        value
+    }
+
+    /// A reference to another record. If the field is missing, it is taken from the record's
+    /// details: from the field `key` of the first of `details` that exists.
+    pub(super) fn reference(
+        &mut self,
+        field: &str,
+        column: &str,
+        details: &[&str],
+        key: &str,
+    ) -> Option<Uuid> {
+        let own = self.real_value(field, "a uuid", record::uuid);
+        let value = own.or_else(|| {
+            let shown = details.iter().find_map(|name| self.record.peek(name))?;
+            let shown = match json::array(shown).as_deref() {
+                Some([only]) => only,
+                Some(_) => return None,
+                None => shown,
+            };
+            record::id(Record::nested(shown, "")?.peek(key)?)
+        });
         self.row.uuid(column, value);
         value
     }
 
     pub(super) fn time(&mut self, field: &str, column: &str) -> Option<Timestamp> {
-        let value = self
-            .record
-            .read(&[field], "an instant", self.objections, record::time);
+        let value = self.real_value(field, "a time", record::time);
         self.row.time(column, value);
         value
+    }
+
+    /// The `updatedAt` of a record whose changes are followed by it. Without it, the record is
+    /// stored by its content and gets an objection, since no sync finds its changes.
+    pub(super) fn version(&mut self) -> Option<Timestamp> {
+        let objections = self.objections.len();
+        let version = self.time("updatedAt", "updated_at");
+        if version.is_none() && self.objections.len() == objections {
+            let path = self.record.path_of("updatedAt");
+            self.objections.add(&path, "a time", "none");
+        }
+        version
+    }
+
+    /// The value of a field, parsed by `read`. A placeholder becomes null and is kept as an extra
+    /// field.
+    fn real_value<T>(
+        &mut self,
+        field: &str,
+        expected: &str,
+        read: impl FnOnce(&'a RawValue) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.record.take(field)?;
+        if record::is_placeholder(value) {
+            self.record.put_back(field, value);
+            return None;
+        }
+        let found = read(value);
+        if found.is_none() {
+            let path = self.record.path_of(field);
+            self.objections.add(&path, expected, record::kind_of(value));
+        }
+        found
     }
 
     pub(super) fn boolean(&mut self, field: &str, column: &str) {
@@ -294,8 +354,8 @@ impl<'a> Mapper<'a, '_> {
         self.row.json(column, value);
     }
 
-    /// A span of time: its text, and its seconds in a second column. A text that is no span is
-    /// also kept in `extra`, which `status` shows; the word "null" means null (API notes, 4.5).
+    /// A duration: its text, and its seconds in a second column. Text that is not a duration is
+    /// also kept in `extra`, which `status` shows. The word "null" means null (API notes, 4.5).
     pub(super) fn span(&mut self, field: &str, column: &str, seconds: &str, extra: &mut Extra) {
         let raw = self.record.peek(field);
         let value = self

@@ -1,10 +1,12 @@
-//! From the platform's records to rows.
+//! Maps the platform's records to rows.
 //!
-//! Owns the tables' descriptors and, per resource, the mapping of a record's JSON to its row and
-//! to the rows it brings along. Pure: pages in, a batch out. Must not know SQL, HTTP or the clock.
+//! Owns the descriptors of tables and, for each resource, the mapping of a record's JSON to its row
+//! and to the rows of its nested records. Pure: pages in, a batch out. Must not know SQL, HTTP or
+//! the clock.
 //!
-//! A record is read leniently, field by field: what can be bent is bent, what cannot costs the
-//! field and leaves an objection, and only a record without a readable id costs the record.
+//! A record is read field by field. If a field is invalid, it is corrected where possible.
+//! Otherwise only that field is left out, with an objection. A record is rejected only if its id is
+//! not readable.
 
 mod batch;
 mod contacts;
@@ -20,5 +22,5 @@ mod tag_list;
 #[cfg(test)]
 mod tests;
 
-pub use batch::BatchBuilder;
+pub use batch::{BatchBuilder, ReadingOrder};
 pub use span::seconds as span_seconds;

@@ -1,7 +1,7 @@
-//! The records that sessions bring along: the details of contacts, agents, departments, channels.
+//! The records inside sessions: details of contacts, agents, departments and channels.
 //!
-//! Owns which of several readings of one record counts: the one read last. Most details of a page
-//! are repetitions, so a text that was read before without objection is not read again. Must not
+//! Owns which of several readings of one record counts: the last one. Most details on a page are
+//! repetitions, so a text that was read before without an objection is not read again. Must not
 //! know pages or sessions.
 
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use super::tables;
 use super::tag_list::{self, TagList};
 use crate::data::{ColumnGroup, Table, Timestamp};
 
-/// What is nested in a session, in the order in which the tables may be written.
+/// The records nested in a session, in the order in which the tables may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Parent {
     Channel,
@@ -28,7 +28,7 @@ pub(super) enum Parent {
 impl Parent {
     pub(super) const ALL: [Self; 4] = [Self::Channel, Self::Department, Self::Agent, Self::Contact];
 
-    /// Its details' table, and the table of those of which the id alone is known.
+    /// The table of its details, and the table for records of which only the id is known.
     pub(super) const fn tables(self) -> (&'static Table, &'static Table) {
         match self {
             Self::Channel => (&tables::CHANNEL_DETAILS, &tables::CHANNEL_IDS),
@@ -38,7 +38,7 @@ impl Parent {
         }
     }
 
-    /// The field that holds the details, in the spellings to be met (API notes, 4.5).
+    /// The field with the details, in all known spellings (API notes, 4.5).
     const fn fields(self) -> &'static [&'static str] {
         match self {
             Self::Channel => &["channelDetails"],
@@ -48,7 +48,7 @@ impl Parent {
         }
     }
 
-    /// The field of the details that says whose they are. A channel's do not.
+    /// The field of the details that has the record's id. Details of channels have none.
     const fn key_field(self) -> Option<&'static str> {
         match self {
             Self::Channel => None,
@@ -58,20 +58,20 @@ impl Parent {
     }
 }
 
-/// One parent as it was read last.
+/// The last reading of one parent.
 #[derive(Debug, Clone)]
 pub(super) struct Detail {
     /// When it was read.
     pub(super) seen: Timestamp,
-    /// Its row, still without that time.
+    /// Its row, without the time of reading.
     pub(super) row: RowJson,
     /// Hash of the row.
     pub(super) hash: i64,
-    /// Columns it does not know.
+    /// Columns that it does not have.
     pub(super) unknown: ColumnGroup,
     /// A contact's tags.
     pub(super) tags: TagList,
-    /// Hash of the text it was read from, if there was nothing to object to and nothing left over.
+    /// Hash of the text that it was read from, if there was no objection and no extra field.
     source: Option<u64>,
 }
 
@@ -90,8 +90,8 @@ impl Parents {
         std::mem::take(&mut self.0[parent as usize])
     }
 
-    /// Takes a parent's details out of a session. `reference` is the session's own reference to
-    /// it. Answers with the tags if the parent is a contact; `None` if there are no details.
+    /// Reads a parent's details in a session. `reference` is the session's own reference to it.
+    /// Returns the tags if the parent is a contact. `None` if there are no details.
     pub(super) fn read(
         &mut self,
         parent: Parent,
@@ -115,7 +115,8 @@ impl Parents {
         let mut record = record;
         let own = parent
             .key_field()
-            .and_then(|name| record.read(&[name], "a uuid", session.objections, record::uuid));
+            .and_then(|name| record.read(&[name], "a uuid", session.objections, record::uuid))
+            .filter(|id| !id.is_nil());
         let Some(key) = own.or(reference) else {
             // Nobody's details: there is no row for them, but nothing gets lost.
             extra.keep(field, value);

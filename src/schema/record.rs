@@ -1,8 +1,8 @@
-//! Reading one record leniently: field by field, each on its own.
+//! Reads a record field by field.
 //!
-//! Owns what counts as readable and how an objection is worded. A field of the wrong type is
-//! null and an objection; a field nobody asks for is left over and ends up in `extra`. Must not
-//! know which fields a record has.
+//! Owns which values are valid and the texts of objections. A field of the wrong type becomes null,
+//! with an objection. A field that nobody reads is kept in `extra`. Must not know which fields a
+//! record has.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -13,17 +13,17 @@ use uuid::Uuid;
 use super::json::{self, Field, Fields};
 use crate::data::Timestamp;
 
-/// The instants that `PostgreSQL` reads in the form we write: the years 1 to 9999.
+/// The instants that `PostgreSQL` accepts in our form: the years 1 to 9999.
 const INSTANTS: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
 
-/// Longest word of an enumeration, in bytes. Such columns are indexed, and no index takes
-/// megabytes.
+/// The maximum length of an enumeration's value, in bytes. Such columns are indexed, and an index
+/// cannot store long texts.
 const MAX_WORD: usize = 255;
 
-/// More objections than this to one record are counted only.
+/// The maximum number of objections to one record that are described. Others are only counted.
 const MAX_OBJECTIONS: usize = 20;
 
-/// What is wrong with a record: `utm.source: expected text, found a number`.
+/// The problems of a record: `utm.source: expected text, found a number`.
 #[derive(Debug, Default)]
 pub(super) struct Objections {
     texts: Vec<String>,
@@ -62,7 +62,7 @@ impl Objections {
     }
 }
 
-/// What a value is, in words.
+/// The type of a value, as text.
 pub(super) fn kind_of(value: &RawValue) -> &'static str {
     match value.get().as_bytes().first() {
         Some(b'"') => "text",
@@ -74,13 +74,13 @@ pub(super) fn kind_of(value: &RawValue) -> &'static str {
     }
 }
 
-/// An object whose fields are taken out one after the other.
+/// An object whose fields are taken out one by one.
 pub(super) struct Record<'a> {
     fields: Vec<Option<Field<'a>>>,
-    /// Where the field after the one found last stands: fields are asked for in the order in
-    /// which the platform sends them, so that the next one is usually there.
+    /// The position after the field that was found last. Fields are read in the order in which the
+    /// platform sends them, so the next one is usually there.
     next: usize,
-    /// Its own place in the whole record; empty for the whole.
+    /// Its path in the whole record. Empty for the record itself.
     path: &'static str,
 }
 
@@ -89,9 +89,7 @@ impl<'a> Record<'a> {
     pub(super) fn parse(text: &'a str) -> Result<Self, &'static str> {
         match serde_json::from_str::<Fields<'a>>(text) {
             Ok(fields) => Ok(Self::of(fields, "")),
-            Err(_) => {
-                Err(serde_json::from_str::<&RawValue>(text).map_or("text that is no JSON", kind_of))
-            }
+            Err(_) => Err(serde_json::from_str::<&RawValue>(text).map_or("invalid JSON", kind_of)),
         }
     }
 
@@ -103,7 +101,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// An object without fields, in the place of one that is not there.
+    /// An object without fields, instead of one that is missing.
     pub(super) fn empty(path: &'static str) -> Self {
         Self::of(Fields(Vec::new()), path)
     }
@@ -130,12 +128,12 @@ impl<'a> Record<'a> {
             .or_else(|| (0..self.next).find(is_it))
     }
 
-    /// Whether there is such a field, be it null.
+    /// Whether the field exists, even if it is null.
     pub(super) fn has(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
 
-    /// The field's value, left where it is; `None` if it is absent or null.
+    /// The field's value, without taking it out. `None` if it is absent or null.
     pub(super) fn peek(&self, name: &str) -> Option<&'a RawValue> {
         let (_, value) = self.fields[self.find(name)?].as_ref()?;
         (value.get() != "null").then_some(*value)
@@ -149,8 +147,8 @@ impl<'a> Record<'a> {
         (value.get() != "null").then_some(value)
     }
 
-    /// The value under the first of several spellings that has one. The other spellings are left
-    /// over unless they are null.
+    /// The value of the first of several spellings that has one. The other spellings are kept as
+    /// extra fields unless they are null.
     pub(super) fn take_any(&mut self, names: &[&str]) -> Option<&'a RawValue> {
         let mut found = None;
         for name in names {
@@ -161,12 +159,24 @@ impl<'a> Record<'a> {
         found
     }
 
-    /// What nobody asked for, as the fields of a JSON object in canonical form.
+    /// Puts back the field that was taken last: it counts as an extra field.
+    pub(super) fn put_back(&mut self, name: &str, value: &'a RawValue) {
+        if let Some(field) = self
+            .next
+            .checked_sub(1)
+            .and_then(|at| self.fields.get_mut(at))
+        {
+            *field = Some((Cow::Owned(name.to_owned()), value));
+        }
+    }
+
+    /// The fields that nobody read, as the fields of a JSON object in canonical form.
     pub(super) fn leftovers(self) -> impl Iterator<Item = Field<'a>> {
         self.fields.into_iter().flatten()
     }
 
-    /// An object; `None` if it is absent or null, or something else, to which is objected.
+    /// An object. `None` if it is absent or null, or if it is something else, which adds an
+    /// objection.
     pub(super) fn object(
         &mut self,
         name: &'static str,
@@ -180,7 +190,7 @@ impl<'a> Record<'a> {
         Some((value, nested?))
     }
 
-    /// Applies `read` to a field's value, and objects if it finds nothing in it.
+    /// Parses a field's value with `read`. Adds an objection if that fails.
     pub(super) fn read<T>(
         &mut self,
         names: &[&str],
@@ -209,20 +219,41 @@ pub(super) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
         .then(|| json::decode(value.get()))
 }
 
+/// A text, or a number or boolean as it is written.
+pub(super) fn plain(value: &RawValue) -> Option<Cow<'_, str>> {
+    let is_nested = value.get().starts_with(['{', '[']);
+    text(value).or_else(|| (!is_nested).then(|| Cow::Borrowed(value.get())))
+}
+
 /// A word of an enumeration, known or not.
 pub(super) fn word(value: &RawValue) -> Option<Cow<'_, str>> {
     text(value).filter(|word| word.len() <= MAX_WORD)
 }
 
-/// A uuid, in any of its notations.
+/// A uuid, in any of its notations. The nil uuid is one: see [`is_placeholder`].
 pub(super) fn uuid(value: &RawValue) -> Option<Uuid> {
     Uuid::try_parse(&text(value)?).ok()
+}
+
+/// The uuid of something that exists: any but the nil uuid.
+pub(super) fn id(value: &RawValue) -> Option<Uuid> {
+    uuid(value).filter(|id| !id.is_nil())
 }
 
 /// An instant.
 pub(super) fn time(value: &RawValue) -> Option<Timestamp> {
     let at = Timestamp::parse(&text(value)?).ok()?;
     INSTANTS.contains(&at.micros()).then_some(at)
+}
+
+/// Whether a value is what .NET writes for an unset value: the nil uuid, or an instant of the year 1.
+pub(super) fn is_placeholder(value: &RawValue) -> bool {
+    let text = value.get();
+    // Most values are none, and are not parsed once more.
+    if text.starts_with("\"0001-") {
+        return Timestamp::parse(&json::decode(text)).is_ok_and(Timestamp::is_unset);
+    }
+    text.starts_with("\"00000000") && uuid(value).is_some_and(|id| id.is_nil())
 }
 
 /// True or false.
@@ -235,7 +266,7 @@ pub(super) fn int(value: &RawValue) -> Option<i64> {
     value.get().parse().ok()
 }
 
-/// A number that a `double` holds.
+/// A number that fits a `double`.
 pub(super) fn real(value: &RawValue) -> Option<f64> {
     let number = value.get();
     if !number.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
@@ -284,8 +315,8 @@ mod tests {
             ("[]", "an array"),
             ("\"x\"", "text"),
             ("null", "null"),
-            ("", "text that is no JSON"),
-            ("{\"a\":1", "text that is no JSON"),
+            ("", "invalid JSON"),
+            ("{\"a\":1", "invalid JSON"),
         ] {
             assert_eq!(Record::parse(text).err(), Some(expected), "{text}");
         }
@@ -304,13 +335,35 @@ mod tests {
         }
         for text in [
             "\"0000-06-01T00:00:00Z\"",
-            "\"0001-01-01T00:00:00+03:00\"",
             "\"9999-12-31T23:59:59-03:00\"",
             "1767225600",
         ] {
             assert_eq!(time(value(text)), None, "{text}");
         }
         assert!(word(value(&format!("\"{}\"", "x".repeat(256)))).is_none());
+    }
+
+    #[test]
+    fn nil_uuids_and_instants_of_the_year_one_stand_for_nothing() {
+        for text in [
+            "\"00000000-0000-0000-0000-000000000000\"",
+            "\"00000000000000000000000000000000\"",
+            "\"0001-01-01T00:00:00\"",
+            "\"0001-01-01T00:00:00Z\"",
+            "\"0001-01-01T00:00:00.0000000-03:06\"",
+            "\"0001-01-01T00:00:00+03:00\"",
+        ] {
+            assert!(is_placeholder(value(text)), "{text}");
+        }
+        for text in [
+            "\"00000000-0000-0000-0000-000000000001\"",
+            "\"0002-01-01T00:00:00Z\"",
+            "\"00000000\"",
+            "null",
+            "0",
+        ] {
+            assert!(!is_placeholder(value(text)), "{text}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::batch::{Answer, Mapped};
+use super::batch::{AnswerContext, Mapped};
 use super::mapper::{Extra, Mapper, RowJson, utm};
 use super::parents::{Parent, Parents};
 use super::record::{Objections, Record};
@@ -10,11 +10,11 @@ use super::tables;
 use super::tag_list::TagList;
 use crate::data::ColumnGroup;
 
-/// Maps a session, and puts what it says about others into `parents`.
+/// Maps a session, and adds its nested records to `parents`.
 pub(super) fn map(
     id: Uuid,
     record: Record<'_>,
-    answer: Answer,
+    answer: AnswerContext,
     objections: &mut Objections,
     parents: &mut Parents,
 ) -> Mapped {
@@ -28,15 +28,16 @@ pub(super) fn map(
     };
 
     m.time("createdAt", "created_at");
-    let version = m.time("updatedAt", "updated_at");
+    let version = m.version();
     m.time("startAt", "start_at");
     m.time("endAt", "end_at");
     m.word("status", "status");
     m.uuid("companyId", "company_id");
-    let contact = m.uuid("contactId", "contact_id");
-    let channel = m.uuid("channelId", "channel_id");
-    let department = m.uuid("departmentId", "department_id");
-    let user = m.uuid("userId", "user_id");
+    let contact = m.reference("contactId", "contact_id", &["contactDetails"], "id");
+    let channel = m.reference("channelId", "channel_id", &["channelDetails"], "id");
+    let departments = ["departmentDetails", "departmentsDetails"];
+    let department = m.reference("departmentId", "department_id", &departments, "id");
+    let user = m.reference("userId", "user_id", &["agentDetails"], "userId");
     m.text("previewUrl", "preview_url");
     m.text("title", "title");
     m.text("number", "number");

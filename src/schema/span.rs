@@ -1,9 +1,9 @@
-//! The platform's spans of time (`timeService`, `timeWait`), which no document defines.
+//! The platform's durations (`timeService`, `timeWait`), which are not documented.
 //!
-//! Seen: `HH:MM:SS`, also with more than 24 hours; possible: `d.hh:mm:ss`, a fraction, a sign (API
+//! Known: `HH:MM:SS`, also with more than 24 hours. Possible: `d.hh:mm:ss`, a fraction, a sign (API
 //! notes, 4.5). Must not know records.
 
-/// Whole seconds of a span, the fraction cut off; `None` if the text is none.
+/// The whole seconds of a duration, rounded down. `None` if the text is not a duration.
 pub fn seconds(text: &str) -> Option<i64> {
     let text = text.trim();
     let (sign, text) = match text.strip_prefix('-') {

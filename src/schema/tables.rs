@@ -3,9 +3,9 @@
 //! Owns names, types and guards; the migrations follow it. Names are the platform's own in snake
 //! case, nested objects flattened with a prefix (`utm_source`). Must not know SQL.
 
-use crate::data::{Column, ColumnGroup, Guard, Kind, Table};
+use crate::data::{Column, ColumnGroup, ColumnType, Guard, Resource, Table};
 
-const fn column(name: &'static str, kind: Kind) -> Column {
+const fn column(name: &'static str, kind: ColumnType) -> Column {
     Column {
         name,
         kind,
@@ -15,52 +15,53 @@ const fn column(name: &'static str, kind: Kind) -> Column {
 }
 
 const fn uuid(name: &'static str) -> Column {
-    column(name, Kind::Uuid)
+    column(name, ColumnType::Uuid)
 }
 
 const fn text(name: &'static str) -> Column {
-    column(name, Kind::Text)
+    column(name, ColumnType::Text)
 }
 
 const fn time(name: &'static str) -> Column {
-    column(name, Kind::Time)
+    column(name, ColumnType::Time)
 }
 
 const fn boolean(name: &'static str) -> Column {
-    column(name, Kind::Bool)
+    column(name, ColumnType::Bool)
 }
 
 const fn int(name: &'static str) -> Column {
-    column(name, Kind::Int)
+    column(name, ColumnType::Int)
 }
 
 const fn real(name: &'static str) -> Column {
-    column(name, Kind::Real)
+    column(name, ColumnType::Real)
 }
 
 const fn json(name: &'static str) -> Column {
-    column(name, Kind::Json)
+    column(name, ColumnType::Json)
 }
 
-/// Filled by the record's own listing and by details inside sessions.
+/// Filled by the record's own list and by details inside sessions.
 const fn shared(mut column: Column) -> Column {
     column.shared = true;
     column
 }
 
-/// Known only to some answers.
-const fn of(group: ColumnGroup, mut column: Column) -> Column {
+/// Only some answers have it.
+const fn within(group: ColumnGroup, mut column: Column) -> Column {
     column.group = group;
     column
 }
 
 const CLASSIFICATION: ColumnGroup = ColumnGroup::CLASSIFICATION;
 
-/// Sessions (API notes, 4.5). `time_service` and `time_wait` are the platform's texts, their
-/// `_seconds` whole seconds, cut off.
+/// Sessions (API notes, 4.5). `time_service` and `time_wait` are the platform's texts; the
+/// `_seconds` columns have their whole seconds, rounded down.
 pub static SESSIONS: Table = Table {
     name: "sessions",
     key: "id",
+    per_account: false,
     columns: &[
         uuid("id"),
         time("created_at"),
@@ -86,11 +87,11 @@ pub static SESSIONS: Table = Table {
         text("utm_term"),
         text("utm_referral_url"),
         text("origin"),
-        of(CLASSIFICATION, uuid("classification_id")),
-        of(CLASSIFICATION, text("classification_category")),
-        of(CLASSIFICATION, text("classification_category_name")),
-        of(CLASSIFICATION, text("classification_category_description")),
-        of(CLASSIFICATION, real("classification_amount")),
+        within(CLASSIFICATION, uuid("classification_id")),
+        within(CLASSIFICATION, text("classification_category")),
+        within(CLASSIFICATION, text("classification_category_name")),
+        within(CLASSIFICATION, text("classification_category_description")),
+        within(CLASSIFICATION, real("classification_amount")),
         text("status_description"),
         text("time_service"),
         int("time_service_seconds"),
@@ -105,8 +106,8 @@ pub static SESSIONS: Table = Table {
         time("last_message_in"),
         text("window_status"),
         json("metadata"),
-        of(ColumnGroup::CHANNEL_TYPE, text("channel_type")),
-        of(ColumnGroup::SESSION_TYPE, text("type")),
+        within(ColumnGroup::CHANNEL_TYPE, text("channel_type")),
+        within(ColumnGroup::SESSION_TYPE, text("type")),
         json("extra"),
     ],
     guard: Guard::Version,
@@ -117,6 +118,7 @@ pub static SESSIONS: Table = Table {
 pub static CONTACTS: Table = Table {
     name: "contacts",
     key: "id",
+    per_account: false,
     columns: &[
         uuid("id"),
         time("created_at"),
@@ -149,7 +151,7 @@ pub static CONTACTS: Table = Table {
         json("portfolio_ids"),
         json("portfolio_names"),
         json("metadata"),
-        of(ColumnGroup::CONTACT, shared(int("tags_hash"))),
+        within(ColumnGroup::CONTACT, shared(int("tags_hash"))),
         json("extra"),
         time("observed_at"),
     ],
@@ -160,6 +162,7 @@ pub static CONTACTS: Table = Table {
 pub static CONTACT_DETAILS: Table = Table {
     name: "contacts",
     key: "id",
+    per_account: false,
     columns: &[
         uuid("id"),
         shared(text("name")),
@@ -169,16 +172,17 @@ pub static CONTACT_DETAILS: Table = Table {
         shared(text("phone_e164")),
         shared(text("instagram")),
         shared(text("status")),
-        of(ColumnGroup::CONTACT, shared(int("tags_hash"))),
+        within(ColumnGroup::CONTACT, shared(int("tags_hash"))),
         time("observed_at"),
     ],
     guard: Guard::Observed,
 };
 
-/// Contacts of which a session knows the id alone.
+/// Contacts of which a session has only the id.
 pub static CONTACT_IDS: Table = Table {
     name: "contacts",
     key: "id",
+    per_account: false,
     columns: &[uuid("id")],
     guard: Guard::Absent,
 };
@@ -187,6 +191,7 @@ pub static CONTACT_IDS: Table = Table {
 pub static TAGS: Table = Table {
     name: "tags",
     key: "id",
+    per_account: false,
     columns: &[
         uuid("id"),
         time("created_at"),
@@ -198,11 +203,12 @@ pub static TAGS: Table = Table {
     guard: Guard::Version,
 };
 
-/// Tags that a contact wears, with the name it shows beside the id, if any. A hint until the list
+/// Tags of a contact, with the name shown next to the id, if any. It is provisional until the list
 /// is read.
 pub static TAG_NAMES: Table = Table {
     name: "tags",
     key: "id",
+    per_account: false,
     columns: &[uuid("id"), text("name")],
     guard: Guard::Absent,
 };
@@ -211,6 +217,7 @@ pub static TAG_NAMES: Table = Table {
 pub static CHANNELS: Table = Table {
     name: "channels",
     key: "id",
+    per_account: false,
     columns: &[
         uuid("id"),
         time("created_at"),
@@ -219,15 +226,15 @@ pub static CHANNELS: Table = Table {
         text("type"),
         text("number"),
         text("number_formatted"),
-        of(ColumnGroup::CHANNEL, shared(text("identity_human_id"))),
-        of(ColumnGroup::CHANNEL, shared(text("identity_platform"))),
-        of(ColumnGroup::CHANNEL, shared(text("identity_provider"))),
-        of(
+        within(ColumnGroup::CHANNEL, shared(text("identity_human_id"))),
+        within(ColumnGroup::CHANNEL, shared(text("identity_platform"))),
+        within(ColumnGroup::CHANNEL, shared(text("identity_provider"))),
+        within(
             ColumnGroup::CHANNEL,
             shared(text("identity_provider_variable")),
         ),
-        of(ColumnGroup::CHANNEL, shared(text("identity_picture_url"))),
-        of(ColumnGroup::CHANNEL, shared(text("identity_display_name"))),
+        within(ColumnGroup::CHANNEL, shared(text("identity_picture_url"))),
+        within(ColumnGroup::CHANNEL, shared(text("identity_display_name"))),
         json("extra"),
         time("observed_at"),
     ],
@@ -238,6 +245,7 @@ pub static CHANNELS: Table = Table {
 pub static CHANNEL_DETAILS: Table = Table {
     name: "channels",
     key: "id",
+    per_account: false,
     columns: &[
         uuid("id"),
         shared(text("identity_human_id")),
@@ -251,10 +259,11 @@ pub static CHANNEL_DETAILS: Table = Table {
     guard: Guard::Observed,
 };
 
-/// Channels of which a session knows the id alone.
+/// Channels of which a session has only the id.
 pub static CHANNEL_IDS: Table = Table {
     name: "channels",
     key: "id",
+    per_account: false,
     columns: &[uuid("id")],
     guard: Guard::Absent,
 };
@@ -264,15 +273,16 @@ pub static CHANNEL_IDS: Table = Table {
 pub static DEPARTMENTS: Table = Table {
     name: "departments",
     key: "id",
+    per_account: false,
     columns: &[
         uuid("id"),
         time("created_at"),
         time("updated_at"),
         shared(uuid("company_id")),
         shared(text("name")),
-        of(ColumnGroup::DEPARTMENT, shared(text("description"))),
+        within(ColumnGroup::DEPARTMENT, shared(text("description"))),
         shared(boolean("is_default")),
-        of(ColumnGroup::DEPARTMENT, boolean("is_private")),
+        within(ColumnGroup::DEPARTMENT, boolean("is_private")),
         boolean("distribuition_enabled"),
         text("restriction_type"),
         json("distribution_config"),
@@ -289,11 +299,12 @@ pub static DEPARTMENTS: Table = Table {
 pub static DEPARTMENT_DETAILS: Table = Table {
     name: "departments",
     key: "id",
+    per_account: false,
     columns: &[
         uuid("id"),
         shared(uuid("company_id")),
         shared(text("name")),
-        of(ColumnGroup::DEPARTMENT, shared(text("description"))),
+        within(ColumnGroup::DEPARTMENT, shared(text("description"))),
         shared(boolean("is_default")),
         boolean("is_supervisor"),
         time("observed_at"),
@@ -301,19 +312,21 @@ pub static DEPARTMENT_DETAILS: Table = Table {
     guard: Guard::Observed,
 };
 
-/// Departments of which a session knows the id alone.
+/// Departments of which a session has only the id.
 pub static DEPARTMENT_IDS: Table = Table {
     name: "departments",
     key: "id",
+    per_account: false,
     columns: &[uuid("id")],
     guard: Guard::Absent,
 };
 
-/// Agents from their own list (API notes, 9). Sessions refer to `user_id`; `id` is the agent's
-/// own and serves to ask for it.
+/// Agents from their own list (API notes, 9). Sessions refer to `user_id`. `id` is the agent's own
+/// id, by which an agent is read. A user is a person, who may be an agent of several accounts.
 pub static AGENTS: Table = Table {
     name: "agents",
     key: "user_id",
+    per_account: true,
     columns: &[
         uuid("user_id"),
         shared(uuid("id")),
@@ -339,6 +352,7 @@ pub static AGENTS: Table = Table {
 pub static AGENT_DETAILS: Table = Table {
     name: "agents",
     key: "user_id",
+    per_account: true,
     columns: &[
         uuid("user_id"),
         shared(uuid("id")),
@@ -353,15 +367,147 @@ pub static AGENT_DETAILS: Table = Table {
     guard: Guard::Observed,
 };
 
-/// Agents of whom a session knows the user id alone.
+/// Agents of whom a session has only the user id.
 pub static AGENT_IDS: Table = Table {
     name: "agents",
     key: "user_id",
+    per_account: true,
     columns: &[uuid("user_id")],
     guard: Guard::Absent,
 };
 
-/// All of them, in the order in which foreign keys allow them to be written.
+/// Custom fields (API notes, 8). Groups are among them; `parent_id` names the group.
+pub static CUSTOM_FIELDS: Table = Table {
+    name: "custom_fields",
+    key: "id",
+    per_account: false,
+    columns: &[
+        uuid("id"),
+        time("created_at"),
+        time("updated_at"),
+        uuid("company_id"),
+        text("entity_type"),
+        uuid("scope_id"),
+        uuid("parent_id"),
+        text("type"),
+        text("name"),
+        text("key"),
+        int("position"),
+        boolean("required"),
+        boolean("visible"),
+        boolean("is_value_range"),
+        json("options"),
+        json("extra"),
+    ],
+    guard: Guard::Version,
+};
+
+/// Chatbots (API notes, 5).
+pub static CHATBOTS: Table = Table {
+    name: "chatbots",
+    key: "id",
+    per_account: false,
+    columns: &[
+        uuid("id"),
+        uuid("key"),
+        time("created_at"),
+        time("updated_at"),
+        uuid("company_id"),
+        boolean("archived"),
+        text("name"),
+        text("type"),
+        json("channel_ids"),
+        uuid("default_department_id"),
+        text("publish_status"),
+        json("automation_usage"),
+        json("extra"),
+    ],
+    guard: Guard::Version,
+};
+
+/// Message templates (API notes, 17). Their fields are not documented: those without a column are
+/// in `extra`.
+pub static TEMPLATES: Table = Table {
+    name: "templates",
+    key: "id",
+    per_account: false,
+    columns: &[
+        uuid("id"),
+        time("created_at"),
+        time("updated_at"),
+        uuid("company_id"),
+        text("name"),
+        text("type"),
+        text("category"),
+        text("language"),
+        text("status"),
+        text("text"),
+        json("params"),
+        json("extra"),
+    ],
+    guard: Guard::Version,
+};
+
+/// Portfolios (API notes, 9).
+pub static PORTFOLIOS: Table = Table {
+    name: "portfolios",
+    key: "id",
+    per_account: false,
+    columns: &[
+        uuid("id"),
+        time("created_at"),
+        time("updated_at"),
+        uuid("company_id"),
+        boolean("active"),
+        text("name"),
+        text("type"),
+        boolean("automatic_attribution"),
+        int("expiration_duration_in_months"),
+        int("contacts_count"),
+        json("departments"),
+        json("extra"),
+    ],
+    guard: Guard::Version,
+};
+
+/// Opening hours (API notes, 17). Their ids are made of their content, so two accounts may have the
+/// same ids.
+pub static OFFICE_HOURS: Table = Table {
+    name: "office_hours",
+    key: "id",
+    per_account: true,
+    columns: &[
+        uuid("id"),
+        time("created_at"),
+        time("updated_at"),
+        text("day_week"),
+        text("start_time"),
+        text("end_time"),
+        text("timezone_diff"),
+        json("limit_hours"),
+        json("extra"),
+    ],
+    guard: Guard::Version,
+};
+
+/// The table of a resource's own records.
+pub const fn of(resource: Resource) -> &'static Table {
+    match resource {
+        Resource::Sessions => &SESSIONS,
+        Resource::Contacts => &CONTACTS,
+        Resource::Tags => &TAGS,
+        Resource::Channels => &CHANNELS,
+        Resource::Departments => &DEPARTMENTS,
+        Resource::Agents => &AGENTS,
+        Resource::CustomFields => &CUSTOM_FIELDS,
+        Resource::Chatbots => &CHATBOTS,
+        Resource::Templates => &TEMPLATES,
+        Resource::Portfolios => &PORTFOLIOS,
+        Resource::OfficeHours => &OFFICE_HOURS,
+    }
+}
+
+/// All tables, in the order in which foreign keys allow writing them.
 pub const ALL: &[&Table] = &[
     &TAGS,
     &TAG_NAMES,
@@ -374,6 +520,11 @@ pub const ALL: &[&Table] = &[
     &AGENTS,
     &AGENT_DETAILS,
     &AGENT_IDS,
+    &CUSTOM_FIELDS,
+    &CHATBOTS,
+    &TEMPLATES,
+    &PORTFOLIOS,
+    &OFFICE_HOURS,
     &CONTACTS,
     &CONTACT_DETAILS,
     &CONTACT_IDS,

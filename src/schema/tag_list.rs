@@ -1,6 +1,6 @@
-//! The two parallel lists in which the platform shows a contact's tags.
+//! The two parallel lists in which the platform sends a contact's tags.
 //!
-//! Must not know whose tags they are.
+//! Must not know the owner of the tags.
 
 use uuid::Uuid;
 
@@ -10,15 +10,15 @@ use super::record::{self, Objections, Record, kind_of};
 /// A contact's tags as one answer shows them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct TagList {
-    /// The set, sorted; `None` if the answer does not tell.
+    /// The set of tags, sorted. `None` if the answer does not have it.
     pub(super) ids: Option<Vec<Uuid>>,
-    /// Names of some of them.
+    /// The names of some of them.
     pub(super) names: Vec<(Uuid, String)>,
 }
 
-/// Takes the list of ids and the list of names (API notes, 16: they may differ in length, or one
-/// may be null). Without ids, names mean that there are tags which we cannot tell; no list at all
-/// means that there are none. Names that cannot be matched stay in the record, as leftovers.
+/// Reads the list of ids and the list of names. They may differ in length, or one may be null (API
+/// notes, 16). Names without ids mean that the contact has tags that are not known; no list means
+/// that it has no tags. Names that cannot be matched with ids are kept as extra fields.
 pub(super) fn take(
     record: &mut Record<'_>,
     id_fields: &[&str],
@@ -58,6 +58,9 @@ pub(super) fn take(
             objections.add(&format!("{path}[{at}]"), "a uuid", kind_of(value));
             continue;
         };
+        if id.is_nil() {
+            continue;
+        }
         ids.push(id);
         let label = labels.as_ref().and_then(|labels| labels.get(at).copied());
         if let Some(name) = label.and_then(record::text) {
@@ -133,6 +136,14 @@ mod tests {
         ] {
             assert_eq!(read(none).0.ids, Some(Vec::new()), "{none}");
         }
+    }
+
+    #[test]
+    fn the_nil_uuid_is_no_tag() {
+        let nil = Uuid::nil();
+        let (list, _, reason) = read(&format!(r#"{{"tagsId":["A!","{nil}"]}}"#));
+        assert_eq!(list.ids, Some(vec![id(A)]));
+        assert_eq!(reason, "");
     }
 
     #[test]

@@ -42,12 +42,8 @@ fn page(items: &[&str], second: u64, unknown: ColumnGroup) -> Page {
         })
         .collect();
     Page {
-        body: Arc::from(body),
-        items,
-        total: None,
-        has_more: false,
-        server_time: at(second),
         unknown,
+        ..Page::new(Arc::from(body), items, at(second))
     }
 }
 
@@ -74,7 +70,13 @@ fn batch(resource: Resource, pages: &[&Page]) -> Batch {
     builder.finish()
 }
 
+/// A batch of one record, which was changed once unless it says something else.
 fn one(resource: Resource, item: &Value) -> Batch {
+    let mut item = item.clone();
+    if let Some(fields) = item.as_object_mut() {
+        let changed = json!("2026-01-01T00:00:00Z");
+        fields.entry("updatedAt").or_insert(changed);
+    }
     batch(
         resource,
         &[&page(&[&item.to_string()], 0, ColumnGroup::NONE)],
@@ -339,7 +341,7 @@ fn a_field_of_the_wrong_type_costs_the_field_alone_and_is_reported() {
     assert_eq!(reject.record_id, Some(ID.parse().unwrap()));
     assert_eq!(
         reject.reason,
-        "endAt: expected an instant, found text; channelId: expected a uuid, found text; \
+        "endAt: expected a time, found text; channelId: expected a uuid, found text; \
          title: expected text, found a number; utm.source: expected text, found an array; \
          contactDetails: expected an object, found an array; \
          classification: expected an object, found text; timeWait: expected text, found a number; \

@@ -1,11 +1,14 @@
 //! Accounts: a name in the configuration, a company on the platform, an id in every row.
 
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::error::StoreError;
+use super::lease::Lease;
 use super::open::Store;
-use super::value::{Id, args};
-use crate::data::Timestamp;
+use super::transaction::Transaction;
+use super::value::{Id, Time, args};
+use crate::data::{Learned, SessionVersion, Timestamp};
 
 /// An account's id in this database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,32 +16,54 @@ pub struct AccountId(pub i64);
 
 /// An account as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
+pub struct StoredAccount {
     /// Its id.
     pub id: AccountId,
     /// Its name in the configuration.
     pub name: String,
-    /// The platform's id of the company, once a record has shown it.
+    /// The platform's id of the company. `None` until a record has named it.
     pub company: Option<Uuid>,
-    /// Where it is read from.
+    /// The address of its API.
     pub base_url: String,
 }
 
+/// Stores what was learned about the platform.
+pub(super) async fn remember(
+    tx: &mut Transaction,
+    lease: &Lease,
+    learned: &Learned,
+) -> Result<(), StoreError> {
+    let version = learned.session_list.map(|list| i64::from(list.number()));
+    let scheme = learned.bare_token.then_some(BARE);
+    tx.execute(
+        "update accounts set session_list = $2, token_scheme = $3 where id = $1",
+        args![lease.account().0, version, scheme],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The value of `token_scheme` if the token is sent without the word `Bearer`.
+const BARE: &str = "bare";
+
 impl Store {
-    /// The account of this name, created if there is none; its address becomes `base_url`.
+    /// The id of the account of this name. Creates the account if it does not exist, and otherwise
+    /// writes nothing: only the lease holder changes its address, with [`Store::set_base_url`].
     pub async fn account(
         &self,
         name: &str,
         base_url: &str,
         now: Timestamp,
     ) -> Result<AccountId, StoreError> {
+        if let Some(known) = self.find_account(name).await? {
+            return Ok(known.id);
+        }
         let mut tx = self.writing("register the account", "accounts").await?;
+        // Another process may have been faster.
         let id = tx
             .number(
                 "insert into accounts (name, base_url, created_at) values ($1, $2, $3) \
-                 on conflict (name) do update set base_url = excluded.base_url, \
-                 session_version = case when accounts.base_url = excluded.base_url \
-                 then accounts.session_version else 1 end returning id",
+                 on conflict (name) do update set name = excluded.name returning id",
                 args![name, base_url, now],
             )
             .await?;
@@ -46,28 +71,90 @@ impl Store {
         Ok(AccountId(id))
     }
 
-    /// The version of the session list that the account is read from: 2 once the first was found to
-    /// be withdrawn at its present address, else 1.
-    pub async fn session_version(&self, account: AccountId) -> Result<u8, StoreError> {
+    /// Stores the address of the account's API, and deletes what was learned about another address.
+    /// Writes nothing if the address is the same as before.
+    pub async fn set_base_url(&self, lease: &Lease, base_url: &str) -> Result<(), StoreError> {
+        const IS_OTHER: &str = "id = $1 and base_url <> $2";
+        let args = || args![lease.account().0, base_url];
         let mut tx = self.reading("read the account", "accounts").await?;
-        let sql = "select count(*) from accounts where id = $1 and session_version = 2";
-        let second = tx.number(sql, args![account.0]).await?;
+        let sql = format!("select count(*) from accounts where {IS_OTHER}");
+        let others = tx.number(AssertSqlSafe(sql), args()).await?;
         tx.end().await;
-        Ok(if second == 1 { 2 } else { 1 })
+        if others == 0 {
+            return Ok(());
+        }
+        let mut tx = self
+            .writing_under(lease, "store the account's address", "accounts")
+            .await?;
+        let sql = format!(
+            "update accounts set base_url = $2, session_list = null, token_scheme = null, \
+             trouble = null, trouble_since = null where {IS_OTHER}"
+        );
+        tx.execute(AssertSqlSafe(sql), args()).await?;
+        tx.commit().await
     }
 
-    /// Remembers that the first version of the session list is withdrawn.
-    pub async fn first_version_is_withdrawn(&self, account: AccountId) -> Result<(), StoreError> {
+    /// What was learned about the platform at the account's current address.
+    pub async fn learned(&self, account: AccountId) -> Result<Learned, StoreError> {
+        let mut tx = self.reading("read the account", "accounts").await?;
+        let sql = "select cast(session_list as bigint), token_scheme from accounts where id = $1";
+        let row: Option<(Option<i64>, Option<String>)> = tx.row(sql, args![account.0]).await?;
+        tx.end().await;
+        let (version, scheme) = row.unwrap_or_default();
+        Ok(Learned {
+            session_list: version.and_then(SessionVersion::of_number),
+            bare_token: scheme.as_deref() == Some(BARE),
+        })
+    }
+
+    /// Stores what was learned about the platform.
+    pub async fn set_learned(&self, lease: &Lease, learned: &Learned) -> Result<(), StoreError> {
         let mut tx = self
-            .writing("note the platform's version", "accounts")
+            .writing_under(
+                lease,
+                "store what was learned about the platform",
+                "accounts",
+            )
             .await?;
-        let sql = "update accounts set session_version = 2 where id = $1";
-        tx.execute(sql, args![account.0]).await?;
+        remember(&mut tx, lease, learned).await?;
+        tx.commit().await
+    }
+
+    /// Since when and why the platform does not answer the account's requests. `None` if it
+    /// answers, as far as is known.
+    pub async fn trouble(
+        &self,
+        account: AccountId,
+    ) -> Result<Option<(Timestamp, String)>, StoreError> {
+        let mut tx = self.reading("read the account", "accounts").await?;
+        let sql = "select trouble_since, trouble from accounts where id = $1 \
+                   and trouble is not null and trouble_since is not null";
+        let row: Option<(Time, String)> = tx.row(sql, args![account.0]).await?;
+        tx.end().await;
+        Ok(row.map(|(Time(since), trouble)| (since, trouble)))
+    }
+
+    /// Stores since when and why the platform does not answer, or that it answers.
+    pub async fn set_trouble(
+        &self,
+        lease: &Lease,
+        trouble: Option<&(Timestamp, String)>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self
+            .writing_under(lease, "store the platform's outage", "accounts")
+            .await?;
+        let since = trouble.map(|(since, _)| *since);
+        let trouble = trouble.map(|(_, trouble)| trouble.as_str());
+        tx.execute(
+            "update accounts set trouble = $2, trouble_since = $3 where id = $1",
+            args![lease.account().0, trouble, since],
+        )
+        .await?;
         tx.commit().await
     }
 
     /// The account of this name, if there is one.
-    pub async fn find_account(&self, name: &str) -> Result<Option<Account>, StoreError> {
+    pub async fn find_account(&self, name: &str) -> Result<Option<StoredAccount>, StoreError> {
         Ok(self
             .accounts()
             .await?
@@ -76,7 +163,7 @@ impl Store {
     }
 
     /// All accounts, by name.
-    pub async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+    pub async fn accounts(&self) -> Result<Vec<StoredAccount>, StoreError> {
         let mut tx = self.reading("read the accounts", "accounts").await?;
         let rows: Vec<(i64, String, Option<Id>, String)> = tx
             .rows(
@@ -87,7 +174,7 @@ impl Store {
         tx.end().await;
         Ok(rows
             .into_iter()
-            .map(|(id, name, company, base_url)| Account {
+            .map(|(id, name, company, base_url)| StoredAccount {
                 id: AccountId(id),
                 name,
                 company: company.map(|Id(company)| company),
@@ -96,8 +183,8 @@ impl Store {
             .collect())
     }
 
-    /// Refuses a token's company as [`Store::set_company`] would, and writes nothing. The account
-    /// need not be known yet.
+    /// Refuses a token's company as [`Store::set_company`] would, but writes nothing. The account
+    /// need not exist yet.
     pub async fn check_company(&self, name: &str, company: Uuid) -> Result<(), StoreError> {
         let accounts = self.accounts().await?;
         if let Some(holder) = accounts.iter().find(|a| a.company == Some(company)) {
@@ -120,11 +207,11 @@ impl Store {
         }
     }
 
-    /// Notes which company an account's token belongs to. Refused if another account is that
-    /// company already, and if this account has held the data of another one.
+    /// Stores the company of an account's token. Refused if another account already is that
+    /// company, or if this account has the data of another company.
     pub async fn set_company(&self, account: AccountId, company: Uuid) -> Result<(), StoreError> {
         let mut tx = self
-            .writing("note the account's company", "accounts")
+            .writing("store the account's company", "accounts")
             .await?;
         let holder: Option<(i64, String)> = tx
             .row(
@@ -152,7 +239,7 @@ impl Store {
                     found: company,
                 });
             }
-            None => return Err(tx.inconsistent("id", "lacks this account")),
+            None => return Err(tx.inconsistent("id", "does not have this account")),
         }
         tx.execute(
             "update accounts set company_id = $2 where id = $1",

@@ -7,30 +7,34 @@ use uuid::Uuid;
 use super::parameter::{self, GROUP, Unfit};
 use super::upsert::CONTENT_HASH;
 use super::value::{Arg, args};
-use crate::data::{Column, Kind, Row};
+use crate::data::{Column, ColumnType, Row};
 
-/// From this on the rows of a transaction are those of a load, and not of a pass.
+/// A transaction with at least this many rows belongs to a load, not to an incremental pass.
 const MANY_ROWS: usize = 500;
 
-/// A database's own words.
+/// The SQL that differs between the databases.
 pub(super) trait Backend: Send + Sync + std::fmt::Debug {
-    /// Opens a transaction that will write.
+    /// Starts a writing transaction.
     fn begin_writing(&self) -> &'static str;
 
-    /// What prepares a transaction for writing so many rows, if anything does.
+    /// A statement that prepares a transaction for so many rows, if one is needed.
     fn make_room(&self, rows: usize) -> Option<&'static str>;
 
-    /// Behind a `select` of a row that this transaction is about to change, or nobody else may.
+    /// The suffix of a `select` that locks the row.
     fn lock(&self) -> &'static str;
 
-    /// The present, for leases. Processes on several machines share a Postgres and need one clock
-    /// to agree on, the server's; a SQLite file is used from one machine, whose clock the caller
-    /// passes as a parameter.
+    /// The current time, for leases. Processes on several machines share a Postgres, so they use
+    /// the server's clock. A SQLite file is used from one machine, whose time the caller passes as
+    /// a parameter.
     fn lease_now(&self, parameter: &str) -> String;
 
-    /// Rows that know these columns, and their hashes if they are asked for, as the last parameters
-    /// of a statement, which [`Self::unpacked`] reads. Fails where a value is not of its column's
-    /// kind.
+    /// The next `change_seq` of a transaction that has locked its account's lease. It was never
+    /// used before, even if the database was restored, because it is not behind the clock that
+    /// leases use. For SQLite, acquiring a lease makes sure of that.
+    fn next_change(&self) -> &'static str;
+
+    /// Packs these columns of rows, and their hashes if `hash` is set, into the last parameters of a
+    /// statement, which [`Self::unpacked`] reads. Fails if a value does not have its column's type.
     fn packed<'a>(
         &self,
         rows: &[&'a Row],
@@ -38,8 +42,8 @@ pub(super) trait Backend: Send + Sync + std::fmt::Debug {
         hash: bool,
     ) -> Result<Vec<Arg<'a>>, Unfit>;
 
-    /// The values of `columns`, then of the row's hash if that is asked for, and the `from` clause
-    /// that yields them, out of the parameters from this one on.
+    /// The expressions for `columns`, and for the hash if `hash` is set, and the `from` clause that
+    /// reads them out of the parameters from `first` on.
     fn unpacked(&self, columns: &[Column], hash: bool, first: usize) -> (String, String);
 
     /// An expression that yields the columns as the text of a JSON array.
@@ -48,22 +52,34 @@ pub(super) trait Backend: Send + Sync + std::fmt::Debug {
     /// An expression that yields the columns as the text of a JSON object.
     fn object(&self, columns: &[Column]) -> String;
 
-    /// A query that yields the uuids of a list.
+    /// A query that returns the uuids of a list, as `id`.
     fn ids(&self, parameter: &str) -> String;
 
-    /// A query that yields these columns of the rows of an account that have one of the uuids of a
-    /// list in another column, by which there is an index. Parameters: 1 the list, 2 the account.
+    /// A query that returns these columns of the rows of all accounts whose column `key`, which has
+    /// an index, is in a list of uuids. Parameter: 1 the list.
     fn rows_by_id(&self, table: &str, key: &str, columns: &str) -> String;
 
     /// Pairs of uuids as the last parameters of a statement, which [`Self::pairs`] reads.
     fn packed_pairs(&self, pairs: &[(Uuid, Uuid)]) -> Vec<Arg<'static>>;
 
-    /// A query that yields pairs of uuids, `owner` and `tag`, out of the parameters from this one on.
+    /// A query that returns pairs of uuids, `owner` and `tag`, out of the parameters from `first` on.
     fn pairs(&self, first: usize) -> String;
 
-    /// A query that yields the pairs `(id, json)` of a JSON array of arrays, the second a JSON text
-    /// within a JSON string.
+    /// A query that returns the pairs `(id, json)` of a JSON array of arrays. `json` is JSON inside
+    /// a JSON string.
     fn texts(&self, parameter: &str) -> String;
+
+    /// A query that yields `(id, field, old_value, new_value)` of a JSON array of arrays.
+    fn changes(&self, parameter: &str) -> String;
+}
+
+/// A condition on rows of an account whose key is in a list of uuids. Parameters: 1 the list, 2 the
+/// account.
+///
+/// The plus keeps SQLite from using an index that begins with the account. SQLite assumes that an
+/// account has about ten rows, and would read all rows of the account instead of those of the list.
+pub(super) fn is_listed(backend: &dyn Backend, key: &str) -> String {
+    format!("{key} in ({}) and +account_id = $2", backend.ids("$1"))
 }
 
 #[derive(Debug)]
@@ -74,7 +90,7 @@ pub(super) struct PostgresBackend;
 
 impl Backend for SqliteBackend {
     fn begin_writing(&self) -> &'static str {
-        // A deferred one fails in the middle if another process writes in between.
+        // A deferred transaction fails in the middle if another process writes in between.
         "begin immediate"
     }
 
@@ -96,6 +112,10 @@ impl Backend for SqliteBackend {
         parameter.to_owned()
     }
 
+    fn next_change(&self) -> &'static str {
+        "change_seq + 1"
+    }
+
     // To find a value by its name, SQLite compares all names before it; by its place, it only
     // steps over the values. Measured: that saves a sixth of the processor's time of a first load.
     fn packed<'a>(
@@ -115,7 +135,7 @@ impl Backend for SqliteBackend {
                 let path = format!("'$[{}][{}]'", 1 + place / GROUP, place % GROUP);
                 match column.kind {
                     // `->>` would take the quotes off a JSON text; `->` yields a JSON null as text.
-                    Kind::Json => format!("nullif(value -> {path}, 'null')"),
+                    ColumnType::Json => format!("nullif(value -> {path}, 'null')"),
                     _ => format!("value ->> {path}"),
                 }
             })
@@ -138,7 +158,7 @@ impl Backend for SqliteBackend {
         let fields: Vec<String> = columns
             .iter()
             .map(|Column { name, kind, .. }| match kind {
-                Kind::Json => format!("'{name}', json({name})"),
+                ColumnType::Json => format!("'{name}', json({name})"),
                 _ => format!("'{name}', {name}"),
             })
             .collect();
@@ -146,12 +166,12 @@ impl Backend for SqliteBackend {
     }
 
     fn ids(&self, parameter: &str) -> String {
-        format!("select value from jsonb_each({parameter})")
+        format!("select value as id from jsonb_each({parameter})")
     }
 
     fn rows_by_id(&self, table: &str, key: &str, columns: &str) -> String {
         let ids = self.ids("$1");
-        format!("select {columns} from {table} where account_id = $2 and {key} in ({ids})")
+        format!("select {columns} from {table} where {key} in ({ids})")
     }
 
     fn packed_pairs(&self, pairs: &[(Uuid, Uuid)]) -> Vec<Arg<'static>> {
@@ -165,13 +185,20 @@ impl Backend for SqliteBackend {
     fn texts(&self, parameter: &str) -> String {
         format!("select value ->> 0 as id, value ->> 1 as json from jsonb_each({parameter})")
     }
+
+    fn changes(&self, parameter: &str) -> String {
+        format!(
+            "select value ->> 0 as id, value ->> 1 as field, value ->> 2 as old_value, \
+             value ->> 3 as new_value from jsonb_each({parameter})"
+        )
+    }
 }
 
 impl Backend for PostgresBackend {
     // The server plans a statement once and keeps to it, as to its checks of foreign keys. What it
-    // planned for a table of some rows, to read it whole for each row of a batch, takes hours when the
-    // table is large; an index costs little even then. Which index it takes is another matter: see
-    // `Statement`. And nothing here is worth compiling.
+    // planned for a table of some rows, to read it whole for each row of a batch, takes hours when
+    // the table is large; an index costs little even then. Which index it takes is another matter:
+    // see `Statement`. And nothing here is worth compiling.
     fn begin_writing(&self) -> &'static str {
         "begin; set local enable_seqscan = off; set local jit = off"
     }
@@ -187,6 +214,11 @@ impl Backend for PostgresBackend {
     fn lease_now(&self, parameter: &str) -> String {
         // The parameter is named so that both databases take the same list of them.
         format!("coalesce(clock_timestamp(), {parameter})")
+    }
+
+    fn next_change(&self) -> &'static str {
+        "greatest(change_seq + 1, \
+         cast(extract(epoch from clock_timestamp()) * 1000000 as bigint))"
     }
 
     // The server reads arrays of the columns' own types much faster than any JSON: with
@@ -227,7 +259,7 @@ impl Backend for PostgresBackend {
     }
 
     fn ids(&self, parameter: &str) -> String {
-        format!("select unnest({parameter}::uuid[])")
+        format!("select unnest({parameter}::uuid[]) as id")
     }
 
     // One after the other, by the index. Left to itself the server compares all rows of a table that
@@ -236,8 +268,7 @@ impl Backend for PostgresBackend {
     fn rows_by_id(&self, table: &str, key: &str, columns: &str) -> String {
         format!(
             "select found.* from unnest($1::uuid[]) as ids (id) cross join lateral \
-             (select {columns} from {table} where {key} = ids.id and account_id = $2 offset 0) \
-             as found"
+             (select {columns} from {table} where {key} = ids.id offset 0) as found"
         )
     }
 
@@ -260,5 +291,41 @@ impl Backend for PostgresBackend {
             "select (value ->> 0)::uuid as id, (value ->> 1)::json as json \
              from json_array_elements({parameter}::json)"
         )
+    }
+
+    fn changes(&self, parameter: &str) -> String {
+        format!(
+            "select (value ->> 0)::uuid as id, value ->> 1 as field, value ->> 2 as old_value, \
+             value ->> 3 as new_value from json_array_elements({parameter}::json)"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Resource;
+    use crate::store::{OpenOptions, Store};
+
+    #[tokio::test]
+    async fn sqlite_finds_the_rows_of_a_list_by_their_keys() {
+        let options = OpenOptions::default();
+        let store = Store::open("sqlite::memory:", &options).await.unwrap();
+        store.migrate().await.unwrap();
+        for resource in Resource::ALL {
+            let key = resource.descriptor().key;
+            let is_listed = is_listed(&SqliteBackend, key);
+            let mut tx = store.reading("explain", "the mirror").await.unwrap();
+            let sql = format!(
+                "explain query plan select 1 from {} where {is_listed} and removed_at is null",
+                resource.name()
+            );
+            let args = args![parameter::ids([]), 1_i64];
+            let plan: Vec<(i64, i64, i64, String)> =
+                tx.rows(sqlx::AssertSqlSafe(sql), args).await.unwrap();
+            tx.end().await;
+            let plan: Vec<String> = plan.into_iter().map(|(.., step)| step).collect();
+            assert!(plan[0].contains(&format!("_1 ({key}=?)")), "{plan:?}");
+        }
     }
 }

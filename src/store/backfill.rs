@@ -1,15 +1,16 @@
-//! Backfills and their windows: what is still to be read of a range that was asked for once.
+//! Backfills and their windows: which parts of a requested range are still to be read.
 
-use sqlx::FromRow;
+use sqlx::AssertSqlSafe;
 use sqlx::types::Json;
 
-use super::account::AccountId;
+use super::account::{self, AccountId};
 use super::error::StoreError;
 use super::lease::Lease;
 use super::open::Store;
 use super::run::count;
+use super::transaction::{Transaction, record};
 use super::value::{Time, args};
-use crate::data::{BackfillWindow, Resource, SessionFilter, Span, Stream, Timestamp};
+use crate::data::{BackfillWindow, Learned, Resource, SessionFilter, Span, Stream, Timestamp};
 
 /// A backfill to be recorded.
 #[derive(Debug, Clone)]
@@ -18,15 +19,25 @@ pub struct NewBackfill {
     pub resource: Resource,
     /// Whether it is the first load of an empty database.
     pub first_load: bool,
-    /// The range of creation times asked for.
+    /// The requested range of creation times.
     pub range: Span,
-    /// The questions; a window is a window of one of them.
+    /// The filters. Each window belongs to one of them.
     pub filters: Vec<SessionFilter>,
-    /// The windows, with the index of their question.
+    /// The windows, with the index of their filter.
     pub windows: Vec<(Stream, Span, usize)>,
-    /// For a first load: where the incremental passes of the resource's streams will begin, the
-    /// server's time now.
-    pub watermark: Option<Timestamp>,
+    /// For a first load: where the incremental passes of the resource's streams will begin.
+    pub watermarks: Vec<FirstWatermark>,
+}
+
+/// Where the incremental passes of a stream begin when its first load starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstWatermark {
+    /// Which stream.
+    pub stream: Stream,
+    /// The newest change that the platform showed.
+    pub to: Timestamp,
+    /// Server time of the answer that showed it.
+    pub seen_at: Timestamp,
 }
 
 /// A backfill that is neither finished nor cancelled.
@@ -38,11 +49,11 @@ pub struct Backfill {
     pub resource: Resource,
     /// Whether it is the first load of an empty database.
     pub first_load: bool,
-    /// The range of creation times asked for.
+    /// The requested range of creation times.
     pub range: Span,
-    /// The questions.
+    /// The filters.
     pub filters: Vec<SessionFilter>,
-    /// When it was made.
+    /// When it was planned.
     pub created_at: Timestamp,
     /// Windows read.
     pub windows_done: u64,
@@ -52,29 +63,36 @@ pub struct Backfill {
     pub rows_done: u64,
 }
 
-#[derive(Debug, FromRow)]
-struct StoredBackfill {
-    id: i64,
-    resource: String,
-    first_load: bool,
-    range_after: Option<Time>,
-    range_before: Option<Time>,
-    filters: Json<Vec<SessionFilter>>,
-    created_at: Time,
-    windows_done: i64,
-    windows_left: i64,
-    rows_done: i64,
+record! {
+    #[derive(Debug)]
+    struct StoredBackfill {
+        id: i64,
+        resource: String,
+        first_load: bool,
+        range_after: Option<Time>,
+        range_before: Option<Time>,
+        filters: Json<Vec<SessionFilter>>,
+        created_at: Time,
+        windows_done: i64,
+        windows_left: i64,
+        rows_done: i64,
+    }
 }
 
-#[derive(Debug, FromRow)]
-struct StoredWindow {
-    id: i64,
-    resource: String,
-    partition: String,
-    created_after: Option<Time>,
-    created_before: Option<Time>,
-    filter_index: i64,
+record! {
+    #[derive(Debug)]
+    struct StoredWindow {
+        id: i64,
+        resource: String,
+        partition: String,
+        created_after: Option<Time>,
+        created_before: Option<Time>,
+        filter_index: i64,
+    }
 }
+
+/// The condition of an unfinished backfill.
+const UNFINISHED: &str = "finished_at is null and cancelled_at is null";
 
 fn span(after: Option<Time>, before: Option<Time>) -> Span {
     Span {
@@ -84,8 +102,9 @@ fn span(after: Option<Time>, before: Option<Time>) -> Span {
 }
 
 impl Store {
-    /// Records a backfill with its windows. For a first load the watermarks of the resource's
-    /// streams are set in the same transaction, where they have none.
+    /// Stores a backfill with its windows, and cancels an unfinished one with the same range and
+    /// filters. For a first load, also sets the watermarks of the resource's streams that have
+    /// none. All of that is one transaction.
     pub async fn create_backfill(
         &self,
         lease: &Lease,
@@ -95,34 +114,65 @@ impl Store {
         let mut tx = self
             .writing_under(lease, "record a backfill", "backfills")
             .await?;
+        let id = self.record_backfill(&mut tx, lease, new, now).await?;
+        tx.commit().await?;
+        Ok(id)
+    }
+
+    /// The same for a backfill that something learned about the platform makes necessary. Stores
+    /// what was learned in the same transaction.
+    pub async fn create_backfill_having_learned(
+        &self,
+        lease: &Lease,
+        new: &NewBackfill,
+        learned: &Learned,
+        now: Timestamp,
+    ) -> Result<i64, StoreError> {
+        let mut tx = self
+            .writing_under(lease, "record a backfill", "backfills")
+            .await?;
+        let id = self.record_backfill(&mut tx, lease, new, now).await?;
+        account::remember(&mut tx, lease, learned).await?;
+        tx.commit().await?;
+        Ok(id)
+    }
+
+    async fn record_backfill(
+        &self,
+        tx: &mut Transaction,
+        lease: &Lease,
+        new: &NewBackfill,
+        now: Timestamp,
+    ) -> Result<i64, StoreError> {
         let account = lease.account().0;
         let filters = serde_json::to_string(&new.filters)
             .map_err(|error| tx.inconsistent("filters", &error.to_string()))?;
-        let filters_cast = match self {
-            Self::Sqlite(_) => {
-                "insert into backfills (account_id, resource, first_load, range_after, \
-                 range_before, filters, created_at) values ($1, $2, $3, $4, $5, $6, $7) returning id"
-            }
-            Self::Postgres(_) => {
-                "insert into backfills (account_id, resource, first_load, range_after, \
-                 range_before, filters, created_at) values ($1, $2, $3, $4, $5, $6::jsonb, $7) \
-                 returning id"
-            }
+        let json = match self {
+            Self::Sqlite(_) => "$6",
+            Self::Postgres(_) => "$6::jsonb",
         };
-        let id = tx
-            .number(
-                filters_cast,
-                args![
-                    account,
-                    new.resource.name(),
-                    new.first_load,
-                    new.range.after,
-                    new.range.before,
-                    filters,
-                    now,
-                ],
-            )
-            .await?;
+        let asked = || {
+            args![
+                account,
+                new.resource.name(),
+                new.first_load,
+                new.range.after,
+                new.range.before,
+                filters.as_str(),
+                now,
+            ]
+        };
+        let give_up = format!(
+            "update backfills set cancelled_at = $7 where account_id = $1 and resource = $2 \
+             and first_load = $3 and range_after is not distinct from $4 \
+             and range_before is not distinct from $5 and filters = {json} and {UNFINISHED}"
+        );
+        tx.execute(AssertSqlSafe(give_up), asked()).await?;
+        let record = format!(
+            "insert into backfills (account_id, resource, first_load, range_after, range_before, \
+             filters, created_at) values ($1, $2, $3, $4, $5, {json}, $7) returning id"
+        );
+        let id = tx.number(AssertSqlSafe(record), asked()).await?;
         for (stream, created, filter) in &new.windows {
             tx.execute(
                 "insert into backfill_windows (backfill_id, account_id, resource, partition, \
@@ -131,7 +181,7 @@ impl Store {
                     id,
                     account,
                     stream.resource.name(),
-                    stream.partition,
+                    stream.partition.as_str(),
                     created.after,
                     created.before,
                     i64::try_from(*filter).unwrap_or(i64::MAX),
@@ -139,19 +189,31 @@ impl Store {
             )
             .await?;
         }
-        if let Some(watermark) = new.watermark {
-            for stream in new.resource.streams() {
-                tx.execute(
-                    "insert into sync_state (account_id, resource, partition, watermark) \
-                     values ($1, $2, $3, $4) on conflict (account_id, resource, partition) \
-                     do update set watermark = excluded.watermark \
-                     where sync_state.watermark is null",
-                    args![account, stream.resource.name(), stream.partition, watermark],
-                )
-                .await?;
-            }
+        for FirstWatermark {
+            stream,
+            to,
+            seen_at,
+        } in &new.watermarks
+        {
+            tx.execute(
+                "insert into sync_state (account_id, resource, partition, watermark, \
+                 watermark_seen_at, watermark_seen_locally_at) values ($1, $2, $3, $4, $5, $6) \
+                 on conflict (account_id, resource, partition) \
+                 do update set watermark = excluded.watermark, \
+                 watermark_seen_at = excluded.watermark_seen_at, \
+                 watermark_seen_locally_at = excluded.watermark_seen_locally_at \
+                 where sync_state.watermark is null",
+                args![
+                    account,
+                    stream.resource.name(),
+                    stream.partition.as_str(),
+                    *to,
+                    *seen_at,
+                    now,
+                ],
+            )
+            .await?;
         }
-        tx.commit().await?;
         Ok(id)
     }
 
@@ -229,7 +291,7 @@ impl Store {
             .collect()
     }
 
-    /// Records that a backfill has no window left.
+    /// Stores that a backfill is finished.
     pub async fn finish_backfill(
         &self,
         lease: &Lease,
@@ -239,31 +301,28 @@ impl Store {
         let mut tx = self
             .writing_under(lease, "finish a backfill", "backfills")
             .await?;
-        tx.execute(
-            "update backfills set finished_at = $3 where id = $1 and account_id = $2 \
-             and finished_at is null and cancelled_at is null",
-            args![backfill, lease.account().0, now],
-        )
-        .await?;
-        tx.commit().await
-    }
-
-    /// Gives a backfill up; what it stored stays.
-    pub async fn cancel_backfill(
-        &self,
-        lease: &Lease,
-        backfill: i64,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let mut tx = self
-            .writing_under(lease, "cancel a backfill", "backfills")
+        let sql = format!(
+            "update backfills set finished_at = $3 \
+             where id = $1 and account_id = $2 and {UNFINISHED}"
+        );
+        tx.execute(AssertSqlSafe(sql), args![backfill, lease.account().0, now])
             .await?;
-        tx.execute(
-            "update backfills set cancelled_at = $3 where id = $1 and account_id = $2 \
-             and finished_at is null and cancelled_at is null",
-            args![backfill, lease.account().0, now],
-        )
-        .await?;
         tx.commit().await
     }
+}
+
+/// Cancels unfinished first loads of a resource. Rows that they stored stay. Returns whether there
+/// was one.
+pub(super) async fn give_up_first_loads(
+    tx: &mut Transaction,
+    lease: &Lease,
+    resource: Resource,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let sql = format!(
+        "update backfills set cancelled_at = $3 \
+         where account_id = $1 and resource = $2 and first_load and {UNFINISHED}"
+    );
+    let args = args![lease.account().0, resource.name(), now];
+    Ok(tx.execute(AssertSqlSafe(sql), args).await? > 0)
 }

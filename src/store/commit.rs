@@ -1,7 +1,8 @@
-//! The transaction that everything serves: rows, tag links, rejects, progress and run counters,
-//! all of them or none.
+//! The central transaction: it stores rows, tag links, rejects, state changes and run counters
+//! together.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
@@ -14,44 +15,47 @@ use super::open::Store;
 use super::transaction::Transaction;
 use super::upsert::{self, Stamp, Written};
 use super::value::args;
-use super::{parameter, progress, reject, run};
-use crate::data::{Batch, Counters, Guard, Progress, Row, Timestamp, Write};
+use super::{parameter, recheck, reject, reporting, run, state_change};
+use crate::data::{Batch, Counters, Guard, RecheckReason, Row, StateChange, Timestamp, Write};
 
-/// What is to be stored as one.
+/// The content of a transaction.
 #[derive(Debug, Clone, Copy)]
 pub struct Commit<'a> {
-    /// The right to write.
+    /// The lease to write under.
     pub lease: &'a Lease,
     /// The run that it belongs to.
     pub run: i64,
     /// Rows, links and rejects.
     pub batch: &'a Batch,
-    /// What they prove.
-    pub progress: &'a [Progress],
-    /// Pages, requests and retries since the run's last commit; the rows are counted here.
+    /// The state changes that they prove.
+    pub state_changes: &'a [StateChange],
+    /// Pages, requests and retries since the run's last commit. Rows are counted by the commit.
     pub spent: Counters,
-    /// The present, by this machine's clock.
+    /// The current time, by this machine's clock.
     pub now: Timestamp,
+    /// How long a change may take to appear in every replica of the platform. An older version of a
+    /// record that changed within this time may come from a stale replica.
+    pub overlap: Duration,
 }
 
 impl Store {
-    /// Stores a batch and what it proves, in one transaction. Yields what was done, `spent`
-    /// included; the same is added to the run.
+    /// Stores a batch and its state changes in one transaction. Returns the counters, including
+    /// `spent`, and adds them to the run.
     pub async fn commit(&self, commit: Commit<'_>) -> Result<Counters, StoreError> {
         let memory = self.memory();
-        memory.enter(commit.lease);
+        let forgotten = memory.enter(commit.lease);
         let result = async {
             let mut tx = self
                 .writing_under(commit.lease, "store a batch", "the mirror")
                 .await?;
             let (counters, written) = write(&mut tx, memory, commit).await?;
             tx.commit().await?;
-            memory.remember(written);
+            memory.remember(forgotten, written);
             Ok(counters)
         }
         .await;
         if result.is_err() {
-            // Also if only the answer to `commit` was lost, and nobody knows what is stored.
+            // If only the answer to `commit` was lost, it is not known what is stored.
             memory.clear();
         }
         result
@@ -68,41 +72,40 @@ async fn write(
         lease: commit.lease,
         run: commit.run,
         now: commit.now,
-        observed_at: batch.observed_at,
+        overlap: commit.overlap,
+        change_seq: tx.next_change(),
     };
     let mut counters = commit.spent;
     counters.rows_read += batch.rows_read;
-    counters.rows_rejected += reject::rejected(batch);
     let rows = batch.writes.iter().map(|part| part.rows.len()).sum();
     if let Some(prepare) = tx.backend().make_room(rows) {
         tx.execute(prepare, Vec::new()).await?;
     }
     let mut remembered = Vec::new();
-    // Rows of other resources are not counted, but name the run all the same.
+    // Rows of other resources are not counted, but have the run's id, too.
     let mut touched = false;
     let mut sessions = Written::default();
     let mut contacts = HashSet::new();
-    progress::distrust(tx, commit.progress, stamp).await?;
+    let mut doubtful = HashSet::new();
+    let mut held = Vec::new();
+    state_change::distrust(tx, commit.state_changes, stamp).await?;
+    let differing = state_change::differing(commit.state_changes);
     for part in &batch.writes {
         let rows = unknown_rows(memory, commit.lease, part);
         if rows.is_empty() {
             continue;
         }
-        let written = upsert::write(tx, part.table, &rows, stamp).await?;
+        let written = upsert::write(tx, part.table, &rows, &differing, stamp).await?;
         counters += written.counters;
         touched |= !written.changed.is_empty();
+        doubtful.extend(&written.doubtful);
+        if !written.held.is_empty() {
+            held.extend(reject::held(tx, batch, part, &rows, &written.held).await?);
+        }
         match part.table.guard {
             Guard::Version => {
-                for &key in &written.changed {
-                    let row = (
-                        commit.lease.account().0,
-                        part.table.name,
-                        Guard::Observed,
-                        key,
-                    );
-                    memory.forget(&row);
-                }
-                store_raw(tx, part, &rows, &written, stamp).await?;
+                forget_details(memory, commit.lease, part, &written);
+                touched |= store_raw(tx, part, &rows, &written, stamp).await?;
             }
             Guard::Observed | Guard::Absent => remembered.extend(
                 rows.iter()
@@ -133,17 +136,41 @@ async fn write(
         stamp,
     )
     .await?;
-    reject::record(tx, batch, commit.progress, stamp).await?;
-    for proof in commit.progress {
-        counters += progress::record(tx, proof, stamp).await?;
+    if !sessions.new.is_empty() {
+        reporting::cover(tx, commit.lease.account(), commit.now).await?;
+    }
+    counters.rows_rejected += reject::rejected(batch, &held);
+    let unresolved =
+        reject::record(tx, batch, &held, commit.state_changes, &doubtful, stamp).await?;
+    doubtful.extend(unresolved);
+    doubtful.extend(&batch.doubtful);
+    if let (Some(resource), false) = (batch.resource, doubtful.is_empty()) {
+        recheck::queue(tx, resource, doubtful, RecheckReason::Older, stamp).await?;
+    }
+    for change in commit.state_changes {
+        counters += state_change::record(tx, change, stamp).await?;
     }
     touched |= counters.rows_inserted
         + counters.rows_updated
         + counters.rows_rejected
         + counters.rows_differing
         > 0;
+    if let Some(at) = batch.observed_at {
+        tx.note_reading(at);
+    }
+    if touched {
+        tx.note_changes();
+    }
     run::add(tx, stamp, counters, touched).await?;
     Ok((counters, remembered))
+}
+
+/// Forgets the rows that details of other records wrote and that this write has replaced, so that
+/// they are written when they come again.
+fn forget_details(memory: &Memory, lease: &Lease, part: &Write, written: &Written) {
+    for &key in &written.changed {
+        memory.forget(&(lease.account().0, part.table.name, Guard::Observed, key));
+    }
 }
 
 fn row_id(lease: &Lease, part: &Write, row: &Row) -> RowId {
@@ -155,7 +182,7 @@ fn row_id(lease: &Lease, part: &Write, row: &Row) -> RowId {
     )
 }
 
-/// The rows of a write that this process is not sure to have committed before.
+/// The rows of a write, except those that this process has certainly committed before.
 fn unknown_rows<'a>(memory: &Memory, lease: &Lease, part: &'a Write) -> Vec<&'a Row> {
     part.rows
         .iter()
@@ -165,39 +192,53 @@ fn unknown_rows<'a>(memory: &Memory, lease: &Lease, part: &'a Write) -> Vec<&'a 
         .collect()
 }
 
-/// Keeps the records as they came, for the rows that were stored.
+/// Stores the raw JSON of rows that were written, and of unchanged rows that have none yet because
+/// raw records were switched off before. Returns whether any was written.
 async fn store_raw(
     tx: &mut Transaction,
     part: &Write,
     rows: &[&Row],
     written: &Written,
     stamp: Stamp<'_>,
-) -> Result<(), StoreError> {
-    let raw: Vec<(Uuid, &str)> = rows
-        .iter()
-        .filter(|row| written.changed.contains(&row.key))
-        .filter_map(|row| Some((row.key, row.raw.as_deref()?)))
-        .collect();
-    if raw.is_empty() {
-        return Ok(());
+) -> Result<bool, StoreError> {
+    let mut stored = 0;
+    for (is_changed, action) in [
+        (
+            true,
+            "update set json = excluded.json, run_id = excluded.run_id, \
+             synced_at = excluded.synced_at, change_seq = excluded.change_seq",
+        ),
+        (false, "nothing"),
+    ] {
+        let raw: Vec<(Uuid, &str)> = rows
+            .iter()
+            .filter(|row| written.changed.contains(&row.key) == is_changed)
+            .filter(|row| !written.doubtful.contains(&row.key))
+            .filter(|row| !written.held.contains_key(&row.key))
+            .filter_map(|row| Some((row.key, row.raw.as_deref()?)))
+            .collect();
+        if raw.is_empty() {
+            continue;
+        }
+        let sql = format!(
+            "insert into raw_records (resource, id, json, account_id, run_id, synced_at, change_seq) \
+             select $2, id, json, $3, $4, $5, $6 from ({}) as raw where true \
+             on conflict (id, resource, account_id) do {action}",
+            tx.backend().texts("$1")
+        );
+        stored += tx
+            .execute(
+                AssertSqlSafe(sql),
+                args![
+                    parameter::texts(&raw),
+                    part.table.name,
+                    stamp.lease.account().0,
+                    stamp.run,
+                    stamp.now,
+                    stamp.change_seq,
+                ],
+            )
+            .await?;
     }
-    let sql = format!(
-        "insert into raw_records (resource, id, json, account_id, run_id, synced_at) \
-         select $2, id, json, $3, $4, $5 from ({}) as raw where true \
-         on conflict (id, resource, account_id) do update set json = excluded.json, \
-         run_id = excluded.run_id, synced_at = excluded.synced_at",
-        tx.backend().texts("$1")
-    );
-    tx.execute(
-        AssertSqlSafe(sql),
-        args![
-            parameter::texts(&raw),
-            part.table.name,
-            stamp.lease.account().0,
-            stamp.run,
-            stamp.now,
-        ],
-    )
-    .await?;
-    Ok(())
+    Ok(stored > 0)
 }

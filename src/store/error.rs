@@ -1,7 +1,7 @@
-//! What can go wrong with the database, sorted by what a caller does about it.
+//! The errors of the store, sorted by what a caller does about them.
 //!
-//! No variant's text holds a row's content or a password; the database's own messages are passed
-//! on only where they cannot quote a value.
+//! No message contains a row's content or a password. Messages of the database itself are passed on
+//! only if they cannot quote a value.
 
 use std::fmt;
 
@@ -10,55 +10,81 @@ use sqlx::error::DatabaseError;
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The address names no database we know how to use: a usage error.
+    /// The address does not name a supported database. A usage error.
     #[error(
         "the database address is not usable: {0} (accepted: sqlite://FILE, postgres://USER:PASSWORD@HOST/NAME)"
     )]
     Url(String),
     /// The tables are of an earlier version of this program.
     #[error(
-        "the database lacks {} migration(s), the first is {:?}: run `helena-sync migrate`",
+        "the tables are those of an earlier version: {} migration(s) are missing, the first is {:?}; run `helena-sync migrate`",
         .missing.len(), .missing.first().map_or("", String::as_str)
     )]
     TooOld {
         /// The migrations that are missing, in order.
         missing: Vec<String>,
     },
-    /// The tables are of a later version of this program, which alone knows what they mean.
+    /// The tables are of a later version of this program.
     #[error(
-        "the database has migration {version}, which this version of helena-sync does not know: use the version that made it, or a later one"
+        "the tables are those of a later version: this helena-sync does not know migration {version}; use the version that applied it, or a later one"
     )]
     TooNew {
         /// The unknown migration.
         version: i64,
     },
-    /// Another process writes for this account now; nothing of this transaction was stored.
+    /// The tables belong to another program.
     #[error(
-        "another process has taken over writing for this account (the lease was lost); nothing was stored by this one"
+        "the database belongs to another program: {found}; give helena-sync a database of its own, or in Postgres a schema of its own (`create schema helena`, then add ?options[search_path]=helena to the address)"
+    )]
+    Foreign {
+        /// The evidence.
+        found: String,
+    },
+    /// A migration was applied with another text than this program has.
+    #[error(
+        "migration {version} in the database differs from that of this program: a modified build of helena-sync applied it; use that build, or start with an empty database"
+    )]
+    Altered {
+        /// The migration.
+        version: i64,
+    },
+    /// Several accounts have rows with the same id, and the next migration can keep only one of them.
+    /// Nothing was changed.
+    #[error(
+        "cannot migrate the tables, and changed nothing: each id may have only one row, but {found}; delete the rows of the account that should not have them (docs/troubleshooting.md says how), then run `helena-sync migrate` again"
+    )]
+    SharedIds {
+        /// The tables, the number of ids and the accounts.
+        found: String,
+    },
+    /// Another process has acquired the lease of this account. Nothing of this transaction was
+    /// stored.
+    #[error(
+        "another process has taken over the lease of this account; nothing of this transaction was stored"
     )]
     LeaseLost,
-    /// The company of an account's token is stored under another name.
+    /// The database has the company of this token under another account.
     #[error(
-        "this account's token belongs to the same company as account {other:?}, under which the database holds it: name this account {other:?} in the configuration, or use another database; if both are configured, remove one of them"
+        "this token belongs to the same company as account {other:?} in the database: rename this account to {other:?} in the configuration, or use another database; if both accounts are configured, remove one of them"
     )]
     SameCompany {
-        /// The account that has the company already.
+        /// The account that already has the company.
         other: String,
     },
     /// An account's token belongs to another company than the rows stored for it.
     #[error(
-        "this token belongs to company {found}, but account {account:?} holds the data of company {stored}: give the new token an account name of its own"
+        "this token belongs to company {found}, but account {account:?} has the data of company {stored}: configure the token as an account with another name"
     )]
     OtherCompany {
         /// The account's name.
         account: String,
-        /// Whose rows are stored.
+        /// The company of the stored rows.
         stored: uuid::Uuid,
-        /// Whose token it is.
+        /// The company of the token.
         found: uuid::Uuid,
     },
-    /// No connection, or the database cannot write at present (busy, full, read-only). Worth
-    /// trying again later.
+    /// No connection, or the database cannot write at present (busy, full, read-only). A retry may
+    /// succeed.
     #[error("could not {doing}: the database is not available")]
     Unavailable {
         /// What was being done.
@@ -66,7 +92,7 @@ pub enum StoreError {
         /// Why it failed.
         source: Cause,
     },
-    /// Something stored is not what this program stores.
+    /// A stored value is not one that this program writes.
     #[error("could not {doing}: column {column:?} of {table} {problem}")]
     Inconsistent {
         /// What was being done.
@@ -78,19 +104,19 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A row is none of its table, and nothing that came with it was stored: a fault of this program.
+    /// A row does not fit its table, so nothing of its transaction was stored. A bug of this program.
     #[error(
-        "row {key} of {table} {problem}, so nothing that came with it was stored: this is a fault of helena-sync, please report this line"
+        "row {key} of {table} {problem}, so nothing of this transaction was stored. This is a bug in helena-sync; please report this line"
     )]
     Unfit {
-        /// Of which table.
+        /// The table.
         table: &'static str,
         /// The row's key.
         key: uuid::Uuid,
         /// What is wrong with it.
         problem: String,
     },
-    /// The database refused a statement; trying the same again will not help.
+    /// The database refused a statement. A retry does not help.
     #[error("could not {doing}")]
     Database {
         /// What was being done.
@@ -98,12 +124,20 @@ pub enum StoreError {
         /// Why it failed.
         source: Cause,
     },
+    /// Other sessions hold locks on the tables that a migration changes.
+    #[error(
+        "cannot migrate the tables, and changed nothing: they are in use by {holders}; stop what uses them, or end these sessions (`select pg_terminate_backend(PROCESS)`), then start again"
+    )]
+    Locked {
+        /// The sessions.
+        holders: String,
+    },
     /// A migration failed.
-    #[error("could not migrate the database")]
+    #[error("could not migrate the tables")]
     Migrate(#[source] Cause),
 }
 
-/// The database's or the driver's reason, without any value of a row.
+/// The reason that the database or the driver gives, without any value of a row.
 #[derive(Debug)]
 pub struct Cause(String);
 
@@ -124,8 +158,8 @@ const SQLITE_UNAVAILABLE: [i64; 6] = [5, 6, 8, 10, 13, 14];
 /// intervention, system error.
 const POSTGRES_UNAVAILABLE: [&str; 8] = ["08", "28", "3D", "40", "53", "55", "57", "58"];
 
-/// `25006`: the server is read-only, a standby for instance. `25P03`: this process stood still in
-/// the middle of a transaction, which the server has ended.
+/// `25006`: the server is read-only, such as a standby. `25P03`: the server ended a transaction
+/// because this process was idle in it.
 const POSTGRES_STATES: [&str; 2] = ["25006", "25P03"];
 
 impl StoreError {
@@ -137,7 +171,7 @@ impl StoreError {
                     doing,
                     table,
                     column: index,
-                    problem: "does not hold what belongs there".to_owned(),
+                    problem: "has a value of another type than this program writes".to_owned(),
                 }
             }
             sqlx::Error::Database(error) => {
@@ -164,11 +198,12 @@ impl StoreError {
         }
     }
 
-    /// What is not even tried, because the database did not answer before.
+    /// The error of a statement that is not tried, because the database did not answer an earlier
+    /// one.
     pub(super) fn silent(doing: &'static str) -> Self {
         Self::Unavailable {
             doing,
-            source: Cause("it did not answer when it was last written to".to_owned()),
+            source: Cause("it did not answer the last write".to_owned()),
         }
     }
 
@@ -189,10 +224,9 @@ impl StoreError {
         }
     }
 
-    /// Whether the same call may succeed later without anybody changing the program or its
-    /// configuration.
+    /// Whether a retry may succeed without a change of the program or its configuration.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Locked { .. })
     }
 }
 

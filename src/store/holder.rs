@@ -1,20 +1,21 @@
-//! Who a process is, so that another on the same machine can tell whether it still lives.
+//! Identifies a process, so that another process on the same machine can find out whether it still
+//! runs.
 //!
-//! Owns the reading of `/proc`. A process id alone is worth nothing: ids are reused, and mean
-//! something else in another container. The kernel's boot id and the pid namespace say whether an
-//! id means the same there as here, the process's start time whether it is still the same process.
-//! Where there is no `/proc` nothing matches, and a lease is free when it runs out; nor is anything
-//! known where `/proc` hides the processes of others.
+//! Owns the reading of `/proc`. A process id is not enough: ids are reused, and differ between
+//! containers. The kernel's boot id and the pid namespace show whether two ids can be compared, and
+//! the process's start time shows whether it is still the same process. Without `/proc`, or if
+//! `/proc` hides the processes of others, nothing is known, and a lease is free only when it
+//! expires.
 
 use std::path::Path;
 use std::{fs, io};
 
 const PROC: &str = "/proc";
 
-/// A process that writes, or wants to.
+/// A process that holds a lease or wants to acquire one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// The machine's name, for people.
+    /// The machine's name, for messages.
     pub host: String,
     /// The kernel's id of this boot; empty if unknown.
     pub boot_id: String,
@@ -44,19 +45,17 @@ impl Holder {
         }
     }
 
-    /// Whether `other` ran where this process runs and has ended; `false` if that cannot be known
-    /// from here.
+    /// Whether `other` ran on the same machine and has ended. `false` if that is not known.
     pub(super) fn knows_dead(&self, other: &Self) -> bool {
         self.finds(Path::new(PROC), other) == Some(false)
     }
 
-    /// Whether `other` runs where this process runs, and is still at work; `false` if that cannot be
-    /// known from here.
+    /// Whether `other` runs on the same machine. `false` if that is not known.
     pub fn knows_alive(&self, other: &Self) -> bool {
         self.finds(Path::new(PROC), other) == Some(true)
     }
 
-    /// Whether `other` still lives; `None` if that cannot be known from here.
+    /// Whether `other` still runs. `None` if that is not known.
     fn finds(&self, proc: &Path, other: &Self) -> Option<bool> {
         let same_ids = !self.boot_id.is_empty()
             && !self.pid_namespace.is_empty()
@@ -69,7 +68,7 @@ impl Holder {
         }
         match look_up(proc, other.pid) {
             Seen::Since(start) => Some(start == other.process_start),
-            // Somebody else's process may be hidden, and the first one is always somebody's.
+            // `/proc` may hide other users' processes. If it hides process 1, nothing is known.
             Seen::Ended => matches!(look_up(proc, 1), Seen::Since(_)).then_some(false),
             Seen::Unknown => None,
         }
@@ -89,13 +88,13 @@ fn read(path: &str) -> String {
         .unwrap_or_default()
 }
 
-/// What `/proc` says of a process.
+/// What `/proc` says about a process.
 enum Seen {
     /// It started then.
     Since(i64),
-    /// It does not exist, or has ended and only waits for its parent to notice.
+    /// It does not exist, or is a zombie.
     Ended,
-    /// Nothing that could be read.
+    /// `/proc` is not readable.
     Unknown,
 }
 

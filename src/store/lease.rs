@@ -1,23 +1,27 @@
-//! The right to write for an account: one process at a time.
+//! Leases: the right to write for an account, which one process holds at a time.
 //!
-//! A lease is a row with a number, its epoch, that grows by one whenever the right changes hands.
-//! Every writing transaction looks its epoch up and keeps the row from changing until it ends, so
-//! that a process which was stopped, replaced and woken again can write nothing (fencing).
+//! A lease is a row with a number, its epoch, which grows by one whenever another process acquires
+//! the lease. Every writing transaction checks the epoch and locks the row until it ends. So a
+//! process that was frozen, replaced and resumed cannot write (fencing). Waiting for a lease only
+//! reads, so it does not delay the holder.
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::AssertSqlSafe;
 
 use super::account::AccountId;
 use super::error::StoreError;
 use super::holder::Holder;
 use super::open::Store;
 use super::run;
-use super::transaction::Transaction;
+use super::transaction::{Transaction, record};
 use super::value::{Time, args};
 use crate::data::Timestamp;
 
-/// How long a lease lives without being renewed.
+/// The smallest difference between two readings that both databases can represent.
+const READING_STEP: Duration = Duration::from_micros(1);
+
+/// A lease expires if it is not renewed for this long.
 pub const LEASE_TTL: Duration = Duration::from_secs(30);
 
 /// The right to write for one account, until it is released or lost.
@@ -25,6 +29,7 @@ pub const LEASE_TTL: Duration = Duration::from_secs(30);
 pub struct Lease {
     pub(super) account: AccountId,
     pub(super) epoch: i64,
+    pub(super) reads_from: Timestamp,
 }
 
 impl Lease {
@@ -33,61 +38,84 @@ impl Lease {
         self.account
     }
 
-    /// How often the right had changed hands when it was given.
+    /// How often the lease had been acquired, this time included.
     pub const fn epoch(&self) -> i64 {
         self.epoch
+    }
+
+    /// Where the readings of this holder begin in the order of readings
+    /// ([`ReadingOrder`](crate::schema::ReadingOrder)): after all readings that earlier holders
+    /// stored.
+    pub const fn reads_from(&self) -> Timestamp {
+        self.reads_from
     }
 }
 
 /// The answer to [`Store::acquire`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acquired {
-    /// It is ours.
+    /// This process acquired the lease.
     Lease(Lease),
-    /// Another process has it.
+    /// Another process holds it.
     Held {
-        /// Which one, for people.
+        /// The holder, as text.
         by: String,
-        /// Since when.
+        /// Since when it holds the lease.
         since: Timestamp,
+        /// The holder, to look for its process.
+        holder: Holder,
+        /// When it last renewed the lease.
+        renewed_at: Timestamp,
     },
 }
 
-/// Who writes for an account at present.
+/// The lease holder of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseStatus {
-    /// Which process, for people.
+    /// The holder, as text.
     pub by: String,
-    /// Which process, for others that could look for it.
+    /// The holder, to look for its process.
     pub holder: Holder,
-    /// Since when.
+    /// Since when it holds the lease.
     pub since: Timestamp,
-    /// When it last said that it lives.
+    /// When it last renewed the lease.
     pub renewed_at: Timestamp,
 }
 
-#[derive(Debug, FromRow)]
-struct Stored {
-    epoch: i64,
-    host: String,
-    boot_id: String,
-    pid_namespace: String,
-    pid: i64,
-    process_start: i64,
-    acquired_at: Time,
-    renewed_at: Time,
-    released_at: Option<Time>,
-    now: Time,
+record! {
+    #[derive(Debug)]
+    struct Stored {
+        epoch: i64,
+        host: String,
+        boot_id: String,
+        pid_namespace: String,
+        pid: i64,
+        process_start: i64,
+        acquired_at: Time,
+        renewed_at: Time,
+        released_at: Option<Time>,
+        read_to: Option<Time>,
+        now: Time,
+    }
 }
 
 impl Stored {
-    /// Whether nobody has it. A renewal from the future means that the clock was set back since:
-    /// a live holder corrects it within seconds, a dead one must not keep it until the clock has
-    /// caught up.
+    /// Whether the lease is free. A renewal in the future means that the clock was set back since.
+    /// A live holder corrects it within seconds; a dead one must not keep the lease until the clock
+    /// has caught up.
     fn is_free_for(&self, claimant: &Holder) -> bool {
         let (now, renewed) = (self.now.0, self.renewed_at.0);
         let age = now.since(renewed).max(renewed.since(now));
         self.released_at.is_some() || age > LEASE_TTL || claimant.knows_dead(&self.holder())
+    }
+
+    fn held(&self) -> Acquired {
+        Acquired::Held {
+            by: self.holder().to_string(),
+            since: self.acquired_at.0,
+            holder: self.holder(),
+            renewed_at: self.renewed_at.0,
+        }
     }
 
     fn holder(&self) -> Holder {
@@ -102,19 +130,26 @@ impl Stored {
 }
 
 const COLUMNS: &str = "epoch, host, boot_id, pid_namespace, pid, process_start, acquired_at, \
-                       renewed_at, released_at";
+                       renewed_at, released_at, read_to";
 
 impl Store {
-    /// Takes the right to write for an account, if nobody has it: it was released, its holder's
-    /// process has ended on this machine, or it was not renewed for [`LEASE_TTL`]. Runs that the
-    /// last holder left unfinished are marked as interrupted, and idle ones forgotten as by
-    /// [`Store::forget_idle_runs`].
+    /// Acquires the lease of an account if it is free: it was released, its holder's process has
+    /// ended on this machine, or it was not renewed for [`LEASE_TTL`]. If another process holds it,
+    /// this writes nothing and does not wait for other writers. Refused if the tables are not those
+    /// of this version, for example because a later version has migrated them. Marks unfinished
+    /// runs of the last holder as interrupted.
     pub async fn acquire(
         &self,
         account: AccountId,
         holder: &Holder,
         now: Timestamp,
     ) -> Result<Acquired, StoreError> {
+        let mut tx = self.reading("read the lease", "leases").await?;
+        let stored = stored(&mut tx, account, now, "").await?;
+        tx.end().await;
+        if let Some(stored) = stored.filter(|stored| !stored.is_free_for(holder)) {
+            return Ok(stored.held());
+        }
         let mut tx = self.writing("acquire the lease", "leases").await?;
         // The row must exist to be locked.
         tx.execute(
@@ -124,25 +159,21 @@ impl Store {
             args![account.0, now],
         )
         .await?;
-        let sql = format!(
-            "select {COLUMNS}, {} as now from leases where account_id = $1{}",
-            tx.backend().lease_now("$2"),
-            tx.backend().lock()
-        );
-        let stored: Stored = tx
-            .row(AssertSqlSafe(sql), args![account.0, now])
+        let lock = tx.backend().lock();
+        let stored = self::stored(&mut tx, account, now, lock)
             .await?
-            .ok_or_else(|| tx.inconsistent("account_id", "lacks this account"))?;
+            .ok_or_else(|| tx.inconsistent("account_id", "does not have this account"))?;
+        // Another process may have acquired it meanwhile.
         if !stored.is_free_for(holder) {
-            return Ok(Acquired::Held {
-                by: stored.holder().to_string(),
-                since: stored.acquired_at.0,
-            });
+            return Ok(stored.held());
         }
+        // After the lock: a migration increments the epoch after it changed the version.
+        self.confirm_version(&mut tx).await?;
         let epoch = stored.epoch + 1;
         tx.execute(
             "update leases set epoch = $2, host = $3, boot_id = $4, pid_namespace = $5, pid = $6, \
-             process_start = $7, acquired_at = $8, renewed_at = $8, released_at = null \
+             process_start = $7, acquired_at = $8, renewed_at = $8, released_at = null, \
+             change_seq = case when change_seq < $9 then $9 else change_seq end \
              where account_id = $1",
             args![
                 account.0,
@@ -153,24 +184,25 @@ impl Store {
                 holder.pid,
                 holder.process_start,
                 stored.now.0,
+                // A restored or new database does not know which numbers were used before.
+                stored.now.0.micros(),
             ],
         )
         .await?;
-        tx.execute(
-            "update sync_runs set outcome = 'interrupted', finished_at = $2 \
-             where account_id = $1 and outcome is null",
-            args![account.0, now],
-        )
-        .await?;
-        run::forget_idle(&mut tx, account, now).await?;
+        run::interrupt_unfinished(&mut tx, account, now).await?;
         tx.commit().await?;
-        Ok(Acquired::Lease(Lease { account, epoch }))
+        let behind = stored.read_to.map(|Time(at)| at + READING_STEP);
+        Ok(Acquired::Lease(Lease {
+            account,
+            epoch,
+            reads_from: behind.map_or(now, |behind| behind.max(now)),
+        }))
     }
 
-    /// Says that the holder lives. To be called well within [`LEASE_TTL`]. Refused if what the holder
-    /// wrote last had no answer: who cannot write need not keep others from it.
+    /// Renews the lease. Call it well within [`LEASE_TTL`]. Refused if the holder's last write had no
+    /// answer: a holder that cannot write should not block others.
     pub async fn renew(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
-        if self.wrote_in_vain() {
+        if self.wrote_in_vain(lease.account) {
             return Err(StoreError::silent("renew the lease"));
         }
         let mut tx = self.writing("renew the lease", "leases").await?;
@@ -188,7 +220,7 @@ impl Store {
         tx.commit().await
     }
 
-    /// Gives the right back. Not an error if it was lost before.
+    /// Releases the lease. It is not an error if the lease was lost before.
     pub async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         let mut tx = self.writing("release the lease", "leases").await?;
         tx.execute(
@@ -199,8 +231,8 @@ impl Store {
         tx.commit().await
     }
 
-    /// Who writes for the account; `None` if the lease was released or never taken. A holder that
-    /// died without a word is still shown: `renewed_at` tells.
+    /// The lease holder of the account. `None` if the lease was released or never acquired. A dead
+    /// holder is still returned; `renewed_at` shows whether its lease has expired.
     pub async fn lease_status(
         &self,
         account: AccountId,
@@ -221,31 +253,74 @@ impl Store {
     }
 }
 
+/// The stored lease, with the current time by the clock that leases use.
+async fn stored(
+    tx: &mut Transaction,
+    account: AccountId,
+    now: Timestamp,
+    lock: &str,
+) -> Result<Option<Stored>, StoreError> {
+    let sql = format!(
+        "select {COLUMNS}, {} as now from leases where account_id = $1{lock}",
+        tx.backend().lease_now("$2"),
+    );
+    tx.row(AssertSqlSafe(sql), args![account.0, now]).await
+}
+
 impl Transaction {
-    /// Fails unless `lease` is still the one in force, and keeps it so until this transaction ends,
-    /// from renewals too: [`Transaction::renewed`] makes up for those.
+    /// Fails unless `lease` is still valid, and locks its row until this transaction ends. That
+    /// also blocks renewals, so [`Transaction::renewed`] renews it at the end.
     pub(super) async fn fence(&mut self, lease: &Lease) -> Result<(), StoreError> {
         let sql = format!(
-            "select epoch from leases where account_id = $1 and released_at is null{}",
+            "select epoch, change_seq, {} from leases \
+             where account_id = $1 and released_at is null{}",
+            self.backend().next_change(),
             self.backend().lock()
         );
-        let epoch: Option<(i64,)> = self.row(AssertSqlSafe(sql), args![lease.account.0]).await?;
-        match epoch {
-            Some((epoch,)) if epoch == lease.epoch => Ok(()),
+        let row: Option<(i64, i64, i64)> =
+            self.row(AssertSqlSafe(sql), args![lease.account.0]).await?;
+        match row {
+            Some((epoch, change_seq, next)) if epoch == lease.epoch => {
+                self.under(lease, change_seq, next);
+                Ok(())
+            }
             _ => Err(StoreError::LeaseLost),
         }
     }
 }
 
 impl Transaction {
-    /// Renews the lease at the end of a long transaction: while it lasted nothing else could, and
-    /// whoever waits for the lease sees it next. SQLite leaves whoever waits with an error before
-    /// that.
-    pub(super) async fn renewed(&mut self, lease: &Lease) -> Result<(), StoreError> {
+    /// Renews the lease at the end of a long transaction, since nothing else could renew it
+    /// meanwhile, and a waiting process would find it expired. On SQLite a waiting process gets an
+    /// error instead.
+    pub(super) async fn renewed(
+        &mut self,
+        lease: &Lease,
+        change_seq: i64,
+        read_to: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
         self.execute(
-            "update leases set renewed_at = clock_timestamp() \
+            "update leases set renewed_at = clock_timestamp(), change_seq = $3, \
+             read_to = greatest(read_to, $4) \
              where account_id = $1 and epoch = $2 and released_at is null",
-            args![lease.account.0, lease.epoch],
+            args![lease.account.0, lease.epoch, change_seq, read_to],
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Stores the account's new `change_seq`, and up to where in the order of readings this
+    /// transaction has stored. SQLite only.
+    pub(super) async fn changed(
+        &mut self,
+        lease: &Lease,
+        change_seq: i64,
+        read_to: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        self.execute(
+            "update leases set change_seq = $2, \
+             read_to = max(coalesce(read_to, $3), coalesce($3, read_to)) where account_id = $1",
+            args![lease.account.0, change_seq, read_to],
         )
         .await?;
         Ok(())
@@ -261,7 +336,6 @@ impl Store {
         table: &'static str,
     ) -> Result<Transaction, StoreError> {
         let mut tx = self.writing(doing, table).await?;
-        tx.under(lease);
         tx.fence(lease).await?;
         Ok(tx)
     }

@@ -1,37 +1,133 @@
-//! Bringing the tables to this program's version, and telling whether they are.
+//! Migrates the tables to this program's version, and checks their version.
 //!
-//! Forward only; each database has its own files of the same names. Must not know what is in them.
+//! There are no migrations backwards. Each database has its own files with the same names. Released
+//! migrations are never edited: checksums of applied migrations are compared with those of this
+//! program. Must not know the content of migrations.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 
 use super::error::StoreError;
 use super::open::Store;
+use super::transaction::Transaction;
+use crate::data::Resource;
 
-static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
-static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+/// Tables that every version creates, in addition to those of resources.
+const OWN: [&str; 19] = [
+    "accounts",
+    "backfill_windows",
+    "backfills",
+    "contact_tags",
+    "contact_tags_removed",
+    "gaps",
+    "leases",
+    "raw_records",
+    "rechecks",
+    "rejects",
+    "report_days",
+    "report_open_hours",
+    "report_settings",
+    "session_changes",
+    "session_tags",
+    "session_tags_removed",
+    "state_changes",
+    "sync_runs",
+    "sync_state",
+];
+
+/// All tables that the migrations create.
+pub(super) fn own_tables() -> impl Iterator<Item = &'static str> {
+    OWN.into_iter()
+        .chain(Resource::ALL.into_iter().map(Resource::name))
+}
+
+/// The migration that gives each id only one row for all accounts, and the tables that it changes.
+const KEYS_OF_ONE_COLUMN: &str = "20261201000000_keys_of_one_column";
+const KEYED_BY_ID: [&str; 5] = ["sessions", "contacts", "channels", "departments", "tags"];
+
+/// Version, description and SQL of each migration, as the build script lists them.
+type Embedded = &'static [(i64, &'static str, &'static str)];
+
+#[expect(clippy::unreadable_literal, reason = "written by the build script")]
+const SQLITE_FILES: Embedded = include!(concat!(env!("OUT_DIR"), "/sqlite_migrations.rs"));
+#[expect(clippy::unreadable_literal, reason = "written by the build script")]
+const POSTGRES_FILES: Embedded = include!(concat!(env!("OUT_DIR"), "/postgres_migrations.rs"));
+
+static SQLITE: LazyLock<Migrator> = LazyLock::new(|| migrator(SQLITE_FILES));
+static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| migrator(POSTGRES_FILES));
+
+fn migrator(embedded: Embedded) -> Migrator {
+    let migrations = embedded.iter().map(|&(version, description, sql)| {
+        let kind = MigrationType::Simple;
+        Migration::new(version, description.into(), kind, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(migrations.collect())
+}
+
+/// Runs before each migration but the first, in its transaction. It takes all leases away, since a
+/// program that is older than the tables must not continue to write. It comes first, as in every
+/// writing transaction; in another order, the two could deadlock.
+const MOVE_LEASES_ON: &str = "update leases set epoch = epoch + 1, \
+                              released_at = coalesce(released_at, renewed_at);\n";
+
+/// How long a migration waits for a lock, as a share of the timeout of Postgres. Others who want
+/// the tables meanwhile wait behind it.
+const LOCK_SHARE: u32 = 6;
+
+/// The SQLSTATE of a lock timeout.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// The migrations with what comes before each. Their checksums are those of their files.
+fn prepared(migrator: &Migrator, before: &str) -> Migrator {
+    let first = migrator.iter().map(|migration| migration.version).min();
+    let migrations = migrator.iter().map(|migration| {
+        let leases = if Some(migration.version) == first {
+            ""
+        } else {
+            MOVE_LEASES_ON
+        };
+        let sql = format!("{before}{leases}{}", migration.sql.as_str());
+        Migration {
+            sql: AssertSqlSafe(sql).into_sql_str(),
+            ..migration.clone()
+        }
+    });
+    Migrator::with_migrations(migrations.collect())
+}
 
 impl Store {
-    /// Applies what is missing; yields the names of what was applied now, in order. Safe to call
-    /// from several processes at once.
+    /// Applies the missing migrations. Returns their names in order. Takes all leases away. Several
+    /// processes may call it at the same time.
     pub async fn migrate(&self) -> Result<Vec<String>, StoreError> {
-        let missing = self.missing().await?;
-        if missing.is_empty() {
-            return Ok(Vec::new());
+        let mut missing = self.missing().await?;
+        let mut applied = Vec::new();
+        if !missing.is_empty() {
+            self.withdraw_views().await?;
         }
-        match self.run_migrations().await {
-            Ok(()) => Ok(missing),
-            // sqlx locks Postgres for this, but not SQLite: if another process was faster, there
-            // is nothing left to do.
-            Err(error) => match self.missing().await {
-                Ok(rest) if rest.is_empty() => Ok(Vec::new()),
-                _ => Err(StoreError::from_migrate(error)),
-            },
+        while !missing.is_empty() {
+            let has_tables = missing.len() < self.migrator().iter().count();
+            if has_tables && missing.iter().any(|name| name == KEYS_OF_ONE_COLUMN) {
+                self.check_ids().await?;
+            }
+            match self.run_migrations().await {
+                Ok(()) => applied = std::mem::take(&mut missing),
+                // sqlx locks Postgres for this, but not SQLite: if another process was faster, there
+                // is less left to do.
+                Err(error) => match self.missing().await {
+                    Ok(rest) if rest.len() < missing.len() => missing = rest,
+                    _ => return Err(self.migration_failed(error).await),
+                },
+            }
         }
+        self.make_views().await?;
+        self.describe().await?;
+        Ok(applied)
     }
 
-    /// Whether the tables are of this program's version.
+    /// Whether the tables are those of this version.
     pub async fn check_schema(&self) -> Result<(), StoreError> {
         let missing = self.missing().await?;
         if missing.is_empty() {
@@ -41,7 +137,7 @@ impl Store {
         }
     }
 
-    /// Whether there is no table at all, of this program or of another, where its own would be.
+    /// Whether the database has no table at all where this program's would be.
     pub async fn is_empty(&self) -> Result<bool, StoreError> {
         let mut tx = self.reading("look for tables", "the database").await?;
         let tables = match self {
@@ -64,51 +160,177 @@ impl Store {
 
     async fn run_migrations(&self) -> Result<(), MigrateError> {
         match self {
-            Self::Sqlite(sqlite) => SQLITE.run(sqlite.pool()).await,
-            Self::Postgres(postgres) => POSTGRES.run(postgres.pool()).await,
+            Self::Sqlite(sqlite) => prepared(&SQLITE, "").run(sqlite.pool()).await,
+            Self::Postgres(postgres) => {
+                let lock = postgres.patience().answer / LOCK_SHARE;
+                // An index of a large table takes longer than a server may be set to allow.
+                let timeouts = format!(
+                    "set local statement_timeout = 0; set local lock_timeout = {};\n",
+                    lock.as_millis()
+                );
+                prepared(&POSTGRES, &timeouts).run(postgres.pool()).await
+            }
         }
     }
 
-    /// The names of the migrations that are not applied; an unknown applied one is an error.
+    /// Refuses a database where several accounts have rows with the same id, since only one could
+    /// be kept.
+    async fn check_ids(&self) -> Result<(), StoreError> {
+        let mut tx = self
+            .reading("look for ids of several accounts", "the mirror")
+            .await?;
+        let mut found = Vec::new();
+        if tx
+            .number("select count(*) from accounts", Vec::new())
+            .await?
+            > 1
+        {
+            for table in KEYED_BY_ID {
+                let shared = format!("select id from {table} group by id having count(*) > 1");
+                let sql = format!("select count(*) from ({shared}) as shared");
+                let ids = tx.number(AssertSqlSafe(sql), Vec::new()).await?;
+                if ids == 0 {
+                    continue;
+                }
+                let sql = format!(
+                    "select name from accounts where id in \
+                     (select account_id from {table} where id in ({shared})) order by name"
+                );
+                let names: Vec<(String,)> = tx.rows(AssertSqlSafe(sql), Vec::new()).await?;
+                let names: Vec<String> = names.iter().map(|(name,)| format!("{name:?}")).collect();
+                let names = names.join(", ");
+                found.push(format!(
+                    "{ids} id(s) of {table} have rows of more than one of the accounts {names}"
+                ));
+            }
+        }
+        tx.end().await;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let found = found.join(", ");
+        Err(StoreError::SharedIds { found })
+    }
+
+    /// Sorts a failure of the migrations. If a lock was the cause, names who holds it.
+    async fn migration_failed(&self, error: MigrateError) -> StoreError {
+        let (MigrateError::Execute(sqlx::Error::Database(cause))
+        | MigrateError::ExecuteMigration(sqlx::Error::Database(cause), _)) = &error
+        else {
+            return StoreError::from_migrate(error);
+        };
+        if matches!(self, Self::Sqlite(_)) || cause.code().as_deref() != Some(LOCK_NOT_AVAILABLE) {
+            return StoreError::from_migrate(error);
+        }
+        // They may be gone by now; and then it is not worth another error.
+        let holders = self.lock_holders().await.unwrap_or_default();
+        StoreError::Locked {
+            holders: if holders.is_empty() {
+                "sessions that have ended meanwhile".to_owned()
+            } else {
+                holders.join(", ")
+            },
+        }
+    }
+
+    /// Which other sessions hold locks on tables of a Postgres database, the oldest transaction
+    /// first.
+    async fn lock_holders(&self) -> Result<Vec<String>, StoreError> {
+        let mut tx = self.reading("look for locks", "pg_locks").await?;
+        let rows: Vec<(String,)> = tx
+            .rows(
+                "select 'process ' || cast(a.pid as text) || ' (' \
+                 || coalesce(nullif(a.application_name, ''), cast(a.usename as text), 'unknown') \
+                 || ', ' || coalesce(a.state, 'state unknown') || ')' \
+                 from pg_stat_activity as a \
+                 where a.datname = current_database() and a.pid <> pg_backend_pid() \
+                 and exists (select 1 from pg_locks as l join pg_class as c on c.oid = l.relation \
+                 where l.pid = a.pid and l.granted and c.relkind = 'r' \
+                 and c.relnamespace = to_regnamespace(current_schema())) \
+                 order by a.xact_start",
+                Vec::new(),
+            )
+            .await?;
+        tx.end().await;
+        Ok(rows.into_iter().map(|(holder,)| holder).collect())
+    }
+
+    /// The names of the missing migrations. Fails if applied migrations are not those of this
+    /// program.
     async fn missing(&self) -> Result<Vec<String>, StoreError> {
         let mut tx = self
             .reading("read the database's version", "_sqlx_migrations")
             .await?;
-        // sqlx's own table, which is not there before the first migration.
-        let tables = match self {
-            Self::Sqlite(_) => {
-                tx.number(
-                    "select count(*) from sqlite_master where name = '_sqlx_migrations'",
-                    Vec::new(),
-                )
-                .await?
-            }
-            Self::Postgres(_) => {
-                tx.number("select count(to_regclass('_sqlx_migrations'))", Vec::new())
-                    .await?
-            }
+        let missing = self.missing_in(&mut tx).await;
+        tx.end().await;
+        missing
+    }
+
+    /// Fails unless the tables are those of this version.
+    pub(super) async fn confirm_version(&self, tx: &mut Transaction) -> Result<(), StoreError> {
+        let missing = self.missing_in(tx).await?;
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(StoreError::TooOld { missing })
+        }
+    }
+
+    async fn missing_in(&self, tx: &mut Transaction) -> Result<Vec<String>, StoreError> {
+        let (exists, tables) = match self {
+            Self::Sqlite(_) => (
+                "select count(*) from sqlite_master where name = '_sqlx_migrations'",
+                "select name from sqlite_master where type in ('table', 'view')",
+            ),
+            Self::Postgres(_) => (
+                "select count(to_regclass('_sqlx_migrations'))",
+                "select cast(relname as text) from pg_class \
+                 where relnamespace = to_regnamespace(current_schema()) \
+                 and relkind in ('r', 'p', 'v', 'm', 'f')",
+            ),
         };
-        let mut applied = BTreeSet::new();
-        if tables > 0 {
-            let rows: Vec<(i64,)> = tx
+        let mut applied = BTreeMap::new();
+        // sqlx's own table, which is not there before the first migration.
+        if tx.number(exists, Vec::new()).await? > 0 {
+            let rows: Vec<(i64, Vec<u8>)> = tx
                 .rows(
-                    "select version from _sqlx_migrations where success",
+                    "select version, checksum from _sqlx_migrations where success",
                     Vec::new(),
                 )
                 .await?;
-            applied.extend(rows.into_iter().map(|(version,)| version));
+            applied.extend(rows);
         }
-        tx.end().await;
         let known = self.migrator();
-        if let Some(&version) = applied
-            .iter()
-            .find(|&&version| !known.version_exists(version))
-        {
-            return Err(StoreError::TooNew { version });
+        let is_ours = applied.keys().any(|version| known.version_exists(*version));
+        let foreign = if is_ours {
+            None
+        } else if let Some(version) = applied.keys().next() {
+            Some(format!(
+                "its table _sqlx_migrations has migration {version}, but no migration of helena-sync"
+            ))
+        } else {
+            let there: Vec<(String,)> = tx.rows(tables, Vec::new()).await?;
+            there
+                .into_iter()
+                .map(|(table,)| table)
+                .find(|table| own_tables().any(|own| own == table.as_str()))
+                .map(|table| format!("it has a table {table} that helena-sync did not create"))
+        };
+        if let Some(found) = foreign {
+            return Err(StoreError::Foreign { found });
+        }
+        for (&version, checksum) in &applied {
+            let migration = known.iter().find(|known| known.version == version);
+            let Some(migration) = migration else {
+                return Err(StoreError::TooNew { version });
+            };
+            if migration.checksum.as_ref() != checksum.as_slice() {
+                return Err(StoreError::Altered { version });
+            }
         }
         Ok(known
             .iter()
-            .filter(|migration| !applied.contains(&migration.version))
+            .filter(|migration| !applied.contains_key(&migration.version))
             .map(|migration| {
                 format!(
                     "{}_{}",
@@ -117,5 +339,23 @@ impl Store {
                 )
             })
             .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_tables_are_those_that_the_migrations_make() {
+        for files in [SQLITE_FILES, POSTGRES_FILES] {
+            let lines = files.iter().flat_map(|(_, _, sql)| sql.lines());
+            let made: BTreeSet<&str> = lines
+                .filter_map(|line| line.strip_prefix("create table ")?.strip_suffix(" ("))
+                .collect();
+            assert_eq!(made, own_tables().collect());
+        }
     }
 }

@@ -1,18 +1,21 @@
-//! The mirror's database: its tables, and the transactions that keep the promise that a watermark
-//! never runs ahead of its rows.
+//! The mirror's database: its tables, and the transactions that make sure that a watermark is never
+//! ahead of its rows.
 //!
-//! Owns all SQL. Both databases are behind [`Store`]; what differs between them is in `backend`.
-//! Time comes in as an argument. Must not know where rows come from, nor any other module of this
-//! crate but [`crate::data`].
+//! Owns all SQL. Both databases are behind [`Store`]; `backend` has the differences between them.
+//! Time is an argument. Must not know where rows come from, nor any other module of this crate
+//! except [`crate::data`] and [`crate::reporting`].
 //!
-//! Every write names a [`Lease`] and is refused with [`StoreError::LeaseLost`] in its own
-//! transaction once another process has taken over.
+//! Every write names a [`Lease`]. If another process has taken over the lease, the write's own
+//! transaction refuses it with [`StoreError::LeaseLost`].
 
 mod account;
 mod backend;
 mod backfill;
 mod commit;
+mod dictionary;
 mod error;
+mod gap;
+mod history;
 mod holder;
 mod lease;
 mod links;
@@ -21,26 +24,32 @@ mod migrate;
 mod open;
 mod parameter;
 mod privileges;
-mod progress;
 mod questions;
 mod read;
+mod recheck;
 mod reject;
+mod reporting;
 mod run;
 mod state;
+mod state_change;
 mod transaction;
 mod upsert;
 mod value;
 mod verify;
+mod views;
 
-pub use account::{Account, AccountId};
-pub use backfill::{Backfill, NewBackfill};
+pub use account::{AccountId, StoredAccount};
+pub use backfill::{Backfill, FirstWatermark, NewBackfill};
 pub use commit::Commit;
+pub use dictionary::{TableMeaning, meanings};
 pub use error::{Cause, StoreError};
+pub use gap::StoredGap;
 pub use holder::Holder;
 pub use lease::{Acquired, LEASE_TTL, Lease, LeaseStatus};
 pub use open::{OpenOptions, Postgres, Sqlite, Store};
 pub use questions::{QUESTIONS, Question};
 pub use read::{ExtraKeys, TableCount};
+pub use recheck::Recheck;
 pub use reject::{RejectFilter, RejectedRecord, StoredReject};
 pub use run::RunRecord;
 pub use state::StreamStatus;

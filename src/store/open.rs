@@ -1,9 +1,9 @@
-//! Opening a database, and beginning transactions on it.
+//! Opens a database, and starts transactions.
 
+use std::future::ready;
 use std::pin::pin;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::Connection;
@@ -13,6 +13,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+use super::account::AccountId;
 use super::backend::{Backend, PostgresBackend, SqliteBackend};
 use super::error::StoreError;
 use super::memory::Memory;
@@ -24,26 +25,28 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long to wait for the one connection that writes to SQLite: longer than any commit.
 const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How long to wait for a connection to Postgres, tried again when it is refused.
+/// How long to wait for a connection to Postgres. A refused connection is retried.
 const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long one that opens it waits for the first, before it asks what is wrong.
+/// How long to wait for the first connection before trying once to find the cause.
 const POSTGRES_OPEN: Duration = Duration::from_millis(500);
 
-/// How long the answer of a Postgres to one statement is waited for.
+/// The timeout of a statement on Postgres.
 const POSTGRES_ANSWER: Duration = Duration::from_mins(1);
 
-/// So many times as long if the statement only reads: it may have to count all rows there are.
+/// A reading statement may take this many times as long, since it may count all rows.
 const READING: u32 = 5;
 
-/// How long an idle connection to Postgres may take to show that it is still there.
+/// How long an idle connection to Postgres may take to respond to a check.
 pub(super) const POSTGRES_SIGN: Duration = Duration::from_secs(2);
 
-/// Readers of a SQLite file beside its one writer.
+/// Reading connections to a SQLite file, in addition to the one that writes.
 const SQLITE_READERS: u32 = 3;
 
-/// One writes at a time; the rest are for reads and for the lease.
-const POSTGRES_CONNECTIONS: u32 = 5;
+/// The maximum number of connections to Postgres. For each account, only one connection writes;
+/// others read or renew the lease. They are opened when needed: one account needs less than half of
+/// them, several share them.
+const POSTGRES_CONNECTIONS: u32 = 10;
 
 /// The mirror's database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -74,13 +77,13 @@ pub struct Postgres {
 /// How to open a database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OpenOptions {
-    /// Only to look: nothing is created and writing fails.
+    /// Only read: nothing is created, and writing fails.
     pub read_only: bool,
 }
 
 impl Store {
-    /// Opens the database at `url` (`sqlite://PATH`, `sqlite::memory:`, `postgres://…`), creating a
-    /// SQLite file that does not exist unless `options` forbid it. Does not look at the tables; see
+    /// Opens the database at `url` (`sqlite://PATH`, `sqlite::memory:`, `postgres://…`). Creates a
+    /// missing SQLite file unless `options` forbid it. Does not check the tables; see
     /// [`Store::migrate`] and [`Store::check_schema`].
     pub async fn open(url: &str, options: &OpenOptions) -> Result<Self, StoreError> {
         match url.split(':').next() {
@@ -89,13 +92,13 @@ impl Store {
                 open_postgres(url, *options).await.map(Self::Postgres)
             }
             Some(kind) if url.contains("://") => Err(StoreError::Url(format!(
-                "{kind:?} is no kind of database that is supported"
+                "databases of the kind {kind:?} are not supported"
             ))),
             _ => Err(StoreError::Url("it has no scheme".to_owned())),
         }
     }
 
-    /// Closes all connections, writing what SQLite keeps in its log back into the file.
+    /// Closes all connections. SQLite writes its log back into the file.
     pub async fn close(&self) {
         match self {
             Self::Sqlite(sqlite) => {
@@ -108,8 +111,8 @@ impl Store {
         }
     }
 
-    /// The same database; a Postgres is waited for so long when it does not answer a statement that
-    /// writes, which is a minute otherwise.
+    /// The same database with this timeout for writing statements on Postgres. The default is a
+    /// minute.
     #[must_use]
     pub fn with_patience(mut self, answer: Duration) -> Self {
         if let Self::Postgres(postgres) = &mut self {
@@ -118,15 +121,15 @@ impl Store {
         self
     }
 
-    /// Whether the last transaction that wrote under a lease had no answer.
-    pub(super) fn wrote_in_vain(&self) -> bool {
+    /// Whether the last writing transaction of an account had no answer.
+    pub(super) fn wrote_in_vain(&self, account: AccountId) -> bool {
         match self {
             Self::Sqlite(_) => false,
-            Self::Postgres(postgres) => postgres.patience.in_vain.load(Ordering::Relaxed),
+            Self::Postgres(postgres) => postgres.patience.was_in_vain(account),
         }
     }
 
-    /// `SQLite` or `Postgres`, for people.
+    /// `SQLite` or `Postgres`, for messages.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Sqlite(_) => "SQLite",
@@ -147,7 +150,7 @@ impl Store {
         }
     }
 
-    /// A transaction that will write.
+    /// Starts a writing transaction.
     pub(super) async fn writing(
         &self,
         doing: &'static str,
@@ -169,7 +172,7 @@ impl Store {
         Transaction::begin(open, self.backend().begin_writing(), doing, table).await
     }
 
-    /// A transaction that only reads.
+    /// Starts a reading transaction.
     pub(super) async fn reading(
         &self,
         doing: &'static str,
@@ -203,13 +206,17 @@ impl Postgres {
     pub(super) const fn pool(&self) -> &PgPool {
         &self.pool
     }
+
+    pub(super) const fn patience(&self) -> &Patience {
+        &self.patience
+    }
 }
 
 const OPENING: &str = "open the database";
 
 async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreError> {
     let connect = SqliteConnectOptions::from_str(url)
-        .map_err(|_| StoreError::Url("its path or options cannot be read".to_owned()))?
+        .map_err(|_| StoreError::Url("its path or options are not valid".to_owned()))?
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .synchronous(SqliteSynchronous::Full);
@@ -225,9 +232,16 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
     };
     let failed = |error| StoreError::from_sqlx(OPENING, "it", error);
     let memory = Arc::new(Memory::default());
+    let writing = || {
+        let memory = Arc::clone(&memory);
+        pool(1).after_connect(move |_, _| {
+            memory.clear();
+            Box::pin(ready(Ok(())))
+        })
+    };
     if in_memory {
         // Every connection of its own would be a database of its own.
-        let write = pool(1)
+        let write = writing()
             .min_connections(1)
             .connect_with(connect)
             .await
@@ -252,7 +266,7 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
             memory,
         });
     }
-    let write = pool(1)
+    let write = writing()
         .connect_with(
             connect
                 .create_if_missing(true)
@@ -272,41 +286,44 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
 
 async fn open_postgres(url: &str, options: OpenOptions) -> Result<Postgres, StoreError> {
     let mut connect = PgConnectOptions::from_str(url)
-        .map_err(|_| StoreError::Url("its parts cannot be read".to_owned()))?
+        .map_err(|_| StoreError::Url("it is not a valid URL".to_owned()))?
         .application_name("helena-sync");
     if options.read_only {
         connect = connect.options([("default_transaction_read_only", "on")]);
     }
-    let patience = |answer| Patience {
-        answer,
-        in_vain: Arc::new(AtomicBool::new(false)),
-    };
+    let memory = Arc::new(Memory::default());
+    let remembered = Arc::clone(&memory);
     let pool = PgPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS)
+        // Any of them may write.
+        .after_connect(move |_, _| {
+            remembered.clear();
+            Box::pin(ready(Ok(())))
+        })
         .acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
         // sqlx's own test waits for ever for a server that is gone.
         .test_before_acquire(false)
         .before_acquire(move |connection, _| {
             Box::pin(async move {
-                let sign = patience(POSTGRES_SIGN);
+                let sign = Patience::of(POSTGRES_SIGN);
                 Ok(sign.wait(connection.ping()).await.is_ok())
             })
         })
         .connect_lazy_with(connect.clone());
-    let silence = patience(POSTGRES_ACQUIRE_TIMEOUT);
+    let silence = Patience::of(POSTGRES_ACQUIRE_TIMEOUT);
     let opened = first_connection(&pool, &connect, &silence)
         .await
         .map_err(|error| StoreError::from_sqlx(OPENING, "it", error))?;
     Open::Postgres(opened, silence).give_back().await;
     Ok(Postgres {
         pool,
-        patience: patience(POSTGRES_ANSWER),
-        memory: Arc::new(Memory::default()),
+        patience: Patience::of(POSTGRES_ANSWER),
+        memory,
     })
 }
 
-/// The pool tries again until its timeout when a connection is refused; whoever opens a database
-/// wants to be told what is wrong.
+/// The error of a single connection attempt. The pool only retries until its timeout and then does
+/// not say why it failed.
 async fn first_connection(
     pool: &PgPool,
     connect: &PgConnectOptions,

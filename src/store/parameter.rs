@@ -1,5 +1,5 @@
-//! Many rows as parameters of one statement: as a JSON text, which SQLite reads fastest, or as an
-//! array a column, which Postgres does.
+//! Packs many rows into the parameters of one statement: as JSON text for SQLite, and as one array
+//! for each column for Postgres. That is the fastest for each.
 //!
 //! Must not know any table.
 
@@ -12,13 +12,13 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::value::{Arg, Id, List, Time};
-use crate::data::{Column, Kind, Row, Timestamp};
+use crate::data::{Column, ColumnType, Row, Timestamp};
 
-/// How many values of a row stand in one array of its text. To find one, SQLite steps over all
-/// arrays and values before it: of 45 values that is 7 steps on average, and 22 without the groups.
+/// How many values of a row are in one array of its text. To find a value, SQLite steps over all
+/// arrays and values before it: for 45 values that is 7 steps on average, and 22 without groups.
 pub(super) const GROUP: usize = 8;
 
-/// The text of an array with an array a row: its hash, then its values in groups, an array each.
+/// JSON text: an array with an array for each row: its hash, then arrays of its values in groups.
 pub(super) fn by_row(rows: &[&Row]) -> String {
     let mut size = 2;
     for row in rows {
@@ -40,16 +40,16 @@ pub(super) fn by_row(rows: &[&Row]) -> String {
     text
 }
 
-/// Why a row cannot be stored: a fault of what made it.
+/// Why a row cannot be stored. It is a bug of the code that made the row.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unfit {
-    /// Which row.
+    /// The row's key.
     pub(super) key: Uuid,
-    /// What it lacks, without any of its values.
+    /// The problem, without any value.
     pub(super) problem: String,
 }
 
-/// Fails unless each row has a value for each column: any other would move to a neighbour's.
+/// Fails unless each row has a value for each column. Otherwise values would move to other columns.
 pub(super) fn whole(rows: &[&Row], columns: &[Column]) -> Result<(), Unfit> {
     let expected = columns.len();
     for row in rows {
@@ -64,8 +64,8 @@ pub(super) fn whole(rows: &[&Row], columns: &[Column]) -> Result<(), Unfit> {
     Ok(())
 }
 
-/// A list a column, each with a value a row, and one of the rows' hashes if they are asked for. The
-/// rows are [`whole`]. Fails where a value is not of its column's kind.
+/// One list for each column, with a value for each row, and one list of hashes if `hash` is set.
+/// The rows are [`whole`]. Fails if a value does not have its column's type.
 pub(super) fn by_column<'a>(
     rows: &[&'a Row],
     columns: &[Column],
@@ -95,31 +95,31 @@ pub(super) fn by_column<'a>(
     Ok(lists)
 }
 
-fn empty<'a>(kind: Kind, rows: usize) -> Arg<'a> {
+fn empty<'a>(kind: ColumnType, rows: usize) -> Arg<'a> {
     match kind {
-        Kind::Uuid => Arg::Ids(List(Vec::with_capacity(rows))),
-        Kind::Text => Arg::Texts(List(Vec::with_capacity(rows))),
-        Kind::Time => Arg::Times(List(Vec::with_capacity(rows))),
-        Kind::Bool => Arg::Bools(List(Vec::with_capacity(rows))),
-        Kind::Int => Arg::Ints(List(Vec::with_capacity(rows))),
-        Kind::Real => Arg::Reals(List(Vec::with_capacity(rows))),
-        Kind::Json => Arg::Jsons(List(Vec::with_capacity(rows))),
+        ColumnType::Uuid => Arg::Ids(List(Vec::with_capacity(rows))),
+        ColumnType::Text => Arg::Texts(List(Vec::with_capacity(rows))),
+        ColumnType::Time => Arg::Times(List(Vec::with_capacity(rows))),
+        ColumnType::Bool => Arg::Bools(List(Vec::with_capacity(rows))),
+        ColumnType::Int => Arg::Ints(List(Vec::with_capacity(rows))),
+        ColumnType::Real => Arg::Reals(List(Vec::with_capacity(rows))),
+        ColumnType::Json => Arg::Jsons(List(Vec::with_capacity(rows))),
     }
 }
 
-const fn kind_name(kind: Kind) -> &'static str {
+const fn kind_name(kind: ColumnType) -> &'static str {
     match kind {
-        Kind::Uuid => "uuid",
-        Kind::Text => "text",
-        Kind::Time => "instant",
-        Kind::Bool => "boolean",
-        Kind::Int => "64-bit integer",
-        Kind::Real => "number",
-        Kind::Json => "JSON text",
+        ColumnType::Uuid => "uuid",
+        ColumnType::Text => "text",
+        ColumnType::Time => "instant",
+        ColumnType::Bool => "boolean",
+        ColumnType::Int => "64-bit integer",
+        ColumnType::Real => "number",
+        ColumnType::Json => "JSON text",
     }
 }
 
-/// Adds a value, which is a JSON text, to a list of its kind.
+/// Adds a value, which is JSON text, to a list of its type.
 fn push<'a>(list: &mut Arg<'a>, json: &'a str) -> Result<(), BoxDynError> {
     let json = (json != "null").then_some(json);
     match list {
@@ -130,7 +130,7 @@ fn push<'a>(list: &mut Arg<'a>, json: &'a str) -> Result<(), BoxDynError> {
         Arg::Ints(List(values)) => values.push(json.map(str::parse).transpose()?),
         Arg::Reals(List(values)) => values.push(json.map(str::parse).transpose()?),
         Arg::Jsons(List(values)) => values.push(json.map(document).transpose()?),
-        _ => return Err("its list is none".into()),
+        _ => return Err("its values are not a list".into()),
     }
     Ok(())
 }
@@ -150,8 +150,8 @@ fn document(json: &str) -> Result<Json<Cow<'_, RawValue>>, BoxDynError> {
     }))
 }
 
-/// The text of a JSON string.
-fn text(json: &str) -> Result<Cow<'_, str>, BoxDynError> {
+/// The text of a JSON string, as both databases hold it.
+pub(super) fn text(json: &str) -> Result<Cow<'_, str>, BoxDynError> {
     let inner = json
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'))
@@ -208,8 +208,8 @@ fn quote(text: &mut String, id: Uuid) {
     text.push('"');
 }
 
-/// The JSON text without what Postgres cannot hold: escaped NULs are left out, halves of surrogate
-/// pairs become U+FFFD. Both databases get the same text. Almost always the text itself.
+/// The JSON text without what Postgres cannot store: removes escaped NULs, and replaces halves of
+/// surrogate pairs with U+FFFD. Both databases get the same text. It is almost always unchanged.
 pub(super) fn storable(json: &str) -> Cow<'_, str> {
     let suspicious = |rest: &str| {
         let bytes = rest.as_bytes();
@@ -269,7 +269,7 @@ fn code_unit(digits: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{ColumnGroup, Values};
+    use crate::data::{ColumnGroup, Reading, Values};
 
     #[test]
     fn what_postgres_cannot_hold_is_left_out_and_nothing_else() {
@@ -288,12 +288,12 @@ mod tests {
     }
 
     const COLUMNS: [Column; 3] = [
-        column("id", Kind::Uuid),
-        column("name", Kind::Text),
-        column("size", Kind::Int),
+        column("id", ColumnType::Uuid),
+        column("name", ColumnType::Text),
+        column("size", ColumnType::Int),
     ];
 
-    const fn column(name: &'static str, kind: Kind) -> Column {
+    const fn column(name: &'static str, kind: ColumnType) -> Column {
         Column {
             name,
             kind,
@@ -306,6 +306,10 @@ mod tests {
         let mut row = Row {
             key: Uuid::nil(),
             version: None,
+            reading: Reading {
+                at: Timestamp::from_micros(0),
+                certain: false,
+            },
             hash: 7,
             unknown: ColumnGroup::NONE,
             values: Values::default(),

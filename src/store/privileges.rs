@@ -1,47 +1,40 @@
-//! What the database lets this program do. Only looks: nothing is tried.
+//! Checks what the program's database role may do, without changing anything.
 
 use sqlx::AssertSqlSafe;
 
 use super::error::StoreError;
+use super::migrate;
 use super::open::Store;
 
-/// All tables: they are read, and rows are added to them.
-const TABLES: [&str; 17] = [
-    "accounts",
-    "agents",
-    "backfill_windows",
-    "backfills",
-    "channels",
+/// Tables whose rows are never changed, but added and sometimes deleted.
+const FIXED: [&str; 6] = [
     "contact_tags",
-    "contacts",
-    "departments",
-    "leases",
-    "raw_records",
-    "rejects",
+    "report_days",
+    "report_open_hours",
+    "session_changes",
     "session_tags",
-    "sessions",
     "state_changes",
-    "sync_runs",
-    "sync_state",
-    "tags",
 ];
 
-/// Those whose rows never change: they are added, and some are deleted.
-const FIXED: [&str; 3] = ["contact_tags", "session_tags", "state_changes"];
-
-/// Those whose rows are deleted.
-const DELETED: [&str; 3] = ["contact_tags", "session_tags", "sync_runs"];
+/// Tables whose rows are deleted.
+const DELETED: [&str; 6] = [
+    "contact_tags",
+    "rechecks",
+    "report_days",
+    "report_open_hours",
+    "session_tags",
+    "sync_runs",
+];
 
 impl Store {
-    /// What the role that connects may not do of what this program does, in words such as `insert
-    /// on accounts, agents`; empty if it may do all. With `migrating`, tables are still to be made.
-    /// A SQLite file has no roles.
+    /// The rights that the database role lacks, such as `insert on accounts, agents`. Empty if it has all.
+    /// With `migrating`, it must also be able to create tables. A SQLite file has no roles.
     pub async fn lacking(&self, migrating: bool) -> Result<Vec<String>, StoreError> {
         if matches!(self, Self::Sqlite(_)) {
             return Ok(Vec::new());
         }
         let mut tx = self
-            .reading("look at the role's rights", "the database")
+            .reading("read the role's rights", "the database")
             .await?;
         let mut lacking = Vec::new();
         let whole = "select pg_is_in_recovery(), \
@@ -68,16 +61,14 @@ impl Store {
     }
 }
 
-/// The question on which tables a privilege is needed and not given. One that does not exist yet
-/// has no privileges: nothing is said of it.
+/// A query for the tables on which a right is missing. Tables that do not exist yet are left out.
 fn refused(privilege: &str) -> String {
     let needed = |table: &str| match privilege {
         "update" => !FIXED.contains(&table),
         "delete" => DELETED.contains(&table),
         _ => true,
     };
-    let names: Vec<String> = TABLES
-        .iter()
+    let names: Vec<String> = migrate::own_tables()
         .filter(|table| needed(table))
         .map(|table| format!("('{table}')"))
         .collect();

@@ -1,6 +1,6 @@
-//! Questions as an analyst asks them: SQL that runs on both databases as it stands, and its answers.
+//! Example queries that run unchanged on both databases, and their results.
 //!
-//! Shown by `demo`, and read beside its answers, so the texts are laid out for people.
+//! `demo` prints them with their results, so their text is formatted for people.
 
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
@@ -11,24 +11,24 @@ use super::open::Store;
 /// A question.
 #[derive(Debug, Clone, Copy)]
 pub struct Question {
-    /// In words.
+    /// The question in words.
     pub asks: &'static str,
-    /// In SQL.
+    /// The query.
     pub sql: &'static str,
     /// The names of its columns.
     pub columns: &'static [&'static str],
 }
 
-/// Three that every account can answer.
+/// Three questions that every account can answer.
 pub const QUESTIONS: [Question; 3] = [
     Question {
         asks: "Where do the sessions come from, and how many of them are over?",
         sql: "\
-select coalesce(c.identity_display_name, c.number_formatted, 'a channel that is gone') as channel,
+select coalesce(c.identity_display_name, c.number_formatted, 'deleted channel') as channel,
        count(*) as sessions,
        sum(case when s.status = 'COMPLETED' then 1 else 0 end) as completed
 from sessions s
-left join channels c on c.id = s.channel_id and c.account_id = s.account_id
+left join channels c on c.id = s.channel_id
 where s.removed_at is null
 group by c.id, c.identity_display_name, c.number_formatted
 order by sessions desc, channel
@@ -42,7 +42,7 @@ select d.name as department,
        count(*) as sessions,
        cast(round(avg(s.time_wait_seconds) / 60.0, 1) as text) as minutes_waited
 from sessions s
-join departments d on d.id = s.department_id and d.account_id = s.account_id
+join departments d on d.id = s.department_id
 where s.removed_at is null and s.time_wait_seconds is not null
 group by d.id, d.name
 order by avg(s.time_wait_seconds) desc
@@ -66,7 +66,7 @@ limit 5",
 ];
 
 impl Store {
-    /// The answer to a question: its rows, each a value a column.
+    /// The result of a query: its rows, with one value for each column.
     pub async fn answer(&self, question: &Question) -> Result<Vec<Vec<Value>>, StoreError> {
         let mut tx = self.reading("answer a question", "the mirror").await?;
         let sql = format!(
@@ -78,7 +78,7 @@ impl Store {
         tx.end().await;
         rows.iter()
             .map(|(row,)| {
-                serde_json::from_str(row).map_err(|_| tx.inconsistent("", "is no JSON array"))
+                serde_json::from_str(row).map_err(|_| tx.inconsistent("", "is not a JSON array"))
             })
             .collect()
     }

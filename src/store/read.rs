@@ -1,4 +1,4 @@
-//! Questions about what is stored, for `status`, the re-reading of open sessions and the like.
+//! Queries for `status`, for the refresh of open sessions, and the like.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,11 @@ use super::account::AccountId;
 use super::error::StoreError;
 use super::open::Store;
 use super::run::count;
-use super::value::{Id, args};
-use crate::data::Resource;
+use super::value::{Id, Time, args};
+use super::verify::{after, before};
+use crate::data::{Resource, Span, Timestamp};
 
-/// How many rows a table holds of an account.
+/// The number of rows of an account in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableCount {
     /// Of which resource.
@@ -23,7 +24,7 @@ pub struct TableCount {
     pub removed: u64,
 }
 
-/// Fields of the platform's records that have no column here.
+/// Fields of the platform's records without a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtraKeys {
     /// Of which resource.
@@ -32,38 +33,62 @@ pub struct ExtraKeys {
     pub keys: Vec<String>,
 }
 
-/// Rows of a table that are looked through for extra fields, the last changed ones.
+/// How many rows of a table are searched for extra fields: the last changed ones.
 const EXTRA_SAMPLE: i64 = 500;
 
-/// Names of extra fields that are listed.
+/// The maximum number of extra fields that are listed.
 const EXTRA_KEYS: usize = 50;
 
-/// The tables that people ask.
-const ASKED: [&str; 9] = [
-    "sessions",
-    "contacts",
-    "tags",
-    "channels",
-    "departments",
-    "agents",
-    "contact_tags",
-    "session_tags",
-    "sync_runs",
-];
+/// Tables for users, in addition to those of resources.
+const ASKED: [&str; 3] = ["contact_tags", "session_tags", "sync_runs"];
+
+/// The sessions of an account that are stored as open.
+const OPEN: &str = "sessions where account_id = $1 and removed_at is null \
+                    and status in ('STARTED', 'PENDING', 'IN_PROGRESS')";
 
 impl Store {
-    /// Ids of the sessions that are stored as open and not removed.
-    pub async fn open_session_ids(&self, account: AccountId) -> Result<Vec<Uuid>, StoreError> {
+    /// Ids of the sessions created in a range that are stored as open and not removed, except those
+    /// that are queued to be read by id.
+    pub async fn open_session_ids(
+        &self,
+        account: AccountId,
+        created: Span,
+    ) -> Result<Vec<Uuid>, StoreError> {
         let mut tx = self.reading("read the open sessions", "sessions").await?;
+        let sql = format!(
+            "select id from {OPEN} and created_at >= $2 and created_at < $3 \
+             and not exists (select 1 from rechecks \
+             where rechecks.account_id = sessions.account_id and resource = 'sessions' \
+             and record_id = sessions.id) order by id"
+        );
         let rows: Vec<(Id,)> = tx
             .rows(
-                "select id from sessions where account_id = $1 and removed_at is null \
-                 and status in ('STARTED', 'PENDING', 'IN_PROGRESS') order by id",
-                args![account.0],
+                AssertSqlSafe(sql),
+                args![account.0, after(created), before(created)],
             )
             .await?;
         tx.end().await;
         Ok(rows.into_iter().map(|(Id(id),)| id).collect())
+    }
+
+    /// Creation times, in ascending order, that split the open sessions into windows of this many.
+    pub async fn open_session_cuts(
+        &self,
+        account: AccountId,
+        size: u64,
+    ) -> Result<Vec<Timestamp>, StoreError> {
+        let mut tx = self.reading("order the open sessions", "sessions").await?;
+        let sql = format!(
+            "select created_at from (select created_at, \
+             row_number() over (order by created_at) - 1 as n from {OPEN} \
+             and created_at is not null) as ranked where n > 0 and n % $2 = 0 order by n"
+        );
+        let size = i64::try_from(size.max(1)).unwrap_or(i64::MAX);
+        let rows: Vec<(Time,)> = tx.rows(AssertSqlSafe(sql), args![account.0, size]).await?;
+        tx.end().await;
+        let mut cuts: Vec<Timestamp> = rows.into_iter().map(|(Time(at),)| at).collect();
+        cuts.dedup();
+        Ok(cuts)
     }
 
     /// How many rows each table holds. Counts them one by one: seconds for millions.
@@ -87,11 +112,13 @@ impl Store {
         Ok(counts)
     }
 
-    /// How many rows the tables hold that people ask, all accounts together.
+    /// The number of rows of all accounts in the tables for users.
     pub async fn all_counts(&self) -> Result<Vec<(&'static str, u64)>, StoreError> {
         let mut tx = self.reading("count the rows", "the mirror").await?;
-        let mut counts = Vec::with_capacity(ASKED.len());
-        for table in ASKED {
+        let mut counts = Vec::new();
+        // Those first that the others refer to least.
+        let resources = Resource::ALL.into_iter().rev().map(Resource::name);
+        for table in resources.chain(ASKED) {
             let sql = format!("select count(*) from {table}");
             let rows = tx.number(AssertSqlSafe(sql), Vec::new()).await?;
             counts.push((table, count(rows)));
@@ -100,8 +127,8 @@ impl Store {
         Ok(counts)
     }
 
-    /// Fields that the platform sends and that have no column, as far as the records that changed
-    /// last show any; resources without such fields are left out.
+    /// Fields that the platform sends and that have no column, as far as the last changed records
+    /// have any. Resources without such fields are left out.
     pub async fn extra_keys(&self, account: AccountId) -> Result<Vec<ExtraKeys>, StoreError> {
         let mut tx = self.reading("read the extra fields", "the mirror").await?;
         let mut found = Vec::new();
@@ -117,7 +144,7 @@ impl Store {
             for (extra,) in &rows {
                 let fields: serde_json::Map<String, serde_json::Value> =
                     serde_json::from_str(extra)
-                        .map_err(|_| tx.inconsistent("extra", "is no JSON object"))?;
+                        .map_err(|_| tx.inconsistent("extra", "is not a JSON object"))?;
                 keys.extend(fields.into_iter().map(|(key, _)| key));
             }
             if !keys.is_empty() {

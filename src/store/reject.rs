@@ -1,12 +1,13 @@
-//! Records that could not be read, `rejects`.
+//! Records that could not be stored: `rejects`.
 //!
-//! A problem of a record is one row however often it comes back; it is resolved when the record
-//! is read without any objection in a version that is not older, or is gone.
+//! The same problem of a record is one row, even if it recurs. It is resolved when the record is read
+//! without a problem, in a version that is stored (see `upsert`), or when the record is deleted.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write as _;
 
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -15,10 +16,10 @@ use super::error::StoreError;
 use super::open::Store;
 use super::parameter;
 use super::run::count;
-use super::transaction::{Statement, Transaction};
+use super::transaction::{Statement, Transaction, record};
 use super::upsert::Stamp;
 use super::value::{Id, Time, args};
-use crate::data::{Batch, Progress, Reject, Resource, Timestamp};
+use crate::data::{Batch, Reading, Reject, Resource, Row, StateChange, Table, Timestamp, Write};
 
 /// A reject as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,21 +30,21 @@ pub struct StoredReject {
     pub resource: String,
     /// The record's id, if that could be read.
     pub record_id: Option<Uuid>,
-    /// The text as it came last.
+    /// The raw text that came last.
     pub raw: String,
-    /// Where and what.
+    /// The path and the problem.
     pub reason: String,
     /// Whether the rest of the record is stored.
     pub partial: bool,
-    /// When it came first.
+    /// When it was first seen.
     pub first_seen_at: Timestamp,
-    /// When it came last.
+    /// When it was last seen.
     pub last_seen_at: Timestamp,
-    /// When the record was read without objection; `None` while it was not.
+    /// When the record was read without a problem. `None` if it was not.
     pub resolved_at: Option<Timestamp>,
 }
 
-/// Of which record an unresolved reject is.
+/// The record of an unresolved reject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectedRecord {
     /// The reject's id.
@@ -59,23 +60,25 @@ pub struct RejectedRecord {
 pub struct RejectFilter {
     /// Of one resource only.
     pub resource: Option<Resource>,
-    /// Also those that are resolved.
+    /// Also resolved ones.
     pub resolved: bool,
-    /// At most so many, the newest; 0 means all.
+    /// At most so many, newest first. 0 means all.
     pub limit: u32,
 }
 
-#[derive(Debug, FromRow)]
-struct Stored {
-    id: i64,
-    resource: String,
-    record_id: Option<Id>,
-    raw: String,
-    reason: String,
-    partial: bool,
-    first_seen_at: Time,
-    last_seen_at: Time,
-    resolved_at: Option<Time>,
+record! {
+    #[derive(Debug)]
+    struct Stored {
+        id: i64,
+        resource: String,
+        record_id: Option<Id>,
+        raw: String,
+        reason: String,
+        partial: bool,
+        first_seen_at: Time,
+        last_seen_at: Time,
+        resolved_at: Option<Time>,
+    }
 }
 
 impl From<Stored> for StoredReject {
@@ -129,8 +132,8 @@ impl Store {
         Ok(rows.into_iter().map(StoredReject::from).collect())
     }
 
-    /// Of which records an account has unresolved rejects; without their texts, which together may
-    /// be more than fits into memory.
+    /// The records of an account's unresolved rejects, without their raw texts, which may not fit
+    /// into memory together.
     pub async fn rejected(&self, account: AccountId) -> Result<Vec<RejectedRecord>, StoreError> {
         let mut tx = self.reading("read the rejects", "rejects").await?;
         let rows: Vec<(i64, String, Option<Id>)> = tx
@@ -185,8 +188,8 @@ impl Store {
     }
 }
 
-/// What makes two rejects the same one: the problem and the record, or the text where the record
-/// has no id that can be read.
+/// What identifies a reject: the problem and the record's id, or the raw text if the id is not
+/// readable.
 fn fingerprint(reject: &Reject) -> String {
     let subject = match reject.record_id {
         Some(id) => id.to_string(),
@@ -196,7 +199,7 @@ fn fingerprint(reject: &Reject) -> String {
     format!("{:032x}", xxh3_128(text.as_bytes()))
 }
 
-/// A text without the character that Postgres cannot hold.
+/// A text without NUL, which Postgres cannot store.
 fn without_nul(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {
         text.replace('\0', "").into()
@@ -205,14 +208,71 @@ fn without_nul(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Records whose reading failed, wholly or in part.
-pub(super) fn rejected(batch: &Batch) -> u64 {
-    let known: HashSet<Uuid> = batch.rejects.iter().filter_map(|r| r.record_id).collect();
-    let unknown = batch.rejects.iter().filter(|r| r.record_id.is_none());
+/// Records that could not be stored completely, and those whose id another account holds.
+pub(super) fn rejected(batch: &Batch, held: &[Reject]) -> u64 {
+    let all = || batch.rejects.iter().chain(held);
+    let known: HashSet<Uuid> = all().filter_map(|reject| reject.record_id).collect();
+    let unknown = all().filter(|reject| reject.record_id.is_none());
     (known.len() + unknown.count()) as u64
 }
 
-/// Resolves the rejects of records that the platform says it has no longer.
+/// Rejects for records whose id another account holds.
+pub(super) async fn held(
+    tx: &mut Transaction,
+    batch: &Batch,
+    part: &Write,
+    rows: &[&Row],
+    holders: &HashMap<Uuid, AccountId>,
+) -> Result<Vec<Reject>, StoreError> {
+    let Some(resource) = Resource::ALL
+        .into_iter()
+        .find(|resource| resource.name() == part.table.name)
+    else {
+        return Ok(Vec::new());
+    };
+    let accounts: Vec<(i64, String)> = tx.rows("select id, name from accounts", Vec::new()).await?;
+    let names: HashMap<i64, String> = accounts.into_iter().collect();
+    let links: HashMap<Uuid, &[Uuid]> = batch
+        .session_tags
+        .iter()
+        .chain(&batch.contact_tags)
+        .map(|links| (links.owner, links.tags.as_slice()))
+        .collect();
+    let reject = |row: &&Row| {
+        let AccountId(holder) = holders.get(&row.key)?;
+        let name = names.get(holder).map_or("", String::as_str);
+        Some(Reject {
+            resource,
+            record_id: Some(row.key),
+            raw: match &row.raw {
+                Some(raw) => raw.clone(),
+                None => columns(row, part.table, links.get(&row.key).copied()),
+            },
+            reason: format!(
+                "id: account {name:?} (account_id {holder}) holds a record with this id, so this record \
+                 is not stored. If both accounts are the same company, remove one of them from the \
+                 configuration; otherwise report this line"
+            ),
+            partial: false,
+            version: row.version,
+        })
+    };
+    Ok(rows.iter().filter_map(reject).collect())
+}
+
+/// The content of a record, by column name. Its own text is stored only with `store.raw`.
+fn columns(row: &Row, table: &Table, tags: Option<&[Uuid]>) -> String {
+    let mut text = row.object(table);
+    if let Some(tags) = tags {
+        text.truncate(text.len() - 1);
+        let tags: Vec<String> = tags.iter().map(|tag| format!("\"{tag}\"")).collect();
+        // Writing to a String cannot fail.
+        let _ = write!(text, ",\"tags\":[{}]}}", tags.join(","));
+    }
+    text
+}
+
+/// Resolves the rejects of records that were deleted on the platform.
 pub(super) async fn gone(
     tx: &mut Transaction,
     resource: Resource,
@@ -234,48 +294,74 @@ pub(super) async fn gone(
     Ok(())
 }
 
-/// Resolves the open rejects of records that were read well, unless what was rejected is a newer
-/// version: a page may be older than one that was stored before it.
-async fn resolve(tx: &mut Transaction, batch: &Batch, stamp: Stamp<'_>) -> Result<(), StoreError> {
+/// Resolves the rejects of records that were read without a problem, except those whose rows are
+/// `held` by other accounts. Returns records whose reject stays because the rejected version is
+/// newer: the page may come from a stale copy.
+async fn resolve(
+    tx: &mut Transaction,
+    batch: &Batch,
+    held: &HashSet<Uuid>,
+    doubtful: &HashSet<Uuid>,
+    stamp: Stamp<'_>,
+) -> Result<Vec<Uuid>, StoreError> {
     let sql = format!(
         "select id, record_id, version from rejects where account_id = $2 \
          and resolved_at is null and record_id in ({})",
         tx.backend().ids("$1")
     );
     let account = stamp.lease.account().0;
-    let ids = parameter::ids(batch.clean.iter().map(|(id, _)| *id));
+    let clean = batch.clean.iter().map(|(id, ..)| *id);
+    let ids = parameter::ids(clean.filter(|id| !held.contains(id)));
     let open: Vec<(i64, Id, Option<Time>)> = tx
         .rows(Statement::planned_anew(sql), args![ids, account])
         .await?;
+    let mut unresolved = Vec::new();
     if open.is_empty() {
-        return Ok(());
+        return Ok(unresolved);
     }
-    let clean: HashMap<Uuid, Option<Timestamp>> = batch.clean.iter().copied().collect();
+    let clean: HashMap<Uuid, (Option<Timestamp>, Reading)> = batch
+        .clean
+        .iter()
+        .map(|&(id, version, reading)| (id, (version, reading)))
+        .collect();
     for (reject, Id(record), rejected) in open {
-        let rejected = rejected.map(|Time(at)| at);
-        let read = clean.get(&record).copied().flatten();
-        if rejected.is_none() || read >= rejected {
-            tx.execute(
-                "update rejects set resolved_at = $2 where id = $1",
-                args![reject, stamp.now],
-            )
-            .await?;
+        let Some(&(version, reading)) = clean.get(&record) else {
+            continue;
+        };
+        let is_older = match (version, rejected) {
+            (Some(version), Some(Time(rejected))) if version < rejected && !reading.certain => {
+                !tx.is_settled(rejected, stamp).await?
+            }
+            _ => false,
+        };
+        if is_older || doubtful.contains(&record) {
+            unresolved.push(record);
+            continue;
         }
+        tx.execute(
+            "update rejects set resolved_at = $2 where id = $1",
+            args![reject, stamp.now],
+        )
+        .await?;
     }
-    Ok(())
+    Ok(unresolved)
 }
 
-/// Stores the rejects of a batch, and resolves those of records that were read well. Of a list that
-/// was read whole, no reject stays that was not met again.
+/// Stores the rejects of a batch, and resolves those of records that were read without a problem.
+/// If a list was read completely, resolves all its rejects that did not recur. The rows of
+/// `doubtful` records were not stored, nor those `held` by other accounts. Returns further doubtful
+/// records.
 pub(super) async fn record(
     tx: &mut Transaction,
     batch: &Batch,
-    progress: &[Progress],
+    held: &[Reject],
+    state_changes: &[StateChange],
+    doubtful: &HashSet<Uuid>,
     stamp: Stamp<'_>,
-) -> Result<(), StoreError> {
+) -> Result<Vec<Uuid>, StoreError> {
     let account = stamp.lease.account().0;
-    for proof in progress {
-        if let Progress::ListRead { resource, .. } = proof {
+    for change in state_changes {
+        if let StateChange::ListRead { resource, .. } = change {
             tx.execute(
                 "update rejects set resolved_at = $3 \
                  where account_id = $1 and resource = $2 and resolved_at is null",
@@ -284,6 +370,8 @@ pub(super) async fn record(
             .await?;
         }
     }
+    let held_ids: HashSet<Uuid> = held.iter().filter_map(|reject| reject.record_id).collect();
+    let mut unresolved = Vec::new();
     if !batch.clean.is_empty() {
         let any = tx
             .number(
@@ -293,14 +381,16 @@ pub(super) async fn record(
             )
             .await?;
         if any > 0 {
-            resolve(tx, batch, stamp).await?;
+            unresolved = resolve(tx, batch, &held_ids, doubtful, stamp).await?;
         }
     }
-    if batch.rejects.is_empty() {
-        return Ok(());
-    }
     let mut seen = HashSet::new();
-    for reject in &batch.rejects {
+    let is_stored = |reject: &&Reject| {
+        // What is said of a part would be said of a rest that is not stored.
+        let is_written = |id| !doubtful.contains(&id) && !held_ids.contains(&id);
+        !reject.partial || reject.record_id.is_none_or(is_written)
+    };
+    for reject in batch.rejects.iter().filter(is_stored).chain(held) {
         let fingerprint = fingerprint(reject);
         if !seen.insert(fingerprint.clone()) {
             continue;
@@ -310,8 +400,8 @@ pub(super) async fn record(
              fingerprint, first_seen_at, last_seen_at, run_id, version) \
              values ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10) \
              on conflict (account_id, fingerprint) do update set raw = excluded.raw, \
-             version = case when rejects.version > excluded.version then rejects.version \
-             else excluded.version end, partial = excluded.partial, last_seen_at = excluded.last_seen_at, \
+             version = excluded.version, partial = excluded.partial, \
+             last_seen_at = excluded.last_seen_at, \
              run_id = excluded.run_id, resolved_at = null",
             args![
                 account,
@@ -328,5 +418,5 @@ pub(super) async fn record(
         )
         .await?;
     }
-    Ok(())
+    Ok(unresolved)
 }

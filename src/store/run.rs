@@ -1,24 +1,26 @@
-//! The journal of runs, `sync_runs`.
+//! The log of runs: `sync_runs`.
 
-use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::AssertSqlSafe;
 
 use super::account::AccountId;
 use super::error::StoreError;
 use super::lease::Lease;
 use super::open::Store;
-use super::transaction::Transaction;
+use super::transaction::{Transaction, record};
 use super::upsert::Stamp;
 use super::value::{Time, args};
-use crate::data::{Counters, Resource, RunKind, RunOutcome, Timestamp};
+use crate::data::{Counters, Resource, RunKind, RunOutcome, Stream, Timestamp};
 
-/// How long runs that ended well and found nothing are remembered.
+/// How long successful runs that found nothing are kept.
 const IDLE_RUNS_KEPT: Duration = Duration::from_hours(7 * 24);
 
-/// How long those are that ended in another way and stored nothing.
+/// How long other runs that stored nothing are kept.
 const FAILED_RUNS_KEPT: Duration = Duration::from_hours(90 * 24);
+
+/// The maximum number of runs that one transaction deletes.
+const FORGOTTEN_AT_ONCE: u64 = 5_000;
 
 /// A run as recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,15 +29,17 @@ pub struct RunRecord {
     pub id: i64,
     /// See [`RunKind::as_str`].
     pub kind: String,
-    /// The stream or resource.
+    /// The resource.
     pub resource: String,
+    /// The partition that was read. Empty for the whole resource.
+    pub partition: String,
     /// When it began.
     pub started_at: Timestamp,
     /// When it ended; `None` while it runs.
     pub finished_at: Option<Timestamp>,
     /// See [`RunOutcome::as_str`]; `None` while it runs.
     pub outcome: Option<String>,
-    /// What it did.
+    /// Its counters.
     pub counters: Counters,
     /// The stream's watermark before its first commit that moved it.
     pub watermark_before: Option<Timestamp>,
@@ -45,34 +49,38 @@ pub struct RunRecord {
     pub error: Option<String>,
 }
 
-#[derive(Debug, FromRow)]
-struct StoredRun {
-    id: i64,
-    kind: String,
-    resource: String,
-    started_at: Time,
-    finished_at: Option<Time>,
-    outcome: Option<String>,
-    pages: i64,
-    requests: i64,
-    retries: i64,
-    rows_read: i64,
-    rows_inserted: i64,
-    rows_updated: i64,
-    rows_unchanged: i64,
-    rows_rejected: i64,
-    rows_differing: i64,
-    watermark_before: Option<Time>,
-    watermark_after: Option<Time>,
-    error: Option<String>,
+record! {
+    #[derive(Debug)]
+    struct StoredRun {
+        id: i64,
+        kind: String,
+        resource: String,
+        partition: String,
+        started_at: Time,
+        finished_at: Option<Time>,
+        outcome: Option<String>,
+        pages: i64,
+        requests: i64,
+        retries: i64,
+        rows_read: i64,
+        rows_inserted: i64,
+        rows_updated: i64,
+        rows_reverted: i64,
+        rows_unchanged: i64,
+        rows_rejected: i64,
+        rows_differing: i64,
+        watermark_before: Option<Time>,
+        watermark_after: Option<Time>,
+        error: Option<String>,
+    }
 }
 
-/// A count as stored; one beyond what fits is cut off.
+/// A count as stored. A larger one is cut off.
 pub(super) fn stored_count(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// A count out of the database; none is ever negative.
+/// A count from the database. It is never negative.
 pub(super) fn count(stored: i64) -> u64 {
     u64::try_from(stored).unwrap_or(0)
 }
@@ -83,6 +91,7 @@ impl From<StoredRun> for RunRecord {
             id: run.id,
             kind: run.kind,
             resource: run.resource,
+            partition: run.partition,
             started_at: run.started_at.0,
             finished_at: run.finished_at.map(|Time(at)| at),
             outcome: run.outcome,
@@ -93,6 +102,7 @@ impl From<StoredRun> for RunRecord {
                 rows_read: count(run.rows_read),
                 rows_inserted: count(run.rows_inserted),
                 rows_updated: count(run.rows_updated),
+                rows_reverted: count(run.rows_reverted),
                 rows_unchanged: count(run.rows_unchanged),
                 rows_rejected: count(run.rows_rejected),
                 rows_differing: count(run.rows_differing),
@@ -105,29 +115,38 @@ impl From<StoredRun> for RunRecord {
 }
 
 impl Store {
-    /// Records that a run begins; `subject` is a stream or a resource, as displayed.
+    /// Stores that a run of a stream or resource begins. If the end of an earlier run could not be
+    /// stored because the database was away, that run is marked as interrupted: no other process
+    /// writes for the account.
     pub async fn begin_run(
         &self,
         lease: &Lease,
         kind: RunKind,
-        subject: &str,
+        stream: Stream,
         now: Timestamp,
     ) -> Result<i64, StoreError> {
         let mut tx = self
             .writing_under(lease, "record the beginning of a run", "sync_runs")
             .await?;
+        interrupt_unfinished(&mut tx, lease.account(), now).await?;
         let id = tx
             .number(
-                "insert into sync_runs (account_id, kind, resource, started_at) \
-                 values ($1, $2, $3, $4) returning id",
-                args![lease.account().0, kind.as_str(), subject, now],
+                "insert into sync_runs (account_id, kind, resource, partition, started_at) \
+                 values ($1, $2, $3, $4, $5) returning id",
+                args![
+                    lease.account().0,
+                    kind.as_str(),
+                    stream.resource.name(),
+                    stream.partition.as_str(),
+                    now,
+                ],
             )
             .await?;
         tx.commit().await?;
         Ok(id)
     }
 
-    /// Records how a run ended. For passes and lists the stream's state says so too.
+    /// Stores how a run ended. For incremental runs and lists, also in the stream's state.
     pub async fn finish_run(
         &self,
         lease: &Lease,
@@ -139,27 +158,28 @@ impl Store {
         let mut tx = self
             .writing_under(lease, "record the end of a run", "sync_runs")
             .await?;
-        let found: Option<(String, String)> = tx
+        let found: Option<(String, String, String)> = tx
             .row(
                 "update sync_runs set outcome = $3, error = $4, finished_at = $5 \
-                 where id = $1 and account_id = $2 returning kind, resource",
+                 where id = $1 and account_id = $2 returning kind, resource, partition",
                 args![run, lease.account().0, outcome.as_str(), error, now],
             )
             .await?;
-        let (kind, subject) = found.ok_or_else(|| tx.inconsistent("id", "lacks this run"))?;
+        let (kind, resource, partition) =
+            found.ok_or_else(|| tx.inconsistent("id", "does not have this run"))?;
         let is = |known: RunKind| known.as_str() == kind;
         let shows_freshness = is(RunKind::Incremental) || is(RunKind::List);
-        let stated: Vec<(&str, &str)> = match names(&subject) {
-            Some(one) if shows_freshness => vec![one],
+        let stated: Vec<String> = match resource.parse::<Resource>() {
+            Ok(_) if shows_freshness => vec![partition],
             // A load is one run for all parts of its resource, and says nothing of their freshness.
-            Some((name, _)) if is(RunKind::FirstLoad) && outcome == RunOutcome::Failed => {
-                let resource = Resource::from_str(name).into_iter();
-                let streams = resource.flat_map(Resource::streams);
-                streams.map(|stream| (name, stream.partition)).collect()
+            Ok(known) if is(RunKind::FirstLoad) && outcome == RunOutcome::Failed => {
+                let streams = known.streams().into_iter();
+                streams.map(|stream| stream.partition.to_string()).collect()
             }
             _ => Vec::new(),
         };
-        for (resource, partition) in stated {
+        for partition in &stated {
+            let (resource, partition) = (resource.as_str(), partition.as_str());
             match outcome {
                 RunOutcome::Succeeded => {
                     tx.execute(
@@ -190,19 +210,50 @@ impl Store {
         tx.commit().await
     }
 
-    /// Forgets runs that no row names: those that found nothing after a week, those that ended in
-    /// another way after three months. Yields how many.
-    pub async fn forget_idle_runs(&self, lease: &Lease, now: Timestamp) -> Result<u64, StoreError> {
-        let mut tx = self
-            .writing_under(lease, "forget idle runs", "sync_runs")
+    /// Deletes runs that no row refers to (those that found nothing after a week, others after
+    /// three months) and all that are older than `keep`. Keeps those that found differences,
+    /// changes by operators, and the newest of each kind. Returns how many were deleted. Writes
+    /// nothing if there is none.
+    pub async fn forget_runs(
+        &self,
+        lease: &Lease,
+        now: Timestamp,
+        keep: Duration,
+    ) -> Result<u64, StoreError> {
+        let account = lease.account();
+        let mut tx = self.reading("look for old runs", "sync_runs").await?;
+        let oldest: Option<(Option<Time>,)> = tx
+            .row(
+                "select min(started_at) from sync_runs where account_id = $1",
+                args![account.0],
+            )
             .await?;
-        let forgotten = forget_idle(&mut tx, lease.account(), now).await?;
-        tx.commit().await?;
+        tx.end().await;
+        let oldest = oldest.and_then(|(at,)| at).map(|Time(at)| at);
+        if oldest.is_none_or(|at| at >= now - keep.min(IDLE_RUNS_KEPT)) {
+            return Ok(0);
+        }
+        let mut forgotten = 0;
+        // In portions: what writes for other accounts of a SQLite file waits between two of them
+        // alone.
+        for what in [Forgotten::Idle, Forgotten::Old(keep)] {
+            loop {
+                let mut tx = self
+                    .writing_under(lease, "delete old runs", "sync_runs")
+                    .await?;
+                let portion = forget(&mut tx, account, what, now).await?;
+                tx.commit().await?;
+                forgotten += portion;
+                if portion < FORGOTTEN_AT_ONCE {
+                    break;
+                }
+            }
+        }
         Ok(forgotten)
     }
 
-    /// When open sessions were last read again with success, as of its beginning, or their first load
-    /// ended; while it goes on, when that began.
+    /// When the last successful refresh of open sessions began, or when their first load ended;
+    /// during the first load, when it began.
     pub async fn open_refreshed_at(
         &self,
         account: AccountId,
@@ -226,8 +277,8 @@ impl Store {
         Ok(row.and_then(|(at,)| at).map(|Time(at)| at))
     }
 
-    /// When the account was last verified, and how many records were ever found to differ; `None` if
-    /// it never was.
+    /// When the last successful verification of the account ended, and how many differences all
+    /// verifications found. `None` if there was none.
     pub async fn verified(
         &self,
         account: AccountId,
@@ -235,7 +286,8 @@ impl Store {
         let mut tx = self.reading("read the runs", "sync_runs").await?;
         let row: Option<(Option<Time>, i64)> = tx
             .row(
-                "select max(finished_at), cast(coalesce(sum(rows_differing), 0) as bigint) \
+                "select max(case when outcome = 'succeeded' then finished_at end), \
+                 cast(coalesce(sum(rows_differing), 0) as bigint) \
                  from sync_runs where account_id = $1 and kind = $2",
                 args![account.0, RunKind::Verify.as_str()],
             )
@@ -262,45 +314,76 @@ impl Store {
     }
 }
 
-/// Resource and partition of a run's subject: `sessions`, `contacts (ARCHIVED)`.
-fn names(subject: &str) -> Option<(&'static str, &str)> {
-    let (resource, partition) = match subject.split_once(" (") {
-        Some((resource, partition)) => (resource, partition.trim_end_matches(')')),
-        None => (subject, ""),
-    };
-    let resource = Resource::from_str(resource).ok()?;
-    Some((resource.name(), partition))
-}
-
-/// Forgets runs that no row names: those that found nothing for a week, others for three months.
-pub(super) async fn forget_idle(
+/// Marks unfinished runs as interrupted.
+pub(super) async fn interrupt_unfinished(
     tx: &mut Transaction,
     account: AccountId,
     now: Timestamp,
-) -> Result<u64, StoreError> {
+) -> Result<(), StoreError> {
     tx.execute(
-        "delete from sync_runs where account_id = $1 and kind <> 'state' and not touched \
-         and outcome is not null \
-         and started_at < case when outcome = 'succeeded' then $2 else $3 end",
-        args![account.0, now - IDLE_RUNS_KEPT, now - FAILED_RUNS_KEPT],
+        "update sync_runs set outcome = 'interrupted', finished_at = $2 \
+         where account_id = $1 and outcome is null",
+        args![account.0, now],
     )
-    .await
+    .await?;
+    Ok(())
 }
 
-/// Adds what a commit did to its run; `touched` if any row names the run now.
+/// Which runs to delete.
+#[derive(Debug, Clone, Copy)]
+enum Forgotten {
+    /// Runs that no row refers to: those that found nothing after a week, others after three months.
+    Idle,
+    /// All older runs, except those that found differences, changes by operators, and the newest of
+    /// each kind.
+    Old(Duration),
+}
+
+/// Deletes at most [`FORGOTTEN_AT_ONCE`] runs. Returns how many.
+async fn forget(
+    tx: &mut Transaction,
+    account: AccountId,
+    what: Forgotten,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let (condition, before, failed_before) = match what {
+        Forgotten::Idle => (
+            "not touched and started_at < case when outcome = 'succeeded' then $2 else $3 end",
+            now - IDLE_RUNS_KEPT,
+            now - FAILED_RUNS_KEPT,
+        ),
+        Forgotten::Old(keep) => (
+            "started_at < $2 and started_at < $3 and rows_differing = 0 \
+             and id not in (select max(id) from sync_runs \
+             where account_id = $1 group by kind, resource, partition, outcome)",
+            now - keep,
+            now - keep,
+        ),
+    };
+    let sql = format!(
+        "delete from sync_runs where id in (select id from sync_runs where account_id = $1 \
+         and kind <> 'state' and outcome is not null and {condition} \
+         order by id limit {FORGOTTEN_AT_ONCE})"
+    );
+    let args = args![account.0, before, failed_before];
+    tx.execute(AssertSqlSafe(sql), args).await
+}
+
+/// Adds the counters of a commit to its run. `touched` says whether any row refers to the run now.
 pub(super) async fn add(
     tx: &mut Transaction,
     stamp: Stamp<'_>,
     counters: Counters,
     touched: bool,
 ) -> Result<(), StoreError> {
-    const COLUMNS: [&str; 9] = [
+    const COLUMNS: [&str; 10] = [
         "pages",
         "requests",
         "retries",
         "rows_read",
         "rows_inserted",
         "rows_updated",
+        "rows_reverted",
         "rows_unchanged",
         "rows_rejected",
         "rows_differing",
@@ -311,7 +394,7 @@ pub(super) async fn add(
         .map(|(column, number)| format!("{column} = {column} + ${number}"))
         .collect();
     let sql = format!(
-        "update sync_runs set {}, touched = touched or $12 where id = $1 and account_id = $2",
+        "update sync_runs set {}, touched = touched or $13 where id = $1 and account_id = $2",
         sets.join(", ")
     );
     let changed = tx
@@ -326,6 +409,7 @@ pub(super) async fn add(
                 stored_count(counters.rows_read),
                 stored_count(counters.rows_inserted),
                 stored_count(counters.rows_updated),
+                stored_count(counters.rows_reverted),
                 stored_count(counters.rows_unchanged),
                 stored_count(counters.rows_rejected),
                 stored_count(counters.rows_differing),
@@ -340,7 +424,7 @@ pub(super) async fn add(
             doing: "add to a run's counters",
             table: "sync_runs",
             column: "id".to_owned(),
-            problem: "lacks this run".to_owned(),
+            problem: "does not have this run".to_owned(),
         })
     }
 }

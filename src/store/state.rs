@@ -1,16 +1,21 @@
-//! The state of the streams, `sync_state`, and what operators did to it.
+//! The state of streams, `sync_state`, and changes of it by operators.
 
-use sqlx::FromRow;
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
 
 use super::account::AccountId;
+use super::backfill;
 use super::error::StoreError;
 use super::lease::Lease;
 use super::open::Store;
-use super::transaction::Transaction;
+use super::run::count;
+use super::transaction::{Transaction, record};
+use super::upsert::Stamp;
 use super::value::{Time, args};
-use crate::data::{Ordering, Stream, StreamState, Timestamp};
+use crate::data::{Ordering, Resource, RunKind, RunOutcome, Stream, StreamState, Timestamp};
 
-/// The state of a stream or a list, for people.
+/// The state of a stream or a list, for `status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamStatus {
     /// The resource's name.
@@ -23,25 +28,46 @@ pub struct StreamStatus {
     pub observed_at: Option<Timestamp>,
     /// See [`StreamState::ordering`].
     pub ordering: Ordering,
-    /// When a pass last ended well, by this machine's clock.
+    /// When it was last read completely, by this machine's clock.
     pub last_success_at: Option<Timestamp>,
-    /// Why it could not be read when that was last tried; `None` if it was read.
+    /// Why the last attempt failed. `None` if it succeeded.
     pub last_error: Option<String>,
     /// When that was.
     pub last_error_at: Option<Timestamp>,
+    /// How many milliseconds the `Date` header was ahead of the time stamps of records when the two
+    /// last differed by more than the overlap (negative if behind), and when that was.
+    pub clock_difference: Option<(i64, Timestamp)>,
+    /// Since when a list lacks most of the stored records. A later reading must confirm it.
+    pub doubted_at: Option<Timestamp>,
+    /// The keys of the records that it lacks.
+    pub doubted_keys: Vec<Uuid>,
+    /// Sessions that were read with a `lastInteractionDate` well after their `updatedAt`.
+    pub interactions_ahead: u64,
+    /// When the last of them was read.
+    pub interactions_ahead_at: Option<Timestamp>,
 }
 
-#[derive(Debug, FromRow)]
-struct StoredState {
-    resource: String,
-    partition: String,
-    watermark: Option<Time>,
-    observed_at: Option<Time>,
-    ordering: String,
-    ordering_checked_at: Option<Time>,
-    last_success_at: Option<Time>,
-    last_error: Option<String>,
-    last_error_at: Option<Time>,
+record! {
+    #[derive(Debug)]
+    struct StoredState {
+        resource: String,
+        partition: String,
+        watermark: Option<Time>,
+        observed_at: Option<Time>,
+        ordering: String,
+        ordering_checked_at: Option<Time>,
+        last_success_at: Option<Time>,
+        last_error: Option<String>,
+        last_error_at: Option<Time>,
+        watermark_seen_at: Option<Time>,
+        watermark_seen_locally_at: Option<Time>,
+        clock_difference_ms: Option<i64>,
+        clock_difference_at: Option<Time>,
+        doubted_at: Option<Time>,
+        doubted_keys: Option<String>,
+        interactions_ahead: i64,
+        interactions_ahead_at: Option<Time>,
+    }
 }
 
 impl StoredState {
@@ -50,6 +76,10 @@ impl StoredState {
             stream,
             watermark: self.watermark.map(|Time(at)| at),
             observed_at: self.observed_at.map(|Time(at)| at),
+            observed_locally_at: self.last_success_at.map(|Time(at)| at),
+            watermark_seen_at: self.watermark_seen_at.map(|Time(at)| at),
+            watermark_seen_locally_at: self.watermark_seen_locally_at.map(|Time(at)| at),
+            interactions_ahead_at: self.interactions_ahead_at.map(|Time(at)| at),
             ordering: Ordering::from_stored(&self.ordering),
             ordering_checked_at: self.ordering_checked_at.map(|Time(at)| at),
         }
@@ -65,9 +95,70 @@ impl From<StoredState> for StreamStatus {
             observed_at: stored.observed_at.map(|Time(at)| at),
             ordering: Ordering::from_stored(&stored.ordering),
             last_success_at: stored.last_success_at.map(|Time(at)| at),
+            clock_difference: stored
+                .clock_difference_ms
+                .zip(stored.clock_difference_at.map(|Time(at)| at)),
+            doubted_at: stored.doubted_at.map(|Time(at)| at),
+            // What cannot be read is not known, so that the list is doubted anew.
+            doubted_keys: stored
+                .doubted_keys
+                .and_then(|keys| serde_json::from_str(&keys).ok())
+                .unwrap_or_default(),
+            interactions_ahead: count(stored.interactions_ahead),
+            interactions_ahead_at: stored.interactions_ahead_at.map(|Time(at)| at),
             last_error: stored.last_error,
             last_error_at: stored.last_error_at.map(|Time(at)| at),
         }
+    }
+}
+
+/// An instant before the platform's first record: the lower bound before anything was read.
+const NOTHING_READ: Timestamp = Timestamp::from_micros(0);
+
+impl Transaction {
+    /// The stream of interactions has a state from its first load on. It is not shown before it is
+    /// followed.
+    async fn stored_states(&mut self, account: AccountId) -> Result<Vec<StoredState>, StoreError> {
+        self.rows(
+            "select resource, partition, watermark, observed_at, ordering, ordering_checked_at, \
+             last_success_at, last_error, last_error_at, watermark_seen_at, \
+             watermark_seen_locally_at, clock_difference_ms, clock_difference_at, doubted_at, \
+             doubted_keys, interactions_ahead, interactions_ahead_at from sync_state \
+             where account_id = $1 and (partition <> $2 or exists \
+             (select 1 from sync_state as sessions where sessions.account_id = $1 \
+             and sessions.resource = $3 and sessions.partition = '' \
+             and sessions.interactions_ahead_at is not null)) \
+             order by resource, partition",
+            args![
+                account.0,
+                Stream::INTERACTIONS.partition.as_str(),
+                Stream::INTERACTIONS.resource.name(),
+            ],
+        )
+        .await
+    }
+
+    /// Whether a version is so old that every replica of the platform shows it: the clock that
+    /// stamps records had reached one overlap more when the last complete pass of any stream began.
+    pub(super) async fn is_settled(
+        &mut self,
+        version: Timestamp,
+        stamp: Stamp<'_>,
+    ) -> Result<bool, StoreError> {
+        let reached = if let Some(reached) = self.reached {
+            reached
+        } else {
+            let states = self.stored_states(stamp.lease.account()).await?;
+            let streams = states
+                .iter()
+                .filter_map(|row| Some(row.state(Stream::find(&row.resource, &row.partition)?)))
+                .filter(|state| state.stream != Stream::INTERACTIONS);
+            let reached = streams
+                .filter_map(|state| Some(state.reached(state.watermark?, stamp.overlap)))
+                .max();
+            *self.reached.insert(reached.unwrap_or(NOTHING_READ))
+        };
+        Ok(version + stamp.overlap <= reached)
     }
 }
 
@@ -82,7 +173,7 @@ impl Store {
             .collect())
     }
 
-    /// The state of one stream; that of a stream never read if none is stored.
+    /// The state of one stream. If none is stored, that of a stream that was never read.
     pub async fn state(
         &self,
         account: AccountId,
@@ -106,58 +197,48 @@ impl Store {
 
     async fn stored_states(&self, account: AccountId) -> Result<Vec<StoredState>, StoreError> {
         let mut tx = self.reading("read the state", "sync_state").await?;
-        let rows = tx
-            .rows(
-                "select resource, partition, watermark, observed_at, ordering, ordering_checked_at, \
-                 last_success_at, last_error, last_error_at from sync_state \
-                 where account_id = $1 order by resource, partition",
-                args![account.0],
-            )
-            .await?;
+        let rows = tx.stored_states(account).await?;
         tx.end().await;
         Ok(rows)
     }
 
-    /// The operator's way to set a watermark: it may go back, and what was observed is forgotten.
-    /// Old value, new value and time are recorded. Yields the old one.
-    pub async fn set_watermark(
+    /// Changes watermarks for an operator, in one transaction. `to` may be earlier than the old
+    /// watermarks. Without it, the resources are loaded again: unfinished first loads of them are
+    /// cancelled, and the watermarks of all streams of such a resource are cleared, since none of
+    /// them was loaded. Deletes what was learned by reading up to the old watermarks. Stores the
+    /// old value, the new value and the time, with a run for each stream. Returns the streams with
+    /// their old watermarks.
+    pub async fn set_watermarks(
         &self,
         lease: &Lease,
-        run: i64,
-        stream: Stream,
+        streams: &[Stream],
         to: Option<Timestamp>,
         now: Timestamp,
-    ) -> Result<Option<Timestamp>, StoreError> {
+    ) -> Result<Vec<(Stream, Option<Timestamp>)>, StoreError> {
         let mut tx = self
-            .writing_under(lease, "set a watermark", "sync_state")
+            .writing_under(lease, "set the watermarks", "sync_state")
             .await?;
-        let account = lease.account().0;
-        let (resource, partition) = (stream.resource.name(), stream.partition);
-        let old = stored_watermark(&mut tx, lease, stream).await?;
-        tx.execute(
-            "insert into sync_state (account_id, resource, partition, watermark) \
-             values ($1, $2, $3, $4) on conflict (account_id, resource, partition) \
-             do update set watermark = excluded.watermark, observed_at = null",
-            args![account, resource, partition, to],
-        )
-        .await?;
-        tx.execute(
-            "insert into state_changes (account_id, resource, partition, old_watermark, \
-             new_watermark, changed_at, run_id) values ($1, $2, $3, $4, $5, $6, $7)",
-            args![account, resource, partition, old, to, now, run],
-        )
-        .await?;
-        tx.execute(
-            "update sync_runs set watermark_before = $3, watermark_after = $4 \
-             where id = $1 and account_id = $2",
-            args![run, account, old, to],
-        )
-        .await?;
+        let mut streams = streams.to_vec();
+        if to.is_none() {
+            let resources: BTreeSet<Resource> = streams.iter().map(|it| it.resource).collect();
+            for resource in resources {
+                if backfill::give_up_first_loads(&mut tx, lease, resource, now).await? {
+                    let others = resource.streams().into_iter();
+                    let others: Vec<Stream> = others.filter(|it| !streams.contains(it)).collect();
+                    streams.extend(others);
+                }
+            }
+        }
+        let mut olds = Vec::with_capacity(streams.len());
+        for stream in streams {
+            let old = set_watermark(&mut tx, lease, stream, to, now).await?;
+            olds.push((stream, old));
+        }
         tx.commit().await?;
-        Ok(old)
+        Ok(olds)
     }
 
-    /// Notes whether the server honours the order asked for.
+    /// Stores whether the server sorts as requested.
     pub async fn set_ordering(
         &self,
         lease: &Lease,
@@ -166,7 +247,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self
-            .writing_under(lease, "note a stream's order", "sync_state")
+            .writing_under(lease, "store a stream's order", "sync_state")
             .await?;
         tx.execute(
             "insert into sync_state \
@@ -177,7 +258,7 @@ impl Store {
             args![
                 lease.account().0,
                 stream.resource.name(),
-                stream.partition,
+                stream.partition.as_str(),
                 ordering.as_str(),
                 now,
             ],
@@ -187,7 +268,54 @@ impl Store {
     }
 }
 
-/// The watermark as stored, inside a transaction.
+async fn set_watermark(
+    tx: &mut Transaction,
+    lease: &Lease,
+    stream: Stream,
+    to: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let account = lease.account().0;
+    let (resource, partition) = (stream.resource.name(), stream.partition.as_str());
+    let old = stored_watermark(tx, lease, stream).await?;
+    tx.execute(
+        "insert into sync_state (account_id, resource, partition, watermark) \
+         values ($1, $2, $3, $4) on conflict (account_id, resource, partition) \
+         do update set watermark = excluded.watermark, observed_at = null, \
+         watermark_seen_at = null, watermark_seen_locally_at = null, \
+         clock_difference_ms = null, clock_difference_at = null, doubted_at = null, \
+         doubted_keys = null, interactions_ahead = 0, interactions_ahead_at = null",
+        args![account, resource, partition, to],
+    )
+    .await?;
+    let run = tx
+        .number(
+            "insert into sync_runs (account_id, kind, resource, partition, started_at, finished_at, \
+             outcome, watermark_before, watermark_after) \
+             values ($1, $2, $3, $4, $5, $5, $6, $7, $8) \
+             returning id",
+            args![
+                account,
+                RunKind::State.as_str(),
+                resource,
+                partition,
+                now,
+                RunOutcome::Succeeded.as_str(),
+                old,
+                to,
+            ],
+        )
+        .await?;
+    tx.execute(
+        "insert into state_changes (account_id, resource, partition, old_watermark, \
+         new_watermark, changed_at, run_id) values ($1, $2, $3, $4, $5, $6, $7)",
+        args![account, resource, partition, old, to, now, run],
+    )
+    .await?;
+    Ok(old)
+}
+
+/// The stored watermark, inside a transaction.
 pub(super) async fn stored_watermark(
     tx: &mut Transaction,
     lease: &Lease,
@@ -197,7 +325,11 @@ pub(super) async fn stored_watermark(
         .row(
             "select watermark from sync_state \
              where account_id = $1 and resource = $2 and partition = $3",
-            args![lease.account().0, stream.resource.name(), stream.partition],
+            args![
+                lease.account().0,
+                stream.resource.name(),
+                stream.partition.as_str()
+            ],
         )
         .await?;
     Ok(row.and_then(|(watermark,)| watermark).map(|Time(at)| at))

@@ -1,11 +1,11 @@
-//! A transaction on either database, with the two things one does in it.
+//! A transaction on either database: executes statements and reads rows.
 //!
-//! Must not know any table but that of the leases. It ends by [`Transaction::commit`], or by
-//! [`Transaction::end`] if it has only read; dropped, it rolls back.
+//! Must not know any table except `leases`. It ends with [`Transaction::commit`], or with
+//! [`Transaction::end`] if it only read. If it is dropped, it rolls back.
 
+use std::collections::HashSet;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -14,13 +14,15 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, FromRow, SqlSafeStr, SqlStr};
 use tokio::task::JoinHandle;
 
+use super::account::AccountId;
 use super::backend::{Backend, PostgresBackend, SqliteBackend};
 use super::error::StoreError;
 use super::lease::{LEASE_TTL, Lease};
 use super::open::POSTGRES_SIGN;
 use super::value::{Arg, bind};
+use crate::data::Timestamp;
 
-/// What both drivers can read out of an answer.
+/// A type that both drivers can read.
 pub(super) trait Record:
     for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
 {
@@ -31,19 +33,60 @@ impl<T> Record for T where
 {
 }
 
-/// How long a Postgres is waited for, and whether that was in vain.
+/// Makes a struct that is read by column name, from either database.
+macro_rules! record {
+    ($(#[$attribute:meta])* struct $name:ident { $($field:ident: $type:ty,)* }) => {
+        $(#[$attribute])*
+        struct $name {
+            $($field: $type,)*
+        }
+
+        impl<'r, R: sqlx::Row> sqlx::FromRow<'r, R> for $name
+        where
+            &'static str: sqlx::ColumnIndex<R>,
+            $($type: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,)*
+        {
+            fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+                Ok(Self {
+                    $($field: row.try_get(stringify!($field))?,)*
+                })
+            }
+        }
+    };
+}
+pub(super) use record;
+
+/// The timeout for Postgres, and the accounts whose last write timed out.
 ///
-/// A server that vanishes without a word, with its machine or behind a router that forgot the
-/// connection, leaves its client waiting for ever.
+/// If a server disappears without closing its connections, for example with its machine, its client
+/// would wait for ever.
 #[derive(Debug, Clone)]
 pub(super) struct Patience {
-    /// For one answer.
+    /// The timeout of one answer.
     pub(super) answer: Duration,
-    /// Whether the last transaction that wrote under a lease got none. Shared by all transactions.
-    pub(super) in_vain: Arc<AtomicBool>,
+    /// The accounts whose last transaction under a lease had no answer. All transactions share it.
+    in_vain: Arc<Mutex<HashSet<AccountId>>>,
 }
 
 impl Patience {
+    /// With this timeout.
+    pub(super) fn of(answer: Duration) -> Self {
+        Self {
+            answer,
+            in_vain: Arc::default(),
+        }
+    }
+
+    fn in_vain(&self) -> MutexGuard<'_, HashSet<AccountId>> {
+        // Nothing in here panics while it is held.
+        self.in_vain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the last writing transaction of an account had no answer.
+    pub(super) fn was_in_vain(&self, account: AccountId) -> bool {
+        self.in_vain().contains(&account)
+    }
+
     /// Waits for an answer.
     pub(super) async fn wait<T>(
         &self,
@@ -58,7 +101,7 @@ impl Patience {
             })
     }
 
-    /// The same, but no longer than this, for what has no work to do.
+    /// The same, but at most this long, for statements without work.
     fn at_most(&self, answer: Duration) -> Self {
         Self {
             answer: self.answer.min(answer),
@@ -66,9 +109,9 @@ impl Patience {
         }
     }
 
-    /// What makes the server as impatient as its client, a little more even, so that it says what it
-    /// waits for: nothing that it was told to do goes on when nobody waits for it any more, and a
-    /// transaction that nobody ends does not keep its locks.
+    /// Gives the server a timeout that is slightly shorter than the client's, so that it can report
+    /// what it waits for. It ends statements that nobody waits for any more, and transactions that
+    /// nobody ends, which would keep their locks.
     fn begin(&self, begin: &str) -> String {
         let statement = self.answer * 9 / 10;
         let idle = self.answer.min(LEASE_TTL);
@@ -81,16 +124,16 @@ impl Patience {
     }
 }
 
-/// Whether a connection got no answer, and never will.
+/// Whether a connection had no answer and must not be used again.
 fn is_silence(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
 }
 
-/// A statement, and whether its plan is kept.
+/// A statement, and whether Postgres keeps its plan.
 ///
-/// Postgres keeps the plan of a statement that it has seen often enough, however its tables grow
-/// afterwards. That is well for what every commit does, where a plan costs more than the work, and
-/// where there is but one way to do it.
+/// Postgres keeps the plan of a statement that it has seen often enough, even if the tables grow
+/// afterwards. That is good for statements of every commit, where planning costs more than the
+/// work, and where there is only one good plan.
 #[derive(Debug)]
 pub(super) struct Statement {
     sql: SqlStr,
@@ -98,9 +141,9 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    /// One that is planned each time, for its parameters and for the tables as they are: for what
-    /// compares a large table with a list, which is best done in another way for a small one. The text
-    /// must be none whose plan is kept.
+    /// A statement that is planned each time, for its parameters and the current size of the
+    /// tables. It is for statements that compare a large table with a list, whose best plan depends
+    /// on the size of the list. Its text must not be that of a statement whose plan is kept.
     pub(super) fn planned_anew(sql: String) -> Self {
         Self {
             sql: AssertSqlSafe(sql).into_sql_str(),
@@ -118,30 +161,40 @@ impl<T: SqlSafeStr> From<T> for Statement {
     }
 }
 
-/// A connection for one transaction; of SQLite also whether it is the database, too, which lives in
-/// memory as long as its connection.
+/// A connection for one transaction. A SQLite database in memory lives only as long as its
+/// connection.
 #[derive(Debug)]
 pub(super) enum Open {
     Sqlite(PoolConnection<sqlx::Sqlite>, bool),
     Postgres(PoolConnection<sqlx::Postgres>, Patience),
 }
 
-/// One transaction, and what it is for, which goes into its errors.
+/// A transaction, and its purpose, which goes into its errors.
 ///
-/// Begun and ended by statements of its own, not by sqlx's transactions: where SQLite rolls back by
-/// itself, as on a full disk, sqlx's rollback fails, and its connection counts as being in a
-/// transaction for ever after.
+/// It starts and ends with its own statements, not with sqlx's transactions. If SQLite rolls back
+/// by itself, for example because the disk is full, sqlx's rollback fails, and sqlx considers the
+/// connection to be in a transaction for ever.
 #[derive(Debug)]
 pub(super) struct Transaction {
-    /// There until the transaction has ended.
+    /// `Some` until the transaction has ended.
     open: Option<Open>,
-    /// Under which it writes.
+    /// The lease under which it writes.
     lease: Option<Lease>,
+    /// The account's `change_seq` before this transaction.
+    change_seq: i64,
+    /// The next `change_seq`. No other transaction can use it, since the lease's row is locked.
+    next_change: i64,
+    /// Whether it wrote rows with the next `change_seq`.
+    has_changes: bool,
+    /// The newest reading that is written, in the order of readings.
+    read_to: Option<Timestamp>,
+    /// The time that the clock that stamps records has certainly reached, once it was read.
+    pub(super) reached: Option<Timestamp>,
     doing: &'static str,
     table: &'static str,
 }
 
-/// One text for both databases: `$1` is a parameter in either.
+/// One SQL text for both databases: both accept `$1` as a parameter.
 macro_rules! on_open {
     ($self:ident, $connection:ident: $arguments:ident => $body:expr) => {
         match $self.open.as_mut() {
@@ -176,6 +229,11 @@ impl Transaction {
         let mut transaction = Self {
             open: Some(open),
             lease: None,
+            change_seq: 0,
+            next_change: 0,
+            has_changes: false,
+            read_to: None,
+            reached: None,
             doing,
             table,
         };
@@ -190,7 +248,7 @@ impl Transaction {
         }
     }
 
-    /// An error about something stored that this program does not store.
+    /// The error for a stored value that this program does not write.
     pub(super) fn inconsistent(&self, column: &str, problem: &str) -> StoreError {
         StoreError::Inconsistent {
             doing: self.doing,
@@ -200,7 +258,7 @@ impl Transaction {
         }
     }
 
-    /// Runs a statement; yields the number of rows it changed.
+    /// Executes a statement. Returns the number of rows it changed.
     pub(super) async fn execute(
         &mut self,
         statement: impl Into<Statement>,
@@ -217,7 +275,7 @@ impl Transaction {
         done.map_err(|error| self.failed(error))
     }
 
-    /// Runs a statement; yields its rows.
+    /// Executes a statement. Returns its rows.
     pub(super) async fn rows<T: Record>(
         &mut self,
         statement: impl Into<Statement>,
@@ -234,7 +292,7 @@ impl Transaction {
         rows.map_err(|error| self.failed(error))
     }
 
-    /// Runs a statement; yields its first row, if it has one.
+    /// Executes a statement. Returns its first row, if there is one.
     pub(super) async fn row<T: Record>(
         &mut self,
         statement: impl Into<Statement>,
@@ -243,7 +301,7 @@ impl Transaction {
         Ok(self.rows(statement, args).await?.into_iter().next())
     }
 
-    /// Runs a statement that yields one number.
+    /// Executes a statement that returns one number.
     pub(super) async fn number(
         &mut self,
         statement: impl Into<Statement>,
@@ -254,7 +312,12 @@ impl Transaction {
             .ok_or_else(|| self.inconsistent("", "is missing"))
     }
 
-    /// Runs a statement that begins or ends the transaction.
+    /// Executes several statements without parameters.
+    pub(super) async fn script(&mut self, sql: impl SqlSafeStr) -> Result<(), StoreError> {
+        self.control(sql).await
+    }
+
+    /// Executes a statement that starts or ends the transaction.
     async fn control(&mut self, sql: impl SqlSafeStr) -> Result<(), StoreError> {
         let done = on_open!(self, connection: _A => {
             sqlx::raw_sql(sql).execute(connection).await.map(drop)
@@ -262,32 +325,61 @@ impl Transaction {
         done.map_err(|error| self.failed(error))
     }
 
-    /// Sorts an error. A connection that was waited for in vain is given up at once: what was sent
-    /// may still arrive, and whatever comes back would answer another question.
+    /// Sorts an error. After a timeout, closes the connection at once: the answer may still arrive,
+    /// and would be read as the answer to another statement.
     pub(super) fn failed(&mut self, error: sqlx::Error) -> StoreError {
         if is_silence(&error)
             && let Some(Open::Postgres(mut connection, patience)) = self.open.take()
         {
             connection.close_on_drop();
-            if self.lease.is_some() {
-                patience.in_vain.store(true, Ordering::Relaxed);
+            if let Some(lease) = &self.lease {
+                patience.in_vain().insert(lease.account());
             }
         }
         StoreError::from_sqlx(self.doing, self.table, error)
     }
 
-    /// Says that this transaction writes under a lease.
-    pub(super) fn under(&mut self, lease: &Lease) {
+    /// Sets the lease under which this transaction writes, the account's `change_seq`, and the next
+    /// one.
+    pub(super) fn under(&mut self, lease: &Lease, change_seq: i64, next_change: i64) {
         self.lease = Some(lease.clone());
+        self.change_seq = change_seq;
+        self.next_change = next_change;
+    }
+
+    /// The `change_seq` of the rows that this transaction writes.
+    pub(super) const fn next_change(&self) -> i64 {
+        self.next_change
+    }
+
+    /// Records that rows were written with [`Self::next_change`].
+    pub(super) const fn note_changes(&mut self) {
+        self.has_changes = true;
+    }
+
+    /// Records that something was written that was read at this position in the order of readings.
+    pub(super) fn note_reading(&mut self, at: Timestamp) {
+        self.read_to = self.read_to.max(Some(at));
     }
 
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
-        if let (Some(Open::Postgres(..)), Some(lease)) = (&self.open, self.lease.clone()) {
-            self.renewed(&lease).await?;
+        if let Some(lease) = self.lease.clone() {
+            let change_seq = if self.has_changes {
+                self.next_change
+            } else {
+                self.change_seq
+            };
+            let read_to = self.read_to;
+            if matches!(self.open, Some(Open::Postgres(..))) {
+                self.renewed(&lease, change_seq, read_to).await?;
+            } else if self.has_changes {
+                // What was read without changing anything left no trace of its place.
+                self.changed(&lease, change_seq, read_to).await?;
+            }
         }
         self.control("commit").await?;
-        if let (Some(Open::Postgres(_, patience)), Some(_)) = (&self.open, &self.lease) {
-            patience.in_vain.store(false, Ordering::Relaxed);
+        if let (Some(Open::Postgres(_, patience)), Some(lease)) = (&self.open, &self.lease) {
+            patience.in_vain().remove(&lease.account());
         }
         // The connection is as it was.
         if let Some(open) = self.open.take() {
@@ -296,8 +388,8 @@ impl Transaction {
         Ok(())
     }
 
-    /// Ends a transaction that has only read, which then is no transaction any more. Dropped, it
-    /// would end too, but some time later, and whoever asks next would get one more connection.
+    /// Ends a reading transaction at once. If it is dropped instead, it ends later, and the next
+    /// caller needs another connection.
     pub(super) async fn end(&mut self) {
         if let Some(open) = self.open.take() {
             finished(tokio::spawn(open.roll_back())).await;
@@ -313,16 +405,16 @@ impl Drop for Transaction {
     }
 }
 
-/// Waits for a task, which comes to its end also if nobody waits any more.
+/// Waits for a task, which runs to its end even if nobody waits for it.
 async fn finished(task: JoinHandle<()>) {
     // It is never aborted, and does not panic.
     let _ended = task.await;
 }
 
 impl Open {
-    /// Ends the transaction and gives the connection back. One on which that fails, be it only
-    /// because the database has done so by itself, is in a state that nobody knows, and not used
-    /// again.
+    /// Ends the transaction and returns the connection to the pool. If that fails, for example
+    /// because the database has already rolled back, the connection is in an unknown state and is
+    /// closed.
     async fn roll_back(mut self) {
         const ROLLBACK: &str = "rollback";
         match &mut self {
@@ -345,9 +437,9 @@ impl Open {
         self.give_back().await;
     }
 
-    /// Gives the connection back to its pool. Dropped, it would go there by itself, but some time
-    /// later: whoever asks next would be given another one, which has to be opened, knows no
-    /// prepared statement and keeps a page cache of its own.
+    /// Returns the connection to its pool at once. If it is dropped instead, that happens later,
+    /// and the next caller gets another connection, which must be opened, has no prepared
+    /// statements and has a page cache of its own.
     pub(super) async fn give_back(self) {
         match self {
             Self::Sqlite(mut connection, _) => Box::pin(connection.return_to_pool()).await,

@@ -1,8 +1,33 @@
-//! Writing the rows of a [`Table`]: which of them are news, and the one statement that stores them.
+//! Writes the rows of a [`Table`]: finds out which are new or changed, and stores them with one
+//! statement.
 //!
-//! Owns the SQL made from descriptors. A statement's text depends on the table, its guard and the
-//! columns that the rows do not know, and on nothing else, so there are few and each connection
-//! prepares each once.
+//! Owns the SQL that is made from descriptors. A statement's text only depends on the table, its
+//! guard and the columns that the rows do not have. So there are few statements, and each
+//! connection prepares each once.
+//!
+//! # Which version is right
+//!
+//! The version that the platform shows later, even if its `updatedAt` is older: two servers with
+//! different clocks may write the same record, and the newest content may have the older time
+//! stamp. A row without an `updatedAt` is stored if its content differs. There is one case in which
+//! the later reading is wrong: a list that a stale replica of the platform answers. By the one
+//! assumption of this program (every replica shows a change one overlap after its `updatedAt`), a
+//! stale replica lacks only changes of the last overlap. So an older version
+//! - is stored at once if the stored one was older than the overlap when the last pass began,
+//! - otherwise is not stored; the record is queued in `rechecks`, in the same transaction, and read by id. That
+//!   answer is stored, whatever it says. This costs one request and is rare. If the record cannot be read by id,
+//!   the nightly verification reads the list when no replica can be stale any more.
+//!   stale any more.
+//!
+//! Of two versions in one commit, the newer one by `updatedAt` is stored. If the other one was read
+//! later, the record is queued in the same way.
+//!
+//! Rows that a verification found to differ ([`StateChange::Differing`](crate::data::StateChange))
+//! are replaced by the version in the same commit: the verification has read it by id, or knows
+//! that no replica can be so stale.
+//!
+//! A stored version that is dated in the future delays other versions only until that request.
+//! Lists are read completely and often, so their versions are stored at once.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -10,16 +35,18 @@ use std::time::Duration;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
+use super::account::AccountId;
 use super::backend::Backend;
 use super::error::StoreError;
+use super::history;
 use super::lease::Lease;
 use super::parameter::{self, Unfit};
 use super::transaction::Transaction;
 use super::value::{Id, Time, args};
-use crate::data::{Column, ColumnGroup, Counters, Guard, Kind, Row, Table, Timestamp};
+use crate::data::{Column, ColumnGroup, ColumnType, Counters, Guard, Row, Table, Timestamp};
 
-/// The column that a version's content is compared by. Null means that the stored row is no
-/// faithful copy of any version of the record, so that the next one is stored whatever it holds.
+/// The column by which the content of versions is compared. Null means that the stored row does not
+/// equal any version of the record, so the next version is always stored.
 pub(super) const CONTENT_HASH: &str = "content_hash";
 
 const OBSERVED_AT: &str = "observed_at";
@@ -27,44 +54,51 @@ const UPDATED_AT: &str = "updated_at";
 
 const HASH_COLUMN: Column = Column {
     name: CONTENT_HASH,
-    kind: Kind::Int,
+    kind: ColumnType::Int,
     group: ColumnGroup::NONE,
     shared: false,
 };
 
-/// How much later than what is written now a stored row may have been read: pages that were read
-/// later may be stored earlier, but not by as much. Beyond it the server's time was wrong when the
-/// row was read.
-const READ_LATER: Duration = Duration::from_hours(1);
-
-/// Under what a row is written.
+/// The lease, run and time of a write.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stamp<'a> {
     pub(super) lease: &'a Lease,
     pub(super) run: i64,
     pub(super) now: Timestamp,
-    /// Server time at which the newest of what is written was read, if that is known.
-    pub(super) observed_at: Option<Timestamp>,
+    /// How long a change may take to appear in every replica of the platform.
+    pub(super) overlap: Duration,
+    /// The account's `change_seq` for this commit.
+    pub(super) change_seq: i64,
 }
 
-/// What became of the rows of one write.
+/// The result of one write.
 #[derive(Debug, Default)]
 pub(super) struct Written {
-    /// In numbers; of [`Guard::Version`] only.
+    /// Counters; only for [`Guard::Version`].
     pub(super) counters: Counters,
     /// Keys that had no row at all.
     pub(super) new: HashSet<Uuid>,
     /// Keys whose row was inserted or changed.
     pub(super) changed: HashSet<Uuid>,
-    /// Those of `changed` whose shared columns are now this write's: what was read later, by
-    /// another kind of answer, has not prevailed.
+    /// Keys whose row may be older than the stored one and was not written: they must be read by id.
+    pub(super) doubtful: HashSet<Uuid>,
+    /// Keys whose row belongs to another account, with that account: they were not written.
+    pub(super) held: HashMap<Uuid, AccountId>,
+    /// Those of `changed` whose shared columns now come from this write: no other kind of answer
+    /// was read later.
     pub(super) prevailed: HashSet<Uuid>,
 }
 
-enum News {
+enum RowChange {
     Inserted,
     Updated,
+    /// Updated by a version that is older by its `updatedAt`.
+    Reverted,
     Unchanged,
+    /// Older than the stored version, and from a list.
+    Doubtful {
+        stored: Timestamp,
+    },
 }
 
 struct Stored {
@@ -74,40 +108,46 @@ struct Stored {
 }
 
 impl Stored {
-    /// What a version of the record means, given what is stored. The statement's own condition
-    /// says the same.
-    fn news(&self, row: &Row) -> News {
-        let is_older = match (row.version, self.updated_at) {
-            (Some(new), Some(stored)) => new < stored,
-            (None, Some(_)) => true,
-            (_, None) => false,
-        };
-        let is_newer = row.version > self.updated_at;
-        if is_older || (self.hash == Some(row.hash) && !self.removed && !is_newer) {
-            News::Unchanged
-        } else if self.updated_at.is_none() && self.hash.is_none() {
+    /// What a version of the record means for the stored row. It is certain if its answer is
+    /// authoritative, or if the stored row was found to differ.
+    fn change_to(&self, row: &Row, is_certain: bool) -> RowChange {
+        if self.hash == Some(row.hash) && !self.removed && self.updated_at == row.version {
+            return RowChange::Unchanged;
+        }
+        if self.updated_at.is_none() && self.hash.is_none() {
             // A placeholder, made for a foreign key: the record itself was never stored.
-            News::Inserted
-        } else {
-            News::Updated
+            return RowChange::Inserted;
+        }
+        match (row.version, self.updated_at) {
+            (Some(new), Some(stored)) if new < stored => {
+                if is_certain {
+                    RowChange::Reverted
+                } else {
+                    RowChange::Doubtful { stored }
+                }
+            }
+            _ => RowChange::Updated,
         }
     }
 }
 
-/// Stores rows; those of a [`Guard::Version`] table that are no news are not sent to it.
+/// Stores rows. Unchanged rows of a [`Guard::Version`] table are not sent. Stored rows with the
+/// keys in `differing` are known to be wrong.
 pub(super) async fn write(
     tx: &mut Transaction,
     table: &'static Table,
     rows: &[&Row],
+    differing: &HashSet<Uuid>,
     stamp: Stamp<'_>,
 ) -> Result<Written, StoreError> {
     let mut written = Written::default();
-    let news = match table.guard {
-        Guard::Version => news(tx, table, rows, stamp, &mut written).await?,
+    let to_write = match table.guard {
+        Guard::Version => changed_rows(tx, table, rows, differing, stamp, &mut written).await?,
         Guard::Observed | Guard::Absent => rows.to_vec(),
     };
+    let before = history::before(tx, table, &to_write, &written.new).await?;
     let mut groups: HashMap<(ColumnGroup, bool), Vec<&Row>> = HashMap::new();
-    for row in news {
+    for &row in &to_write {
         let is_new = written.new.contains(&row.key);
         groups.entry((row.unknown, is_new)).or_default().push(row);
     }
@@ -121,8 +161,12 @@ pub(super) async fn write(
                 key,
                 problem,
             })?;
-        let latest = stamp.observed_at.map(|at| at + READ_LATER);
-        let mut args = args![stamp.lease.account().0, stamp.run, stamp.now, latest];
+        let mut args = args![
+            stamp.lease.account().0,
+            stamp.run,
+            stamp.now,
+            stamp.change_seq
+        ];
         args.extend(packed);
         if is_new {
             let sql = insert(tx.backend(), table, &known);
@@ -140,89 +184,116 @@ pub(super) async fn write(
             }
         }
     }
+    if !before.is_empty() {
+        history::keep(tx, table, &to_write, &before, &written.changed, stamp).await?;
+    }
     Ok(written)
 }
 
-/// The rows that are news, counted.
-async fn news<'a>(
+/// A stored row: its key, its account, its version, its hash, and whether it is removed.
+type Found = (Id, i64, Option<Time>, Option<i64>, bool);
+
+/// The rows that are new or changed, counted. Rows of another account are recorded but not changed.
+async fn changed_rows<'a>(
     tx: &mut Transaction,
     table: &Table,
     rows: &[&'a Row],
+    differing: &HashSet<Uuid>,
     stamp: Stamp<'_>,
     written: &mut Written,
 ) -> Result<Vec<&'a Row>, StoreError> {
     let columns = format!(
-        "{}, {UPDATED_AT}, {CONTENT_HASH}, removed_at is not null",
+        "{}, account_id, {UPDATED_AT}, {CONTENT_HASH}, removed_at is not null",
         table.key
     );
     let sql = tx.backend().rows_by_id(table.name, table.key, &columns);
     let keys = parameter::ids(rows.iter().map(|row| row.key));
-    let found: Vec<(Id, Option<Time>, Option<i64>, bool)> = tx
-        .rows(AssertSqlSafe(sql), args![keys, stamp.lease.account().0])
-        .await?;
-    let stored: HashMap<Uuid, Stored> = found
-        .into_iter()
-        .map(|(Id(key), updated_at, hash, removed)| {
-            let stored = Stored {
+    let found: Vec<Found> = tx.rows(AssertSqlSafe(sql), args![keys]).await?;
+    let mut stored = HashMap::with_capacity(found.len());
+    for (Id(key), account, updated_at, hash, removed) in found {
+        if account == stamp.lease.account().0 {
+            let row = Stored {
                 updated_at: updated_at.map(|Time(at)| at),
                 hash,
                 removed,
             };
-            (key, stored)
-        })
-        .collect();
-    let mut news = Vec::with_capacity(rows.len());
+            stored.insert(key, row);
+        } else if !table.per_account {
+            written.held.insert(key, AccountId(account));
+        }
+    }
+    let mut to_write = Vec::with_capacity(rows.len());
     for &row in rows {
+        if written.held.contains_key(&row.key) {
+            continue;
+        }
         let is = if let Some(stored) = stored.get(&row.key) {
-            stored.news(row)
+            let is_certain = row.reading.certain || differing.contains(&row.key);
+            stored.change_to(row, is_certain)
         } else {
             written.new.insert(row.key);
-            News::Inserted
+            RowChange::Inserted
         };
         let counters = &mut written.counters;
         match is {
-            News::Inserted => counters.rows_inserted += 1,
-            News::Updated => counters.rows_updated += 1,
-            News::Unchanged => {
+            RowChange::Inserted => counters.rows_inserted += 1,
+            RowChange::Updated => counters.rows_updated += 1,
+            RowChange::Reverted => {
+                counters.rows_updated += 1;
+                counters.rows_reverted += 1;
+            }
+            RowChange::Unchanged => {
                 counters.rows_unchanged += 1;
                 continue;
             }
+            RowChange::Doubtful { stored } if tx.is_settled(stored, stamp).await? => {
+                counters.rows_updated += 1;
+                counters.rows_reverted += 1;
+            }
+            RowChange::Doubtful { .. } => {
+                counters.rows_unchanged += 1;
+                written.doubtful.insert(row.key);
+                continue;
+            }
         }
-        news.push(row);
+        to_write.push(row);
     }
-    Ok(news)
+    Ok(to_write)
 }
 
-/// Stores rows that are not stored yet. Parameters: 1 the account, 2 the run, 3 now, 4 the latest
-/// instant at which a stored row may have been read, and the rows.
+/// Stores rows that are not stored yet. Parameters: 1 the account, 2 the run, 3 now, 4 the commit's
+/// `change_seq`, and the rows. If another account stores one of the keys at the same moment,
+/// Postgres refuses the statement, and the next sync finds that row.
 fn insert(backend: &dyn Backend, table: &Table, known: &[Column]) -> String {
     format!("insert into {}", into(backend, table, known))
 }
 
-/// Parameters: as of [`insert`]. Yields the keys of the rows that were inserted or changed, and
-/// whether their shared columns are this write's.
+/// Parameters: those of [`insert`]. Returns the keys of the inserted or changed rows, and whether
+/// their shared columns come from this write. Rows of another account are not changed.
 fn upsert(backend: &dyn Backend, table: &Table, known: &[Column]) -> String {
     let columns = stored(table, known);
     let name = table.name;
     let (action, prevailed) = match table.guard {
         Guard::Absent => ("nothing".to_owned(), "true".to_owned()),
-        Guard::Observed => (
-            replace_observed(name, table.key, &columns),
-            "true".to_owned(),
-        ),
+        Guard::Observed => (replace_observed(table, &columns), "true".to_owned()),
         Guard::Version => (
-            replace_version(name, table.key, &columns),
+            replace_version(table, &columns),
             format!("{name}.{CONTENT_HASH} is not null"),
         ),
     };
     format!(
-        "insert into {into} on conflict ({key}, account_id) do {action} returning {key}, {prevailed}",
+        "insert into {into} on conflict ({key}{account}) do {action} returning {key}, {prevailed}",
         into = into(backend, table, known),
         key = table.key,
+        account = if table.per_account {
+            ", account_id"
+        } else {
+            ""
+        },
     )
 }
 
-/// The columns that a write of these sets, but for those of the run.
+/// The columns that a write sets, except those of the run.
 fn stored(table: &Table, known: &[Column]) -> Vec<Column> {
     let mut columns = known.to_vec();
     if table.guard == Guard::Version {
@@ -231,28 +302,35 @@ fn stored(table: &Table, known: &[Column]) -> Vec<Column> {
     columns
 }
 
-/// Which table and columns, and the query that yields their values.
+/// The table, the columns, and the query that returns their values.
 fn into(backend: &dyn Backend, table: &Table, known: &[Column]) -> String {
     let columns = stored(table, known);
     let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
     let (values, from) = backend.unpacked(known, table.guard == Guard::Version, 5);
     format!(
-        "{name} ({names}, account_id, run_id, synced_at) select {values}, $1, $2, $3 from {from}",
+        "{name} ({names}, account_id, run_id, synced_at, change_seq) \
+         select {values}, $1, $2, $3, $4 from {from}",
         name = table.name,
         names = names.join(", "),
     )
 }
 
-/// True unless the stored row's shared columns were read later. One that would have been read in
-/// the future was read at an unknown time.
+/// True unless the stored row's shared columns were read later.
 fn read_later(name: &str) -> String {
-    format!(
-        "({name}.{OBSERVED_AT} is null or excluded.{OBSERVED_AT} >= {name}.{OBSERVED_AT} \
-         or {name}.{OBSERVED_AT} > $4)"
-    )
+    format!("({name}.{OBSERVED_AT} is null or excluded.{OBSERVED_AT} >= {name}.{OBSERVED_AT})")
 }
 
-fn replace_version(name: &str, key: &str, columns: &[Column]) -> String {
+/// A condition for the rows that an account may change, followed by `and`.
+fn own(table: &Table) -> String {
+    if table.per_account {
+        // The key that the two rows share says it.
+        return String::new();
+    }
+    format!("{}.account_id = excluded.account_id and ", table.name)
+}
+
+fn replace_version(table: &Table, columns: &[Column]) -> String {
+    let Table { name, key, .. } = *table;
     let is_observed = columns.iter().any(|column| column.name == OBSERVED_AT);
     let mut sets = Vec::with_capacity(columns.len() + 3);
     for column in columns.iter().filter(|column| column.name != key) {
@@ -272,18 +350,19 @@ fn replace_version(name: &str, key: &str, columns: &[Column]) -> String {
     }
     format!(
         "update set {}, run_id = excluded.run_id, synced_at = excluded.synced_at, \
-         removed_at = null \
-         where ({name}.{UPDATED_AT} is null or excluded.{UPDATED_AT} >= {name}.{UPDATED_AT}) \
-         and ({name}.{CONTENT_HASH} is distinct from excluded.{CONTENT_HASH} \
+         change_seq = excluded.change_seq, removed_at = null \
+         where {own}({name}.{CONTENT_HASH} is distinct from excluded.{CONTENT_HASH} \
          or {name}.{UPDATED_AT} is distinct from excluded.{UPDATED_AT} \
          or {name}.removed_at is not null)",
-        sets.join(", ")
+        sets.join(", "),
+        own = own(table),
     )
 }
 
-/// A version keeps its hash unless something that it told is replaced. What details alone tell was
-/// never in the hash, and a column of a group that is null was left out by the list.
-fn replace_observed(name: &str, key: &str, columns: &[Column]) -> String {
+/// A version keeps its hash unless one of its values is replaced. Values that only details have are
+/// never in the hash, and a null column of a group was left out by the list.
+fn replace_observed(table: &Table, columns: &[Column]) -> String {
+    let Table { name, key, .. } = *table;
     let mut sets = Vec::with_capacity(columns.len());
     let mut differs = Vec::with_capacity(columns.len());
     let mut replaces = Vec::with_capacity(columns.len());
@@ -316,9 +395,10 @@ fn replace_observed(name: &str, key: &str, columns: &[Column]) -> String {
         ));
     }
     format!(
-        "update set {}, run_id = excluded.run_id, synced_at = excluded.synced_at \
-         where {} and ({})",
+        "update set {}, run_id = excluded.run_id, synced_at = excluded.synced_at, \
+         change_seq = excluded.change_seq where {}{} and ({})",
         sets.join(", "),
+        own(table),
         read_later(name),
         differs.join(" or ")
     )

@@ -1,8 +1,8 @@
-//! Values on their way between Rust and either database.
+//! Converts values between Rust and both databases.
 //!
-//! sqlx writes a `Uuid` to SQLite as a blob and a `DateTime` with a varying number of decimals;
-//! here both become the texts that the tables hold, so that text order is time order. Must not
-//! know any table.
+//! sqlx writes a `Uuid` to SQLite as a blob, and a `DateTime` with a varying number of decimals.
+//! Here both become the texts that the tables use, so that texts sort like times. Must not know any
+//! table.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::data::Timestamp;
 
-/// A parameter of a statement. Absent values keep their type: Postgres wants to know it.
+/// A parameter of a statement. Absent values have a type, too, since Postgres needs it.
 #[derive(Debug)]
 pub(super) enum Arg<'a> {
     Int(i64),

@@ -12,39 +12,33 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::gaps::Gaps;
 use super::identity;
-use super::policy::{RunError, Verdict};
-use super::run::{RunReport, Task};
-use super::survey;
-use super::upkeep::Told;
-use super::walk::{Chunk, Walk, WalkError, WalkSettings};
+use super::lists::Lists;
+use super::load::{self, Loads};
+use super::open::{OpenRefresh, OpenSessions};
+use super::passes::Passes;
+use super::policy::{FailureAction, RunError};
+use super::recheck::Rechecks;
+use super::run::{RunReport, Runner};
+use super::upkeep::{Pauses, Planned, Upkeep};
+use super::verify::{Verification, Verified, Verifier};
+use super::walk::WalkSettings;
 use crate::clock::Clock;
 use crate::data::{
-    Guard, Ordering, Page, PageQuery, Progress, Resource, RunKind, SessionFilter, Source,
-    SourceError, Span, Stream, Timestamp,
+    Learned, RecheckReason, Resource, RunKind, SessionFilter, Source, Span, Stream, Timestamp,
 };
-use crate::schema::BatchBuilder;
-use crate::store::{Lease, Store, StoreError};
-
-/// How long it is believed that the server orders, or does not, before it is shown again.
-const ORDERING_KEPT: Duration = Duration::from_hours(24);
-
-/// Open sessions that are asked for one by one, at most, because the platform no longer lists them
-/// as open. The rest is left to the next time.
-const MISSING_ASKED: usize = 200;
-
-/// The statuses of a session that is not over (API notes, 4.2).
-const OPEN: [&str; 3] = ["STARTED", "PENDING", "IN_PROGRESS"];
+use crate::store::{Backfill, Lease, Store, StoreError};
 
 /// How the engine works.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct EngineSettings {
     /// How walks behave.
     pub walk: WalkSettings,
     /// Whether the complete JSON of every record is kept.
     pub keep_raw: bool,
-    /// What is mirrored.
-    pub resources: Vec<Resource>,
+    /// How long runs are remembered.
+    pub keep_runs: Duration,
     /// How often incremental passes are made while a long load goes on.
     pub interleave: Duration,
     /// How often the lists are read while a long load goes on.
@@ -64,14 +58,14 @@ pub struct Report {
 
 /// What is asked of one call of the engine.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits<'a> {
+pub struct RunLimits<'a> {
     /// Cancelled when nothing new is to begin.
     pub stop: &'a CancellationToken,
     /// Records that may still be read.
     pub budget: Option<&'a AtomicU64>,
 }
 
-impl Limits<'_> {
+impl RunLimits<'_> {
     /// Whether as many records were read as may be.
     pub fn is_spent(&self) -> bool {
         self.budget
@@ -82,16 +76,14 @@ impl Limits<'_> {
 /// The runs of a pass, in the order in which they were made.
 pub type Runs = Vec<RunReport>;
 
-/// Reads one account into the store.
+/// Reads one account into the store: the door to its jobs, each of which is made of what it needs.
 pub struct Engine<S> {
-    pub(super) name: String,
-    pub(super) source: Arc<S>,
-    pub(super) store: Store,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) lease: Lease,
-    pub(super) settings: EngineSettings,
-    pub(super) report: watch::Sender<Report>,
-    pub(super) told: Told,
+    runner: Runner<S>,
+    planned: Planned,
+    pauses: Pauses,
+    keep_runs: Duration,
+    interleave: Duration,
+    catalog: Duration,
 }
 
 impl<S: Source + 'static> Engine<S> {
@@ -104,380 +96,288 @@ impl<S: Source + 'static> Engine<S> {
         lease: Lease,
         settings: EngineSettings,
     ) -> Self {
-        let (report, _) = watch::channel(Report::default());
+        let how = (settings.walk, settings.keep_raw);
         Self {
-            name,
-            source,
-            store,
-            clock,
-            lease,
-            settings,
-            report,
-            told: Told::default(),
+            runner: Runner::new(name, source, store, clock, lease, how),
+            planned: Planned::default(),
+            pauses: Pauses::default(),
+            keep_runs: settings.keep_runs,
+            interleave: settings.interleave,
+            catalog: settings.catalog,
         }
+    }
+
+    /// The engine of an account of which this is stored.
+    #[must_use]
+    pub fn remembering(self, learned: Learned) -> Self {
+        self.runner.remember(learned);
+        self
     }
 
     /// The account's name.
     pub fn name(&self) -> &str {
-        &self.name
+        self.runner.name()
     }
 
     /// Where to look how far it has come.
     pub fn reports(&self) -> watch::Receiver<Report> {
-        self.report.subscribe()
+        self.runner.report().subscribe()
     }
 
     /// The lease it writes under.
     pub fn lease(&self) -> &Lease {
-        &self.lease
+        self.runner.lease()
     }
 
-    pub(super) fn begin(&self, phase: String, total: Option<u64>) {
-        self.report.send_replace(Report {
-            phase,
-            rows: 0,
-            total,
-        });
+    fn lists_job(&self) -> Lists<'_, S> {
+        let runner = &self.runner;
+        Lists { runner }
     }
 
-    pub(super) fn walk<'a>(
-        &'a self,
-        stream: Stream,
-        limits: Limits<'a>,
-        out: tokio::sync::mpsc::Sender<Chunk>,
-    ) -> Walk<'a, S> {
-        Walk::new(
-            self.source.as_ref(),
-            stream,
-            self.settings.walk,
-            limits.stop,
-            out,
-        )
-        .limited(limits.budget)
+    fn gaps_job(&self) -> Gaps<'_, S> {
+        let runner = &self.runner;
+        Gaps { runner }
+    }
+
+    fn rechecks_job(&self) -> Rechecks<'_, S> {
+        Rechecks {
+            runner: &self.runner,
+            pauses: &self.pauses,
+        }
+    }
+
+    fn passes_job(&self) -> Passes<'_, S> {
+        Passes {
+            runner: &self.runner,
+            gaps: self.gaps_job(),
+            rechecks: self.rechecks_job(),
+        }
+    }
+
+    fn verifier(&self) -> Verifier<'_, S> {
+        Verifier {
+            runner: &self.runner,
+            passes: self.passes_job(),
+            interleave: self.interleave,
+        }
+    }
+
+    fn loads_job(&self) -> Loads<'_, S> {
+        Loads {
+            runner: &self.runner,
+            planned: &self.planned,
+            passes: self.passes_job(),
+            lists: self.lists_job(),
+            verifier: self.verifier(),
+            interleave: self.interleave,
+            catalog: self.catalog,
+        }
+    }
+
+    fn open_job(&self) -> OpenRefresh<'_, S> {
+        let runner = &self.runner;
+        OpenRefresh { runner }
+    }
+
+    fn upkeep(&self) -> Upkeep<'_, S> {
+        Upkeep {
+            runner: &self.runner,
+            keep_runs: self.keep_runs,
+        }
     }
 
     /// Makes sure that the token still belongs to the company whose data is here, and that no other
     /// account is the same company. Asks for as little as shows a company's id.
     pub async fn identify(&self, stop: &CancellationToken) -> Result<(), RunError> {
-        self.begin("asking whose token it is".to_owned(), None);
-        if let Some(company) = identity::company(self.source.as_ref(), stop).await? {
-            self.store
-                .set_company(self.lease.account(), company)
+        let runner = &self.runner;
+        runner.begin("checking the token's company".to_owned(), None);
+        if let Some(company) = identity::company(runner.source(), stop).await? {
+            runner
+                .store()
+                .set_company(runner.account(), company)
                 .await?;
         }
         Ok(())
     }
 
+    /// Records a run that failed before it could begin, so that whoever asks later is told why.
+    pub async fn failed(&self, kind: RunKind, resource: Resource, error: RunError) -> RunReport {
+        self.runner.failed(kind, resource, error).await
+    }
+
     /// Reads the lists among `resources` whole.
-    pub async fn lists(&self, resources: &[Resource], limits: Limits<'_>) -> Runs {
-        let mut runs = Runs::new();
-        for &resource in resources.iter().filter(|resource| resource.is_list()) {
-            let run = self.list(resource, limits).await;
-            let go_on = goes_on(&run);
-            runs.push(run);
-            if !go_on {
-                break;
-            }
-        }
-        runs
+    pub async fn lists(&self, resources: &[Resource], limits: RunLimits<'_>) -> Runs {
+        self.lists_job().all(resources, limits).await
     }
 
-    /// Reads one list whole: what is stored and not in it, nor when it is asked for once more, is
-    /// marked as removed.
-    pub async fn list(&self, resource: Resource, limits: Limits<'_>) -> RunReport {
-        self.begin(resource.to_string(), None);
-        let stored = self
-            .store
-            .all_versions(self.lease.account(), resource)
-            .await;
-        let stored: HashSet<Uuid> = match stored {
-            Ok(stored) => stored
-                .into_iter()
-                .filter(|(_, version)| !version.removed)
-                .map(|(key, _)| key)
-                .collect(),
-            Err(error) => {
-                let subject = resource.to_string();
-                return RunReport::not_begun(RunKind::List, subject, error);
-            }
-        };
-        let stored = &stored;
-        let (report, _) = self
-            .run(
-                Task::of(RunKind::List, resource),
-                limits.stop,
-                |out| async move {
-                    let page = self.fetch_list(resource, limits.stop).await?;
-                    let mut listed = keys(resource, &page);
-                    let gone = |keys: &Vec<Uuid>| stored.iter().any(|key| !keys.contains(key));
-                    let again = if listed.as_ref().is_some_and(gone) {
-                        Some(self.fetch_list(resource, limits.stop).await?)
-                    } else {
-                        None
-                    };
-                    // What was missing from one answer and not from the other is not gone.
-                    if let Some(again) = &again {
-                        let more = keys(resource, again);
-                        listed = listed.zip(more).map(|(one, other)| [one, other].concat());
-                    }
-                    let mut progress = listed.map(|keys| Progress::ListRead { resource, keys });
-                    for page in [Some(page), again].into_iter().flatten() {
-                        let chunk = Chunk {
-                            page: Some(page),
-                            progress: Vec::new(),
-                        };
-                        out.send(chunk).await.map_err(|_| WalkError::Closed)?;
-                    }
-                    let chunk = Chunk {
-                        page: None,
-                        progress: progress.take().into_iter().collect(),
-                    };
-                    out.send(chunk).await.map_err(|_| WalkError::Closed)
-                },
-            )
-            .await;
-        report
-    }
-
-    async fn fetch_list(
-        &self,
-        resource: Resource,
-        stop: &CancellationToken,
-    ) -> Result<Page, WalkError> {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => Err(WalkError::Stopped),
-            page = self.source.list(resource) => Ok(page?),
-        }
+    /// Reads one list whole: what is stored and not in it is marked as removed, unless that is too much
+    /// to be believed at once.
+    pub async fn list(&self, resource: Resource, limits: RunLimits<'_>) -> RunReport {
+        self.lists_job().one(resource, limits).await
     }
 
     /// Makes one incremental pass over every stream of `resources` that has been loaded, or whose
-    /// load has begun.
-    pub async fn incremental(&self, resources: &[Resource], limits: Limits<'_>) -> Runs {
-        let mut runs = Runs::new();
-        for stream in resources.iter().flat_map(|resource| resource.streams()) {
-            if limits.is_spent() {
-                runs.push(RunReport::stopped(RunKind::Incremental, stream.resource));
-                break;
-            }
-            let Some(run) = self.pass(stream, limits).await else {
-                continue;
-            };
-            let go_on = goes_on(&run);
-            runs.push(run);
-            if !go_on {
-                break;
-            }
-        }
-        runs
+    /// load has begun, and asks by their ids for the records of which it may have seen stale versions.
+    pub async fn incremental(&self, resources: &[Resource], limits: RunLimits<'_>) -> Runs {
+        self.passes_job().incremental(resources, limits).await
     }
 
-    async fn pass(&self, stream: Stream, limits: Limits<'_>) -> Option<RunReport> {
-        let state = self.store.state(self.lease.account(), stream).await;
-        let now = self.clock.now();
-        let subject = stream.to_string();
-        let mut state = match state {
-            Ok(state) => state,
-            Err(error) => return Some(RunReport::not_begun(RunKind::Incremental, subject, error)),
-        };
-        let watermark = state.watermark?;
-        if state
-            .ordering_checked_at
-            .is_none_or(|at| now.since(at) > ORDERING_KEPT)
-        {
-            state.ordering = Ordering::Unknown;
-        }
-        self.begin(format!("changes of {stream}"), None);
-        let known = state.ordering;
-        let (mut report, end) = self
-            .run(
-                Task {
-                    kind: RunKind::Incremental,
-                    subject: &subject,
-                    resource: stream.resource,
-                    watermark: Some(watermark),
-                },
-                limits.stop,
-                |out| {
-                    let walk = self.walk(stream, limits, out);
-                    async move { walk.incremental(&state, watermark).await }
-                },
-            )
-            .await;
-        if let Some(end) = end
-            && end.ordering != known
-        {
-            let noted = self
-                .store
-                .set_ordering(&self.lease, stream, end.ordering, self.clock.now())
-                .await;
-            if let Err(error) = noted {
-                report.error = Some(error.into());
-            }
-        }
-        Some(report)
+    /// The resources among `resources` of which nothing was loaded yet.
+    pub async fn unloaded(&self, resources: &[Resource]) -> Result<Vec<Resource>, StoreError> {
+        let runner = &self.runner;
+        load::unloaded(runner.store(), runner.account(), resources).await
     }
 
-    /// Reads the sessions that are not over again, whatever their `updatedAt` says, and asks one by
-    /// one for those that are stored as open and no longer listed so.
-    pub async fn refresh_open(&self, limits: Limits<'_>) -> RunReport {
-        self.begin("open sessions".to_owned(), None);
-        let stream = Stream {
-            resource: Resource::Sessions,
-            partition: "",
-        };
-        let stored = match self.store.open_session_ids(self.lease.account()).await {
-            Ok(stored) => stored,
-            Err(error) => {
-                let subject = stream.to_string();
-                return RunReport::not_begun(RunKind::RefreshOpen, subject, error);
-            }
-        };
-        let filter = SessionFilter {
-            status: OPEN.map(str::to_owned).to_vec(),
-            ..SessionFilter::default()
-        };
-        let (report, _) = self
-            .run(
-                Task::of(RunKind::RefreshOpen, stream.resource),
-                limits.stop,
-                |out| {
-                    let walk = self
-                        .walk(stream, limits, out.clone())
-                        .filtered(Arc::new(filter));
-                    async move {
-                        let query = PageQuery {
-                            size: 1,
-                            ..walk.query(Span::OPEN, Span::OPEN, crate::data::Order::CREATED)
-                        };
-                        let now = walk.fetch(&query).await?.server_time;
-                        let seen = walk
-                            .created_range(Span {
-                                after: None,
-                                before: Some(now),
-                            })
-                            .await?;
-                        drop(walk);
-                        let missing = stored.into_iter().filter(|id| !seen.contains(id));
-                        let missing = missing.take(MISSING_ASKED);
-                        let keys = self
-                            .ask_each(stream.resource, missing, limits, &out)
-                            .await?;
-                        if !keys.is_empty() {
-                            self.prove_by_id(stream, limits.stop).await?;
-                        }
-                        let gone = Progress::Gone {
-                            resource: stream.resource,
-                            keys,
-                        };
-                        let chunk = Chunk {
-                            page: None,
-                            progress: vec![gone],
-                        };
-                        out.send(chunk).await.map_err(|_| WalkError::Closed)
-                    }
-                },
-            )
-            .await;
-        report
-    }
-
-    /// Asks for records by id and sends them on. Yields the ids that the platform says it has not.
-    pub(super) async fn ask_each(
+    /// Records the first load of a resource. From here on the incremental passes read what changes,
+    /// and the load what was there.
+    pub async fn plan_first_load(
         &self,
         resource: Resource,
-        ids: impl Iterator<Item = Uuid>,
-        limits: Limits<'_>,
-        out: &tokio::sync::mpsc::Sender<Chunk>,
-    ) -> Result<Vec<Uuid>, WalkError> {
-        let mut gone = Vec::new();
-        for id in ids {
-            let page = tokio::select! {
-                biased;
-                () = limits.stop.cancelled() => return Err(WalkError::Stopped),
-                page = self.source.by_id(resource, id) => page?,
-            };
-            if page.items.is_empty() {
-                gone.push(id);
-            } else {
-                let chunk = Chunk {
-                    page: Some(page),
-                    progress: Vec::new(),
-                };
-                out.send(chunk).await.map_err(|_| WalkError::Closed)?;
-            }
-        }
-        Ok(gone)
+        limits: RunLimits<'_>,
+    ) -> Result<i64, RunError> {
+        let filters = vec![SessionFilter::default()];
+        self.plan_backfill(resource, Span::OPEN, filters, true, limits)
+            .await
     }
 
-    /// Makes sure that asking by id finds a record that is there: where the platform has withdrawn
-    /// the route, it answers for every record as if it were gone.
-    async fn prove_by_id(&self, stream: Stream, stop: &CancellationToken) -> Result<(), WalkError> {
-        let query = survey::everything(stream, Span::OPEN, 1);
-        let page = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Err(WalkError::Stopped),
-            page = self.source.page(&query) => page?,
-        };
-        let Some(id) = page.items.first().and_then(|item| item.head.id) else {
-            return Ok(());
-        };
-        let shown = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Err(WalkError::Stopped),
-            page = self.source.by_id(stream.resource, id) => page?,
-        };
-        if shown.items.is_empty() {
-            return Err(SourceError::Malformed {
-                request: format!("one of {stream} by its id"),
-                attempts: 1,
-                detail: format!("{id} is listed, and not found by its id"),
-            }
-            .into());
-        }
-        Ok(())
+    /// Records a backfill, in place of an unfinished one that asks the same. Nothing is read yet but
+    /// what planning it takes.
+    pub async fn plan_backfill(
+        &self,
+        resource: Resource,
+        range: Span,
+        filters: Vec<SessionFilter>,
+        first_load: bool,
+        limits: RunLimits<'_>,
+    ) -> Result<i64, RunError> {
+        self.loads_job()
+            .plan(resource, range, filters, first_load, limits)
+            .await
     }
 
-    /// Fetches rejected records again by their ids. Those that are gone are rejects no longer.
+    /// Works on a backfill until it is finished, or something ends it. Incremental passes over
+    /// `fresh` are made between its windows whenever they are due, and its lists are read.
+    pub async fn work_on(
+        &self,
+        backfill: &Backfill,
+        fresh: &[Resource],
+        limits: RunLimits<'_>,
+    ) -> Runs {
+        self.loads_job().work_on(backfill, fresh, limits).await
+    }
+
+    /// Goes on with every unfinished load and backfill of these resources, oldest first, with
+    /// incremental passes over the same resources in between.
+    pub async fn work_off(&self, resources: &[Resource], limits: RunLimits<'_>) -> Runs {
+        self.loads_job().work_off(resources, limits).await
+    }
+
+    /// Asks for records of the queue by their ids, at most so many, those that are there for one reason
+    /// only or all. `None` if there are none.
+    pub async fn recheck(
+        &self,
+        resource: Resource,
+        only: Option<RecheckReason>,
+        limit: u32,
+        limits: RunLimits<'_>,
+    ) -> Option<RunReport> {
+        self.rechecks_job()
+            .queued(resource, only, limit, limits)
+            .await
+    }
+
+    /// Fetches rejected records again by their ids. Those that are gone are rejects no longer; one that
+    /// cannot be asked for stays, and holds up no other.
     pub async fn retry_rejects(
         &self,
         resource: Resource,
         ids: &HashSet<Uuid>,
-        limits: Limits<'_>,
+        limits: RunLimits<'_>,
     ) -> RunReport {
         if resource.is_list() {
             return self.list(resource, limits).await;
         }
-        self.begin(format!("rejected {resource}"), Some(ids.len() as u64));
-        let (report, _) = self
-            .run(
-                Task::of(RunKind::RetryRejects, resource),
-                limits.stop,
-                |out| async move {
-                    let ids = ids.iter().copied();
-                    let keys = self.ask_each(resource, ids, limits, &out).await?;
-                    if !keys.is_empty() {
-                        for stream in resource.streams() {
-                            self.prove_by_id(stream, limits.stop).await?;
-                        }
-                    }
-                    let chunk = Chunk {
-                        page: None,
-                        progress: vec![Progress::Gone { resource, keys }],
-                    };
-                    out.send(chunk).await.map_err(|_| WalkError::Closed)
-                },
-            )
-            .await;
-        report
+        self.rechecks_job().rejects(resource, ids, limits).await
+    }
+
+    /// Reads the windows of gaps again, those first that were not looked at for longest: what is shown is
+    /// stored, and a gap of which everything is shown is closed. One recorded run a stream.
+    pub async fn recheck_gaps(&self, limits: RunLimits<'_>) -> Runs {
+        self.gaps_job().all(limits).await
+    }
+
+    /// Reads all open sessions again, and asks for those that are stored as open and no longer listed
+    /// so. A daemon does it in portions.
+    pub async fn refresh_open(&self, limits: RunLimits<'_>) -> RunReport {
+        self.open_job().all(limits).await
+    }
+
+    /// Goes on with it for half a minute.
+    pub async fn refresh_portion(
+        &self,
+        sessions: &mut OpenSessions,
+        limits: RunLimits<'_>,
+    ) -> RunReport {
+        self.open_job().portion(sessions, limits).await
+    }
+
+    /// Compares these resources with the API and repairs what differs: what is missing or another
+    /// version is stored, what is gone gets `removed_at`. Each stream and list is a recorded run, or
+    /// several if it takes long, which counts what differed; that should stay 0.
+    ///
+    /// What changed since the last pass is no difference, so a pass should go before. While it goes on,
+    /// passes are made as they are while a load does.
+    pub async fn verify(
+        &self,
+        resources: &[Resource],
+        samples: u32,
+        limits: RunLimits<'_>,
+    ) -> Vec<Verified> {
+        self.verifier().resources(resources, samples, limits).await
+    }
+
+    /// Goes on with a verification for half a minute. Yields the part that ended it, if one did, by a
+    /// failure that concerns all of them; the next portion begins that part anew.
+    pub async fn verify_portion(
+        &self,
+        verification: &mut Verification,
+        limits: RunLimits<'_>,
+    ) -> Option<Verified> {
+        self.verifier().portion(verification, limits).await
+    }
+
+    /// Stores since when and why the platform does not answer, once that has lasted for a while, and
+    /// that it answers again: at most once a minute, or at once where it is `last` time to.
+    pub async fn note_trouble(&self, last: bool) {
+        self.runner.note_trouble(last).await;
+    }
+
+    /// When the open sessions were last as fresh as reading them again makes them: the beginning of
+    /// the last time that this ended well, or their first load.
+    pub async fn open_refreshed_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.upkeep().open_refreshed_at().await
+    }
+
+    /// Forgets old runs; see [`Store::forget_runs`](crate::store::Store::forget_runs). That this fails is
+    /// no reason to leave other work undone: it is said, and tried again the next time.
+    pub async fn forget_runs(&self) {
+        self.upkeep().forget_runs().await;
+    }
+
+    /// Adds the days of reports that have come into reach; see
+    /// [`Store::extend_days`](crate::store::Store::extend_days). That this fails is no reason to leave
+    /// other work undone: a year of days is there.
+    pub async fn extend_days(&self) {
+        self.upkeep().extend_days().await;
     }
 }
 
 impl RunReport {
     /// The report of a run that could not even be recorded.
-    pub(super) fn not_begun(kind: RunKind, subject: String, error: StoreError) -> Self {
+    pub(super) fn not_begun(kind: RunKind, stream: Stream, error: StoreError) -> Self {
         Self {
-            subject,
+            stream,
+            account: None,
             kind,
             counters: crate::data::Counters::default(),
             watermark: None::<Timestamp>,
@@ -491,25 +391,5 @@ impl RunReport {
 pub(super) fn goes_on(run: &RunReport) -> bool {
     run.error
         .as_ref()
-        .is_none_or(|error| error.verdict() == Verdict::NextResource)
-}
-
-/// The keys of all records of a list; `None` if one of them has none that can be read, so that
-/// nothing can be said of what is missing.
-pub(super) fn keys(resource: Resource, page: &Page) -> Option<Vec<Uuid>> {
-    let mut builder = BatchBuilder::new(resource, false);
-    builder.add(page);
-    let batch = builder.finish();
-    if batch.rejects.iter().any(|reject| !reject.partial) {
-        return None;
-    }
-    let rows = batch
-        .writes
-        .iter()
-        .filter(|write| write.table.guard == Guard::Version && write.table.name == resource.name());
-    Some(
-        rows.flat_map(|write| &write.rows)
-            .map(|row| row.key)
-            .collect(),
-    )
+        .is_none_or(|error| error.action() == FailureAction::NextResource)
 }

@@ -1,12 +1,13 @@
-//! Whose token it is, asked for with as little as shows a company's id.
+//! Finds out the token's company, with as few requests as possible.
 //!
-//! Must not know what is stored, nor what follows from a company that was not expected.
+//! Must not know what is stored, or what follows from an unexpected company.
 
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::policy::{RunError, Verdict};
+use super::policy::{FailureAction, RunError};
+use super::stop::unless_stopped;
 use super::survey;
 use super::walk::WalkError;
 use crate::data::{Page, Resource, Source, SourceError, Span};
@@ -22,7 +23,8 @@ pub async fn company<S: Source>(
     let mut refusal = None;
     let mut trouble = false;
     for resource in [Resource::Departments, Resource::Agents] {
-        match list(source, resource, stop).await {
+        let list = unless_stopped(stop, source.list(resource)).await?;
+        match list.map_err(RunError::from) {
             Ok(page) => {
                 if let Some(company) = owner(&page) {
                     return Ok(Some(company));
@@ -53,18 +55,6 @@ pub async fn company<S: Source>(
     refusal.map_or(Ok(None), Err)
 }
 
-async fn list<S: Source>(
-    source: &S,
-    resource: Resource,
-    stop: &CancellationToken,
-) -> Result<Page, RunError> {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => Err(WalkError::Stopped.into()),
-        page = source.list(resource) => Ok(page?),
-    }
-}
-
 /// The company that the records of a page belong to, if one of them says so.
 pub fn owner(page: &Page) -> Option<Uuid> {
     #[derive(Deserialize)]
@@ -86,7 +76,7 @@ fn elsewhere(trouble: &mut bool, error: RunError) -> Result<(), RunError> {
         error,
         RunError::Walk(WalkError::Source(SourceError::Malformed { .. }))
     );
-    if error.verdict() != Verdict::NextResource || (is_nonsense && *trouble) {
+    if error.action() != FailureAction::NextResource || (is_nonsense && *trouble) {
         return Err(error);
     }
     *trouble |= is_nonsense;

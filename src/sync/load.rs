@@ -1,152 +1,278 @@
 //! First loads and backfills: ranges of creation times, read window by window.
 //!
-//! Every finished window is a checkpoint in the database; whoever comes next goes on from there.
-//! Between windows the incremental passes go on, so that a long load does not let today's data
-//! grow old.
+//! Every finished window is a checkpoint in the database, from which the next process resumes.
+//! Between windows, incremental passes keep the mirror up to date during a long load.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::engine::{Engine, Limits, Report, Runs, goes_on};
+use tokio_util::sync::CancellationToken;
+
+use super::engine::{Report, RunLimits, Runs, goes_on};
+use super::gaps;
+use super::lists::Lists;
+use super::passes::Passes;
 use super::plan;
 use super::policy::RunError;
-use super::run::{RunReport, Task};
+use super::run::{RunReport, Runner, Task};
 use super::survey;
-use super::verify::Verified;
-use super::walk::WalkError;
+use super::upkeep::Planned;
+use super::verify::{Verified, Verifier};
+use super::walk::{Mark, WalkError};
 use super::window::WindowEnd;
 use crate::data::{
-    BackfillWindow, Resource, RunKind, SessionFilter, Source, Span, Stream, Timestamp,
+    BackfillWindow, Gap, Learned, Resource, RunKind, SessionFilter, Source, Span, Stream,
+    StreamState, Timestamp, grouped,
 };
-use crate::store::{Backfill, NewBackfill, StoreError};
+use crate::store::{AccountId, Backfill, FirstWatermark, NewBackfill, Store, StoreError};
 
-impl<S: Source + 'static> Engine<S> {
-    /// The resources among `resources` of which nothing was loaded yet.
-    pub async fn unloaded(&self, resources: &[Resource]) -> Result<Vec<Resource>, StoreError> {
-        let states = self.store.states(self.lease.account()).await?;
-        let begun = |stream: &Stream| {
-            states
-                .iter()
-                .any(|state| state.stream == *stream && state.watermark.is_some())
+/// Where passes will begin whose streams are loaded now, given when that was and what was newest then.
+///
+/// A stream that shows nothing is complete for ever up to its first record. What happens in sessions is not
+/// followed unless it has to be; if so, from the beginning of the load on.
+fn watermarks(newest: &HashMap<Stream, (Timestamp, Option<Mark>)>) -> Vec<FirstWatermark> {
+    let mut watermarks = Vec::new();
+    for (&stream, &(server_time, mark)) in newest {
+        let watermark = FirstWatermark {
+            stream,
+            to: mark.map_or(plan::FLOOR, |mark| mark.to),
+            seen_at: mark.map_or(server_time, |mark| mark.seen_at),
         };
-        Ok(resources
+        watermarks.push(watermark);
+        if stream.resource == Resource::Sessions {
+            watermarks.push(FirstWatermark {
+                stream: Stream::INTERACTIONS,
+                ..watermark
+            });
+        }
+    }
+    watermarks
+}
+
+/// What is known of the account while windows are read.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    gaps: &'a Arc<[Gap]>,
+    states: &'a [StreamState],
+}
+
+impl Known<'_> {
+    fn watermark(self, stream: Stream) -> Option<Timestamp> {
+        let state = self.states.iter().find(|state| state.stream == stream);
+        state.and_then(|state| state.watermark)
+    }
+}
+
+/// The resources among `resources` of which nothing was loaded yet.
+pub(super) async fn unloaded(
+    store: &Store,
+    account: AccountId,
+    resources: &[Resource],
+) -> Result<Vec<Resource>, StoreError> {
+    let states = store.states(account).await?;
+    let begun = |stream: &Stream| {
+        states
             .iter()
-            .copied()
-            .filter(|resource| !resource.streams().iter().all(begun) && !resource.is_list())
-            .collect())
-    }
+            .any(|state| state.stream == *stream && state.watermark.is_some())
+    };
+    Ok(resources
+        .iter()
+        .copied()
+        .filter(|resource| !resource.streams().iter().all(begun) && !resource.is_list())
+        .collect())
+}
 
-    /// Records the first load of a resource. From here on the incremental passes read what changes,
-    /// and the load what was there.
-    pub async fn plan_first_load(
-        &self,
-        resource: Resource,
-        limits: Limits<'_>,
-    ) -> Result<i64, RunError> {
-        let filters = vec![SessionFilter::default()];
-        self.plan_backfill(resource, Span::OPEN, filters, true, limits)
-            .await
-    }
+/// Records a backfill over all sessions, and with it, in one transaction, what was learned of the
+/// platform: sessions are read from the usual version of their list again, and the other one may have
+/// left out some.
+pub(super) async fn plan_rereading<S: Source + 'static>(
+    runner: &Runner<S>,
+    learned: &Learned,
+    stop: &CancellationToken,
+) -> Result<(), RunError> {
+    let filters = vec![SessionFilter::default()];
+    let (new, _) = survey_backfill(
+        runner,
+        Resource::Sessions,
+        Span::OPEN,
+        (filters, false),
+        stop,
+    )
+    .await?;
+    let now = runner.clock().now();
+    runner
+        .store()
+        .create_backfill_having_learned(runner.lease(), &new, learned, now)
+        .await?;
+    Ok(())
+}
 
-    /// Records a backfill. Nothing is read yet but what planning it takes.
-    pub async fn plan_backfill(
+/// What it takes to plan a backfill, and how many records it has to read, if the server counts them.
+async fn survey_backfill<S: Source + 'static>(
+    runner: &Runner<S>,
+    resource: Resource,
+    range: Span,
+    (filters, first_load): (Vec<SessionFilter>, bool),
+    stop: &CancellationToken,
+) -> Result<(NewBackfill, Option<u64>), RunError> {
+    let settings = runner.settings();
+    let mut windows = Vec::new();
+    let (mut records, mut uncounted) = (0, false);
+    let mut newest: HashMap<Stream, (Timestamp, Option<Mark>)> = HashMap::new();
+    for (index, filter) in filters.iter().enumerate() {
+        for stream in resource.streams() {
+            let survey = survey::survey(
+                runner.source(),
+                survey::Range {
+                    stream,
+                    created: range,
+                    filter,
+                },
+                settings.page_size,
+                stop,
+            )
+            .await?;
+            // What was changed last is older than what stamps records shows now, whatever the
+            // `Date` header says.
+            let (server_time, mark) = if let Some(known) = newest.get(&stream) {
+                *known
+            } else {
+                let now = survey.server_time;
+                let source = runner.source();
+                let mark = survey::newest(source, stream, now, stop).await?;
+                newest.insert(stream, (now, mark));
+                (now, mark)
+            };
+            records += survey.total;
+            uncounted |= survey.uncounted;
+            let pages = plan::pages(survey.total, settings.page_size);
+            let depth = settings.window_pages;
+            let slices = plan::windows(
+                range,
+                survey.oldest,
+                mark.map_or(server_time, |mark| mark.to),
+                settings.overlap,
+                (pages, depth),
+            );
+            windows.extend(slices.into_iter().map(|span| (stream, span, index)));
+        }
+    }
+    let new = NewBackfill {
+        resource,
+        first_load,
+        range,
+        filters,
+        windows,
+        watermarks: if first_load {
+            watermarks(&newest)
+        } else {
+            Vec::new()
+        },
+    };
+    Ok((new, (!uncounted).then_some(records)))
+}
+
+/// Reads ranges of creation times, window by window.
+pub(super) struct Loads<'a, S> {
+    pub(super) runner: &'a Runner<S>,
+    pub(super) planned: &'a Planned,
+    pub(super) passes: Passes<'a, S>,
+    pub(super) lists: Lists<'a, S>,
+    pub(super) verifier: Verifier<'a, S>,
+    /// How often passes are made meanwhile.
+    pub(super) interleave: Duration,
+    /// How often the lists are read meanwhile.
+    pub(super) catalog: Duration,
+}
+
+impl<S: Source + 'static> Loads<'_, S> {
+    /// Records a backfill, in place of an unfinished one that asks the same. Nothing is read yet but
+    /// what planning it takes.
+    pub(super) async fn plan(
         &self,
         resource: Resource,
         range: Span,
         filters: Vec<SessionFilter>,
         first_load: bool,
-        limits: Limits<'_>,
+        limits: RunLimits<'_>,
     ) -> Result<i64, RunError> {
-        let mut windows = Vec::new();
-        let mut begun: Option<Timestamp> = None;
-        for (index, filter) in filters.iter().enumerate() {
-            for stream in resource.streams() {
-                let survey = survey::survey(
-                    self.source.as_ref(),
-                    survey::Range {
-                        stream,
-                        created: range,
-                        filter,
-                    },
-                    self.settings.walk.page_size,
-                    limits.stop,
-                )
-                .await?;
-                // The earliest of the answers: what each of them saw was visible then.
-                let now = begun.map_or(survey.server_time, |at| at.min(survey.server_time));
-                begun = Some(now);
-                let pages = plan::pages(survey.total, self.settings.walk.page_size);
-                let depth = self.settings.walk.window_pages;
-                let slices = plan::windows(
-                    range,
-                    survey.oldest,
-                    survey.server_time,
-                    self.settings.walk.overlap,
-                    (pages, depth),
-                );
-                windows.extend(slices.into_iter().map(|span| (stream, span, index)));
-            }
+        let how = (filters, first_load);
+        let (new, records) =
+            survey_backfill(self.runner, resource, range, how, limits.stop).await?;
+        let now = self.runner.clock().now();
+        let (store, lease) = (self.runner.store(), self.runner.lease());
+        let id = store.create_backfill(lease, &new, now).await?;
+        if let Some(records) = records {
+            self.planned.note(id, records);
         }
-        let new = NewBackfill {
-            resource,
-            first_load,
-            range,
-            filters,
-            windows,
-            watermark: begun.filter(|_| first_load),
-        };
-        Ok(self
-            .store
-            .create_backfill(&self.lease, &new, self.clock.now())
-            .await?)
+        Ok(id)
+    }
+
+    /// How many records a backfill reads, for progress bars, and whether the server counts them. One that
+    /// was just planned was counted.
+    async fn records_of(&self, backfill: &Backfill, limits: RunLimits<'_>) -> (Option<u64>, bool) {
+        if let Some(records) = self.planned.take(backfill.id) {
+            return (Some(records), true);
+        }
+        let estimate = survey::estimate(
+            self.runner.source(),
+            backfill.resource,
+            backfill.range,
+            &backfill.filters,
+            self.runner.settings().page_size,
+            limits.stop,
+        );
+        match estimate.await {
+            Ok(estimate) if estimate.uncounted => (None, false),
+            Ok(estimate) => (Some(estimate.records), true),
+            Err(_) => (None, true),
+        }
     }
 
     /// Works on a backfill until it is finished, or something ends it. Incremental passes over
     /// `fresh` are made between its windows whenever they are due, and its lists are read.
-    pub async fn work_on(
+    pub(super) async fn work_on(
         &self,
         backfill: &Backfill,
         fresh: &[Resource],
-        limits: Limits<'_>,
+        limits: RunLimits<'_>,
     ) -> Runs {
         let mut runs = Runs::new();
         // Not by what the clock shows: set back, it would hold them off for as long.
-        let mut due = self.clock.running() + self.settings.interleave;
-        let mut lists_due = self.clock.running() + self.settings.catalog;
+        let mut due = self.runner.clock().running() + self.interleave;
+        let mut lists_due = self.runner.clock().running() + self.catalog;
         let what = if backfill.first_load {
             "first load"
         } else {
             "backfill"
         };
         let phase = format!("{what} of {}", backfill.resource);
-        let total = survey::estimate(
-            self.source.as_ref(),
-            backfill.resource,
-            backfill.range,
-            &backfill.filters,
-            self.settings.walk.page_size,
-            limits.stop,
-        )
-        .await
-        .ok()
-        .map(|estimate| estimate.records);
+        let (total, counts) = self.records_of(backfill, limits).await;
         let mut done = backfill.rows_done;
         let mut unsteady = HashSet::new();
         loop {
-            let mut pending = match self.store.pending_windows(backfill.id).await {
-                Ok(pending) => pending,
+            let known = async {
+                let pending = self.runner.store().pending_windows(backfill.id).await?;
+                let account = self.runner.account();
+                let gaps = gaps::known(&self.runner.store().open_gaps(account).await?);
+                let states = self.runner.store().states(account).await?;
+                Ok::<_, StoreError>((pending, gaps, states))
+            };
+            let (mut pending, gaps, states) = match known.await {
+                Ok(known) => known,
                 Err(error) => {
                     runs.push(RunReport::not_begun(
                         RunKind::Backfill,
-                        backfill.resource.to_string(),
+                        Stream::whole(backfill.resource),
                         error,
                     ));
                     return runs;
                 }
             };
             if pending.is_empty() {
-                if backfill.first_load {
+                // What the server does not count cannot be compared by counts.
+                if backfill.first_load && counts {
                     let counted = self.count(backfill, limits).await;
                     let go_on = counted.iter().all(goes_on);
                     runs.extend(counted);
@@ -154,16 +280,21 @@ impl<S: Source + 'static> Engine<S> {
                         return runs;
                     }
                 }
-                let now = self.clock.now();
+                let now = self.runner.clock().now();
                 if let Err(error) = self
-                    .store
-                    .finish_backfill(&self.lease, backfill.id, now)
+                    .runner
+                    .store()
+                    .finish_backfill(self.runner.lease(), backfill.id, now)
                     .await
                 {
-                    let subject = backfill.resource.to_string();
+                    let stream = Stream::whole(backfill.resource);
                     let kind = RunKind::Backfill;
-                    runs.push(RunReport::not_begun(kind, subject, error));
+                    runs.push(RunReport::not_begun(kind, stream, error));
                 }
+                self.passes
+                    .rechecks
+                    .after(&[backfill.resource], &mut runs, limits)
+                    .await;
                 return runs;
             }
             // One that cannot be read keeps no other from being read. It stays, and with it the
@@ -172,9 +303,17 @@ impl<S: Source + 'static> Engine<S> {
             if pending.is_empty() {
                 return runs;
             }
-            self.begin(phase.clone(), total);
-            self.report.send_modify(|report| report.rows = done);
-            let (run, failed) = self.read_windows(backfill, &pending, due, limits).await;
+            self.runner.begin(phase.clone(), total);
+            self.runner
+                .report()
+                .send_modify(|report| report.rows = done);
+            let known = Known {
+                gaps: &gaps,
+                states: &states,
+            };
+            let (run, failed) = self
+                .read_windows(backfill, &pending, known, due, limits)
+                .await;
             let go_on = run.succeeded() || failed.is_some();
             unsteady.extend(failed);
             done += run.counters.rows_read;
@@ -182,23 +321,23 @@ impl<S: Source + 'static> Engine<S> {
             if !go_on {
                 return runs;
             }
-            if self.clock.running() >= due {
-                let passes = self.incremental(fresh, limits).await;
+            if self.runner.clock().running() >= due {
+                let passes = self.passes.incremental(fresh, limits).await;
                 let go_on = passes.iter().all(goes_on);
                 runs.extend(passes);
                 if !go_on {
                     return runs;
                 }
-                due = self.clock.running() + self.settings.interleave;
+                due = self.runner.clock().running() + self.interleave;
             }
-            if self.clock.running() >= lists_due {
-                let lists = self.lists(fresh, limits).await;
+            if self.runner.clock().running() >= lists_due {
+                let lists = self.lists.all(fresh, limits).await;
                 let go_on = lists.iter().all(goes_on);
                 runs.extend(lists);
                 if !go_on {
                     return runs;
                 }
-                lists_due = self.clock.running() + self.settings.catalog;
+                lists_due = self.runner.clock().running() + self.catalog;
             }
         }
     }
@@ -207,23 +346,21 @@ impl<S: Source + 'static> Engine<S> {
     /// record that leaves a part while its window is read and one that enters it cancel in the
     /// window's own counts, and a third slips over the border of two pages. It is missing from then
     /// on, and no pass shows it.
-    async fn count(&self, load: &Backfill, limits: Limits<'_>) -> Runs {
+    async fn count(&self, load: &Backfill, limits: RunLimits<'_>) -> Runs {
         let resource = load.resource;
         if resource.streams().len() < 2 {
             return Runs::new();
         }
         if limits.is_spent() {
-            return vec![RunReport::stopped(RunKind::Verify, resource)];
+            return vec![RunReport::stopped(RunKind::Recheck, resource)];
         }
         // Whatever has moved to another part is taken along first: stored where it was before, it
         // would stand for the one that is missing.
-        let mut runs = self.incremental(&[resource], limits).await;
+        let mut runs = self.passes.incremental(&[resource], limits).await;
         if !runs.iter().all(goes_on) {
             return runs;
         }
-        let verified = self
-            .verify_after(Some(load.id), &[resource], 0, limits)
-            .await;
+        let verified = self.verifier.loaded(resource, limits).await;
         runs.extend(verified.into_iter().filter_map(Verified::into_failure));
         runs
     }
@@ -234,8 +371,9 @@ impl<S: Source + 'static> Engine<S> {
         &self,
         backfill: &Backfill,
         pending: &[BackfillWindow],
+        known: Known<'_>,
         due: Duration,
-        limits: Limits<'_>,
+        limits: RunLimits<'_>,
     ) -> (RunReport, Option<i64>) {
         let failed = OnceLock::new();
         let unsteady = &failed;
@@ -246,6 +384,7 @@ impl<S: Source + 'static> Engine<S> {
         };
         let resource = backfill.resource;
         let (report, _) = self
+            .runner
             .run(Task::of(kind, resource), limits.stop, |out| async move {
                 for window in pending {
                     // No window begins before what was read of the last one has left the queue:
@@ -262,14 +401,17 @@ impl<S: Source + 'static> Engine<S> {
                         return Err(WalkError::Stopped);
                     }
                     let walk = self
+                        .runner
                         .walk(window.stream, limits, out.clone())
-                        .filtered(Arc::new(filter));
+                        .filtered(Arc::new(filter))
+                        .knowing(Arc::clone(known.gaps))
+                        .settled(known.watermark(window.stream));
                     let end = walk.backfill_window(window).await;
                     if matches!(end, Err(WalkError::Unsteady { .. })) {
                         let _first = unsteady.set(window.id);
                     }
                     let is_done = matches!(end?, WindowEnd::Done { .. });
-                    if !is_done || self.clock.running() >= due {
+                    if !is_done || self.runner.clock().running() >= due {
                         break;
                     }
                 }
@@ -281,41 +423,47 @@ impl<S: Source + 'static> Engine<S> {
 
     /// Goes on with every unfinished load and backfill of these resources, oldest first, with
     /// incremental passes over the same resources in between.
-    pub async fn work_off(&self, resources: &[Resource], limits: Limits<'_>) -> Runs {
+    pub(super) async fn work_off(&self, resources: &[Resource], limits: RunLimits<'_>) -> Runs {
         let mut runs = Runs::new();
-        let backfills = match self.store.unfinished_backfills(self.lease.account()).await {
+        let backfills = match self
+            .runner
+            .store()
+            .unfinished_backfills(self.runner.account())
+            .await
+        {
             Ok(backfills) => backfills,
             Err(error) => {
-                let kind = RunKind::Backfill;
-                return vec![RunReport::not_begun(kind, "backfills".to_owned(), error)];
+                let stream =
+                    Stream::whole(resources.first().copied().unwrap_or(Resource::Sessions));
+                return vec![RunReport::not_begun(RunKind::Backfill, stream, error)];
             }
         };
         let asked_for = |backfill: &Backfill| resources.contains(&backfill.resource);
         for backfill in backfills.into_iter().filter(asked_for) {
-            if limits.is_spent() {
+            if limits.is_spent() || limits.stop.is_cancelled() {
                 runs.push(RunReport::stopped(RunKind::Backfill, backfill.resource));
                 break;
             }
             if backfill.windows_done > 0 {
                 tracing::info!(
-                    account = self.name,
+                    account = self.runner.name(),
                     resource = backfill.resource.name(),
                     windows_done = backfill.windows_done,
                     windows_left = backfill.windows_left,
-                    "{} of {} goes on: {} windows are done, {} are left",
+                    "resuming the {} of {}: {} windows are done, {} are left",
                     if backfill.first_load {
                         "first load"
                     } else {
                         "backfill"
                     },
                     backfill.resource,
-                    backfill.windows_done,
-                    backfill.windows_left,
+                    grouped(backfill.windows_done),
+                    grouped(backfill.windows_left),
                 );
             }
             let more = self.work_on(&backfill, resources, limits).await;
             // A finished load is nothing to show while the daemon waits for its next pass.
-            self.report.send_replace(Report::default());
+            self.runner.report().send_replace(Report::default());
             let go_on = more.iter().all(goes_on);
             runs.extend(more);
             if !go_on {

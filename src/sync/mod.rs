@@ -1,43 +1,63 @@
 //! The engine: reads an account through a [`Source`](crate::data::Source) and stores it so that no
 //! record is lost.
 //!
-//! [`walk`], [`keyset`] and [`window`] decide what has been read completely; [`plan`] is their
-//! arithmetic; [`run`] joins a walk with the store; [`engine`] and [`load`] say which walks are due;
-//! [`identity`] tells whose data it is; [`policy`] says what a failure means. Must not know where
-//! pages come from (`api`), when it is called (`schedule`), or SQL.
+//! [`walk`], [`keyset`] and [`window`] decide what was read completely; [`plan`] computes ranges,
+//! and [`tally`] counts records. [`run`] connects a walk with the store. [`engine`] is the door to the
+//! jobs, each of which holds what it needs and no more: [`lists`], [`passes`], [`load`], [`gaps`] (reads
+//! gaps again), [`recheck`] (reads records by id), [`open`] (open sessions), [`verify`] (compares the
+//! mirror with the account) and [`upkeep`]. [`identity`] finds the token's company.
+//! [`policy`] decides what a failure means. Must not know where pages come from (`api`), when it is
+//! called (`schedule`), or SQL.
 //!
 //! # Why nothing is lost
 //!
-//! A change becomes visible in the list at most the *overlap* after the `updatedAt` it carries;
-//! that is the one assumption. With S the server's time when a pass began: the watermark never goes
-//! beyond S, the next pass begins one overlap before it, windows of change are only trusted up to S
-//! less the overlap, and the order and filter of every page are verified. The module's tests try
-//! every interleaving of a few changes with every request of a pass, and show for each of these
-//! safeguards the loss that follows without it.
+//! One assumption: a change appears everywhere in the list at most the *overlap* after its
+//! `updatedAt`. Let N be the newest `updatedAt` that was visible when a pass began. Then changes
+//! that appear later have an `updatedAt` later than N minus the overlap. So the watermark never
+//! passes N, the next pass begins one overlap before it, and windows of change are only trusted up
+//! to N minus the overlap. The order and the filter of every page are checked, and so are the
+//! counts. If counts and pages keep disagreeing, the pages count.
+//!
+//! No clock is used to find out what time it is: `Date` need not come from the clock that stamps
+//! records, and this machine's clock is another one. Both are only used for durations
+//! ([`StreamState::reached`](crate::data::StreamState::reached)). In addition, `Date` keeps records
+//! that are dated in the future from moving a watermark there.
+//!
+//! The module's tests try every interleaving of a few changes with every request of a pass, and
+//! show for each of these safeguards that records are lost without it.
 
 mod compare;
 pub mod engine;
 #[cfg(test)]
 mod exhaustive;
+mod gaps;
 pub mod identity;
-pub mod keeper;
 pub mod keyset;
+mod lists;
 pub mod load;
+mod oddities;
+mod open;
+mod passes;
 pub mod plan;
+mod platform;
 pub mod policy;
+mod portion;
+pub mod recheck;
 pub mod run;
+mod stop;
 pub mod survey;
+mod tally;
 mod upkeep;
 pub mod verify;
 pub mod walk;
 pub mod window;
 
 pub use compare::Comparison;
-pub use engine::{Engine, EngineSettings, Limits, Report, Runs};
+pub use engine::{Engine, EngineSettings, Report, RunLimits, Runs};
 pub use identity::{company, owner};
-pub use keeper::Keeper;
-pub use policy::{RunError, Verdict};
-pub use run::RunReport;
+pub use open::OpenSessions;
+pub use policy::{FailureAction, RunError};
+pub use run::{RunReport, interactions_ahead};
 pub use survey::{Estimate, estimate, estimate_changes};
-pub use verify::{Mirror, Outcome, Verified};
+pub use verify::{Mirror, Outcome, Verification, Verified};
 pub use walk::{WalkError, WalkSettings};

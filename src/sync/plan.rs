@@ -1,4 +1,4 @@
-//! Which ranges to ask for. Pure arithmetic: no requests, no clock, no database.
+//! Computes which ranges to read. Pure arithmetic: no requests, no clock, no database.
 
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ const AIM: f64 = 0.7;
 const SMALLEST: Duration = Duration::from_millis(8);
 
 /// 2010: no account of the platform is older. What is older still, by a broken clock, stays in a
-/// window that is open below.
-const FLOOR: Timestamp = Timestamp::from_micros(1_262_304_000_000_000);
+/// window that is open below. It is also the watermark of a stream that showed nothing yet.
+pub const FLOOR: Timestamp = Timestamp::from_micros(1_262_304_000_000_000);
 
 /// Where an incremental pass begins to read: everything that changed before has been read for
 /// good.
@@ -33,12 +33,51 @@ const FLOOR: Timestamp = Timestamp::from_micros(1_262_304_000_000_000);
 /// where the last complete pass began long after the newest change, twice the overlap, the wait is
 /// over: nothing can appear at or before the watermark any more, and reading its neighbourhood
 /// again would cost a quiet account that ended with a bulk edit hundreds of pages every minute.
-/// The second overlap is the margin for a `Date` header and a database that disagree.
 pub fn start(state: &StreamState, watermark: Timestamp, overlap: Duration) -> Timestamp {
-    match state.observed_at {
-        Some(observed) if observed >= watermark + overlap * 2 => watermark + STEP,
-        _ => watermark - overlap,
+    if state.reached(watermark, overlap) - overlap >= watermark {
+        watermark + STEP
+    } else {
+        watermark - overlap
     }
+}
+
+/// Up to which `updatedAt` passes have read everything for good; `None` before the first load.
+pub fn read_until(state: &StreamState, overlap: Duration) -> Option<Timestamp> {
+    let watermark = state.watermark?;
+    Some(state.reached(watermark, overlap) - overlap)
+}
+
+/// Up to which stamp a pass may call a stream complete, whatever else it reads: at or before what the
+/// stamping clock showed when the pass began, since that much may still appear behind it less the overlap.
+///
+/// `newest` is the newest stamp that the platform showed at the beginning of the pass, `reached` what is
+/// known from the passes before. The `Date` header, `server_time`, can only make it earlier: it keeps
+/// records that are dated in the future from moving the watermark there.
+pub fn cap(server_time: Timestamp, newest: Option<Timestamp>, reached: Timestamp) -> Timestamp {
+    newest
+        .map_or(reached, |newest| newest.max(reached))
+        .min(server_time)
+}
+
+/// How far the `Date` header is ahead of the stamps of records, in milliseconds, if the two disagree;
+/// negative if it is behind, or if records are dated in the future.
+///
+/// `newest` is the newest stamp that a pass saw. If it is newer than the watermark it was not there when
+/// the last complete pass began, at `observed_at` by the header, so that it is at most one overlap older.
+pub fn clock_difference(
+    state: &StreamState,
+    newest: Timestamp,
+    server_time: Timestamp,
+    overlap: Duration,
+) -> Option<i64> {
+    // The header has whole seconds.
+    const EXACT: Duration = Duration::from_secs(1);
+    let is_new = state.watermark.is_some_and(|watermark| newest > watermark);
+    let ahead = state
+        .observed_at
+        .is_some_and(|at| newest < at - overlap - EXACT);
+    let behind = newest > server_time + overlap + EXACT;
+    (is_new && (ahead || behind)).then(|| (server_time.micros() - newest.micros()) / 1_000)
 }
 
 /// The window to ask for so that a range is covered, its ends included, however the server treats
@@ -56,8 +95,8 @@ pub fn pages(total: u64, size: u32) -> u32 {
 }
 
 /// The windows of a backfill over `range`, newest first, given how many pages the whole of it has
-/// and when its oldest record was made. `now` is the server's time: windows end there, and one
-/// more looks for records dated in the future. What was made within the overlap is a window of its
+/// and when its oldest record was made. `now` is the newest stamp that the platform shows: windows end
+/// there, and one more looks for records that come meanwhile, or are dated in the future. What was made within the overlap is a window of its
 /// own, since records may still appear in it, and a window that grew is read again.
 pub fn windows(
     range: Span,
@@ -166,15 +205,55 @@ mod tests {
         Timestamp::from_micros(1_700_000_000_000_000 + seconds * 1_000_000)
     }
 
+    /// A state whose watermark was seen at its own time and that was observed so much later, by the
+    /// platform's clock and by this machine's, which is seven hours behind.
+    fn state(theirs: i64, ours: i64) -> StreamState {
+        let local = Duration::from_hours(7);
+        StreamState {
+            watermark: Some(at(0)),
+            watermark_seen_at: Some(at(0)),
+            watermark_seen_locally_at: Some(at(0) - local),
+            observed_at: Some(at(theirs)),
+            observed_locally_at: Some(at(ours) - local),
+            ..StreamState::new(Resource::Sessions.streams()[0])
+        }
+    }
+
     #[test]
     fn a_pass_begins_one_overlap_before_the_watermark_until_nothing_can_appear_there() {
-        let mut state = StreamState::new(Resource::Sessions.streams()[0]);
-        let overlap = Duration::from_mins(2);
-        assert_eq!(start(&state, at(0), overlap), at(-120));
-        state.observed_at = Some(at(239));
-        assert_eq!(start(&state, at(0), overlap), at(-120));
-        state.observed_at = Some(at(240));
-        assert_eq!(start(&state, at(0), overlap), at(0) + STEP);
+        let none = StreamState::new(Resource::Sessions.streams()[0]);
+        for (state, begins) in [
+            (none, at(-120)),
+            (state(239, 300), at(-120)),
+            (state(240, 300), at(0) + STEP),
+            // One of the two clocks was set.
+            (state(3_600, 239), at(-120)),
+            (state(-3_600, 300), at(-120)),
+            (state(300, -3_600), at(-120)),
+        ] {
+            assert_eq!(start(&state, at(0), OVERLAP), begins, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_for_good_follows_the_time_that_passes() {
+        let stream = Resource::Sessions.streams()[0];
+        assert_eq!(read_until(&StreamState::new(stream), OVERLAP), None);
+        assert_eq!(read_until(&state(60, 60), OVERLAP), Some(at(-120)));
+        assert_eq!(read_until(&state(600, 601), OVERLAP), Some(at(360)));
+    }
+
+    #[test]
+    fn a_header_that_is_ahead_or_behind_is_noticed_by_what_is_new() {
+        let difference = |newest, now| clock_difference(&state(60, 60), newest, now, OVERLAP);
+        // Seen before, or as old as what is new may be.
+        assert_eq!(difference(at(0), at(700)), None);
+        assert_eq!(difference(at(1), at(70)), None);
+        assert_eq!(difference(at(190), at(70)), None);
+        assert_eq!(difference(at(192), at(70)), Some(-122_000));
+        let ahead = |observed| clock_difference(&state(observed, 60), at(30), at(700), OVERLAP);
+        assert_eq!(ahead(151), None);
+        assert_eq!(ahead(152), Some(670_000));
     }
 
     #[test]
@@ -202,7 +281,59 @@ mod tests {
         assert!(split(Span::between(at(0), at(0) + STEP), 9, 5).is_empty());
     }
 
+    /// What a stamping clock, a `Date` header and a machine's clock show, in microseconds, when a record
+    /// was first shown and when a later pass began. One of the two last may be set in between.
+    fn clocks() -> impl Strategy<Value = (StreamState, Timestamp, Timestamp)> {
+        const DAY: i64 = 86_400_000_000;
+        let set = prop_oneof![
+            Just((0, 0)),
+            (-DAY..DAY).prop_map(|by| (by, 0)),
+            (-DAY..DAY).prop_map(|by| (0, by))
+        ];
+        (0..DAY, 0..DAY, -DAY..DAY, -DAY..DAY, set).prop_map(
+            |(age, elapsed, header, machine, (set_header, set_machine))| {
+                let seen = at(0).micros();
+                let observed = seen + elapsed;
+                let time = |micros: i64| Some(Timestamp::from_micros(micros));
+                let state = StreamState {
+                    watermark: time(seen - age),
+                    watermark_seen_at: time(seen + header),
+                    watermark_seen_locally_at: time(seen + machine),
+                    observed_at: time(observed + header + set_header),
+                    observed_locally_at: time(observed + machine + set_machine),
+                    ..StreamState::new(Resource::Sessions.streams()[0])
+                };
+                (
+                    state,
+                    Timestamp::from_micros(seen - age),
+                    Timestamp::from_micros(observed),
+                )
+            },
+        )
+    }
+
     proptest! {
+        #[test]
+        fn whatever_clocks_show_nothing_appears_where_passes_no_longer_read(
+            (state, watermark, observed) in clocks(),
+        ) {
+            // What becomes visible after the last complete pass began is younger than this.
+            let appears = observed - OVERLAP;
+            prop_assert!(state.reached(watermark, OVERLAP) <= observed);
+            prop_assert!(read_until(&state, OVERLAP).unwrap() <= appears);
+            prop_assert!(start(&state, watermark, OVERLAP) <= appears.max(watermark - OVERLAP));
+        }
+
+        #[test]
+        fn a_header_moves_the_cap_of_a_pass_only_back(
+            header in -100_000_i64..100_000, newest in -100_000_i64..0, known in -100_000_i64..0,
+        ) {
+            // Both are what the stamping clock has shown: it shows 0.
+            let cap = cap(at(header), Some(at(newest)), at(known));
+            prop_assert!(cap <= at(0));
+            prop_assert!(cap <= at(header));
+            prop_assert_eq!(cap, at(newest.max(known).min(header)));
+        }
         #[test]
         fn windows_tile_the_range_without_a_gap(
             pages in 0_u32..100_000,

@@ -1,4 +1,4 @@
-//! What a failure means for the rest of the pass: one decision, in one place.
+//! Decides what a failure means for the rest of the pass.
 
 use super::walk::WalkError;
 use crate::data::SourceError;
@@ -23,7 +23,7 @@ impl From<SourceError> for RunError {
 
 /// What follows from a failed run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum FailureAction {
     /// The resource could not be read or stored; the others may be.
     NextResource,
     /// Nothing else will work either; the next trigger tries again.
@@ -32,45 +32,56 @@ pub enum Verdict {
     Stop,
     /// Another process has taken over the account.
     LeaseLost,
+    /// Nothing of this account will work until somebody changes the configuration or the program, which
+    /// are read when the program starts.
+    EndAccount,
 }
 
 impl RunError {
     /// What follows from it.
-    pub fn verdict(&self) -> Verdict {
+    pub fn action(&self) -> FailureAction {
         match self {
-            Self::Walk(WalkError::Stopped) => Verdict::Stop,
+            Self::Walk(WalkError::Stopped | WalkError::Paused) => FailureAction::Stop,
             Self::Walk(WalkError::Source(SourceError::Unavailable { .. }) | WalkError::Closed) => {
-                Verdict::EndPass
+                FailureAction::EndPass
             }
             Self::Walk(
                 WalkError::Unsteady { .. }
                 | WalkError::Unfiltered { .. }
+                | WalkError::Unpaged { .. }
                 | WalkError::Source(
                     SourceError::Refused { .. }
                     | SourceError::NotFound { .. }
                     | SourceError::NotAccepted { .. }
-                    | SourceError::Malformed { .. },
+                    | SourceError::Malformed { .. }
+                    | SourceError::Ignored { .. },
                 ),
             )
-            | Self::Store(StoreError::Unfit { .. }) => Verdict::NextResource,
-            Self::Store(StoreError::LeaseLost) => Verdict::LeaseLost,
+            | Self::Store(StoreError::Unfit { .. }) => FailureAction::NextResource,
+            Self::Store(StoreError::LeaseLost) => FailureAction::LeaseLost,
+            Self::Store(
+                StoreError::Unavailable { .. }
+                | StoreError::Inconsistent { .. }
+                | StoreError::Database { .. },
+            ) => FailureAction::EndPass,
             Self::Store(
                 StoreError::Url(_)
                 | StoreError::SameCompany { .. }
                 | StoreError::OtherCompany { .. }
                 | StoreError::TooOld { .. }
                 | StoreError::TooNew { .. }
-                | StoreError::Unavailable { .. }
-                | StoreError::Inconsistent { .. }
-                | StoreError::Database { .. }
+                | StoreError::Locked { .. }
+                | StoreError::Foreign { .. }
+                | StoreError::Altered { .. }
+                | StoreError::SharedIds { .. }
                 | StoreError::Migrate(_),
-            ) => Verdict::EndPass,
+            ) => FailureAction::EndAccount,
         }
     }
 
     /// Whether it is no failure: somebody, or a limit, ended the work.
     pub fn is_stop(&self) -> bool {
-        self.verdict() == Verdict::Stop
+        self.action() == FailureAction::Stop
     }
 
     /// Whether the platform refuses the token for this.
@@ -109,6 +120,6 @@ mod tests {
             key: Uuid::nil(),
             problem: "has 1 value for 2 columns".to_owned(),
         };
-        assert_eq!(RunError::from(unfit).verdict(), Verdict::NextResource);
+        assert_eq!(RunError::from(unfit).action(), FailureAction::NextResource);
     }
 }

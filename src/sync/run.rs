@@ -1,25 +1,29 @@
-//! One run: a walk on one side, the store on the other, and the record of what was done.
+//! One run: connects a walk with the store, and counts what was done.
 //!
-//! The walk asks for the next page while the last ones become rows and those before are being
-//! stored; the channels between the three bound the memory, whatever the account's size.
+//! The walk requests the next page while the last ones are mapped to rows and earlier ones are
+//! stored. The channels between these three bound the memory, whatever the account's size.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::engine::Engine;
-use super::policy::{RunError, Verdict};
-use super::walk::{Chunk, WalkError};
+use super::engine::{Report, RunLimits};
+use super::oddities::Oddities;
+use super::platform::{Remembered, VersionNote};
+use super::policy::{FailureAction, RunError};
+use super::upkeep::ReportedFailures;
+use super::walk::{Chunk, Walk, WalkError, WalkSettings};
 use crate::clock::Clock;
 use crate::data::{
-    Batch, Counters, Progress, Resource, RunKind, RunOutcome, Source, Timestamp, Usage,
+    Batch, ColumnGroup, Counters, Head, Page, Resource, RunKind, RunOutcome, Source, StateChange,
+    Stream, Timestamp, Usage, grouped,
 };
-use crate::schema::BatchBuilder;
-use crate::store::{Commit, Lease, Store, StoreError};
+use crate::schema::{BatchBuilder, ReadingOrder};
+use crate::store::{AccountId, Commit, Lease, Store, StoreError};
 
 /// The name of an account that nobody has named.
 const DEFAULT_NAME: &str = "default";
@@ -35,11 +39,16 @@ const PAGES_A_COMMIT: u64 = 10;
 /// parameters of one statement, of which it takes a gigabyte at most.
 const BYTES_A_COMMIT: usize = 16 << 20;
 
+/// How much later than the `updatedAt` of a session its `lastInteractionDate` may be (API notes, 14).
+const INTERACTION_AHEAD: Duration = Duration::from_secs(10);
+
 /// What a run did.
 #[derive(Debug)]
 pub struct RunReport {
     /// What it read, as displayed.
-    pub subject: String,
+    pub stream: Stream,
+    /// The account's name, where runs of several accounts are shown together.
+    pub account: Option<String>,
     /// Why.
     pub kind: RunKind,
     /// What it did until it ended.
@@ -56,7 +65,8 @@ impl RunReport {
     /// The report of a run that failed before it began.
     pub fn failed(kind: RunKind, resource: Resource, error: RunError) -> Self {
         Self {
-            subject: resource.to_string(),
+            stream: Stream::whole(resource),
+            account: None,
             kind,
             counters: Counters::default(),
             watermark: None,
@@ -70,6 +80,22 @@ impl RunReport {
         Self::failed(kind, resource, WalkError::Stopped.into())
     }
 
+    /// The same, where the end of a portion is no end of the work.
+    pub(super) fn unpaused(mut self) -> Self {
+        if matches!(self.error, Some(RunError::Walk(WalkError::Paused))) {
+            self.error = None;
+        }
+        self
+    }
+
+    /// What was read, as displayed, and of which account if there are several.
+    pub fn subject(&self) -> String {
+        match &self.account {
+            Some(account) => format!("{} of {account}", self.stream),
+            None => self.stream.to_string(),
+        }
+    }
+
     /// Whether it read and stored everything.
     pub fn succeeded(&self) -> bool {
         self.error.is_none()
@@ -78,34 +104,47 @@ impl RunReport {
 
 /// What a run is for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Task<'a> {
+pub(super) struct Task {
     /// Why it is made.
     pub(super) kind: RunKind,
-    /// What is read, as displayed and recorded.
-    pub(super) subject: &'a str,
-    /// Whose records come.
-    pub(super) resource: Resource,
+    /// What is read.
+    pub(super) stream: Stream,
     /// Up to where the stream was complete before, if it is one.
     pub(super) watermark: Option<Timestamp>,
 }
 
-impl<'a> Task<'a> {
+impl Task {
     /// A run over a resource as a whole.
-    pub(super) const fn of(kind: RunKind, resource: Resource) -> Task<'a> {
-        Task {
+    pub(super) const fn of(kind: RunKind, resource: Resource) -> Self {
+        Self {
             kind,
-            subject: resource.name(),
-            resource,
+            stream: Stream::whole(resource),
             watermark: None,
         }
     }
 }
 
+/// How many sessions of a page had something happen in them well after the last change that they carry.
+pub fn interactions_ahead(resource: Resource, page: &Page) -> u64 {
+    if resource != Resource::Sessions {
+        return 0;
+    }
+    let is_ahead = |head: &Head| {
+        head.last_interaction_at
+            .zip(head.updated_at)
+            .is_some_and(|(interaction, update)| interaction > update + INTERACTION_AHEAD)
+    };
+    let items = page.items.iter();
+    items.filter(|item| is_ahead(&item.head)).count() as u64
+}
+
 /// Some pages as rows, and what they prove.
 struct Portion {
     batch: Batch,
-    progress: Vec<Progress>,
+    state_changes: Vec<StateChange>,
     pages: u64,
+    /// Whether any is of the first version of the session list.
+    of_first: bool,
 }
 
 /// Makes rows of what a walk sends, while the rows before them are being stored.
@@ -114,7 +153,7 @@ struct Portion {
 /// stored, a page goes on at once.
 async fn normalise(
     resource: Resource,
-    keep_raw: bool,
+    (keep_raw, order): (bool, ReadingOrder),
     mut chunks: mpsc::Receiver<Chunk>,
     out: mpsc::Sender<Portion>,
 ) {
@@ -126,18 +165,22 @@ async fn normalise(
             chunk = chunks.recv() => chunk,
         };
         let Some(chunk) = next else { return };
-        let mut builder = BatchBuilder::new(resource, keep_raw);
-        let mut progress = Vec::new();
+        let mut builder = BatchBuilder::new(resource, keep_raw).ordered(order);
+        let mut state_changes = Vec::new();
         let mut pages = 0;
         let mut bytes = 0;
+        let mut ahead = 0;
+        let mut of_first = false;
         let mut next = Some(chunk);
         while let Some(chunk) = next {
             if let Some(page) = &chunk.page {
                 builder.add(page);
                 pages += 1;
                 bytes += page.body.len();
+                ahead += interactions_ahead(resource, page);
+                of_first |= page.unknown.contains(ColumnGroup::SESSION_TYPE);
             }
-            progress.extend(chunk.progress);
+            state_changes.extend(chunk.state_changes);
             let is_full = pages >= PAGES_A_COMMIT || bytes >= BYTES_A_COMMIT;
             next = tokio::select! {
                 biased;
@@ -149,10 +192,14 @@ async fn normalise(
                 },
             };
         }
+        if ahead > 0 {
+            state_changes.push(StateChange::InteractionsAhead { rows: ahead });
+        }
         let portion = Portion {
             batch: builder.finish(),
-            progress,
+            state_changes,
             pages,
+            of_first,
         };
         if out.send(portion).await.is_err() {
             return;
@@ -167,6 +214,8 @@ struct Writer<S> {
     lease: Lease,
     run: i64,
     clock: Arc<dyn Clock>,
+    overlap: Duration,
+    versions: VersionNote,
     stop: CancellationToken,
     rows: tokio::sync::watch::Sender<super::engine::Report>,
     used: Usage,
@@ -182,7 +231,12 @@ impl<S: Source> Writer<S> {
             if self.stop.is_cancelled() {
                 return Err(WalkError::Stopped.into());
             }
-            self.commit(&portion.batch, &portion.progress, portion.pages)
+            if portion.of_first {
+                self.versions
+                    .first_is_read(&self.store, &self.lease)
+                    .await?;
+            }
+            self.commit(&portion.batch, &portion.state_changes, portion.pages)
                 .await?;
         }
         Ok(())
@@ -191,7 +245,7 @@ impl<S: Source> Writer<S> {
     async fn commit(
         &mut self,
         batch: &Batch,
-        progress: &[Progress],
+        state_changes: &[StateChange],
         pages: u64,
     ) -> Result<(), StoreError> {
         let used = self.source.usage();
@@ -205,15 +259,16 @@ impl<S: Source> Writer<S> {
             lease: &self.lease,
             run: self.run,
             batch,
-            progress,
+            state_changes,
             spent,
             now: self.clock.now(),
+            overlap: self.overlap,
         };
         let counters = self.store.commit(commit).await?;
         self.used = used;
         self.counters += counters;
-        for progress in progress {
-            if let Progress::Watermark { to, .. } = progress {
+        for change in state_changes {
+            if let StateChange::Watermark { to, .. } = change {
                 self.watermark = self.watermark.max(Some(*to));
             }
         }
@@ -223,9 +278,124 @@ impl<S: Source> Writer<S> {
     }
 }
 
-impl<S: Source + 'static> Engine<S> {
+/// What every job needs: where records come from, where they go, and the record of each run.
+pub(super) struct Runner<S> {
+    name: String,
+    source: Arc<S>,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    lease: Lease,
+    walk: WalkSettings,
+    keep_raw: bool,
+    report: watch::Sender<Report>,
+    reported: ReportedFailures,
+    remembered: Remembered,
+    /// What answers are placed in before they are stored.
+    order: ReadingOrder,
+    oddities: Oddities,
+}
+
+impl<S: Source + 'static> Runner<S> {
+    pub(super) fn new(
+        name: String,
+        source: Arc<S>,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        lease: Lease,
+        (walk, keep_raw): (WalkSettings, bool),
+    ) -> Self {
+        let (report, _) = watch::channel(Report::default());
+        let order = ReadingOrder {
+            // Another engine may have read under this lease.
+            base: lease.reads_from().max(clock.now()),
+            from: clock.running(),
+        };
+        Self {
+            name,
+            source,
+            store,
+            clock,
+            lease,
+            walk,
+            keep_raw,
+            report,
+            reported: ReportedFailures::default(),
+            remembered: Remembered::default(),
+            order,
+            oddities: Oddities::default(),
+        }
+    }
+
+    /// The account's name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn source(&self) -> &S {
+        &self.source
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    pub(super) fn account(&self) -> AccountId {
+        self.lease.account()
+    }
+
+    /// How walks behave.
+    pub(super) fn settings(&self) -> WalkSettings {
+        self.walk
+    }
+
+    pub(super) fn remembered(&self) -> &Remembered {
+        &self.remembered
+    }
+
+    pub(super) fn reported(&self) -> &ReportedFailures {
+        &self.reported
+    }
+
+    pub(super) fn report(&self) -> &watch::Sender<Report> {
+        &self.report
+    }
+
+    /// Says what is being done from now on.
+    pub(super) fn begin(&self, phase: String, total: Option<u64>) {
+        self.report.send_replace(Report {
+            phase,
+            rows: 0,
+            total,
+        });
+    }
+
+    /// A walk over a stream, which sends what it reads to `out`.
+    pub(super) fn walk<'a>(
+        &'a self,
+        stream: Stream,
+        limits: RunLimits<'a>,
+        out: mpsc::Sender<Chunk>,
+    ) -> Walk<'a, S> {
+        Walk::new(self.source(), stream, self.walk, limits.stop, out)
+            .limited(limits.budget)
+            .telling(&self.oddities)
+    }
+
     /// Records a run that failed before it could begin, so that whoever asks later is told why.
-    pub async fn failed(&self, kind: RunKind, resource: Resource, error: RunError) -> RunReport {
+    pub(super) async fn failed(
+        &self,
+        kind: RunKind,
+        resource: Resource,
+        error: RunError,
+    ) -> RunReport {
         let task = Task::of(kind, resource);
         let stop = CancellationToken::new();
         let walk = |_| async { Err::<(), _>(error) };
@@ -237,7 +407,7 @@ impl<S: Source + 'static> Engine<S> {
     /// The second part of the answer is what the walk yields, if it ended well.
     pub(super) async fn run<T, E, F>(
         &self,
-        task: Task<'_>,
+        task: Task,
         stop: &CancellationToken,
         walk: impl FnOnce(mpsc::Sender<Chunk>) -> F,
     ) -> (RunReport, Option<T>)
@@ -248,23 +418,19 @@ impl<S: Source + 'static> Engine<S> {
         let (begun, begun_after) = (self.clock.now(), self.clock.running());
         let Task {
             kind,
-            subject,
-            resource,
+            stream,
             watermark,
         } = task;
         let mut report = RunReport {
-            subject: subject.to_owned(),
+            stream,
+            account: None,
             kind,
             counters: Counters::default(),
             watermark,
             duration: Duration::ZERO,
             error: None,
         };
-        let run = match self
-            .store
-            .begin_run(&self.lease, kind, subject, begun)
-            .await
-        {
+        let run = match self.store.begin_run(&self.lease, kind, stream, begun).await {
             Ok(run) => run,
             Err(error) => {
                 report.error = Some(error.into());
@@ -279,6 +445,8 @@ impl<S: Source + 'static> Engine<S> {
             lease: self.lease.clone(),
             run,
             clock: Arc::clone(&self.clock),
+            overlap: self.walk.overlap,
+            versions: self.version_note(),
             stop: stop.clone(),
             rows: self.report.clone(),
             used: self.source.usage(),
@@ -286,7 +454,8 @@ impl<S: Source + 'static> Engine<S> {
             watermark,
         };
         let (rows, portions) = mpsc::channel(1);
-        let normalising = tokio::spawn(normalise(resource, self.settings.keep_raw, chunks, rows));
+        let how = (self.keep_raw, self.order);
+        let normalising = tokio::spawn(normalise(stream.resource, how, chunks, rows));
         let writing = tokio::spawn(async move {
             let result = writer.write(portions).await;
             (writer, result)
@@ -315,9 +484,9 @@ impl<S: Source + 'static> Engine<S> {
             Ok(value) => (Some(value), None),
             Err(error) => (None, Some(error)),
         };
-        let outcome = match error.as_ref().map(RunError::verdict) {
+        let outcome = match error.as_ref().map(RunError::action) {
             None => RunOutcome::Succeeded,
-            Some(Verdict::Stop) => RunOutcome::Stopped,
+            Some(FailureAction::Stop) => RunOutcome::Stopped,
             Some(_) => RunOutcome::Failed,
         };
         report.error = error;
@@ -330,13 +499,14 @@ impl<S: Source + 'static> Engine<S> {
         if let (Err(error), None) = (finished, &report.error) {
             report.error = Some(error.into());
         }
+        self.keep_learned(stop).await;
         report.duration = self.clock.elapsed(begun_after);
         self.log(&report);
         let value = if report.error.is_some() { None } else { value };
         (report, value)
     }
 
-    /// What tells the lines of several accounts apart.
+    /// The account's name as a prefix of log lines. Empty for the default account.
     fn prefix(&self) -> String {
         if self.name == DEFAULT_NAME {
             String::new()
@@ -347,6 +517,14 @@ impl<S: Source + 'static> Engine<S> {
 
     fn log(&self, report: &RunReport) {
         if self.was_told(report) {
+            return;
+        }
+        if matches!(report.error, Some(RunError::Walk(WalkError::Paused))) {
+            let (account, resource, kind) = (&self.name, report.stream, report.kind.as_str());
+            debug!(
+                account,
+                resource = %resource, kind, "{resource}: {kind} continues after the next sync"
+            );
             return;
         }
         let Counters {
@@ -366,14 +544,27 @@ impl<S: Source + 'static> Engine<S> {
         let lag = report
             .watermark
             .map(|at| self.clock.now().since(at).as_secs());
-        let (account, resource, kind) = (&self.name, &report.subject, report.kind.as_str());
+        let (account, resource, kind) = (&self.name, report.stream, report.kind.as_str());
+        let reverted = report.counters.rows_reverted;
+        if reverted > 0 {
+            info!(
+                account,
+                resource = %resource,
+                kind,
+                reverted,
+                "{}{resource}: stored {} with an older updatedAt than before, since the platform's later \
+                 answer counts",
+                self.prefix(),
+                grouped(reverted)
+            );
+        }
         let duration_ms = u64::try_from(report.duration.as_millis()).unwrap_or(u64::MAX);
         match &report.error {
-            Some(error) if error.verdict() != Verdict::Stop => {
+            Some(error) if error.action() != FailureAction::Stop => {
                 let error = error.line();
                 warn!(
                     account,
-                    resource,
+                    resource = %resource,
                     kind,
                     pages,
                     requests,
@@ -387,7 +578,7 @@ impl<S: Source + 'static> Engine<S> {
             }
             _ => info!(
                 account,
-                resource,
+                resource = %resource,
                 kind,
                 pages,
                 requests,
@@ -407,20 +598,23 @@ impl<S: Source + 'static> Engine<S> {
     }
 }
 
-/// `3 new, 2 changed, 7 unchanged (1 request, 0.2 s)`, or that there is nothing new. `lag` is how many
-/// seconds a stream is behind.
+/// `3 new, 2 changed, 7 unchanged (1 request, 0.2 s)`, or that there is nothing new. `lag` is the age of
+/// the newest change, in seconds.
 fn summary(report: &RunReport, lag: Option<u64>) -> String {
     let counters = report.counters;
     let requests = match counters.requests {
         1 => "1 request".to_owned(),
-        more => format!("{more} requests"),
+        more => format!("{} requests", grouped(more)),
     };
     let stopped = if report.error.is_some() {
         ", stopped"
     } else {
         ""
     };
-    let lag = lag.map_or_else(String::new, |lag| format!(", {lag} s behind"));
+    let is_news = counters.rows_inserted + counters.rows_updated + counters.rows_rejected > 0;
+    // Without new rows, the age of the newest change is not a delay.
+    let lag = lag.filter(|_| is_news);
+    let lag = lag.map_or_else(String::new, |lag| format!(", {} s behind", grouped(lag)));
     let spent = format!(
         "({requests}, {:.1} s{lag}{stopped})",
         report.duration.as_secs_f64()
@@ -429,27 +623,29 @@ fn summary(report: &RunReport, lag: Option<u64>) -> String {
         RunKind::Incremental | RunKind::List => String::new(),
         kind => format!("{}: ", kind.as_str().replace('_', " ")),
     };
-    // What a pass reads again because it may have become visible late is no news.
-    if counters.rows_inserted + counters.rows_updated + counters.rows_rejected == 0 {
+    // Unchanged rows that an incremental pass reads again are not worth printing.
+    if !is_news {
         let what = match (report.kind, counters.rows_unchanged) {
             _ if report.error.is_some() => "nothing new so far".to_owned(),
             (RunKind::Incremental, _) | (_, 0) => "nothing new".to_owned(),
-            (_, unchanged) => format!("nothing new, {unchanged} unchanged"),
+            (_, unchanged) => format!("nothing new, {} unchanged", grouped(unchanged)),
         };
-        // Of what changed: while a first load goes on, what was there before is not complete.
+        // Only changes: during a first load, older records are not complete yet.
         let watermark = report.watermark.filter(|_| report.error.is_none());
         let watermark = watermark.map_or_else(String::new, |at| {
             let at = at.to_datetime().format("%Y-%m-%dT%H:%M:%SZ");
-            format!(", all changes up to {at} are read")
+            format!(", read all changes up to {at}")
         });
         return format!("{kind}{what}{watermark} {spent}");
     }
     let rejected = match counters.rows_rejected {
         0 => String::new(),
-        some => format!(", {some} rejected"),
+        some => format!(", {} rejected", grouped(some)),
     };
     format!(
         "{kind}{} new, {} changed, {} unchanged{rejected} {spent}",
-        counters.rows_inserted, counters.rows_updated, counters.rows_unchanged,
+        grouped(counters.rows_inserted),
+        grouped(counters.rows_updated),
+        grouped(counters.rows_unchanged),
     )
 }

@@ -1,4 +1,4 @@
-//! Counting before reading: what a range holds, and what reading it would cost. Writes nothing.
+//! Counts the records of a range and the requests to read it. Writes nothing.
 
 use std::sync::Arc;
 
@@ -6,9 +6,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan;
 use super::policy::RunError;
-use super::walk::{WalkError, WalkSettings};
+use super::stop::unless_stopped;
+use super::walk::{Climb, Mark, PROBE_SIZE, WalkSettings};
 use crate::data::{
-    Order, Page, PageQuery, Resource, SessionFilter, Source, Span, Stream, StreamState, Timestamp,
+    Direction, Order, OrderField, Page, PageQuery, Resource, SessionFilter, Source, Span, Stream,
+    StreamState, Timestamp,
 };
 
 /// What reading something would take.
@@ -18,6 +20,8 @@ pub struct Estimate {
     pub records: u64,
     /// Requests, at least; those for the estimate not included.
     pub requests: u64,
+    /// Whether the server leaves the number of records out somewhere, so that there may be more.
+    pub uncounted: bool,
 }
 
 /// A part of a stream.
@@ -32,6 +36,7 @@ pub(super) struct Range<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Survey {
     pub(super) total: u64,
+    pub(super) uncounted: bool,
     /// Creation of the record that the server shows first when asked for the oldest.
     pub(super) oldest: Option<Timestamp>,
     pub(super) server_time: Timestamp,
@@ -56,11 +61,7 @@ pub(super) async fn ask<S: Source>(
     query: &PageQuery,
     stop: &CancellationToken,
 ) -> Result<Page, RunError> {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => Err(WalkError::Stopped.into()),
-        page = source.page(query) => Ok(page?),
-    }
+    Ok(unless_stopped(stop, source.page(query)).await??)
 }
 
 pub(super) async fn survey<S: Source>(
@@ -76,6 +77,7 @@ pub(super) async fn survey<S: Source>(
     let page = ask(source, &query, stop).await?;
     Ok(Survey {
         total: count(&page),
+        uncounted: page.total.is_none(),
         oldest: page
             .items
             .iter()
@@ -83,6 +85,38 @@ pub(super) async fn survey<S: Source>(
             .min(),
         server_time: page.server_time,
     })
+}
+
+/// The newest change that the server shows of a stream; `until`, the server's time, if there are later
+/// ones only. `None` if there is none.
+pub(super) async fn newest<S: Source>(
+    source: &S,
+    stream: Stream,
+    until: Timestamp,
+    stop: &CancellationToken,
+) -> Result<Option<Mark>, RunError> {
+    let query = PageQuery {
+        order: Some(Order {
+            field: OrderField::UpdatedAt,
+            direction: Direction::Descending,
+        }),
+        ..everything(stream, Span::OPEN, PROBE_SIZE)
+    };
+    let page = ask(source, &query, stop).await?;
+    let later = page
+        .items
+        .iter()
+        .any(|item| item.head.updated_at > Some(until));
+    let later = later.then_some(Mark {
+        to: until,
+        seen_at: page.server_time,
+    });
+    let mut climb = Climb::new(query, until);
+    let mut goes_on = climb.take(&page);
+    while goes_on {
+        goes_on = climb.take(&ask(source, climb.query(), stop).await?);
+    }
+    Ok(climb.best.or(later))
 }
 
 fn count(page: &Page) -> u64 {
@@ -106,7 +140,9 @@ pub async fn estimate<S: Source>(
                 created,
                 filter,
             };
-            let total = survey(source, range, page_size, stop).await?.total;
+            let survey = survey(source, range, page_size, stop).await?;
+            let total = survey.total;
+            estimate.uncounted |= survey.uncounted;
             estimate.records += total;
             estimate.requests += u64::from(plan::pages(total, page_size).max(1));
         }
@@ -129,7 +165,12 @@ pub async fn estimate_changes<S: Source>(
         order: Some(Order::UPDATED),
         ..everything(state.stream, Span::OPEN, settings.page_size)
     };
-    let records = count(&ask(source, &query, stop).await?);
+    let page = ask(source, &query, stop).await?;
+    let records = count(&page);
     let requests = u64::from(plan::pages(records, settings.page_size).max(1));
-    Ok(Some(Estimate { records, requests }))
+    Ok(Some(Estimate {
+        records,
+        requests,
+        uncounted: page.total.is_none(),
+    }))
 }

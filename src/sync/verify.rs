@@ -1,20 +1,30 @@
-//! `verify`: is the mirror complete? Every stream and list compared with the API, and repaired.
+//! Verifies every stream and list against the account, and repairs the mirror.
 //!
-//! Owns what is compared up to when, and what is done about differences; how they are found is
-//! `compare`'s. Must not know the command line.
+//! Owns up to when and in which portions it compares, and what it does about differences. `compare`
+//! finds the differences. Must not know the command line.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::compare::{Comparing, Comparison, Shown};
-use super::engine::{Engine, Limits, keys};
-use super::policy::{RunError, Verdict};
-use super::run::{RunReport, Task};
-use super::walk::{Chunk, WalkError, WalkSettings};
-use crate::data::{Guard, Page, Progress, Resource, RunKind, Source, Stream, Timestamp};
+use super::compare::{Comparing, Comparison, Difference, ListedVersion, Sides};
+use super::engine::{RunLimits, goes_on};
+use super::gaps;
+use super::lists;
+use super::passes::Passes;
+use super::plan;
+use super::policy::{FailureAction, RunError};
+use super::portion::Portion;
+use super::recheck::{A_NIGHT, send};
+use super::run::{RunReport, Runner, Task};
+use super::walk::{WalkError, WalkSettings};
+use crate::clock::Clock;
+use crate::data::{
+    Guard, Page, Resource, RunKind, Source, Span, StateChange, Stream, Timestamp, grouped,
+};
 use crate::schema::BatchBuilder;
 use crate::store::{AccountId, Store, StoreError};
 
@@ -36,33 +46,44 @@ pub struct Verified {
 pub enum Outcome {
     /// It was compared; differences were repaired if that was asked for.
     Compared(Comparison),
-    /// Its first load is not finished: there is nothing to compare yet.
+    /// Nothing of it is loaded yet that could be compared.
     NotLoaded,
-    /// It could not be compared, or not be repaired.
-    Failed(RunError),
+    /// It could not be compared to its end, or not be repaired.
+    Failed {
+        /// Why.
+        error: RunError,
+        /// What was found until then.
+        found: Comparison,
+    },
 }
 
 impl Verified {
+    /// What was found, as far as it was compared.
+    pub fn found(&self) -> Option<&Comparison> {
+        match &self.outcome {
+            Outcome::Compared(found) | Outcome::Failed { found, .. } => Some(found),
+            Outcome::NotLoaded => None,
+        }
+    }
+
     /// How many differences were found.
     pub fn differences(&self) -> u64 {
-        match &self.outcome {
-            Outcome::Compared(found) => found.differences(),
-            Outcome::NotLoaded | Outcome::Failed(_) => 0,
-        }
+        self.found().map_or(0, Comparison::differences)
     }
 
     /// As a run that failed, if it could not be compared or repaired.
     pub fn into_failure(self) -> Option<RunReport> {
         match self.outcome {
-            Outcome::Failed(error) => {
+            Outcome::Failed { error, .. } => {
                 Some(RunReport::failed(RunKind::Verify, self.resource, error))
             }
             Outcome::Compared(_) | Outcome::NotLoaded => None,
         }
     }
 
-    fn ends_pass(&self) -> bool {
-        matches!(&self.outcome, Outcome::Failed(error) if error.verdict() != Verdict::NextResource)
+    fn ends_all(&self) -> bool {
+        matches!(&self.outcome, Outcome::Failed { error, .. }
+            if error.action() != FailureAction::NextResource)
     }
 }
 
@@ -74,7 +95,7 @@ enum Part {
 }
 
 impl Part {
-    fn all(resources: &[Resource]) -> Vec<Self> {
+    fn all(resources: &[Resource]) -> VecDeque<Self> {
         resources
             .iter()
             .flat_map(|&resource| {
@@ -92,16 +113,65 @@ impl Part {
         }
     }
 
-    fn subject(self) -> String {
+    const fn stream(self) -> Stream {
         match self {
-            Self::Stream(stream) => stream.to_string(),
-            Self::List(resource) => resource.to_string(),
+            Self::Stream(stream) => stream,
+            Self::List(resource) => Stream::whole(resource),
+        }
+    }
+
+    fn subject(self) -> String {
+        self.stream().to_string()
+    }
+}
+
+/// How many records of each resource may still be asked for by their ids.
+#[derive(Debug, Clone)]
+struct MayAsk(Vec<(Resource, u32)>);
+
+impl MayAsk {
+    fn new(resources: &[Resource]) -> Self {
+        let asked = resources.iter().filter(|resource| !resource.is_list());
+        Self(asked.map(|resource| (*resource, A_NIGHT)).collect())
+    }
+
+    fn of(&self, resource: Resource) -> u32 {
+        let its = self.0.iter().find(|(its, _)| *its == resource);
+        its.map_or(0, |(_, share)| *share)
+    }
+
+    fn set(&mut self, resource: Resource, left: u32) {
+        for (its, share) in &mut self.0 {
+            if *its == resource {
+                *share = left;
+            }
+        }
+    }
+}
+
+/// A part under way.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
+enum Work {
+    Stream(Box<Comparing>),
+    List {
+        resource: Resource,
+        horizon: Timestamp,
+        found: Comparison,
+    },
+}
+
+impl Work {
+    fn found(&mut self) -> &mut Comparison {
+        match self {
+            Self::Stream(comparing) => &mut comparing.found,
+            Self::List { found, .. } => found,
         }
     }
 }
 
 /// A mirror beside the API it mirrors. Compares without writing anything, and so without a lease.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Mirror<'a, S> {
     /// The API.
     pub source: &'a S,
@@ -113,23 +183,49 @@ pub struct Mirror<'a, S> {
     pub settings: WalkSettings,
     /// Windows to re-read of every stream although their counts agree.
     pub samples: u32,
+    /// What time it is.
+    pub clock: &'a dyn Clock,
     /// Cancelled when nothing new is to begin.
     pub stop: &'a CancellationToken,
 }
+
+impl<S> Clone for Mirror<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Mirror<'_, S> {}
 
 impl<S: Source> Mirror<'_, S> {
     /// Compares these resources with the API.
     pub async fn compare(&self, resources: &[Resource]) -> Vec<Verified> {
         let mut all = Vec::new();
+        let mut may_ask = MayAsk::new(resources);
+        let on = Sides {
+            mirror: *self,
+            out: None,
+            portion: None,
+        };
         for part in Part::all(resources) {
             let before = self.source.usage().requests;
-            let outcome = match self.horizon(part, None).await {
+            let outcome = match self.work(part, true, may_ask.of(part.resource())).await {
                 Ok(None) => Outcome::NotLoaded,
-                Ok(Some(horizon)) => match self.part(part, horizon, None).await {
-                    Ok(found) => Outcome::Compared(found),
-                    Err(error) => Outcome::Failed(error),
+                Ok(Some(mut work)) => {
+                    let compared = on.work(&mut work).await;
+                    if let Work::Stream(comparing) = &work {
+                        may_ask.set(part.resource(), comparing.may_ask);
+                    }
+                    let found = std::mem::take(work.found());
+                    match compared {
+                        Ok(()) => Outcome::Compared(found),
+                        Err(error) => Outcome::Failed { error, found },
+                    }
+                }
+                Err(error) => Outcome::Failed {
+                    error: error.into(),
+                    found: Comparison::default(),
                 },
-                Err(error) => Outcome::Failed(error.into()),
             };
             all.push(Verified {
                 subject: part.subject(),
@@ -137,31 +233,38 @@ impl<S: Source> Mirror<'_, S> {
                 requests: self.source.usage().requests - before,
                 outcome,
             });
-            if all.last().is_some_and(Verified::ends_pass) {
+            if all.last().is_some_and(Verified::ends_all) {
                 break;
             }
         }
         all
     }
 
-    /// Up to when passes have read everything; `None` while the first load is not finished. The
-    /// load `counted` is about to be.
-    async fn horizon(
+    /// What is to be done for a part; `None` while nothing of it is loaded.
+    async fn work(
         &self,
         part: Part,
-        counted: Option<i64>,
-    ) -> Result<Option<Timestamp>, StoreError> {
+        is_thorough: bool,
+        may_ask: u32,
+    ) -> Result<Option<Work>, StoreError> {
         let overlap = self.settings.overlap;
         match part {
             Part::Stream(stream) => {
-                let loading = self.store.unfinished_backfills(self.account).await?;
                 let state = self.store.state(self.account, stream).await?;
-                let is_loading = loading.iter().any(|load| {
-                    load.first_load && load.resource == stream.resource && Some(load.id) != counted
-                });
+                let Some(read_until) = plan::read_until(&state, overlap) else {
+                    return Ok(None);
+                };
                 let read = state.watermark.max(state.observed_at);
-                let loaded = state.watermark.is_some() && !is_loading;
-                Ok(read.filter(|_| loaded).map(|at| at - overlap))
+                let horizon = read.map_or(read_until, |read| read - overlap);
+                let unread = self.unread(stream).await?;
+                let mut comparing = Comparing::new(stream, horizon, read_until, unread);
+                if comparing.is_empty() {
+                    return Ok(None);
+                }
+                if is_thorough {
+                    comparing = comparing.thorough(self.samples, may_ask);
+                }
+                Ok(Some(Work::Stream(Box::new(comparing))))
             }
             Part::List(resource) => {
                 let states = self.store.stream_statuses(self.account).await?;
@@ -169,264 +272,494 @@ impl<S: Source> Mirror<'_, S> {
                     .into_iter()
                     .find(|state| state.resource == resource.name())
                     .and_then(|state| state.last_success_at);
-                Ok(read.map(|at| at - overlap))
-            }
-        }
-    }
-
-    async fn part(
-        &self,
-        part: Part,
-        horizon: Timestamp,
-        out: Option<tokio::sync::mpsc::Sender<Chunk>>,
-    ) -> Result<Comparison, RunError> {
-        match part {
-            Part::Stream(stream) => {
-                let comparing = Comparing {
-                    source: self.source,
-                    store: self.store,
-                    account: self.account,
-                    settings: self.settings,
-                    stream,
-                    horizon,
-                    stop: self.stop,
-                    out: out.clone(),
+                Ok(read.map(|at| Work::List {
+                    resource,
+                    horizon: at - overlap,
                     found: Comparison::default(),
-                    rejects: Vec::new(),
-                    rejected: HashSet::new(),
-                    unseen: BTreeSet::new(),
-                    read: Vec::new(),
-                };
-                let found = comparing.compare(self.samples).await?;
-                if let Some(out) = out.filter(|_| !found.gone.is_empty()) {
-                    let resource = stream.resource;
-                    let keys: Vec<Uuid> = found.gone.iter().copied().collect();
-                    let gone = vec![
-                        Progress::Differing {
-                            resource,
-                            keys: keys.clone(),
-                        },
-                        Progress::Gone { resource, keys },
-                    ];
-                    send(&out, None, gone).await?;
-                }
-                Ok(found)
+                }))
             }
-            Part::List(resource) => self.list(resource, horizon, out).await,
         }
     }
 
-    /// Compares a list, whole. What vanished from it is gone once a second answer lacks it too: the
+    /// The windows of a stream's first load that are not read yet.
+    async fn unread(&self, stream: Stream) -> Result<Vec<Span>, StoreError> {
+        let mut unread = Vec::new();
+        for load in self.store.unfinished_backfills(self.account).await? {
+            if load.first_load && load.resource == stream.resource {
+                let pending = self.store.pending_windows(load.id).await?;
+                let its = pending.into_iter().filter(|window| window.stream == stream);
+                unread.extend(its.map(|window| window.created));
+            }
+        }
+        Ok(unread)
+    }
+}
+
+impl<S: Source> Sides<'_, S> {
+    /// Goes on with a part until it is done, or the portion is over.
+    async fn work(&self, work: &mut Work) -> Result<(), RunError> {
+        match work {
+            Work::Stream(comparing) => loop {
+                if comparing.step(self).await? {
+                    return Ok(());
+                }
+                if self.is_over() {
+                    return Err(WalkError::Paused.into());
+                }
+            },
+            Work::List {
+                resource,
+                horizon,
+                found,
+            } => self.list(*resource, *horizon, found).await,
+        }
+    }
+
+    /// Compares a list, whole. What vanished from it is gone once it is believed that it did: the
     /// platform has no lists' records by id.
     async fn list(
         &self,
         resource: Resource,
         horizon: Timestamp,
-        out: Option<tokio::sync::mpsc::Sender<Chunk>>,
-    ) -> Result<Comparison, RunError> {
-        let mut page = self.ask_list(resource).await?;
-        let stored = self.store.all_versions(self.account, resource).await?;
-        let mut found = Comparison {
-            stored: stored.values().filter(|stored| !stored.removed).count() as u64,
-            shown: page.items.len() as u64,
-            ..Comparison::default()
-        };
-        let shown = versions(resource, &page);
-        found.rejected = found.shown - shown.len() as u64;
-        for &(key, version) in &shown {
-            let stored = stored.get(&key).filter(|stored| !stored.removed);
-            let shown = Shown {
+        found: &mut Comparison,
+    ) -> Result<(), RunError> {
+        let Mirror {
+            source,
+            store,
+            account,
+            clock,
+            stop,
+            ..
+        } = self.mirror;
+        let stored = lists::Stored::read(store, account, resource).await?;
+        let reading = lists::read(source, resource, &stored, clock.now(), stop).await?;
+        let shown = versions(resource, &reading.page);
+        found.stored = stored.rows.len() as u64;
+        found.shown = shown.records;
+        found.rejected = shown.records - shown.versions.len() as u64;
+        for (key, version) in shown.versions {
+            let shown = ListedVersion {
                 version,
-                partition: None,
+                ..ListedVersion::default()
             };
-            if shown.is_stored(stored) {
+            let Some(how) = shown.differs(stored.rows.get(&key)) else {
                 continue;
-            }
-            if version > Some(horizon) {
+            };
+            if version > Some(horizon) && how != Difference::Newer {
                 found.unread += 1;
             } else {
-                found.note(key, stored.is_some(), shown);
+                found.note(key, how, shown);
             }
         }
-        let mut unseen: BTreeSet<Uuid> = stored
-            .iter()
-            .filter(|(_, stored)| !stored.removed)
-            .map(|(key, _)| *key)
+        found.doubted = !reading.doubted.is_empty();
+        found.gone.extend(&reading.gone);
+        found.vanished.extend(&reading.gone);
+        let Some(out) = &self.out else {
+            return Ok(());
+        };
+        let keys: Vec<Uuid> = [&found.missing, &found.gone]
+            .into_iter()
+            .flatten()
+            .copied()
+            .chain(found.differing())
             .collect();
-        for (key, _) in &shown {
-            unseen.remove(key);
-        }
-        if !unseen.is_empty() {
-            page = self.ask_list(resource).await?;
-            for (key, _) in versions(resource, &page) {
-                unseen.remove(&key);
-            }
-            // A record that cannot be read may be any of them.
-            if keys(resource, &page).is_some() {
-                found.gone = unseen;
-            }
-        }
-        if let Some(out) = out.filter(|_| found.differences() > 0) {
-            let proof = if let Some(keys) = keys(resource, &page) {
-                Progress::ListRead { resource, keys }
-            } else {
-                let keys = found.gone.iter().copied().collect();
-                Progress::Gone { resource, keys }
-            };
-            let all = [&found.missing, &found.older, &found.gone];
-            let differing = Progress::Differing {
-                resource,
-                keys: all.into_iter().flatten().copied().collect(),
-            };
-            send(&out, Some(page), vec![differing, proof]).await?;
-        }
-        Ok(found)
-    }
-
-    async fn ask_list(&self, resource: Resource) -> Result<Page, RunError> {
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => Err(WalkError::Stopped.into()),
-            page = self.source.list(resource) => Ok(page?),
-        }
+        let differing = StateChange::Differing { resource, keys };
+        let state_changes = std::iter::once(differing).chain(reading.proof);
+        Ok(send(out, Some(reading.page), state_changes.collect()).await?)
     }
 }
 
-async fn send(
-    out: &tokio::sync::mpsc::Sender<Chunk>,
-    page: Option<Page>,
-    progress: Vec<Progress>,
-) -> Result<(), RunError> {
-    let chunk = Chunk { page, progress };
-    Ok(out.send(chunk).await.map_err(|_| WalkError::Closed)?)
+/// The readable records of a list, each once, and how many there are in all.
+struct Listed {
+    records: u64,
+    versions: Vec<(Uuid, Option<Timestamp>)>,
 }
 
-/// Keys and versions of the readable records of a list.
-fn versions(resource: Resource, page: &Page) -> Vec<(Uuid, Option<Timestamp>)> {
+fn versions(resource: Resource, page: &Page) -> Listed {
     let mut builder = BatchBuilder::new(resource, false);
     builder.add(page);
+    let records = builder.rows() as u64;
     let batch = builder.finish();
     let own = batch
         .writes
         .iter()
         .filter(|write| write.table.guard == Guard::Version && write.table.name == resource.name());
-    own.flat_map(|write| &write.rows)
+    let versions = own
+        .flat_map(|write| &write.rows)
         .map(|row| (row.key, row.version))
-        .collect()
+        .collect();
+    Listed { records, versions }
 }
 
-impl<S: Source + 'static> Engine<S> {
-    /// Compares these resources with the API and repairs what differs: what is missing or older is
-    /// stored, what is gone gets `removed_at`. Each stream and list is a recorded run, which counts
-    /// what differed; that should stay 0.
-    ///
-    /// What changed since the last pass is no difference, so a pass should go before.
-    pub async fn verify(
-        &self,
-        resources: &[Resource],
-        samples: u32,
-        limits: Limits<'_>,
-    ) -> Vec<Verified> {
-        self.verify_after(None, resources, samples, limits).await
+/// A verification under way. Passes can be made between its portions. It lives as long as its process:
+/// whatever a portion found is stored with it, and what is still to be asked for waits in the database.
+#[derive(Debug)]
+pub struct Verification {
+    samples: u32,
+    is_thorough: bool,
+    /// Parts that were not begun.
+    parts: VecDeque<Part>,
+    /// Of them those that wait for a pass of their own that ends well.
+    held: HashSet<Stream>,
+    /// The one under way, and the requests that it took.
+    current: Option<(Part, Work, u64)>,
+    /// Records that may still be asked for by their ids.
+    may_ask: MayAsk,
+    /// The gaps that are still to be looked at again.
+    gaps: Option<gaps::Night>,
+    done: Vec<Verified>,
+}
+
+impl Verification {
+    /// Of these resources, nothing of which was compared yet. Re-reads so many windows of each stream
+    /// whose counts agree.
+    pub fn new(resources: &[Resource], samples: u32) -> Self {
+        Self {
+            samples,
+            is_thorough: true,
+            parts: Part::all(resources),
+            held: HashSet::new(),
+            current: None,
+            may_ask: MayAsk::new(resources),
+            gaps: Some(gaps::Night::default()),
+            done: Vec::new(),
+        }
     }
 
-    /// The same, where a first load of which all windows are read counts as finished.
-    pub(super) async fn verify_after(
+    /// Whether everything was compared.
+    pub fn is_done(&self) -> bool {
+        self.parts.is_empty() && self.current.is_none()
+    }
+
+    /// Whether there is something to do that does not wait for a pass.
+    pub fn can_go_on(&self) -> bool {
+        let waits = |part: &Part| self.held.contains(&part.stream());
+        let is_over = self.parts.iter().all(waits) && self.current.is_none();
+        !is_over || self.gaps.is_some()
+    }
+
+    /// What is left to be compared, as displayed.
+    pub fn left(&self) -> String {
+        let parts: Vec<String> = self.parts.iter().map(|part| part.subject()).collect();
+        parts.join(", ")
+    }
+
+    /// Takes a pass into account: what it could not read waits for one that can, and nothing else does.
+    /// What the platform refuses does not wait: that is told by the comparison.
+    pub fn follow(&mut self, runs: &[RunReport]) {
+        for run in runs {
+            if matches!(run.kind, RunKind::Incremental | RunKind::List) {
+                let waits = run.error.as_ref().is_some_and(|error| !error.is_refusal());
+                if waits {
+                    self.held.insert(run.stream);
+                } else {
+                    self.held.remove(&run.stream);
+                }
+            }
+        }
+    }
+
+    /// What is left of it, where a pass in between has ended everything.
+    fn ended(&self, run: RunReport) -> Option<Verified> {
+        let current = self.current.as_ref().map(|(part, ..)| *part);
+        let part = current.or_else(|| self.parts.front().copied())?;
+        Some(Verified {
+            subject: part.subject(),
+            resource: part.resource(),
+            requests: 0,
+            outcome: Outcome::Failed {
+                error: run.error?,
+                found: Comparison::default(),
+            },
+        })
+    }
+
+    /// What was compared so far.
+    pub fn verified(&self) -> &[Verified] {
+        &self.done
+    }
+
+    /// What was compared so far.
+    pub fn into_verified(self) -> Vec<Verified> {
+        self.done
+    }
+}
+
+/// Compares the mirror with the platform.
+pub(super) struct Verifier<'a, S> {
+    pub(super) runner: &'a Runner<S>,
+    pub(super) passes: Passes<'a, S>,
+    /// How often passes are made meanwhile.
+    pub(super) interleave: Duration,
+}
+
+impl<S: Source + 'static> Verifier<'_, S> {
+    /// Compares these resources with the API and repairs what differs: what is missing or another
+    /// version is stored, what is gone gets `removed_at`. Each stream and list is a recorded run, or
+    /// several if it takes long, which counts what differed; that should stay 0.
+    ///
+    /// What changed since the last pass is no difference, so a pass should go before. While it goes on,
+    /// passes are made as they are while a load does.
+    pub(super) async fn resources(
         &self,
-        load: Option<i64>,
         resources: &[Resource],
         samples: u32,
-        limits: Limits<'_>,
+        limits: RunLimits<'_>,
     ) -> Vec<Verified> {
-        let mirror = Mirror {
-            source: self.source.as_ref(),
-            store: &self.store,
-            account: self.lease.account(),
-            settings: self.settings.walk,
-            samples,
-            stop: limits.stop,
+        let verification = Verification::new(resources, samples);
+        self.all(verification, resources, limits).await
+    }
+
+    /// Compares what a load has read by its totals, and looks closer only where they differ.
+    pub(super) async fn loaded(&self, resource: Resource, limits: RunLimits<'_>) -> Vec<Verified> {
+        let verification = Verification {
+            is_thorough: false,
+            gaps: None,
+            ..Verification::new(&[resource], 0)
         };
-        let mut all = Vec::new();
-        for part in Part::all(resources) {
-            let (subject, resource) = (part.subject(), part.resource());
-            self.begin(format!("verifying {subject}"), None);
-            let (requests, outcome) = match mirror.horizon(part, load).await {
-                Ok(None) => (0, Outcome::NotLoaded),
-                Err(error) => (0, Outcome::Failed(error.into())),
-                Ok(Some(horizon)) => {
-                    let task = Task {
-                        subject: &subject,
-                        ..Task::of(RunKind::Verify, resource)
-                    };
-                    let (report, found) = self
-                        .run(task, limits.stop, |out| {
-                            mirror.part(part, horizon, Some(out))
-                        })
-                        .await;
-                    let requests = report.counters.requests;
-                    match outcome(report, found) {
-                        Outcome::Compared(found) => (requests, self.proven(resource, found).await),
-                        failed => (requests, failed),
-                    }
+        self.all(verification, &[resource], limits).await
+    }
+
+    async fn all(
+        &self,
+        mut verification: Verification,
+        resources: &[Resource],
+        limits: RunLimits<'_>,
+    ) -> Vec<Verified> {
+        let mut due = self.runner.clock().running() + self.interleave;
+        while !verification.is_done() {
+            if let Some(failed) = self.portion(&mut verification, limits).await {
+                verification.done.push(failed);
+                break;
+            }
+            if self.runner.clock().running() >= due && !verification.is_done() {
+                let passes = self.passes.incremental(resources, limits).await;
+                if let Some(ended) = passes.into_iter().find(|run| !goes_on(run)) {
+                    verification.done.extend(verification.ended(ended));
+                    break;
                 }
-            };
-            let verified = Verified {
-                subject,
-                resource,
-                requests,
-                outcome,
-            };
+                due = self.runner.clock().running() + self.interleave;
+            }
+        }
+        verification.into_verified()
+    }
+
+    /// Goes on with a verification for half a minute. Yields the part that ended it, if one did, by a
+    /// failure that concerns all of them; the next portion begins that part anew.
+    pub(super) async fn portion(
+        &self,
+        verification: &mut Verification,
+        limits: RunLimits<'_>,
+    ) -> Option<Verified> {
+        let portion = Portion::begin(self.runner.source(), self.runner.clock());
+        if let Some(mut night) = verification.gaps.take() {
+            let looked = self.passes.gaps.some(&mut night, Some(&portion), limits);
+            let (runs, is_done) = looked.await;
+            if !is_done {
+                verification.gaps = Some(night);
+            }
+            if let Some(failed) = runs.into_iter().find(|run| !goes_on(run)) {
+                return verification.ended(failed);
+            }
+            if portion.is_over() {
+                return None;
+            }
+        }
+        while verification.can_go_on() {
+            let verified = self.part(verification, &portion, limits).await?;
             self.log_verified(&verified);
-            let is_last = verified.ends_pass();
-            all.push(verified);
-            if is_last {
+            if verified.ends_all() {
+                return Some(verified);
+            }
+            verification.done.push(verified);
+            if portion.is_over() {
                 break;
             }
         }
-        all
+        None
+    }
+
+    /// Goes on with the part under way, or begins the next one. Yields it once it is done.
+    async fn part(
+        &self,
+        verification: &mut Verification,
+        portion: &Portion<'_, S>,
+        limits: RunLimits<'_>,
+    ) -> Option<Verified> {
+        let mirror = Mirror {
+            source: self.runner.source(),
+            store: self.runner.store(),
+            account: self.runner.account(),
+            settings: self.runner.settings(),
+            samples: verification.samples,
+            clock: self.runner.clock(),
+            stop: limits.stop,
+        };
+        #[expect(clippy::single_match_else, reason = "the longer arm is the rarer one")]
+        let (part, mut work, requests) = match verification.current.take() {
+            Some(current) => current,
+            None => {
+                let held = &verification.held;
+                let is_free = |part: &Part| !held.contains(&part.stream());
+                let next = verification.parts.iter().position(is_free)?;
+                let part = verification.parts.remove(next)?;
+                let verified = |outcome| Verified {
+                    subject: part.subject(),
+                    resource: part.resource(),
+                    requests: 0,
+                    outcome,
+                };
+                let may_ask = verification.may_ask.of(part.resource());
+                let work = mirror.work(part, verification.is_thorough, may_ask);
+                match work.await {
+                    Ok(Some(work)) => (part, work, 0),
+                    Ok(None) => return Some(verified(Outcome::NotLoaded)),
+                    Err(error) => {
+                        verification.parts.push_front(part);
+                        return Some(verified(Outcome::Failed {
+                            error: error.into(),
+                            found: Comparison::default(),
+                        }));
+                    }
+                }
+            }
+        };
+        let (subject, resource) = (part.subject(), part.resource());
+        self.runner.begin(format!("verifying {subject}"), None);
+        // Totals after a load are no comparison that `status` could name.
+        let kind = if verification.is_thorough {
+            RunKind::Verify
+        } else {
+            RunKind::Recheck
+        };
+        let task = Task {
+            stream: part.stream(),
+            ..Task::of(kind, resource)
+        };
+        let (report, _) = self
+            .runner
+            .run(task, limits.stop, |out| {
+                let on = Sides {
+                    mirror,
+                    out: Some(out),
+                    portion: Some(portion),
+                };
+                let work = &mut work;
+                async move { on.work(work).await }
+            })
+            .await;
+        let requests = requests + report.counters.requests;
+        let is_paused = matches!(report.error, Some(RunError::Walk(WalkError::Paused)));
+        let proven = self.prove(resource, work.found()).await;
+        let failed = report.unpaused().error;
+        let error = failed.or_else(|| proven.err().map(RunError::from));
+        if let Work::Stream(comparing) = &work {
+            verification.may_ask.set(resource, comparing.may_ask);
+        }
+        if is_paused && error.is_none() {
+            verification.current = Some((part, work, requests));
+            return None;
+        }
+        let found = std::mem::take(work.found());
+        let verified = Verified {
+            subject,
+            resource,
+            requests,
+            outcome: match error {
+                None => Outcome::Compared(found),
+                Some(error) => Outcome::Failed { error, found },
+            },
+        };
+        if verified.ends_all() {
+            verification.parts.push_front(part);
+        }
+        Some(verified)
     }
 
     /// Looks for what was to be repaired among what is stored now, rejects included.
-    async fn proven(&self, resource: Resource, mut found: Comparison) -> Outcome {
-        let account = self.lease.account();
-        let keys = found.expected.keys().chain(&found.gone);
-        let keys: Vec<Uuid> = keys.copied().collect();
+    async fn prove(&self, resource: Resource, found: &mut Comparison) -> Result<(), StoreError> {
+        let account = self.runner.account();
+        let expected = std::mem::take(&mut found.expected);
+        let vanished = std::mem::take(&mut found.vanished);
+        let keys: Vec<Uuid> = expected.keys().chain(&vanished).copied().collect();
         if keys.is_empty() {
-            return Outcome::Compared(found);
+            return Ok(());
         }
-        let looked = async {
-            let stored = self.store.versions(account, resource, &keys).await?;
-            let rejected = self.store.rejected_records(account, resource).await?;
-            Ok::<_, StoreError>((stored, rejected))
-        };
-        let (stored, rejected) = match looked.await {
-            Ok(looked) => looked,
-            Err(error) => return Outcome::Failed(error.into()),
-        };
+        let rejected = self
+            .runner
+            .store()
+            .rejected_records(account, resource)
+            .await?;
         let rejected: HashSet<Uuid> = rejected.into_iter().filter_map(|(id, _)| id).collect();
-        let is_as_it_was = |key: &Uuid| match found.expected.get(key) {
-            Some(shown) => !shown.is_stored(stored.get(key)) && !rejected.contains(key),
-            None => stored.get(key).is_some_and(|stored| !stored.removed),
-        };
-        found.unrepaired = keys.into_iter().filter(is_as_it_was).collect();
-        Outcome::Compared(found)
+        for keys in keys.chunks(1_000) {
+            let stored = self
+                .runner
+                .store()
+                .versions(account, resource, keys)
+                .await?;
+            let is_as_it_was = |key: &&Uuid| match expected.get(*key) {
+                Some(shown) => !shown.is_stored(stored.get(*key)) && !rejected.contains(*key),
+                None => stored.get(*key).is_some_and(|stored| !stored.removed),
+            };
+            found.unrepaired.extend(keys.iter().filter(is_as_it_was));
+        }
+        Ok(())
     }
 
     /// The run's own line counts what was read and stored; this one is for what should not be.
     fn log_verified(&self, verified: &Verified) {
-        let Outcome::Compared(found) = &verified.outcome else {
+        let Some(found) = verified.found() else {
             return;
         };
+        let (account, resource) = (self.runner.name(), &verified.subject);
+        let failed = found.failed.iter().map(|(id, _)| id.to_string());
+        let failed: Vec<String> = failed.collect();
+        let subject = format!("ids of {resource}");
+        let failed = (!failed.is_empty()).then(|| failed.join(" "));
+        if self.runner.is_news(RunKind::Verify, &subject, failed) {
+            self.runner.tell_failed(verified.resource, &found.failed);
+        }
+        if found.left > 0 {
+            let left = found.left;
+            warn!(
+                account,
+                resource,
+                left,
+                "{resource}: {} more records are still to be read by id; the next verification continues",
+                grouped(left)
+            );
+        }
+        let line = (!found.unlisted.is_empty()).then(|| unlisted(found));
+        if let Some(line) = &line
+            && self
+                .runner
+                .is_news(RunKind::Verify, "statuses of contacts", Some(line.clone()))
+        {
+            warn!(account, resource, "{line}");
+        }
+        let line = found.versions.and_then(|versions| versions.difference());
+        if self.runner.is_news(
+            RunKind::Verify,
+            "versions of the session list",
+            line.clone(),
+        ) && let Some(line) = &line
+        {
+            if found.is_lacking() {
+                warn!(account, resource, "{resource}: {line}");
+            } else {
+                info!(account, resource, "{resource}: {line}");
+            }
+        }
         let differences = found.differences();
         if differences == 0 {
             return;
         }
-        let (account, resource) = (self.name(), &verified.subject);
-        let (missing, older, gone) = (found.missing.len(), found.older.len(), found.gone.len());
+        let (missing, older, newer) = (found.missing.len(), found.older.len(), found.newer.len());
+        let (altered, gone) = (found.altered.len(), found.gone.len());
         let unrepaired = found.unrepaired.len();
         let repaired = match unrepaired {
-            0 => "and repaired them".to_owned(),
-            some => format!("of which {some} could not be repaired"),
+            0 => "all repaired".to_owned(),
+            some => format!("{some} not repaired"),
         };
         warn!(
             account,
@@ -434,18 +767,28 @@ impl<S: Source + 'static> Engine<S> {
             differences,
             missing,
             older,
+            newer,
+            altered,
             gone,
             unrepaired,
-            "{resource}: verify found {differences} differences, {repaired}: {missing} missing, \
-             {older} older, {gone} gone"
+            "{resource}: verify found {differences} differences ({repaired}): {missing} missing, \
+             {older} older, {newer} newer, {altered} with different content, {gone} deleted on the \
+             platform"
         );
     }
 }
 
-fn outcome(report: RunReport, found: Option<Comparison>) -> Outcome {
-    match (report.error, found) {
-        (Some(error), _) => Outcome::Failed(error),
-        (None, Some(found)) => Outcome::Compared(found),
-        (None, None) => Outcome::Failed(WalkError::Closed.into()),
-    }
+/// The message about contacts that no list shows.
+pub(super) fn unlisted(found: &Comparison) -> String {
+    let statuses: Vec<String> = found
+        .unlisted
+        .iter()
+        .map(|(status, contacts)| {
+            format!("{} contacts have the status {status}", grouped(*contacts))
+        })
+        .collect();
+    format!(
+        "{}, which no list shows; each verification reads some of them by id",
+        statuses.join(" and ")
+    )
 }

@@ -1,24 +1,33 @@
-//! What the two walks share: asking for pages, judging them, handing them on.
+//! What both walks share: requesting pages, checking them, and sending them on.
 //!
-//! A walk reads pages from a [`Source`] and sends them, with the progress they prove, into a
-//! bounded channel; whoever stores them sits at the other end. It decides what has been read
-//! completely. It must not know the database, the clock of this machine, or where pages come from.
+//! A walk reads pages from a [`Source`] and sends them, with the state changes that they prove,
+//! into a bounded channel to the storing side. It decides what was read completely. Must not know
+//! the database, the clock of this machine, or where pages come from.
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering as Atomic};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Atomic};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 use uuid::Uuid;
-use xxhash_rust::xxh3::xxh3_64;
 
-use super::plan::{self, TOLERANCE};
+use super::oddities::{Oddities, Oddity};
+use super::plan::{self, STEP, TOLERANCE};
 use crate::data::{
-    Head, Order, Page, PageQuery, Progress, SessionFilter, Source, SourceError, Span, Stream,
-    Timestamp,
+    Direction, Gap, Head, Order, OrderField, Page, PageQuery, SessionFilter, Source, SourceError,
+    Span, StateChange, Stream, Timestamp,
 };
+
+/// Records of an answer that is to show what is newest, or whether the server orders. The greatest page
+/// there is.
+pub(super) const PROBE_SIZE: u32 = 100;
+
+/// Questions for the newest stamp at most. A server that orders answers with the first; one that does not
+/// shows a hundred records of any age, so that each question leaves a hundredth of those that are newer.
+const MOST_QUESTIONS: u32 = 20;
 
 /// How walks behave.
 #[derive(Debug, Clone, Copy)]
@@ -39,19 +48,19 @@ pub struct Chunk {
     /// The page; `None` where only the progress is new.
     pub page: Option<Page>,
     /// What is true once this chunk and all chunks before it are stored.
-    pub progress: Vec<Progress>,
+    pub state_changes: Vec<StateChange>,
 }
 
 /// Why a walk ended early. What it sent before remains true.
 #[derive(Debug, thiserror::Error)]
 pub enum WalkError {
-    /// A page could not be had.
+    /// A request failed.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// A range would not hold still: its total kept growing, or records were missing from it.
+    /// A range kept changing: every attempt showed other records.
     #[error(
         "{stream} between {after} and {before} could not be read completely in {attempts} \
-         attempts: {last}"
+         attempts; the last one: {last}"
     )]
     Unsteady {
         /// Which stream.
@@ -62,19 +71,30 @@ pub enum WalkError {
         before: String,
         /// How often it was read.
         attempts: u32,
-        /// What was wrong the last time.
+        /// The problem of the last attempt.
         last: String,
     },
-    /// The server shows what it was not asked for.
+    /// The server ignores a filter.
     #[error("the server ignores the filter by which {stream} are read")]
     Unfiltered {
         /// Which stream.
         stream: Stream,
     },
+    /// The server answers every request with the first page.
+    #[error("the server ignores PageNumber: page {number} of {stream} is the first page again")]
+    Unpaged {
+        /// Which stream.
+        stream: Stream,
+        /// The requested page.
+        number: u32,
+    },
     /// The operator or a limit of time or rows stopped it.
-    #[error("stopped before the end")]
+    #[error("stopped early")]
     Stopped,
-    /// Nobody stores the pages any more; the cause is known there.
+    /// A portion of long work is done. The rest follows after the next pass.
+    #[error("continues after the next sync")]
+    Paused,
+    /// The storing side has failed, and reports the cause.
     #[error("the pages could not be stored")]
     Closed,
 }
@@ -85,14 +105,26 @@ pub enum WalkError {
 pub(super) enum Safeguard {
     /// That pages come in the order asked for is verified, not assumed.
     OrderCheck,
-    /// The watermark stays at or before the server's time at which the pass began.
+    /// The watermark stays at or before what was visible when the pass began.
     Cap,
+    /// That is told by the stamps of records, and not by the `Date` header.
+    Stamps,
+    /// How long the newest change is known is measured as a duration, and not by comparing its stamp with
+    /// the `Date` header.
+    Durations,
+    /// A full page may have another one behind it, whatever the totals say.
+    FullPages,
+    /// What is counted and never shown is noted, and does not hold up the stream.
+    Gaps,
     /// A window of change ends where changes may still appear.
     Settled,
     /// A settled window is read from its last page to its first.
     Backward,
     /// Totals and distinct ids of a window must agree.
     Count,
+    /// What is read later is right, also if its stamp is older. The store's, and modelled.
+    #[cfg(test)]
+    LaterWins,
 }
 
 /// A walk over one stream.
@@ -105,6 +137,13 @@ pub struct Walk<'a, S> {
     pub(super) out: mpsc::Sender<Chunk>,
     /// Records that may still be read, if they are limited.
     pub(super) budget: Option<&'a AtomicU64>,
+    /// The gaps of the account that are known.
+    pub(super) gaps: Arc<[Gap]>,
+    /// Whether others were found.
+    pub(super) has_gaps: AtomicBool,
+    /// What changed before was visible when the walk began, if that is known.
+    pub(super) settled: Option<Timestamp>,
+    oddities: Option<&'a Oddities>,
     #[cfg(test)]
     pub(super) without: Option<Safeguard>,
 }
@@ -126,6 +165,10 @@ impl<'a, S: Source> Walk<'a, S> {
             stop,
             out,
             budget: None,
+            gaps: Arc::default(),
+            has_gaps: AtomicBool::new(false),
+            settled: None,
+            oddities: None,
             #[cfg(test)]
             without: None,
         }
@@ -148,6 +191,38 @@ impl<'a, S: Source> Walk<'a, S> {
         }
         self.budget = budget;
         self
+    }
+
+    /// Expects these gaps to be there still: they are not asked for again.
+    #[must_use]
+    pub fn knowing(mut self, gaps: Arc<[Gap]>) -> Self {
+        self.gaps = gaps;
+        self
+    }
+
+    /// Whether it has found gaps.
+    pub(super) fn has_found_gaps(&self) -> bool {
+        self.has_gaps.load(Atomic::SeqCst)
+    }
+
+    /// Knows that everything that changed before was visible when the walk began.
+    #[must_use]
+    pub fn settled(mut self, settled: Option<Timestamp>) -> Self {
+        self.settled = settled;
+        self
+    }
+
+    /// Tells only what was not told before.
+    #[must_use]
+    pub fn telling(mut self, oddities: &'a Oddities) -> Self {
+        self.oddities = Some(oddities);
+        self
+    }
+
+    /// Whether an oddity of the platform is to be told.
+    pub(super) fn is_news(&self, oddity: Oddity) -> bool {
+        self.oddities
+            .is_none_or(|oddities| oddities.is_news(self.stream, oddity))
     }
 
     #[cfg(test)]
@@ -174,6 +249,96 @@ impl<'a, S: Source> Walk<'a, S> {
         }
     }
 
+    /// The question for what changed within a window, by the field that the stream is followed by.
+    pub(super) fn changes(&self, window: Span, direction: Direction) -> PageQuery {
+        let field = self.stream.cursor();
+        let order = Order { field, direction };
+        match field {
+            OrderField::LastInteractionAt => PageQuery {
+                filter: Arc::new(SessionFilter {
+                    interacted: window,
+                    ..SessionFilter::clone(&self.filter)
+                }),
+                ..self.query(Span::OPEN, Span::OPEN, order)
+            },
+            OrderField::UpdatedAt | OrderField::CreatedAt => self.query(Span::OPEN, window, order),
+        }
+    }
+
+    /// Where a record's stamp stands, by which the stream is followed.
+    pub(super) fn stamp(&self) -> Stamp {
+        stamp_of(self.stream.cursor())
+    }
+
+    /// How many records of a window are known to be counted and not shown.
+    pub(super) fn missing(&self, field: OrderField, window: Span) -> u64 {
+        self.gaps
+            .iter()
+            .filter(|gap| gap.stream == self.stream && gap.field == field)
+            .filter(|gap| overlap(gap.window, window))
+            .map(Gap::missing)
+            .sum()
+    }
+
+    /// Whether a page has another one behind it, by any sign.
+    pub(super) fn goes_on(&self, page: &Page, query: &PageQuery) -> bool {
+        let counted = u64::from(query.number) * u64::from(query.size);
+        let counts_on = page.total.is_some_and(|total| total > counted);
+        let is_believed = self.has(Safeguard::FullPages) || page.total.is_none();
+        counts_on || (page.has_more && is_believed)
+    }
+
+    /// The same, or the counts are wrong or absent, so that the next page has to tell.
+    pub(super) fn may_go_on(&self, page: &Page, query: &PageQuery) -> bool {
+        let is_wrong = page.is_doubtful() && self.has(Safeguard::FullPages);
+        self.goes_on(page, query) || is_wrong
+    }
+
+    /// Warns once that counts of the platform contradict its pages.
+    pub(super) fn tell_contradiction(&self) {
+        if self.is_news(Oddity::Contradiction) {
+            warn!(
+                stream = %self.stream,
+                "the platform's counts of {} contradict its pages; syncs follow the pages",
+                self.stream
+            );
+        }
+    }
+
+    /// Makes sure that a page other than the first is not the first once more.
+    ///
+    /// That its records were on the first page when that was read may be an accident: they may have moved.
+    /// So the first page is read again.
+    pub(super) async fn require_paging(
+        &self,
+        first: &HashSet<Uuid>,
+        page: &Page,
+        query: &PageQuery,
+    ) -> Result<(), WalkError> {
+        let is_on = |first: &HashSet<Uuid>| ids(page).all(|id| first.contains(&id));
+        if query.number <= 1 || ids(page).next().is_none() || !is_on(first) {
+            return Ok(());
+        }
+        // Where only the first page is counted, it may be what is answered for any page behind it.
+        let size = u64::from(query.size);
+        if page.total.is_some_and(|total| total <= size) {
+            return Ok(());
+        }
+        let again = self
+            .fetch(&PageQuery {
+                number: 1,
+                ..query.clone()
+            })
+            .await?;
+        if !is_on(&ids(&again).collect()) {
+            return Ok(());
+        }
+        Err(WalkError::Unpaged {
+            stream: self.stream,
+            number: query.number,
+        })
+    }
+
     /// Asks, unless the walk is to stop.
     pub(super) async fn fetch(&self, query: &PageQuery) -> Result<Page, WalkError> {
         tokio::select! {
@@ -189,11 +354,14 @@ impl<'a, S: Source> Walk<'a, S> {
     pub(super) async fn send(
         &self,
         page: Option<Page>,
-        progress: Vec<Progress>,
+        state_changes: Vec<StateChange>,
     ) -> Result<(), WalkError> {
         let records = page.as_ref().map_or(0, |page| page.items.len() as u64);
         self.out
-            .send(Chunk { page, progress })
+            .send(Chunk {
+                page,
+                state_changes,
+            })
             .await
             .map_err(|_| WalkError::Closed)?;
         if let Some(budget) = self.budget
@@ -215,54 +383,158 @@ impl<'a, S: Source> Walk<'a, S> {
         }
     }
 
-    pub(super) fn watermark(&self, to: Timestamp) -> Progress {
-        Progress::Watermark {
+    pub(super) fn watermark(&self, mark: Mark) -> StateChange {
+        StateChange::Watermark {
             stream: self.stream,
-            to,
+            to: mark.to,
+            seen_at: mark.seen_at,
         }
     }
 }
 
-/// Whether a page is all there is: one answer of the server's, and so never torn.
-pub(super) fn is_whole(page: &Page) -> bool {
-    !page.has_more
-        && page
-            .total
-            .is_none_or(|total| total <= page.items.len() as u64)
+/// Where a record says when it changed.
+pub(super) type Stamp = fn(&Head) -> Option<Timestamp>;
+
+fn stamp_of(field: OrderField) -> Stamp {
+    match field {
+        OrderField::UpdatedAt => |head| head.updated_at,
+        OrderField::CreatedAt => |head| head.created_at,
+        OrderField::LastInteractionAt => |head| head.last_interaction_at,
+    }
+}
+
+/// The stamp of a record, and when the record was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) to: Timestamp,
+    /// Server time of the answer.
+    pub(super) seen_at: Timestamp,
+}
+
+impl Mark {
+    /// The newest stamp on a page, not counting those after `until`.
+    pub(super) fn of(page: &Page, stamp: Stamp, until: Timestamp) -> Option<Self> {
+        let to = stamps(page, stamp).filter(|at| *at <= until).max()?;
+        let seen_at = page.server_time;
+        Some(Self { to, seen_at })
+    }
+
+    /// The later one; of two with one stamp that which was shown first.
+    pub(super) fn later(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        match (one, other) {
+            (Some(one), Some(other)) if other.to > one.to => Some(other),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+/// Looks for the newest stamp that the server shows, not counting those after `until`, by a few questions.
+/// Only where the first answer shows that the server does not order is there a second.
+#[derive(Debug)]
+pub(super) struct Climb {
+    query: PageQuery,
+    until: Timestamp,
+    questions: u32,
+    /// What was found.
+    pub(super) best: Option<Mark>,
+}
+
+impl Climb {
+    /// Begins with a question for descending stamps.
+    pub(super) const fn new(query: PageQuery, until: Timestamp) -> Self {
+        Self {
+            query,
+            until,
+            questions: 0,
+            best: None,
+        }
+    }
+
+    /// The next question.
+    pub(super) const fn query(&self) -> &PageQuery {
+        &self.query
+    }
+
+    /// Takes the answer to it. Yields whether there is another question.
+    pub(super) fn take(&mut self, page: &Page) -> bool {
+        let stamp = stamp_of(self.query.stream.cursor());
+        let before = self.best;
+        self.best = Mark::later(before, Mark::of(page, stamp, self.until));
+        let is_first = self.questions == 0;
+        self.questions += 1;
+        let ordered = is_sorted(page, stamp, true) && distinct_instants(page, stamp) > 1;
+        if is_first && (!(page.has_more || page.is_doubtful()) || (self.best.is_some() && ordered))
+        {
+            return false;
+        }
+        match self.best {
+            // Nothing but what is dated later, so far.
+            None if is_first => window_mut(&mut self.query).before = Some(self.until + STEP),
+            Some(best) if before != self.best && self.questions < MOST_QUESTIONS => {
+                window_mut(&mut self.query).after = Some(best.to);
+            }
+            None | Some(_) => return false,
+        }
+        true
+    }
+}
+
+/// The window of changes of a question.
+pub(super) fn window_of(query: &PageQuery) -> Span {
+    match query.stream.cursor() {
+        OrderField::LastInteractionAt => query.filter.interacted,
+        OrderField::UpdatedAt | OrderField::CreatedAt => query.updated,
+    }
+}
+
+fn window_mut(query: &mut PageQuery) -> &mut Span {
+    match query.stream.cursor() {
+        OrderField::LastInteractionAt => &mut Arc::make_mut(&mut query.filter).interacted,
+        OrderField::UpdatedAt | OrderField::CreatedAt => &mut query.updated,
+    }
+}
+
+/// Whether two windows have an instant in common.
+pub(super) fn overlap(one: Span, other: Span) -> bool {
+    let begins_before_end = |one: Span, other: Span| {
+        one.after
+            .zip(other.before)
+            .is_none_or(|(after, before)| after < before)
+    };
+    begins_before_end(one, other) && begins_before_end(other, one)
+}
+
+/// The ids that a page shows.
+pub(super) fn ids(page: &Page) -> impl Iterator<Item = Uuid> {
+    page.items.iter().filter_map(|item| item.head.id)
+}
+
+fn stamps(page: &Page, stamp: Stamp) -> impl Iterator<Item = Timestamp> {
+    page.items.iter().filter_map(move |item| stamp(&item.head))
 }
 
 /// The newest change on a page.
-pub(super) fn newest(page: &Page) -> Option<Timestamp> {
-    page.items
-        .iter()
-        .filter_map(|item| item.head.updated_at)
-        .max()
+pub(super) fn newest(page: &Page, stamp: Stamp) -> Option<Timestamp> {
+    stamps(page, stamp).max()
 }
 
 /// Whether the changes on a page go up, or down. Records without a readable time are passed over.
-pub(super) fn is_sorted(page: &Page, descending: bool) -> bool {
-    let times = page.items.iter().filter_map(|item| item.head.updated_at);
+pub(super) fn is_sorted(page: &Page, stamp: Stamp, descending: bool) -> bool {
     if descending {
-        times.is_sorted_by(|a, b| a >= b)
+        stamps(page, stamp).is_sorted_by(|a, b| a >= b)
     } else {
-        times.is_sorted()
+        stamps(page, stamp).is_sorted()
     }
 }
 
 /// How many different instants the changes on a page have.
-pub(super) fn distinct_instants(page: &Page) -> usize {
-    page.items
-        .iter()
-        .filter_map(|item| item.head.updated_at)
-        .collect::<HashSet<_>>()
-        .len()
+pub(super) fn distinct_instants(page: &Page, stamp: Stamp) -> usize {
+    stamps(page, stamp).collect::<HashSet<_>>().len()
 }
 
 /// How many records of a page a window cannot hold, by more than the tolerance.
-fn outside(page: &Page, window: Span, field: fn(&Head) -> Option<Timestamp>) -> usize {
-    page.items
-        .iter()
-        .filter_map(|item| field(&item.head))
+fn outside(page: &Page, window: Span, field: Stamp) -> usize {
+    stamps(page, field)
         .filter(|at| {
             window.after.is_some_and(|after| *at < after - TOLERANCE)
                 || window.before.is_some_and(|before| *at > before + TOLERANCE)
@@ -272,105 +544,12 @@ fn outside(page: &Page, window: Span, field: fn(&Head) -> Option<Timestamp>) -> 
 
 /// Whether a page shows records that the window cannot hold: the server ignored the filter (API
 /// notes, 3.4).
-pub(super) fn leaves(page: &Page, window: Span, field: fn(&Head) -> Option<Timestamp>) -> bool {
+pub(super) fn leaves(page: &Page, window: Span, field: Stamp) -> bool {
     outside(page, window, field) > 0
 }
 
 /// The same where a few strays are no proof: windows of creation are only a way to read everything
 /// in parts, and one record whose two times disagree must not make one part of them all.
-pub(super) fn mostly_leaves(
-    page: &Page,
-    window: Span,
-    field: fn(&Head) -> Option<Timestamp>,
-) -> bool {
+pub(super) fn mostly_leaves(page: &Page, window: Span, field: Stamp) -> bool {
     outside(page, window, field) * 2 > page.items.len()
-}
-
-/// What was seen of a window, to be compared with what the server says it holds.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    ids: HashSet<Uuid>,
-    /// Hashes of the texts that show no id.
-    unreadable: HashSet<u64>,
-    /// Totals in the order of the answers' pages being taken in.
-    first_total: Option<u64>,
-    last_total: Option<u64>,
-    grew: bool,
-    silent: bool,
-    pub(super) newest: Option<Timestamp>,
-}
-
-impl Tally {
-    /// Takes a page into account.
-    pub(super) fn add(&mut self, page: &Page) {
-        self.add_total(page);
-        self.newest = self.newest.max(newest(page));
-        for item in &page.items {
-            match item.head.id {
-                Some(id) => {
-                    self.ids.insert(id);
-                }
-                None => {
-                    self.unreadable.insert(xxh3_64(page.raw(item).as_bytes()));
-                }
-            }
-        }
-    }
-
-    /// Takes only a page's total into account, where its records will be read again.
-    pub(super) fn add_total(&mut self, page: &Page) {
-        let Some(total) = page.total else {
-            self.silent = true;
-            return;
-        };
-        self.grew |= self.last_total.is_some_and(|last| total > last);
-        self.first_total.get_or_insert(total);
-        self.last_total = Some(total);
-    }
-
-    /// The ids seen.
-    pub(super) fn ids(&self) -> impl Iterator<Item = Uuid> {
-        self.ids.iter().copied()
-    }
-
-    /// Records seen, each once.
-    pub(super) fn records(&self) -> u64 {
-        (self.ids.len() + self.unreadable.len()) as u64
-    }
-
-    /// Whether the total only grew, and as many different records came as the server counted in
-    /// the end.
-    pub(super) fn is_complete(&self) -> bool {
-        !self.silent
-            && self.last_total >= self.first_total
-            && self.last_total.is_some_and(|last| self.records() >= last)
-    }
-
-    /// What speaks against the window having been read completely, if anything does.
-    ///
-    /// `leaving` tells whether records may leave the window while it is read; if not, its total
-    /// must be the same in every answer.
-    pub(super) fn objection(&self, leaving: bool) -> Option<String> {
-        let (Some(first), Some(last)) = (self.first_total, self.last_total) else {
-            return Some("the server does not say how many records there are".to_owned());
-        };
-        let seen = self.records();
-        if self.silent {
-            Some("the server did not always say how many records there are".to_owned())
-        } else if self.grew {
-            Some(format!(
-                "its total grew while it was read (from {first} to {last})"
-            ))
-        } else if !leaving && first != last {
-            Some(format!(
-                "its total went from {first} to {last} while it was read"
-            ))
-        } else if seen < last || seen > first {
-            Some(format!(
-                "{seen} different records came where the server counts {last}"
-            ))
-        } else {
-            None
-        }
-    }
 }

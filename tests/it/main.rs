@@ -7,12 +7,15 @@
 )]
 
 mod contract;
+mod layers;
 mod limits;
+mod messages;
 mod mirror;
 mod outside;
 mod process;
 mod progress;
 mod readme;
+mod reporting;
 mod store;
 mod support;
 mod torture;

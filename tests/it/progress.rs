@@ -8,7 +8,7 @@ use helena_sync::clock::SystemClock;
 use helena_sync::data::Resource;
 use helena_sync::sandbox::{Sandbox, SandboxConfig};
 use helena_sync::store::{Acquired, Holder, OpenOptions, Store};
-use helena_sync::sync::{Engine, EngineSettings, Limits, Report, RunReport, WalkSettings};
+use helena_sync::sync::{Engine, EngineSettings, Report, RunLimits, RunReport, WalkSettings};
 use tokio_util::sync::CancellationToken;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -44,6 +44,7 @@ async fn a_finished_load_is_no_longer_shown() {
         panic!("nobody else is there");
     };
     let settings = EngineSettings {
+        keep_runs: Duration::from_hours(90 * 24),
         walk: WalkSettings {
             overlap: 2 * MINUTE,
             page_size: 10,
@@ -51,7 +52,6 @@ async fn a_finished_load_is_no_longer_shown() {
             concurrency: 2,
         },
         keep_raw: false,
-        resources: vec![Resource::Sessions],
         interleave: MINUTE,
         catalog: 15 * MINUTE,
     };
@@ -64,7 +64,7 @@ async fn a_finished_load_is_no_longer_shown() {
         settings,
     );
     let stop = CancellationToken::new();
-    let limits = Limits {
+    let limits = RunLimits {
         stop: &stop,
         budget: None,
     };

@@ -1,5 +1,5 @@
-//! What the README and the shipped samples say, held against the program: configuration, tables,
-//! queries and commands.
+//! What the README, the documents and the shipped samples say, held against the program:
+//! configuration, tables, queries and commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,7 +13,7 @@ use helena_sync::clock::SystemClock;
 use helena_sync::config::{self, ACCOUNT_KEYS, Environment, KEYS, Key, Settings};
 use helena_sync::data::Timestamp;
 use helena_sync::sandbox::{Sandbox, SandboxConfig};
-use helena_sync::store::{OpenOptions, Store};
+use helena_sync::store::{OpenOptions, Store, meanings};
 use tempfile::TempDir;
 
 use crate::support::database::{Database, Kind, on_both};
@@ -23,11 +23,30 @@ fn shipped(name: &str) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// The README's fenced blocks of a language.
+/// The READMEs and all documents, one after the other. The notes on the API are not the program's.
+fn documents() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|name| name == "md"))
+        .filter(|path| path.file_name().is_none_or(|name| name != "api-notes.md"))
+        .collect();
+    files.sort();
+    let texts = files.iter().map(|file| fs::read_to_string(file).unwrap());
+    ["README.md", "README.pt-BR.md", "CONTRIBUTING.md"]
+        .into_iter()
+        .map(shipped)
+        .chain(texts)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The documents' fenced blocks of a language.
 fn blocks(language: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut open: Option<String> = None;
-    for line in shipped("README.md").lines() {
+    for line in documents().lines() {
         match (&mut open, line.strip_prefix("```")) {
             (None, Some(name)) => open = Some(format!("{name}\n")),
             (Some(_), Some(_)) => blocks.extend(open.take()),
@@ -76,6 +95,7 @@ fn check_sections(settings: &Settings) {
     settings.backfill().unwrap();
     settings.store().unwrap();
     settings.verify().unwrap();
+    settings.report().unwrap();
     settings.log().unwrap();
     settings.timezone().unwrap();
 }
@@ -83,8 +103,8 @@ fn check_sections(settings: &Settings) {
 #[test]
 fn the_configuration_table_is_the_one_of_the_code() {
     assert!(
-        shipped("README.md").contains(&config::markdown()),
-        "the README's table should be:\n{}",
+        shipped("docs/configuration.md").contains(&config::markdown()),
+        "the table in docs/configuration.md should be:\n{}",
         config::markdown()
     );
 }
@@ -263,6 +283,55 @@ async fn the_diagram_shows_every_table_and_every_foreign_key() {
     assert_eq!(shown, relations);
 }
 
+/// The document of all columns, held against the tables of both databases and against the comments
+/// that Postgres keeps.
+#[tokio::test]
+async fn every_column_is_documented_and_its_meaning_is_its_comment() {
+    on_both(|database| async move {
+        let documented: BTreeMap<(String, String), String> = meanings()
+            .into_iter()
+            .flat_map(|table| {
+                let name = table.table.to_owned();
+                let columns = table.columns.into_iter();
+                columns.map(move |(column, text)| ((name.clone(), column.to_owned()), text))
+            })
+            .collect();
+        let sql = match database.kind {
+            Kind::Sqlite => {
+                "select m.name || '|' || c.name || '|' from sqlite_master m, \
+                 pragma_table_info(m.name) c where m.type in ('table', 'view') \
+                 and m.name not like 'sqlite%' and m.name not like '\\_%' escape '\\'"
+            }
+            Kind::Postgres => {
+                "select table_name || '|' || column_name || '|' || \
+                 coalesce(col_description(to_regclass(table_name), ordinal_position), '') \
+                 from information_schema.columns \
+                 where table_schema = 'public' and table_name <> '_sqlx_migrations'"
+            }
+        };
+        let stored: BTreeMap<(String, String), String> = database
+            .texts(sql)
+            .await
+            .iter()
+            .map(|line| {
+                let mut parts = line.splitn(3, '|').map(str::to_owned);
+                let mut next = || parts.next().unwrap();
+                ((next(), next()), next())
+            })
+            .collect();
+        let names = |map: &BTreeMap<(String, String), String>| -> Vec<(String, String)> {
+            map.keys().cloned().collect()
+        };
+        assert_eq!(names(&documented), names(&stored));
+        if database.kind == Kind::Postgres {
+            assert_eq!(stored, documented);
+            let about = "select coalesce(obj_description(to_regclass('sessions')), '')";
+            assert_eq!(database.text(about).await, "Chat sessions, one row each.");
+        }
+    })
+    .await;
+}
+
 /// One pass of the real command over a small account.
 async fn sync(database: &Database) {
     let until = Timestamp::parse("2026-06-01T12:00:00Z").unwrap();
@@ -338,8 +407,8 @@ fn arguments(line: &str) -> Option<Vec<String>> {
 }
 
 #[test]
-fn every_command_in_the_readme_is_one() {
-    let text = shipped("README.md");
+fn every_command_in_the_documents_is_one() {
+    let text = documents();
     let inline = text.split('`').skip(1).step_by(2);
     let inline = inline
         .filter(|code| !code.contains('\n'))
@@ -360,12 +429,109 @@ fn every_command_in_the_readme_is_one() {
 }
 
 #[test]
-fn the_readme_names_every_command() {
-    let text = shipped("README.md");
+fn the_documents_name_every_command() {
+    let text = shipped("docs/commands.md");
     for command in Cli::command().get_subcommands() {
         let name = command.get_name();
         assert!(text.contains(&format!("`{name}`")), "{name}");
     }
+}
+
+#[test]
+fn every_link_between_the_documents_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let anchor = |heading: &str| -> String {
+        let kept = heading.chars().filter_map(|c| match c {
+            ' ' => Some('-'),
+            c if c.is_alphanumeric() || c == '-' || c == '_' => Some(c.to_ascii_lowercase()),
+            _ => None,
+        });
+        kept.collect()
+    };
+    let top = [
+        "README.md",
+        "README.pt-BR.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+    ];
+    let mut files: Vec<_> = top.iter().map(|name| root.join(name)).collect();
+    let docs = fs::read_dir(root.join("docs")).unwrap();
+    files.extend(docs.map(|entry| entry.unwrap().path()));
+    let mut links = 0;
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        for target in text.split("](").skip(1) {
+            let target = target.split(')').next().unwrap();
+            if target.contains("://") {
+                continue;
+            }
+            links += 1;
+            let (path, wanted) = target.split_once('#').unwrap_or((target, ""));
+            let path = if path.is_empty() {
+                file.clone()
+            } else {
+                file.parent().unwrap().join(path)
+            };
+            let text = fs::read_to_string(&path)
+                .unwrap_or_else(|_| panic!("{}: {target}", file.display()));
+            let headings = text.lines().filter_map(|line| line.strip_prefix('#'));
+            let mut headings = headings.map(|line| anchor(line.trim_start_matches('#').trim()));
+            assert!(
+                wanted.is_empty() || headings.any(|heading| heading == wanted),
+                "{}: {target}",
+                file.display()
+            );
+        }
+    }
+    assert!(links > 10, "{links}");
+}
+
+#[test]
+fn the_readmes_are_short_and_lead_to_every_document() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let names: Vec<String> = fs::read_dir(docs)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    for readme in ["README.md", "README.pt-BR.md"] {
+        let text = shipped(readme);
+        let lines = text.lines().count();
+        assert!(lines <= 250, "{readme}: {lines}");
+        for name in &names {
+            assert!(text.contains(&format!("](docs/{name}")), "{readme}: {name}");
+        }
+    }
+}
+
+/// A file that is built into the program and that the image's build does not see ends that build.
+#[test]
+fn the_image_is_built_from_every_file_that_is_embedded() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ignored = shipped(".dockerignore");
+    let mut folders = vec![root.join("src")];
+    let mut embedded = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            for file in text.split("include_str!(\"").skip(1) {
+                let file = folder.join(file.split('"').next().unwrap());
+                let file = file.canonicalize().unwrap();
+                let name = file.strip_prefix(root.canonicalize().unwrap()).unwrap();
+                let name = name.to_str().unwrap();
+                let top = name.split('/').next().unwrap();
+                let is_hidden = ignored.lines().any(|line| line == top || line == name);
+                let is_shown = ignored.lines().any(|line| line == format!("!{name}"));
+                assert!(!is_hidden || is_shown, "{name}: see .dockerignore");
+                embedded += 1;
+            }
+        }
+    }
+    assert!(embedded > 0);
 }
 
 #[test]

@@ -1,14 +1,17 @@
 //! The two versions of the session list, lists that turn out to be paged, and single records.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::api::{Detail, LiveQuery};
-use crate::data::{ColumnGroup, Resource, Source as _, SourceError};
+use crate::clock::{Clock as _, FakeClock};
+use crate::data::{ColumnGroup, Learned, Resource, SessionVersion, Source as _, SourceError};
 
 use super::server::{Reply, Seen, Server};
-use super::{client, first_page, server_time};
+use super::{client, client_on, first_page, server_time};
 
 const EMPTY: &str = r#"{"items":[],"totalItems":0,"hasMorePages":false}"#;
 const V1: &str = "/chat/v1/session";
@@ -26,46 +29,196 @@ async fn statuses(v1: u16, v2: u16, tags: u16) -> Server {
     .await
 }
 
-#[tokio::test]
-async fn the_first_version_is_read_as_long_as_it_answers() {
-    let server = statuses(200, 500, 500).await;
-    let (client, _clock) = client(&server, None);
-    let page = client.page(&first_page(Resource::Sessions)).await.unwrap();
-    assert_eq!(page.unknown, ColumnGroup::SESSION_TYPE);
-    assert_eq!(client.session_version(), 1);
-    assert_eq!(server.paths(), [V1]);
+/// The status of each path can be changed while it answers.
+async fn changing(status: impl Fn(usize, &str) -> u16 + Send + Sync + 'static) -> Server {
+    Server::start(move |number, seen| {
+        let status = status(number, &seen.path);
+        let body = if seen.path == TAGS { "[]" } else { EMPTY };
+        Reply::json(status, if status == 200 { body } else { "{}" })
+    })
+    .await
 }
 
 #[tokio::test]
-async fn a_first_version_that_is_gone_is_noticed_once() {
+async fn the_second_version_is_read_as_long_as_it_answers() {
+    let server = statuses(500, 200, 500).await;
+    let (client, _clock) = client(&server, None);
+    for _ in 0..2 {
+        let page = client.page(&first_page(Resource::Sessions)).await.unwrap();
+        assert_eq!(page.unknown, ColumnGroup::NONE);
+    }
+    assert_eq!(client.session_version(), SessionVersion::Second);
+    assert_eq!(server.paths(), [V2, V2]);
+}
+
+#[tokio::test]
+async fn a_second_version_that_is_gone_is_noticed_once() {
     for status in [401, 404, 410] {
-        let server = statuses(status, 200, 200).await;
+        let server = statuses(200, status, 200).await;
         let (client, _clock) = client(&server, None);
+        // So that a 401 is not about how the token is sent.
+        client.list(Resource::Tags).await.unwrap();
         for _ in 0..3 {
             let page = client.page(&first_page(Resource::Sessions)).await.unwrap();
-            assert_eq!(page.unknown, ColumnGroup::NONE);
+            assert_eq!(page.unknown, ColumnGroup::SESSION_TYPE);
         }
-        assert_eq!(client.session_version(), 2);
-        assert_eq!(server.paths(), [V1, V2, V2, V2]);
+        assert_eq!(client.session_version(), SessionVersion::First);
+        // Asked once more before it is left.
+        assert_eq!(server.paths()[1..], [V2, V1, V2, V1, V1]);
     }
 }
 
 #[tokio::test]
+async fn a_second_version_behind_a_page_of_html_is_left_when_it_stays_so() {
+    let server = Server::start(|_, seen| match seen.path.as_str() {
+        V2 => Reply::json(404, "<html>"),
+        _ => Reply::json(200, EMPTY),
+    })
+    .await;
+    let (client, _clock) = client(&server, None);
+    client.page(&first_page(Resource::Sessions)).await.unwrap();
+    assert_eq!(client.session_version(), SessionVersion::First);
+}
+
+#[tokio::test]
+async fn a_refusal_that_passes_by_does_not_move_an_account_to_the_other_version() {
+    for status in [401, 404] {
+        // For three seconds.
+        let clock = Arc::new(FakeClock::at(server_time()));
+        let told = Arc::clone(&clock);
+        let server = changing(move |_, path| {
+            let is_away = path == V2 && told.running() < Duration::from_secs(3);
+            if is_away { status } else { 200 }
+        })
+        .await;
+        let client = client_on(&server, None, &clock);
+        client.list(Resource::Tags).await.unwrap();
+        let page = client.page(&first_page(Resource::Sessions)).await.unwrap();
+        assert_eq!(page.unknown, ColumnGroup::NONE);
+        assert_eq!(client.session_version(), SessionVersion::Second);
+        assert_eq!(server.paths()[1..], [V2, V1, V2]);
+    }
+}
+
+#[tokio::test]
+async fn a_first_version_that_is_withdrawn_leads_back_to_the_second() {
+    let server = changing(|number, path| match path {
+        V2 if number < 6 => 404,
+        V1 if number >= 6 => 410,
+        _ => 200,
+    })
+    .await;
+    let (client, _clock) = client(&server, None);
+    client.list(Resource::Tags).await.unwrap();
+    for _ in 0..3 {
+        let page = client.page(&first_page(Resource::Sessions)).await.unwrap();
+        assert_eq!(page.unknown, ColumnGroup::SESSION_TYPE);
+    }
+    for _ in 0..2 {
+        let page = client.page(&first_page(Resource::Sessions)).await.unwrap();
+        assert_eq!(page.unknown, ColumnGroup::NONE);
+    }
+    assert_eq!(client.session_version(), SessionVersion::Second);
+    assert_eq!(server.paths()[1..], [V2, V1, V2, V1, V1, V1, V2, V2]);
+}
+
+/// Answers v2 but while this is so.
+async fn away(is_away: &Arc<AtomicBool>) -> Server {
+    let is_away = Arc::clone(is_away);
+    changing(move |_, path| {
+        if path == V2 && is_away.load(Ordering::SeqCst) {
+            404
+        } else {
+            200
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_second_version_that_was_left_is_asked_again_every_hour() {
+    let is_away = Arc::new(AtomicBool::new(true));
+    let server = away(&is_away).await;
+    let (client, clock) = client(&server, None);
+    let ask = async || {
+        client.page(&first_page(Resource::Sessions)).await.unwrap();
+        client.session_version()
+    };
+    assert_eq!(ask().await, SessionVersion::First);
+    for _ in 0..2 {
+        clock.advance(Duration::from_mins(59));
+        assert_eq!(ask().await, SessionVersion::First);
+        clock.advance(Duration::from_mins(2));
+        assert_eq!(ask().await, SessionVersion::First);
+    }
+    is_away.store(false, Ordering::SeqCst);
+    clock.advance(Duration::from_hours(1));
+    for _ in 0..2 {
+        assert_eq!(ask().await, SessionVersion::Second);
+    }
+    let asked = [V2, V1, V2];
+    let hours = [V1, V2, V1, V1, V2, V1];
+    assert_eq!(
+        server.paths(),
+        [&asked[..], &hours[..], &[V2, V2][..]].concat()
+    );
+}
+
+#[tokio::test]
+async fn a_process_that_begins_with_the_first_version_asks_the_second_one_first() {
+    let is_away = Arc::new(AtomicBool::new(true));
+    let server = away(&is_away).await;
+    let learned = Learned {
+        session_list: Some(SessionVersion::First),
+        ..Learned::default()
+    };
+    for (away, version, paths) in [
+        (true, SessionVersion::First, &[V2, V1, V1][..]),
+        (false, SessionVersion::Second, &[V2, V2][..]),
+    ] {
+        is_away.store(away, Ordering::SeqCst);
+        let (client, _clock) = client(&server, None);
+        let before = server.paths().len();
+        client.remember(&learned);
+        client.page(&first_page(Resource::Sessions)).await.unwrap();
+        assert_eq!(client.session_version(), version);
+        if away {
+            // As at the beginning of the next lease.
+            client.remember(&learned);
+        }
+        client.page(&first_page(Resource::Sessions)).await.unwrap();
+        assert_eq!(server.paths()[before..], *paths);
+    }
+    // One that is pinned is read and no other.
+    let (client, clock) = client(&server, None);
+    client.pin_session_version(SessionVersion::First);
+    let before = server.paths().len();
+    for _ in 0..2 {
+        client.remember(&learned);
+        client.page(&first_page(Resource::Sessions)).await.unwrap();
+        clock.advance(Duration::from_hours(2));
+    }
+    assert_eq!(server.paths()[before..], [V1, V1]);
+    assert_eq!(client.learned(), learned);
+}
+
+#[tokio::test]
 async fn concurrent_pages_notice_it_together() {
-    let server = statuses(404, 200, 200).await;
+    let server = statuses(200, 404, 200).await;
     let (client, _clock) = client(&server, None);
     let query = first_page(Resource::Sessions);
     let pages = futures::future::join_all((0..4).map(|_| client.page(&query))).await;
     assert!(pages.iter().all(Result::is_ok));
     let paths = server.paths();
-    assert_eq!(paths.iter().filter(|path| *path == V2).count(), 4);
+    assert_eq!(paths.iter().filter(|path| *path == V1).count(), 4);
+    assert!(paths.len() <= 9, "{paths:?}");
 }
 
 #[tokio::test]
 async fn a_token_that_may_not_read_sessions_is_refused_and_changes_nothing() {
     for (tags, note) in [
         (200, "this token may not read sessions"),
-        (401, "the token is not accepted"),
+        (401, "the token is not valid"),
     ] {
         let server = statuses(401, 401, tags).await;
         let (client, _clock) = client(&server, None);
@@ -73,37 +226,28 @@ async fn a_token_that_may_not_read_sessions_is_refused_and_changes_nothing() {
         let error = error.unwrap_err();
         assert!(matches!(error, SourceError::Refused { status: 401, .. }));
         assert!(error.to_string().contains(note), "{error}");
-        assert_eq!(client.session_version(), 1);
-        assert_eq!(server.paths(), [V1, V2, TAGS]);
+        assert_eq!(client.session_version(), SessionVersion::Second);
+        // Twice the first time: a 401 may be about how the token is sent.
+        assert_eq!(server.paths(), [V2, V2, V1, TAGS]);
     }
-    let server = statuses(404, 401, 200).await;
+    let server = statuses(401, 404, 200).await;
     let (client, _clock) = client(&server, None);
     let error = client.page(&first_page(Resource::Sessions)).await;
     assert!(matches!(error, Err(SourceError::Refused { .. })));
 }
 
 #[tokio::test]
-async fn a_second_version_in_trouble_proves_nothing() {
-    let server = statuses(401, 503, 200).await;
+async fn a_first_version_in_trouble_proves_nothing() {
+    let server = statuses(503, 404, 200).await;
     let (client, _clock) = client(&server, None);
     let error = client.page(&first_page(Resource::Sessions)).await;
     assert!(matches!(error, Err(SourceError::Unavailable { .. })));
-    assert_eq!(client.session_version(), 1);
-}
-
-#[tokio::test]
-async fn the_second_version_is_never_left_again() {
-    let server = statuses(200, 401, 200).await;
-    let (client, _clock) = client(&server, None);
-    client.set_session_version(2);
-    let error = client.page(&first_page(Resource::Sessions)).await;
-    assert!(matches!(error, Err(SourceError::Refused { .. })));
-    assert_eq!(server.paths(), [V2]);
+    assert_eq!(client.session_version(), SessionVersion::Second);
 }
 
 #[tokio::test]
 async fn a_question_by_type_goes_to_the_version_that_knows_types() {
-    let server = statuses(200, 200, 200).await;
+    let server = statuses(200, 404, 200).await;
     let (client, _clock) = client(&server, None);
     let mut query = LiveQuery {
         number: 1,
@@ -112,12 +256,17 @@ async fn a_question_by_type_goes_to_the_version_that_knows_types() {
     };
     query.filter.kind = Some("GROUP".to_owned());
     query.details = vec![Detail::Contact];
+    // Elsewhere the filter would be ignored, and everything shown.
+    let error = client.sessions(&query).await;
+    assert!(matches!(error, Err(SourceError::NotFound { .. })));
+    assert_eq!(client.session_version(), SessionVersion::Second);
+    assert_eq!(server.paths(), [V2]);
+    let server = statuses(200, 200, 200).await;
+    let (client, _clock) = super::client(&server, None);
     let page = client.sessions(&query).await.unwrap();
     assert!(!page.unknown.contains(ColumnGroup::SESSION_TYPE));
     assert!(!page.unknown.contains(ColumnGroup::CONTACT));
     assert!(page.unknown.contains(ColumnGroup::AGENT));
-    assert_eq!(client.session_version(), 1);
-    assert_eq!(server.paths(), [V2]);
 }
 
 fn id(number: u128) -> Uuid {

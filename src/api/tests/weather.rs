@@ -190,20 +190,19 @@ async fn what_does_not_pass_ends_after_a_bounded_number_of_tries_and_names_what_
     assert_eq!(requests, 3);
     assert_eq!(
         error.to_string(),
-        "GET /core/v1/contact was not accepted (500): ERROR_INTERNAL: PageSize (id a1b2); so it \
-         was 3 times"
+        "GET /core/v1/contact was not accepted (500): ERROR_INTERNAL: PageSize (id a1b2); failed 3 \
+         times"
     );
     let (error, requests) = fails(|| Reply::json(503, "<html>secret</html>")).await;
     assert_eq!(requests, 7);
     assert_eq!(
         error.to_string(),
-        "GET /core/v1/contact could not be answered after 7 attempts: status 503: an HTML page \
-         instead of JSON"
+        "GET /core/v1/contact failed after 7 attempts: status 503: an HTML page instead of JSON"
     );
     let (error, _) = fails(|| Reply::json(200, "<html>secret</html>")).await;
     assert_eq!(
         error.to_string(),
-        "GET /core/v1/contact answered what could not be read, 7 times: a success with an HTML \
+        "GET /core/v1/contact had an unreadable answer after 7 attempts: status 200 with an HTML \
          page instead of JSON"
     );
     let (error, _) = fails(|| {
@@ -214,19 +213,119 @@ async fn what_does_not_pass_ends_after_a_bounded_number_of_tries_and_names_what_
     .await;
     assert_eq!(
         error.to_string(),
-        "GET /core/v1/contact answered what could not be read, 7 times: a body that broke off \
-         after 10 bytes"
+        "GET /core/v1/contact had an unreadable answer after 7 attempts: the body broke off after \
+         10 bytes"
     );
-    let (error, requests) = fails(|| {
-        Reply::raw(format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{PAGE}",
-            PAGE.len()
-        ))
+}
+
+/// [`PAGE`] in an answer without a `Date` header.
+fn dateless() -> Reply {
+    Reply::raw(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{PAGE}",
+        PAGE.len()
+    ))
+}
+
+#[tokio::test]
+async fn without_a_date_the_servers_time_is_the_local_clocks_less_the_time_taken() {
+    let begun = server_time() + Duration::from_hours(1);
+    let clock = Arc::new(FakeClock::at(begun));
+    let moved = Arc::clone(&clock);
+    let server = Server::start(move |_, _| {
+        moved.advance(Duration::from_secs(4));
+        dateless()
     })
     .await;
-    assert_eq!(requests, 3);
-    assert!(matches!(error, SourceError::Malformed { .. }));
-    assert!(error.to_string().contains("without a readable Date header"));
+    let client = client_on(&server, None, &clock);
+    for took in [0, 4] {
+        let page = client.page(&first_page(Resource::Contacts)).await.unwrap();
+        assert_eq!(page.items.len(), 1);
+        assert_eq!(page.server_time, begun + Duration::from_secs(took));
+    }
+    assert_eq!(client.usage().requests, 2);
+}
+
+#[tokio::test]
+async fn a_date_that_is_missing_now_and_then_is_the_last_one_and_what_went_by_since() {
+    let clock = Arc::new(FakeClock::at(server_time() + Duration::from_hours(1)));
+    let moved = Arc::clone(&clock);
+    let server = Server::start(move |number, _| {
+        moved.advance(Duration::from_secs(4));
+        match number {
+            0 => Reply::json(200, PAGE),
+            1 => Reply::with(200, "", PAGE),
+            _ => dateless(),
+        }
+    })
+    .await;
+    let client = client_on(&server, None, &clock);
+    let query = first_page(Resource::Contacts);
+    client.page(&query).await.unwrap();
+    client.page(&query).await.unwrap();
+    clock.advance(Duration::from_mins(10));
+    // Whatever the local clock is set to.
+    clock.set(server_time() - Duration::from_hours(9));
+    let page = client.page(&query).await.unwrap();
+    assert_eq!(page.server_time, server_time() + Duration::from_mins(10));
+    // A record that is gone comes with a time, too.
+    let page = client.page(&query).await.unwrap();
+    let later = server_time() + Duration::from_mins(10) + Duration::from_secs(4);
+    assert_eq!(page.server_time, later);
+}
+
+#[tokio::test]
+async fn a_page_of_html_is_a_firewalls_or_a_proxys_whatever_its_status() {
+    for status in [400, 401, 403, 404, 410, 422] {
+        let html = move || Reply::json(status, "<html>secret</html>");
+        let server = after(2, html).await;
+        let (client, _clock) = client(&server, None);
+        let page = client.page(&first_page(Resource::Contacts)).await.unwrap();
+        assert_eq!(page.items.len(), 1, "{status}");
+        assert_eq!(client.usage().retries, 2, "{status}");
+        let (error, requests) = fails(html).await;
+        assert_eq!(requests, 7, "{status}");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "GET /core/v1/contact failed after 7 attempts: status {status} from a firewall or \
+                 proxy: an HTML page instead of JSON"
+            )
+        );
+        assert!(matches!(error, SourceError::Unavailable { .. }));
+    }
+    // One that leads elsewhere is none: it says that the base URL is wrong.
+    let moved = || {
+        Reply::with(
+            301,
+            "Location: http://127.0.0.1:9/\r\n",
+            "<html>moved</html>",
+        )
+    };
+    let (error, requests) = fails(moved).await;
+    assert_eq!(requests, 1);
+    assert!(error.to_string().contains("check the base URL"), "{error}");
+}
+
+#[tokio::test]
+async fn a_401_that_says_404_inside_means_that_there_is_no_such_thing() {
+    for code in ["404", "\"404\"", "\"NotFound\""] {
+        let body = format!(r#"{{"key":"NO","text":"x","httpStatusCode":{code}}}"#);
+        let (error, requests) = fails(move || Reply::json(401, &body)).await;
+        assert_eq!(requests, 1);
+        assert!(
+            matches!(error, SourceError::NotFound { status: 401, .. }),
+            "{error:?}"
+        );
+        let body = format!(r#"{{"key":"NO","text":"x","httpStatusCode":{code}}}"#);
+        let server = after(usize::MAX, move || Reply::json(401, &body)).await;
+        let (client, _clock) = client(&server, None);
+        for resource in [Resource::Contacts, Resource::Sessions] {
+            let gone = client.by_id(resource, uuid::Uuid::nil()).await.unwrap();
+            assert_eq!((gone.items.len(), gone.by_id), (0, true), "{code}");
+            assert_eq!(gone.server_time, server_time());
+        }
+        assert_eq!(client.usage().requests, 2);
+    }
 }
 
 #[tokio::test]
@@ -240,7 +339,8 @@ async fn what_the_platform_refuses_is_asked_once() {
             )
         })
         .await;
-        assert_eq!(requests, 1, "{status}");
+        // A 401 may be about how the token is sent.
+        assert_eq!(requests, if status == 401 { 2 } else { 1 }, "{status}");
         match (&error, status) {
             (SourceError::Refused { status: said, .. }, 401 | 403)
             | (SourceError::NotFound { status: said, .. }, 404 | 410)
@@ -275,10 +375,10 @@ async fn a_429_is_waited_out_however_long_it_takes() {
     let began = clock.now();
     client.page(&first_page(Resource::Contacts)).await.unwrap();
     assert_eq!(client.usage().retries, 40);
-    // 2, 4, … 256 seconds, then five minutes each, a tenth more or less.
+    // 2, 4, … 2048 seconds, then an hour each, a tenth more or less.
     let waited = clock.now().since(began).as_secs();
     assert!(
-        (510 + 32 * 270..=562 + 32 * 300).contains(&waited),
+        (3684 + 29 * 3240..=4504 + 29 * 3600).contains(&waited),
         "{waited}"
     );
 }
@@ -289,7 +389,8 @@ async fn a_429_that_says_how_long_is_waited_for_so_long() {
         ("Retry-After: 17\r\n", 17),
         // By the answer's own clock, which is an hour behind ours.
         ("Retry-After: Mon, 04 May 2026 13:01:00 GMT\r\n", 60),
-        ("Retry-After: 86400\r\n", 300),
+        ("Retry-After: 1800\r\n", 1800),
+        ("Retry-After: 86400\r\n", 3600),
     ] {
         let server = after(1, move || Reply::with(429, header, "")).await;
         let (client, clock) = client(&server, None);

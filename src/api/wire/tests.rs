@@ -5,7 +5,7 @@ use super::*;
 const PAGE: Shape = Shape::Page { number: 1, size: 2 };
 const ID: &str = "43f4d144-bff5-4a50-b940-b74d0b95e198";
 
-fn read(body: &str, shape: Shape) -> Result<Decoded, (Kind, String)> {
+fn read(body: &str, shape: Shape) -> Result<Decoded, (FailureKind, String)> {
     decode(body.as_bytes().to_vec(), Some("application/json"), shape)
         .map_err(|failure| (failure.kind, failure.detail))
 }
@@ -48,7 +48,7 @@ fn the_end_is_found_however_the_server_says_it() {
             Some(5),
             true,
         ),
-        (r#"{"items":[1,2],"hasMorePages":false}"#, 2, None, false),
+        (r#"{"items":[1,2],"hasMorePages":false}"#, 2, None, true),
         (r#"{"items":[1,2]}"#, 2, None, true),
         (r#"{"items":[1,2],"hasMorePages":null}"#, 2, None, true),
         (r#"{"items":[1]}"#, 1, None, false),
@@ -62,7 +62,7 @@ fn the_end_is_found_however_the_server_says_it() {
             r#"{"\u0069tems":[1],"total\u0049tems":4}"#,
             1,
             Some(4),
-            false,
+            true,
         ),
         (r#"{"items":[1,2],"items":[3]}"#, 1, None, false),
         (r#"{"items":[1,2],"items":null}"#, 0, None, false),
@@ -77,7 +77,7 @@ fn the_end_is_found_however_the_server_says_it() {
         (r#"{"pageNumber":1,"totalItems":0}"#, 0, Some(0), false),
         (r#"{"items":[1],"totalItems":"9"}"#, 1, None, false),
         (r#"{"items":[1],"totalItems":-1}"#, 1, None, false),
-        (r#"{"items":[1],"totalItems":3.0}"#, 1, Some(3), false),
+        (r#"{"items":[1],"totalItems":3.0}"#, 1, Some(3), true),
         ("[1,2]", 2, None, true),
         ("[1,2,3]", 3, None, false),
         ("[]", 0, None, false),
@@ -114,38 +114,42 @@ fn a_list_may_be_an_array_or_a_page() {
 #[test]
 fn what_is_no_page_is_named_and_never_quoted() {
     for (body, kind) in [
-        ("", Kind::NoJson),
-        ("  ", Kind::NoJson),
-        ("<html>secret", Kind::NoJson),
-        ("secret", Kind::NoJson),
-        (r#"{"items":[{"secret":1"#, Kind::NoJson),
-        (r#"{"items":[{"secret":1}]} secret"#, Kind::NoJson),
-        (r#"{"items":[secret]}"#, Kind::NoJson),
-        ("[1,", Kind::NoJson),
-        ("17", Kind::Shape),
-        ("null", Kind::Shape),
-        (r#"{"secret":1}"#, Kind::Shape),
-        (r#"{"items":"secret"}"#, Kind::Shape),
-        (r#"{"items":1e999}"#, Kind::Shape),
-        (r#"{"items":"\ud800"}"#, Kind::Shape),
-        (r#"{"items":"secret","a":"#, Kind::NoJson),
-        (r#"{"items":"secret","error":true}"#, Kind::ErrorInside),
-        (r#"{"items":1e999,"error":true}"#, Kind::ErrorInside),
-        (r#"{"error":true,"items":[{"secret":1}"#, Kind::NoJson),
-        (r#"{"items":null,"totalItems":4}"#, Kind::Shape),
-        (r#"{"totalItems":4}"#, Kind::Shape),
-        (r#"{"error":true,"text":"x"}"#, Kind::ErrorInside),
+        ("", FailureKind::NoJson),
+        ("  ", FailureKind::NoJson),
+        ("<html>secret", FailureKind::NoJson),
+        ("secret", FailureKind::NoJson),
+        (r#"{"items":[{"secret":1"#, FailureKind::NoJson),
+        (r#"{"items":[{"secret":1}]} secret"#, FailureKind::NoJson),
+        (r#"{"items":[secret]}"#, FailureKind::NoJson),
+        ("[1,", FailureKind::NoJson),
+        ("17", FailureKind::Shape),
+        ("null", FailureKind::Shape),
+        (r#"{"secret":1}"#, FailureKind::Shape),
+        (r#"{"items":"secret"}"#, FailureKind::Shape),
+        (r#"{"items":1e999}"#, FailureKind::Shape),
+        (r#"{"items":"\ud800"}"#, FailureKind::Shape),
+        (r#"{"items":"secret","a":"#, FailureKind::NoJson),
+        (
+            r#"{"items":"secret","error":true}"#,
+            FailureKind::ErrorInside,
+        ),
+        (r#"{"items":1e999,"error":true}"#, FailureKind::ErrorInside),
+        (
+            r#"{"error":true,"items":[{"secret":1}"#,
+            FailureKind::NoJson,
+        ),
+        (r#"{"error":true,"text":"x"}"#, FailureKind::ErrorInside),
         (
             r#"{"error":true,"items":[],"totalItems":0}"#,
-            Kind::ErrorInside,
+            FailureKind::ErrorInside,
         ),
         (
             r#"{"items":[{"id":1}],"totalItems":1,"error":true}"#,
-            Kind::ErrorInside,
+            FailureKind::ErrorInside,
         ),
         (
             r#"{"error":true,"items":null,"key":"x"}"#,
-            Kind::ErrorInside,
+            FailureKind::ErrorInside,
         ),
     ] {
         let (came, detail) = read(body, PAGE).unwrap_err();
@@ -153,11 +157,14 @@ fn what_is_no_page_is_named_and_never_quoted() {
         assert!(!detail.contains("secret"), "{detail}");
     }
     assert!(decode(b"[]".to_vec(), Some("text/html"), PAGE).is_err());
-    assert_eq!(read("[]", Shape::Record).unwrap_err().0, Kind::Shape);
-    assert_eq!(read("null", Shape::Record).unwrap_err().0, Kind::Shape);
+    assert_eq!(read("[]", Shape::Record).unwrap_err().0, FailureKind::Shape);
+    assert_eq!(
+        read("null", Shape::Record).unwrap_err().0,
+        FailureKind::Shape
+    );
     assert_eq!(
         read(r#"{"error":true}"#, Shape::Record).unwrap_err().0,
-        Kind::ErrorInside
+        FailureKind::ErrorInside
     );
 }
 
@@ -173,7 +180,7 @@ fn a_head_is_read_as_far_as_it_can_be() {
     let at = Timestamp::parse("2026-05-04T13:12:44.9Z").unwrap();
     let whole = head(&format!(
         r#"{{"x":{{"id":1}},"id":"{ID}","updatedAt":"2026-05-04T13:12:44.9000000Z",
-            "createdAt":"2026-05-04 13:12:44.9"}}"#
+            "createdAt":"2026-05-04 13:12:44.9","lastInteractionDate":"2026-05-04T13:12:44.9Z"}}"#
     ));
     assert_eq!(
         whole,
@@ -181,6 +188,7 @@ fn a_head_is_read_as_far_as_it_can_be() {
             id: Some(ID.parse().unwrap()),
             updated_at: Some(at),
             created_at: Some(at),
+            last_interaction_at: Some(at),
         }
     );
     for record in [

@@ -1,4 +1,5 @@
-//! The demo's course: the account comes to life, is mirrored, misbehaves, and stands still.
+//! The demo's steps: load the account, sync while it changes and while requests fail, stop the
+//! changes, sync once more, and compare.
 
 use std::io::Write;
 use std::path::Path;
@@ -14,32 +15,32 @@ use tokio_util::sync::CancellationToken;
 use super::verdict::{self, Compared};
 use super::{DemoArgs, Show, counted};
 use crate::api::Client;
-use crate::cli::engine::{self, Working};
+use crate::cli::engine::{self, LeasedEngine};
 use crate::cli::record::number;
 use crate::cli::{Access, Context, Failure, sync};
 use crate::clock::Clock;
 use crate::config::{Environment, Settings};
 use crate::data::{Resource, Source};
-use crate::report::on_terminal;
+use crate::output::on_terminal;
 use crate::sandbox::{FaultRates, RetryAfter, Sandbox, SandboxConfig};
 use crate::store::{self, OpenOptions, QUESTIONS, Store, StoreError};
-use crate::sync::{Limits, RunReport};
+use crate::sync::{RunLimits, RunReport};
 use crate::telemetry;
 
-/// Between two passes.
+/// The pause between two syncs.
 const PAUSE: Duration = Duration::from_millis(1_500);
 
-/// How late a change of the demo's account becomes visible at most.
+/// The maximum delay until a change of the demo's account becomes visible.
 const LATEST: Duration = Duration::from_secs(2);
 
-/// Between two looks at the account: changes come in small groups.
+/// The pause between two groups of changes.
 const TURN: Duration = Duration::from_millis(200);
 
-/// The name of the demo's account, by which a demo knows a database of an earlier one. No
-/// configuration can give it to an account: names there have no parentheses.
+/// The name of the demo's account. It marks a database as that of an earlier demo. No configuration
+/// can use it, since configured names have no parentheses.
 const ACCOUNT: &str = "(demo)";
 
-/// What is ready before the first request.
+/// The account, the database and the settings of a demo.
 pub(super) struct Stage {
     context: Context,
     sandbox: Arc<Sandbox>,
@@ -50,25 +51,25 @@ pub(super) struct Stage {
     pub(super) database: String,
 }
 
-/// What there is to tell in the end.
-pub(super) struct Played {
+/// The results of a demo.
+pub(super) struct DemoResult {
     pub(super) compared: Vec<Compared>,
     pub(super) tables: Vec<(&'static str, u64)>,
     pub(super) answers: Vec<Vec<Vec<Value>>>,
     pub(super) database: String,
 }
 
-/// What happened while the account lived.
+/// Totals of the syncs while the account changed.
 #[derive(Debug, Default)]
-struct Lived {
-    passes: u64,
+struct SyncTotals {
+    syncs: u64,
     failed: u64,
     new: u64,
     changed: u64,
 }
 
 impl Stage {
-    /// Starts the account, and makes the database ready for it.
+    /// Starts the account and prepares the database.
     pub(super) async fn set(
         environment: &Environment,
         args: &DemoArgs,
@@ -83,7 +84,7 @@ impl Stage {
         let sandbox = Sandbox::start(config, Arc::clone(&clock))
             .await
             .map_err(|error| {
-                Failure::from(error).context("the simulated account cannot listen on 127.0.0.1")
+                Failure::from(error).context("cannot serve the simulated account on 127.0.0.1")
             })?;
         let (sessions, contacts) = {
             let mut account = sandbox.account();
@@ -94,10 +95,10 @@ impl Stage {
             ("HELENA_BASE_URL", &sandbox.base_url()),
             ("DATABASE_URL", &args.database),
             ("RUST_LOG", environment.get("RUST_LOG").unwrap_or_default()),
-            // An account on this machine has no limits worth waiting for in a demo.
+            // Rate limits would only slow the demo down.
             ("HELENA_SYNC__API__RATE_LIMIT__SUSTAINED", "1000000/5m"),
             ("HELENA_SYNC__API__RATE_LIMIT__BURST", "20000/5s"),
-            // Longer than anything is late here, and short, so that passes stay small.
+            // Longer than any change is late here, but short, so that syncs stay small.
             ("HELENA_SYNC__SYNC__OVERLAP", "10s"),
         ]))?;
         let context = Context::of_settings(settings, clock)?;
@@ -115,18 +116,18 @@ impl Stage {
         })
     }
 
-    /// Loads, lives, stands still, compares.
+    /// Runs all steps of the demo.
     pub(super) async fn play<W: Write>(
         self,
         args: &DemoArgs,
         show: &mut Show<W>,
-    ) -> Result<Played, Failure> {
+    ) -> Result<DemoResult, Failure> {
         let mut account = self.context.account()?;
         ACCOUNT.clone_into(&mut account.name);
         let client = engine::client(&self.context, &account, None)?;
-        // Not the signals' token: the comparison follows an interrupted demo too.
+        // Not the token of Ctrl-C: an interrupted demo still compares.
         let calm = CancellationToken::new();
-        let working = Working::begin(
+        let leased = LeasedEngine::begin(
             &self.context,
             &self.store,
             &account,
@@ -135,29 +136,29 @@ impl Stage {
             &calm,
         )
         .await?;
-        let played = self.act(args, show, &working, &client).await;
-        working.end().await;
+        let result = self.act(args, show, &leased, &client).await;
+        leased.end().await;
         self.store.close().await;
-        played
+        result
     }
 
     async fn act<W: Write>(
         &self,
         args: &DemoArgs,
         show: &mut Show<W>,
-        working: &Working,
+        leased: &LeasedEngine,
         client: &Client,
-    ) -> Result<Played, Failure> {
+    ) -> Result<DemoResult, Failure> {
         let clock = &self.context.clock;
         let begun = clock.now();
-        let interrupted = Limits {
+        let interrupted = RunLimits {
             stop: &self.interrupted,
             budget: None,
         };
-        let runs = sync::pass(working, &Resource::ALL, false, interrupted).await?;
+        let runs = sync::pass(leased, &Resource::ALL, false, interrupted).await?;
         if let Some(error) = runs.iter().find_map(|run| run.error.as_ref()) {
             return Err(Failure::failed(anyhow::anyhow!(
-                "the first load did not end: {}",
+                "the first load failed: {}",
                 error.line()
             )));
         }
@@ -172,33 +173,30 @@ impl Stage {
             ),
         )?;
         if args.keep || !args.time.is_zero() {
-            self.live(args, show, working, client).await?;
+            self.live(args, show, leased, client).await?;
         }
-        let calm = Limits {
-            stop: &working.stop,
+        let calm = RunLimits {
+            stop: &leased.stop,
             budget: None,
         };
-        // What is late becomes visible, and the last pass finds a quiet account.
+        // Waits until all late changes are visible and the account no longer changes.
         clock.sleep(LATEST).await;
-        let runs = sync::pass(working, &Resource::ALL, false, calm).await?;
+        let runs = sync::pass(leased, &Resource::ALL, false, calm).await?;
         if let Some(error) = runs.iter().find_map(|run| run.error.as_ref()) {
             return Err(Failure::failed(anyhow::anyhow!(
-                "the last pass did not end: {}",
+                "the last sync failed: {}",
                 error.line()
             )));
         }
-        show.step(
-            "The last pass",
-            "the account stands still, and is read once more",
-        )?;
+        show.step("Last sync", "stopped all changes and synced once more")?;
         let truth = verdict::truth(&mut self.sandbox.account());
-        let id = working.engine.lease().account();
+        let id = leased.engine.lease().account();
         let compared = verdict::compare(&self.store, id, &truth).await?;
         let mut answers = Vec::new();
         for question in &QUESTIONS {
             answers.push(self.store.answer(question).await?);
         }
-        Ok(Played {
+        Ok(DemoResult {
             compared,
             tables: self.store.all_counts().await?,
             answers,
@@ -206,12 +204,12 @@ impl Stage {
         })
     }
 
-    /// Passes while the account changes and answers go wrong.
+    /// Syncs while the account changes and requests fail.
     async fn live<W: Write>(
         &self,
         args: &DemoArgs,
         show: &mut Show<W>,
-        working: &Working,
+        leased: &LeasedEngine,
         client: &Client,
     ) -> Result<(), Failure> {
         let clock = &self.context.clock;
@@ -227,32 +225,32 @@ impl Stage {
         }
         {
             let mut account = self.sandbox.account();
-            account.faults = weather();
+            account.faults = fault_rates();
             account.moods.late_share = 0.2;
             account.moods.late_max = LATEST;
         }
         let changes = Arc::new(AtomicU64::new(0));
-        let life = self.give_life(args.changes, &changes);
+        let changing = self.spawn_changes(args.changes, &changes);
         let bar = Bar::new();
-        let limits = Limits {
+        let limits = RunLimits {
             stop: &over,
             budget: None,
         };
-        let mut lived = Lived::default();
+        let mut totals = SyncTotals::default();
         while !over.is_cancelled() {
-            let runs = pass(working, limits).await;
-            lived.add(&runs);
+            let runs = pass(leased, limits).await;
+            totals.add(&runs);
             let failures = client.usage().retries - before.retries;
             let left = if args.keep {
-                "Ctrl-C ends it".to_owned()
+                "press Ctrl-C to stop".to_owned()
             } else {
                 let gone = clock.now().since(begun);
                 format!("{} s left", args.time.saturating_sub(gone).as_secs())
             };
             bar.show(&format!(
-                "living: {} changes, {} passes, {} failed requests repeated; {left}",
+                "syncing live changes: {} changes, {}, {} failed requests retried; {left}",
                 number(changes.load(Ordering::Relaxed)),
-                number(lived.passes),
+                syncs(totals.syncs),
                 number(failures),
             ));
             tokio::select! {
@@ -260,7 +258,7 @@ impl Stage {
                 () = clock.sleep(PAUSE) => {}
             }
         }
-        life.abort();
+        changing.abort();
         drop(bar);
         {
             let mut account = self.sandbox.account();
@@ -273,40 +271,31 @@ impl Stage {
             used.retries - before.retries,
         );
         show.step(
-            "Living",
+            "Live changes",
             &format!(
-                "{} of the account in {} s; {}: {} new and {} changed records stored",
+                "{} in {} s; {} stored {} new and {} changed records",
                 counted(
                     usize::try_from(changes.load(Ordering::Relaxed)).unwrap_or(usize::MAX),
                     "change"
                 ),
                 clock.now().since(begun).as_secs(),
-                if lived.passes == 1 {
-                    "1 pass".to_owned()
-                } else {
-                    format!("{} passes", number(lived.passes))
-                },
-                number(lived.new),
-                number(lived.changed),
+                syncs(totals.syncs),
+                number(totals.new),
+                number(totals.changed),
             ),
         )?;
-        let given_up = if lived.failed == 0 {
-            "no pass was given up".to_owned()
+        let given_up = if totals.failed == 0 {
+            "no sync failed".to_owned()
         } else {
             format!(
-                "{} given up, and made up for by the next",
-                if lived.failed == 1 {
-                    "1 pass was".to_owned()
-                } else {
-                    format!("{} passes were", number(lived.failed))
-                }
+                "{} failed, and the next one caught up",
+                syncs(totals.failed)
             )
         };
         show.step(
-            "Bad weather",
+            "Failed requests",
             &format!(
-                "{} of {} cut in half, refused, reset, or answered with nonsense, and sent again; \
-                 {given_up}",
+                "{} of {} were cut off, refused, reset or answered with garbage, and retried; {given_up}",
                 number(failed),
                 requests(sent),
             ),
@@ -315,7 +304,7 @@ impl Stage {
     }
 
     /// Changes the account until aborted.
-    fn give_life(&self, rate: u32, changes: &Arc<AtomicU64>) -> JoinHandle<()> {
+    fn spawn_changes(&self, rate: u32, changes: &Arc<AtomicU64>) -> JoinHandle<()> {
         let (sandbox, clock) = (Arc::clone(&self.sandbox), Arc::clone(&self.context.clock));
         let changes = Arc::clone(changes);
         tokio::spawn(async move {
@@ -333,13 +322,13 @@ impl Stage {
     }
 }
 
-impl Lived {
+impl SyncTotals {
     fn add(&mut self, runs: &[RunReport]) {
-        self.passes += 1;
+        self.syncs += 1;
         let failed = |run: &RunReport| {
             run.error
                 .as_ref()
-                .is_some_and(|error| error.verdict() != crate::sync::Verdict::Stop)
+                .is_some_and(|error| error.action() != crate::sync::FailureAction::Stop)
         };
         self.failed += u64::from(runs.iter().any(failed));
         for run in runs {
@@ -349,8 +338,8 @@ impl Lived {
     }
 }
 
-/// Cancelled by Ctrl-C; a second one ends the process. Unlike that of the other commands it sets no
-/// time for the end: the comparison of a large account takes a while, and is what people wait for.
+/// A token that Ctrl-C cancels. A second Ctrl-C ends the process. Unlike in other commands, the end
+/// has no time limit: the comparison of a large account takes a while.
 fn ctrl_c() -> CancellationToken {
     let pressed = CancellationToken::new();
     let told = pressed.clone();
@@ -365,9 +354,9 @@ fn ctrl_c() -> CancellationToken {
     pressed
 }
 
-/// What the daemon does every minute.
-async fn pass(working: &Working, limits: Limits<'_>) -> Vec<RunReport> {
-    working.engine.incremental(&Resource::ALL, limits).await
+/// Syncs once, as the daemon does every minute.
+async fn pass(leased: &LeasedEngine, limits: RunLimits<'_>) -> Vec<RunReport> {
+    leased.engine.incremental(&Resource::ALL, limits).await
 }
 
 fn requests(count: u64) -> String {
@@ -375,8 +364,8 @@ fn requests(count: u64) -> String {
     format!("{} request{s}", number(count))
 }
 
-/// About a quarter of all answers go wrong.
-fn weather() -> FaultRates {
+/// About a quarter of all requests fail.
+fn fault_rates() -> FaultRates {
     FaultRates {
         too_many: 0.01,
         slow: 0.05,
@@ -386,7 +375,7 @@ fn weather() -> FaultRates {
     }
 }
 
-/// Makes sure that the database holds nothing but, perhaps, an earlier demo, which is removed.
+/// Removes the database of an earlier demo. Refuses a database that contains anything else.
 async fn clear(context: &Context) -> Result<(), Failure> {
     let url = context.settings.database()?.url;
     if url.sqlite_file().is_some_and(|file| !file.exists()) {
@@ -394,8 +383,8 @@ async fn clear(context: &Context) -> Result<(), Failure> {
     }
     let occupied = |what: &str| {
         Failure::usage_text(format!(
-            "{url} {what}; demo writes only into a database of its own: choose another with \
-             --database, such as sqlite://demo2.db"
+            "{url} {what}; demo needs a database of its own: choose another one with --database, such \
+             as sqlite://demo2.db"
         ))
     };
     let unusable =
@@ -413,24 +402,25 @@ async fn clear(context: &Context) -> Result<(), Failure> {
     let accounts = match accounts {
         Ok(accounts) => accounts,
         Err(error @ StoreError::Unavailable { .. }) => return Err(unusable(error)),
-        // Without such a table it is somebody else's.
-        Err(_) => return Err(occupied("is no database of an earlier demo")),
+        // A database without a table of accounts belongs to another program.
+        Err(_) => return Err(occupied("is not the database of an earlier demo")),
     };
     match url.sqlite_file() {
-        // What a demo leaves that was ended before it registered its account, or `migrate`.
+        // Left by `migrate`, or by a demo that ended before it registered its account.
         _ if accounts.is_empty() => Ok(()),
-        _ if !accounts.iter().all(is_demo) => Err(occupied("holds the mirror of an account")),
-        None => Err(occupied("holds an earlier demo; drop that database first")),
+        _ if !accounts.iter().all(is_demo) => Err(occupied("contains the mirror of an account")),
+        None => Err(occupied(
+            "contains an earlier demo; drop that database first",
+        )),
         Some(file) => remove(file).map_err(|error| {
             Failure::from(error).context(format!("cannot replace {}", file.display()))
         }),
     }
 }
 
-/// Whether only a demo can have written this account: its name is one that no configuration can
-/// give, and it was read from this machine. The address alone tells nothing: `sandbox` serves
-/// accounts there too.
-fn is_demo(account: &store::Account) -> bool {
+/// Whether a demo wrote this account: no configuration can use its name, and it was read from this
+/// machine. The address alone does not prove it, since `sandbox` serves accounts there, too.
+fn is_demo(account: &store::StoredAccount) -> bool {
     account.name == ACCOUNT && account.base_url.starts_with("http://127.0.0.1:")
 }
 
@@ -447,7 +437,7 @@ fn remove(file: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// One line that changes, on a terminal only.
+/// A status line, on a terminal only.
 struct Bar(Option<ProgressBar>);
 
 impl Bar {
@@ -475,5 +465,14 @@ impl Drop for Bar {
             bar.finish_and_clear();
             telemetry::screen().remove(&bar);
         }
+    }
+}
+
+/// `1 sync`, `2 syncs`.
+fn syncs(count: u64) -> String {
+    if count == 1 {
+        "1 sync".to_owned()
+    } else {
+        format!("{} syncs", number(count))
     }
 }

@@ -1,34 +1,33 @@
-//! Whether the mirror holds what the simulated account holds: every row, every value, nothing more.
+//! Compares the mirror with the simulated account: every row and every value, and that there are no
+//! other rows.
 //!
-//! Tags are compared at the contacts that have them. A session's are those that its contact had when
-//! the session was last read, which the account does not remember.
+//! Tags are compared for contacts only. A session has the tags that its contact had when the session
+//! was last read, and the account does not remember those.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::data::{
-    Column, ColumnGroup, Guard, Head, Item, Kind, Links, Page, Resource, Row, Table, Timestamp,
-};
-use crate::sandbox::Account;
+use crate::data::{ColumnGroup, Guard, Head, Item, Links, Page, Resource, Row, Table, Timestamp};
+use crate::sandbox::SandboxAccount;
 use crate::schema::BatchBuilder;
 use crate::store::{AccountId, Store, StoreError};
 
-/// Records that are compared at a time.
+/// How many records are compared at a time.
 const PART: usize = 500;
 
-/// Differences that are described; the rest is counted.
+/// How many differences are described. The others are only counted.
 const DESCRIBED: usize = 5;
 
-/// The one column that the list of departments leaves out and its sessions tell.
+/// The one column of departments that only sessions have, not the list of departments.
 const DEPARTMENT_TEXT: &str = "description";
 
-/// What the account holds of a resource, as the API's own JSON.
+/// All records of the account by resource, as JSON of the API.
 pub(super) type Truth = Vec<(Resource, Vec<Value>)>;
 
-/// Takes everything that is visible now.
-pub(super) fn truth(account: &mut Account) -> Truth {
+/// All records that are visible now.
+pub(super) fn truth(account: &mut SandboxAccount) -> Truth {
     vec![
         (Resource::Sessions, account.truth_sessions()),
         (Resource::Contacts, account.truth_contacts()),
@@ -36,10 +35,15 @@ pub(super) fn truth(account: &mut Account) -> Truth {
         (Resource::Channels, account.truth_channels()),
         (Resource::Departments, account.truth_departments()),
         (Resource::Agents, account.truth_agents()),
+        (Resource::CustomFields, account.truth_custom_fields()),
+        (Resource::Chatbots, account.truth_chatbots()),
+        (Resource::Templates, account.truth_templates()),
+        (Resource::Portfolios, account.truth_portfolios()),
+        (Resource::OfficeHours, account.truth_office_hours()),
     ]
 }
 
-/// One table beside the resource it mirrors.
+/// A table compared with the resource that it mirrors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Compared {
     pub(super) resource: Resource,
@@ -49,9 +53,9 @@ pub(super) struct Compared {
     pub(super) rows: u64,
     /// Values that were compared.
     pub(super) values: u64,
-    /// Rows that differ, are missing, or should not be there.
+    /// Rows that differ, are missing, or should not exist.
     pub(super) differing: u64,
-    /// The first of them.
+    /// Descriptions of the first differences.
     pub(super) differences: Vec<String>,
 }
 
@@ -84,7 +88,7 @@ pub(super) async fn compare(
         };
         for part in records.chunks(PART) {
             let (writes, links) = mapped(*resource, part);
-            compare_tags(store, account, &links, &mut compared).await?;
+            compare_tags(store, &links, &mut compared).await?;
             for (table, rows) in writes {
                 let keys: Vec<Uuid> = rows.iter().map(|row| row.key).collect();
                 let found = store.row_objects(account, table, &keys).await?;
@@ -94,13 +98,13 @@ pub(super) async fn compare(
                     }
                     match found.get(&row.key) {
                         Some(found) => compare_row(table, row, found, &mut compared),
-                        None => compared.note(|| format!("{} is missing", row.key)),
+                        None => compared.note(|| format!("{} is missing in the mirror", row.key)),
                     }
                 }
             }
         }
         for key in stored.keys() {
-            compared.note(|| format!("{key} is stored and not in the account"));
+            compared.note(|| format!("{key} is in the mirror but not in the account"));
         }
         all.push(compared);
     }
@@ -110,25 +114,23 @@ pub(super) async fn compare(
 /// Compares the tags of contacts.
 async fn compare_tags(
     store: &Store,
-    account: AccountId,
     links: &[Links],
     compared: &mut Compared,
 ) -> Result<(), StoreError> {
     let owners: Vec<Uuid> = links.iter().map(|links| links.owner).collect();
-    let mut stored = store.contact_tags(account, &owners).await?;
+    let mut stored = store.contact_tags(&owners).await?;
     for Links { owner, tags } in links {
         compared.values += tags.len() as u64;
         let mut found = stored.remove(owner).unwrap_or_default();
         found.sort_unstable();
         if found != *tags {
-            compared.note(|| format!("{owner} differs in its tags"));
+            compared.note(|| format!("{owner} has other tags"));
         }
     }
     Ok(())
 }
 
-/// The rows that these records should have become, those of what is nested in them included, and
-/// the tags of contacts.
+/// The rows that these records and their nested records map to, and the tags of contacts.
 fn mapped(resource: Resource, records: &[Value]) -> (Vec<(&'static Table, Vec<Row>)>, Vec<Links>) {
     let mut body = String::new();
     let mut items = Vec::with_capacity(records.len());
@@ -141,17 +143,14 @@ fn mapped(resource: Resource, records: &[Value]) -> (Vec<(&'static Table, Vec<Ro
             id: field("id").and_then(|text| Uuid::parse_str(text).ok()),
             updated_at: time("updatedAt"),
             created_at: time("createdAt"),
+            last_interaction_at: time("lastInteractionDate"),
         };
         let raw = start..body.len();
         items.push(Item { head, raw });
     }
     let page = Page {
         total: Some(items.len() as u64),
-        body: Arc::from(body),
-        items,
-        has_more: false,
-        server_time: Timestamp::from_micros(0),
-        unknown: ColumnGroup::NONE,
+        ..Page::new(Arc::from(body), items, Timestamp::from_micros(0))
     };
     let mut builder = BatchBuilder::new(resource, false);
     builder.add(&page);
@@ -171,8 +170,8 @@ fn mapped(resource: Resource, records: &[Value]) -> (Vec<(&'static Table, Vec<Ro
 
 fn compare_row(table: &Table, row: &Row, found: &Value, compared: &mut Compared) {
     let expected: Value = serde_json::from_str(&row.object(table)).unwrap_or_default();
-    // When a row was read is the mirror's own, and the list's first version has no type. What a
-    // record's own list and its sessions both tell is compared once, with the list.
+    // observed_at belongs to the mirror, and version 1 of the session list has no type. A column that
+    // both the resource's own list and sessions have is compared once, with the list.
     let columns = table.columns.iter().filter(|column| {
         let told_by_the_list =
             table.guard == Guard::Observed && column.shared && column.name != DEPARTMENT_TEXT;
@@ -184,7 +183,7 @@ fn compare_row(table: &Table, row: &Row, found: &Value, compared: &mut Compared)
     let mut differing = Vec::new();
     for column in columns {
         compared.values += 1;
-        if plain(column, &expected[column.name]) != plain(column, &found[column.name]) {
+        if column.plain(&expected[column.name]) != column.plain(&found[column.name]) {
             differing.push(column.name);
         }
     }
@@ -197,18 +196,6 @@ fn compare_row(table: &Table, row: &Row, found: &Value, compared: &mut Compared)
             };
             format!("{what} differs in {}", differing.join(", "))
         });
-    }
-}
-
-/// A value in the one form that both databases and the account share.
-fn plain(column: &Column, value: &Value) -> Value {
-    match (column.kind, value) {
-        (Kind::Time, Value::String(text)) => {
-            Timestamp::parse(text).map_or_else(|_| value.clone(), |at| at.micros().into())
-        }
-        (Kind::Bool, Value::Number(number)) => Value::Bool(number.as_i64() != Some(0)),
-        (Kind::Real, Value::Number(number)) => number.as_f64().into(),
-        _ => value.clone(),
     }
 }
 
@@ -236,13 +223,10 @@ mod tests {
                 tags,
             })
             .to_vec();
-        let compare = compare_tags(&store, AccountId(1), &links, &mut compared);
+        let compare = compare_tags(&store, &links, &mut compared);
         compare.await.unwrap();
         assert_eq!(compared.differing, 1);
         let owner = links[0].owner;
-        assert_eq!(
-            compared.differences,
-            [format!("{owner} differs in its tags")]
-        );
+        assert_eq!(compared.differences, [format!("{owner} has other tags")]);
     }
 }

@@ -74,23 +74,27 @@ async fn a_script_happens_in_order_and_then_all_is_well() {
         Fault::Unavailable,
         Fault::ErrorTrue,
         Fault::Unauthorized,
-        Fault::Answer(418, "{\"a\":1}".to_owned()),
+        Fault::Reply(418, "{\"a\":1}".to_owned()),
         Fault::Html,
+        Fault::Forbidden,
     ]);
     let mut statuses = Vec::new();
-    for _ in 0..10 {
+    for _ in 0..11 {
         let got = asked.get("/chat/v1/session?PageSize=40").await;
         statuses.push(got.status);
         match statuses.len() {
             1 => assert_eq!(got.headers["retry-after"], "7"),
-            3 | 10 => assert_eq!(got.items().len(), 40),
-            4 | 9 => assert_eq!(got.headers["content-type"], "text/html"),
+            3 | 11 => assert_eq!(got.items().len(), 40),
+            4 | 9 | 10 => assert_eq!(got.headers["content-type"], "text/html"),
             6 => assert_eq!(got.body["error"], true),
             8 => assert_eq!(got.body["a"], 1),
             _ => {}
         }
     }
-    assert_eq!(statuses, [429, 500, 200, 502, 503, 200, 401, 418, 200, 200]);
+    assert_eq!(
+        statuses,
+        [429, 500, 200, 502, 503, 200, 401, 418, 200, 403, 200]
+    );
     assert_eq!(asked.sandbox.scripted(), 0);
     let seen = asked.sandbox.requests();
     assert_eq!(seen.iter().map(|seen| seen.items).sum::<usize>(), 80);
@@ -153,10 +157,11 @@ async fn chance_is_drawn_from_the_seed() {
 }
 
 #[tokio::test]
-async fn pages_of_html_and_refusals_come_by_chance() {
+async fn pages_of_html_and_refusals_of_both_kinds_come_by_chance() {
     let faults = FaultRates {
         html: 0.2,
         unauthorized: 0.2,
+        forbidden: 0.2,
         ..FaultRates::default()
     };
     let asked = Asked::start(SandboxConfig {
@@ -164,12 +169,16 @@ async fn pages_of_html_and_refusals_come_by_chance() {
         ..SandboxConfig::of_size(1)
     })
     .await;
-    let (mut good, mut html, mut refused) = (0, 0, 0);
+    let (mut good, mut html, mut refused, mut forbidden) = (0, 0, 0, 0);
     for _ in 0..100 {
         let got = asked.get("/core/v1/tag").await;
         match got.status {
             200 if got.headers["content-type"] == "text/html" => html += 1,
             200 => good += 1,
+            403 => {
+                assert_eq!(got.headers["content-type"], "text/html");
+                forbidden += 1;
+            }
             status => {
                 assert_eq!(
                     (status, &got.body["key"]),
@@ -180,8 +189,8 @@ async fn pages_of_html_and_refusals_come_by_chance() {
         }
     }
     assert!(
-        good > 40 && html > 8 && refused > 8,
-        "{good} {html} {refused}"
+        good > 25 && html > 8 && refused > 8 && forbidden > 8,
+        "{good} {html} {refused} {forbidden}"
     );
 }
 

@@ -308,10 +308,14 @@ async fn bad_input_is_an_internal_error_in_the_platforms_words() {
         "CreatedAt.After=31/12/2025",
         "OrderBy=CreatedAt&OrderDirection=UP",
         "IncludeDetails=All",
+        "IncludeDetails=contactDetails",
     ] {
         let got = asked.get(&format!("/chat/v2/session?{query}")).await;
         assert_eq!(got.status, 500, "{query}");
         assert_eq!(got.body["error"], true);
+        let form = query.starts_with("IncludeDetails");
+        let key = ["ERROR_INTERNAL", "FORM_ERROR"][usize::from(form)];
+        assert_eq!(got.body["key"], key, "{query}");
         assert_eq!(got.body["httpStatusCode"], 500);
         assert_eq!(got.body["id"]["shortValue"].as_str().unwrap().len(), 8);
     }

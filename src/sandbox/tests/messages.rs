@@ -23,19 +23,24 @@ async fn everything(asked: &Asked) -> BTreeMap<String, (Value, Vec<Value>)> {
     found
 }
 
+/// Whether an entry of the list was said to somebody (API notes, 6).
+fn is_talk(message: &Value) -> bool {
+    !["TRACK", "TRANSITION", "NOTE"].contains(&message["type"].as_str().unwrap())
+}
+
 /// Holds what a session says of its messages against them.
 fn assert_agree(session: &Value, messages: &[Value]) {
     let last = |direction: Option<&str>| {
         messages
             .iter()
+            .filter(|message| is_talk(message))
             .rfind(|message| direction.is_none_or(|direction| message["direction"] == direction))
             .map_or(Value::Null, Clone::clone)
     };
-    assert_eq!(session["lastMessageIn"], last(Some("TO_HUB"))["createdAt"]);
-    assert_eq!(
-        session["lastMessageOut"],
-        last(Some("FROM_HUB"))["createdAt"]
-    );
+    // The hub is the channel's gateway: what comes from it was written by the contact.
+    let (incoming, outgoing) = (last(Some("FROM_HUB")), last(Some("TO_HUB")));
+    assert_eq!(session["lastMessageIn"], incoming["createdAt"]);
+    assert_eq!(session["lastMessageOut"], outgoing["createdAt"]);
     assert_eq!(session["lastMessageText"], last(None)["text"], "{session}");
     assert_eq!(session["lastInteractionDate"], last(None)["createdAt"]);
     assert!(messages.is_sorted_by_key(|message| ticks(&message["createdAt"])));
@@ -49,9 +54,9 @@ async fn a_session_says_of_its_last_messages_what_they_say() {
     for (session, messages) in found.values() {
         assert_agree(session, messages);
         if session["firstResponseAt"].is_string() {
-            let first = messages
-                .iter()
-                .find(|message| message["direction"] == "FROM_HUB" && message["origin"] != "BOT");
+            let first = messages.iter().find(|message| {
+                is_talk(message) && message["direction"] == "TO_HUB" && message["origin"] != "BOT"
+            });
             assert_eq!(first.unwrap()["createdAt"], session["firstResponseAt"]);
             assert_eq!(first.unwrap()["userId"], session["userId"]);
         } else if session["unreadCount"] != 0 {
@@ -68,6 +73,46 @@ async fn a_session_says_of_its_last_messages_what_they_say() {
     ids.dedup();
     assert_eq!(ids.len(), count);
     assert!(count > 600, "{count}");
+}
+
+#[tokio::test]
+async fn direction_origin_and_user_tell_who_wrote() {
+    let asked = Asked::of_size(150).await;
+    for _ in 0..20 {
+        asked.clock.advance(seconds(30));
+        asked.sandbox.account().live_step(10);
+    }
+    let mut seen = BTreeMap::new();
+    for (session, messages) in everything(&asked).await.into_values() {
+        for message in messages {
+            let who = match (
+                message["direction"].as_str().unwrap(),
+                message["origin"].as_str().unwrap(),
+                message["userId"].is_string(),
+            ) {
+                ("FROM_HUB", "GATEWAY", false) => {
+                    assert_eq!(message["status"], "DELIVERED");
+                    assert_eq!(message["senderId"], session["contactId"]);
+                    assert!(is_talk(&message), "{message}");
+                    "contact"
+                }
+                ("TO_HUB", "BOT", false) => "bot",
+                ("TO_HUB", "API", false) => "program",
+                ("TO_HUB", "GATEWAY", true) => "agent's phone",
+                ("TO_HUB", "DEFAULT", true) if is_talk(&message) => "agent",
+                ("TO_HUB", "DEFAULT", true) => "agent's act",
+                other => panic!("{other:?}: {message}"),
+            };
+            assert_eq!(
+                message["text"].is_null(),
+                matches!(message["type"].as_str().unwrap(), "TRACK" | "TRANSITION")
+            );
+            *seen.entry(who).or_insert(0) += 1;
+        }
+    }
+    for who in ["contact", "bot", "agent's phone", "agent", "agent's act"] {
+        assert!(seen.contains_key(who), "{who}: {seen:?}");
+    }
 }
 
 #[tokio::test]

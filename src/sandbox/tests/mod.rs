@@ -1,12 +1,17 @@
 //! The sandbox, asked over the wire as a client would ask it.
 
+mod by_id;
+mod clocks;
+mod deliveries;
 mod faults;
 mod listing;
 mod living;
 mod messages;
 mod moods;
 mod others;
+mod pages;
 mod plausible;
+mod unseen;
 mod webhooks;
 
 use std::sync::Arc;
@@ -52,6 +57,14 @@ impl Asked {
 
     async fn of_size(sessions: u32) -> Self {
         Self::start(SandboxConfig::of_size(sessions)).await
+    }
+
+    async fn in_mood(sessions: u32, moods: Moods) -> Self {
+        Self::start(SandboxConfig {
+            moods,
+            ..SandboxConfig::of_size(sessions)
+        })
+        .await
     }
 
     async fn send(&self, path: &str) -> reqwest::Result<reqwest::Response> {

@@ -132,6 +132,62 @@ async fn the_first_version_can_be_withdrawn_and_the_token_scoped() {
 }
 
 #[tokio::test]
+async fn the_second_version_can_be_withdrawn_and_the_first_hide_groups() {
+    let asked = Asked::of_size(300).await;
+    let total = async |version: u8, query: &str| {
+        let got = asked
+            .get(&format!("/chat/v{version}/session?{query}"))
+            .await;
+        got.body["totalItems"].as_u64().unwrap()
+    };
+    let groups = total(2, "Type=GROUP").await;
+    assert!(groups > 0);
+    assert_eq!((total(1, "").await, total(2, "").await), (300, 300));
+    asked.sandbox.account().moods.v1_hides_groups = true;
+    assert_eq!(
+        (total(1, "").await, total(2, "").await),
+        (300 - groups, 300)
+    );
+    let shown = asked.all("/chat/v1/session?OrderBy=UpdatedAt").await;
+    assert_eq!(shown.len() as u64, 300 - groups);
+    for status in [401, 404, 410] {
+        asked.sandbox.account().moods.v2_withdrawn = Some(status);
+        assert_eq!(asked.get("/chat/v2/session").await.status, status);
+        assert_eq!(asked.get("/chat/v1/session").await.status, 200);
+        let id = asked.sandbox.account().session_ids()[0];
+        assert_eq!(
+            asked.get(&format!("/chat/v2/session/{id}")).await.status,
+            200
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_ignored_is_not_repeated_and_maybe_nothing_is() {
+    let asked = Asked::of_size(60).await;
+    let query =
+        "/chat/v2/session?PageNumber=2&PageSize=20&OrderBy=UpdatedAt&OrderDirection=ASCENDING";
+    let members = ["pageNumber", "pageSize", "orderBy", "orderDirection"];
+    let got = asked.get(query).await.body;
+    let said = members.map(|name| got[name].to_string());
+    assert_eq!(said, ["2", "20", "\"UpdatedAt\"", "\"ASCENDING\""]);
+    asked.sandbox.account().moods.ignore_order = true;
+    let got = asked.get(query).await.body;
+    assert_eq!(
+        members.map(|name| got[name].to_string())[2..],
+        ["null", "null"]
+    );
+    asked.sandbox.account().moods.ignore_page_number = true;
+    let first = asked.get(query).await.body;
+    assert_eq!(first["pageNumber"], 1);
+    assert_ne!(first["items"][0]["id"], got["items"][0]["id"]);
+    asked.sandbox.account().moods.no_echo = true;
+    let silent = asked.get(query).await.body;
+    assert!(members.iter().all(|name| silent.get(name).is_none()));
+    assert_eq!(silent["items"], first["items"]);
+}
+
+#[tokio::test]
 async fn the_servers_clock_is_the_clock_and_its_skew() {
     let asked = Asked::of_size(1).await;
     let date = |got: &Got| got.headers["date"].to_str().unwrap().to_owned();
@@ -223,7 +279,9 @@ async fn every_poison_shows_until_healed() {
     let contacts = asked.sandbox.account().contact_ids();
     let path = format!("/chat/v2/session?PageSize=20&{DETAILS}");
     let healthy = asked.get(&path).await.body;
-    for kind in Poison::ALL.into_iter().chain([Poison::Hidden]) {
+    let unseen = [Poison::Hidden, Poison::Ghost];
+    let kinds = Poison::ALL.into_iter().chain(Poison::STAMPS);
+    for kind in kinds.chain(unseen).chain([Poison::Undated]) {
         asked.sandbox.account().poison(ids[3], kind);
         asked.sandbox.account().poison(contacts[1], kind);
         let page = asked.get(&path).await;
@@ -246,7 +304,11 @@ async fn every_poison_shows_until_healed() {
                     1
                 );
             }
-            Poison::Hidden => {
+            Poison::NullStamp => assert!(item["updatedAt"].is_null()),
+            Poison::BrokenStamp => assert!(item["updatedAt"].is_string()),
+            Poison::NoStamp => assert!(item.get("updatedAt").is_none()),
+            Poison::Undated => assert!(item["createdAt"].is_null()),
+            Poison::Hidden | Poison::Ghost => {
                 assert_eq!(item["id"], ids[4].to_string());
                 assert_eq!(
                     (page.items().len(), &page.body["totalItems"]),
@@ -255,10 +317,15 @@ async fn every_poison_shows_until_healed() {
             }
         }
         assert_eq!(asked.send("/core/v1/contact").await.unwrap().status(), 200);
-        assert_eq!(
-            asked.sandbox.account().truth_sessions()[3],
-            healthy["items"][3]
-        );
+        let truth = &asked.sandbox.account().truth_sessions()[3];
+        match kind {
+            // What the platform shows of it everywhere is its truth.
+            Poison::NullStamp | Poison::NoStamp => assert!(truth["updatedAt"].is_null()),
+            Poison::Undated => assert!(truth["createdAt"].is_null()),
+            Poison::BrokenStamp => assert_eq!(truth["updatedAt"], item["updatedAt"]),
+            Poison::Ghost => assert_eq!(*truth, healthy["items"][4]),
+            _ => assert_eq!(*truth, healthy["items"][3]),
+        }
         asked.sandbox.account().heal(ids[3]);
         asked.sandbox.account().heal(contacts[1]);
         assert_eq!(asked.get(&path).await.body, healthy);

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::*;
 
 /// A sandbox, and what it calls for all events.
-struct Called {
-    asked: Asked,
+pub(super) struct Called {
+    pub(super) asked: Asked,
     receiver: tokio::net::TcpListener,
     /// Whose renaming marks the end of what is waited for.
     last: Uuid,
@@ -22,7 +22,7 @@ impl Asked {
 }
 
 impl Called {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let asked = Asked::of_size(30).await;
         let receiver = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let events = asked.get("/core/v1/webhook/event").await.body;
@@ -41,6 +41,11 @@ impl Called {
     }
 
     async fn one(&self) -> Value {
+        self.answer("204 No Content").await
+    }
+
+    /// The next delivery, which is answered so.
+    async fn answer(&self, status: &str) -> Value {
         let (mut stream, _) = self.receiver.accept().await.unwrap();
         let mut text = Vec::new();
         loop {
@@ -49,17 +54,15 @@ impl Called {
             let text = String::from_utf8_lossy(&text);
             let body = text.split_once("\r\n\r\n").map_or("", |parts| parts.1);
             if let Ok(call) = serde_json::from_str::<Value>(body) {
-                stream
-                    .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
-                    .await
-                    .unwrap();
+                let answer = format!("HTTP/1.1 {status}\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.unwrap();
                 return call;
             }
         }
     }
 
-    /// The events that a change calls.
-    async fn calls(&self, change: impl FnOnce(&mut Account)) -> Vec<(String, Value)> {
+    /// What a change calls.
+    pub(super) async fn calls(&self, change: impl FnOnce(&mut SandboxAccount)) -> Vec<Value> {
         {
             let mut account = self.asked.sandbox.account();
             change(&mut account);
@@ -71,15 +74,18 @@ impl Called {
             if call["content"]["id"] == self.last.to_string() {
                 return calls;
             }
-            let event = call["eventType"].as_str().unwrap().to_owned();
-            calls.push((event, call["content"].clone()));
+            calls.push(call);
         }
     }
 
-    async fn events(&self, change: impl FnOnce(&mut Account)) -> Vec<String> {
+    async fn events(&self, change: impl FnOnce(&mut SandboxAccount)) -> Vec<String> {
         let calls = self.calls(change).await;
-        calls.into_iter().map(|(event, _)| event).collect()
+        calls.iter().map(event).collect()
     }
+}
+
+pub(super) fn event(call: &Value) -> String {
+    call["eventType"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -102,7 +108,7 @@ async fn messages_are_called() {
             });
         })
         .await;
-    let events: Vec<&str> = calls.iter().map(|(event, _)| event.as_str()).collect();
+    let events: Vec<String> = calls.iter().map(event).collect();
     assert_eq!(
         events,
         [
@@ -114,7 +120,11 @@ async fn messages_are_called() {
             "MESSAGE_UPDATED"
         ]
     );
-    let (received, sent, updated) = (&calls[1].1, &calls[3].1, &calls[5].1);
+    let [received, sent, updated] = [1, 3, 5].map(|at: usize| &calls[at]["content"]);
+    assert_eq!(
+        (&received["direction"], &sent["direction"]),
+        (&json!("FROM_HUB"), &json!("TO_HUB"))
+    );
     assert_eq!(
         (&received["text"], &sent["text"]),
         (&json!("Alô?"), &json!("Oi!"))
@@ -133,7 +143,7 @@ async fn a_completion_is_called_once() {
     let called = Called::start().await;
     let id = called.asked.sandbox.account().session_ids()[3];
     let to = |status| {
-        move |account: &mut Account| {
+        move |account: &mut SandboxAccount| {
             account.update_session(id, |session| session.status = status);
         }
     };
@@ -146,7 +156,7 @@ async fn a_completion_is_called_once() {
         called.events(to(Status::Completed)).await,
         ["SESSION_UPDATE"]
     );
-    let new = |account: &mut Account| {
+    let new = |account: &mut SandboxAccount| {
         let mut session = account.draft_session();
         session.last_message_text = Some("Oi".into());
         session.status = Status::Completed;
@@ -225,4 +235,92 @@ async fn a_subscription_that_cannot_be_is_refused() {
     let mut body = good.clone();
     body["name"] = json!("ã".repeat(100));
     assert_eq!(asked.subscribe(&body).await.0, 200);
+}
+
+/// How often each of forty changes is told, in the order in which they are.
+async fn told(moods: Moods) -> Vec<i64> {
+    let called = Called::start().await;
+    let id = called.asked.sandbox.account().session_ids()[3];
+    called.asked.sandbox.account().moods = moods;
+    let calls = called
+        .calls(|account| {
+            for number in 0..40 {
+                account.update_session(id, |session| session.unread_count = 100 + number);
+            }
+            account.moods = Moods::default();
+            account.tend_webhooks();
+        })
+        .await;
+    calls
+        .iter()
+        .map(|call| call["content"]["unreadCount"].as_i64().unwrap() - 100)
+        .collect()
+}
+
+#[tokio::test]
+async fn deliveries_are_lost_doubled_and_out_of_order() {
+    let all: Vec<i64> = (0..40).collect();
+    assert_eq!(told(Moods::default()).await, all);
+    let lost = told(Moods {
+        webhook_loss: 0.3,
+        ..Moods::default()
+    })
+    .await;
+    assert!(
+        (15..38).contains(&lost.len()) && lost.is_sorted(),
+        "{lost:?}"
+    );
+    let mut doubled = told(Moods {
+        webhook_duplicates: 0.3,
+        ..Moods::default()
+    })
+    .await;
+    assert!((44..65).contains(&doubled.len()), "{doubled:?}");
+    doubled.dedup();
+    assert_eq!(doubled, all);
+    let mut turned = told(Moods {
+        webhook_disorder: 0.3,
+        ..Moods::default()
+    })
+    .await;
+    assert!(!turned.is_sorted(), "{turned:?}");
+    turned.sort_unstable();
+    assert_eq!(turned, all);
+}
+
+#[tokio::test]
+async fn a_delivery_that_failed_comes_again_after_nine_minutes_where_it_is_asked_to() {
+    let called = Called::start().await;
+    let asked = &called.asked;
+    let id = asked.sandbox.account().session_ids()[3];
+    let waiting = || asked.sandbox.account().webhooks.again.len();
+    for retries in [false, true] {
+        asked.sandbox.account().moods.webhook_retries = retries;
+        asked
+            .sandbox
+            .account()
+            .update_session(id, |session| session.unread_count += 1);
+        let failed = called.answer("500 Internal Server Error").await;
+        if !retries {
+            // What is sent after it has been noticed to have failed.
+            called.calls(|_| ()).await;
+            asked.get("/core/v1/tag").await;
+            assert_eq!(waiting(), 0);
+            continue;
+        }
+        while waiting() == 0 {
+            asked.get("/core/v1/tag").await;
+        }
+        asked.clock.advance(seconds(9 * 60 - 1));
+        asked.get("/core/v1/tag").await;
+        assert_eq!(waiting(), 1);
+        asked.clock.advance(seconds(1));
+        asked.get("/core/v1/tag").await;
+        assert_eq!(waiting(), 0);
+        assert_eq!(called.answer("500 Internal Server Error").await, failed);
+        // Once, and no more.
+        called.calls(|_| ()).await;
+        asked.get("/core/v1/tag").await;
+        assert_eq!(waiting(), 0);
+    }
 }

@@ -7,7 +7,41 @@ use crate::data::{ColumnGroup, Resource};
 use crate::schema::tables;
 
 #[test]
-fn the_newest_version_counts_and_of_equal_ones_the_one_read_last() {
+fn the_newest_version_counts_and_one_that_was_read_later_is_asked_for() {
+    let contact = |name: &str, updated: &str| {
+        json!({"id": ID, "name": name, "updatedAt": updated}).to_string()
+    };
+    let none = ColumnGroup::NONE;
+    let early = page(&[&contact("early", "2026-01-01T00:00:57Z")], 0, none);
+    let old = page(&[&contact("old", "2026-01-01T00:00:57Z")], 9, none);
+    let new = page(&[&contact("new", "2026-01-01T00:00:57.3Z")], 1, none);
+    let same = page(&[&contact("same", "2026-01-01T00:00:57.3Z")], 2, none);
+    let bare = page(&[&json!({"id": ID, "name": "bare"}).to_string()], 10, none);
+    let late = page(&[&contact("late", "2026-01-01T00:00:57Z")], 11, none);
+    let mut by_id = late.clone();
+    by_id.by_id = true;
+    for (pages, expected, is_doubtful) in [
+        (vec![&early, &new], "new", false),
+        (vec![&new, &early], "new", false),
+        // The newest content may carry the stamp of a clock that is behind.
+        (vec![&old, &new], "new", true),
+        (vec![&new, &old], "new", true),
+        (vec![&new, &old, &by_id], "late", false),
+        (vec![&new, &same], "same", false),
+        (vec![&same, &new], "same", false),
+        // One that does not say when it changed is compared by when it was read.
+        (vec![&bare, &old], "bare", false),
+        (vec![&old, &bare], "bare", false),
+    ] {
+        let batch = batch(Resource::Contacts, &pages);
+        assert_eq!(row(&batch, &tables::CONTACTS, ID)["name"], expected);
+        assert_eq!(batch.rows_read, pages.len() as u64);
+        assert_eq!(batch.doubtful.len(), usize::from(is_doubtful), "{expected}");
+    }
+}
+
+#[test]
+fn of_two_readings_of_a_list_the_later_one_counts() {
     let tag = |name: &str, updated: &str| {
         json!({"id": ID, "name": name, "updatedAt": updated}).to_string()
     };
@@ -16,17 +50,20 @@ fn the_newest_version_counts_and_of_equal_ones_the_one_read_last() {
     let new = page(&[&tag("new", "2026-01-01T00:00:57.3Z")], 1, none);
     let same = page(&[&tag("same", "2026-01-01T00:00:57.3Z")], 2, none);
     let bare = page(&[&json!({"id": ID, "name": "bare"}).to_string()], 10, none);
+    let late = page(&[&tag("late", "2026-01-01T00:00:57Z")], 11, none);
     for (pages, expected) in [
-        (vec![&old, &new], "new"),
-        (vec![&new, &old], "new"),
+        (vec![&old, &new], "old"),
+        (vec![&new, &old], "old"),
         (vec![&new, &same], "same"),
         (vec![&same, &new], "same"),
-        (vec![&bare, &old], "old"),
-        (vec![&old, &bare], "old"),
+        (vec![&bare, &old], "bare"),
+        (vec![&old, &bare], "bare"),
+        (vec![&bare, &new, &late], "late"),
     ] {
         let batch = batch(Resource::Tags, &pages);
         assert_eq!(row(&batch, &tables::TAGS, ID)["name"], expected);
-        assert_eq!(batch.rows_read, 2);
+        assert_eq!(batch.rows_read, pages.len() as u64);
+        assert!(batch.doubtful.is_empty());
     }
 }
 

@@ -14,10 +14,7 @@ use super::{assert_none, start};
 
 /// Operations of the contract that the sandbox does not simulate: it answers them as the platform
 /// answers an unknown route.
-const NOT_SIMULATED: [&str; 10] = [
-    "GET /core/v1/contact/custom-field",
-    "GET /core/v1/custom-field",
-    "GET /core/v1/portfolio",
+const NOT_SIMULATED: [&str; 7] = [
     "GET /crm/v2/panel",
     "GET /crm/v1/panel/{id}",
     "GET /crm/v1/panel/{id}/custom-fields",
@@ -329,7 +326,27 @@ async fn lists(sandbox: &Sandbox, asker: &mut Asker) {
 }
 
 async fn others(asker: &mut Asker) {
-    asker.page_through("/chat/v1/chatbot").await;
+    for path in [
+        "/chat/v1/chatbot",
+        "/chat/v1/template",
+        "/core/v1/portfolio",
+    ] {
+        asker.page_through(path).await;
+    }
+    asker
+        .get("/chat/v1/template", "IncludeDetails=Params")
+        .await;
+    let both = "IncludeDetails=Departments&IncludeDetails=ContactCount";
+    asker.get("/core/v1/portfolio", both).await;
+    for query in [
+        "",
+        "EntityType=CONTACT",
+        "EntityType=PANEL&NestedList=false",
+    ] {
+        asker.get("/core/v1/custom-field", query).await;
+    }
+    asker.get("/core/v1/contact/custom-field", "").await;
+    asker.get("/core/v1/company/officehours", "").await;
     for query in [
         "Name=a",
         "Types=Reactive&Types=Automation",
@@ -379,7 +396,10 @@ async fn every_error_of_the_sandbox_is_a_documented_one() {
     }
     for status in [401, 404] {
         sandbox.account().moods.v1_withdrawn = Some(status);
-        assert_eq!(asker.get("/chat/v1/session", "").await.0, status);
+        sandbox.account().moods.v2_withdrawn = Some(status);
+        for path in ["/chat/v1/session", "/chat/v2/session"] {
+            assert_eq!(asker.get(path, "").await.0, status);
+        }
     }
     // What is not simulated, and what the token may not see.
     for name in NOT_SIMULATED {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use helena_sync::api::{self, Client, ClientConfig, Detail, LiveQuery};
 use helena_sync::clock::{Clock, FakeClock};
 use helena_sync::data::{
-    Direction, Order, PageQuery, Resource, SessionFilter, Source, Span, Timestamp,
+    Direction, Order, PageQuery, Resource, SessionFilter, SessionVersion, Source, Span, Timestamp,
 };
 use helena_sync::sandbox::{Sandbox, SandboxConfig};
 use uuid::Uuid;
@@ -140,9 +140,13 @@ fn filters(sandbox: &Sandbox) -> Vec<SessionFilter> {
 async fn every_request_of_the_walks_is_a_documented_one() {
     let (sandbox, clock) = start(SandboxConfig::of_size(150)).await;
     let filters: Vec<Arc<SessionFilter>> = filters(&sandbox).into_iter().map(Arc::new).collect();
-    for (version, details) in [(1, &Detail::ALL[..]), (2, &Detail::ALL[..3]), (2, &[])] {
+    for (version, details) in [
+        (SessionVersion::First, &Detail::ALL[..]),
+        (SessionVersion::Second, &Detail::ALL[..3]),
+        (SessionVersion::Second, &[]),
+    ] {
         let client = client(&sandbox, &clock, details);
-        client.set_session_version(version);
+        client.pin_session_version(version);
         for stream in Resource::ALL.into_iter().flat_map(Resource::streams) {
             for filter in &filters {
                 if stream.resource != Resource::Sessions && !filter.is_empty() {
@@ -208,9 +212,9 @@ async fn every_list_and_every_record_by_id_is_asked_for_as_documented() {
 async fn every_request_of_the_live_list_is_a_documented_one() {
     let (sandbox, clock) = start(SandboxConfig::of_size(50)).await;
     let filters = filters(&sandbox);
-    for version in [1, 2] {
+    for version in [SessionVersion::First, SessionVersion::Second] {
         let client = client(&sandbox, &clock, &[]);
-        client.set_session_version(version);
+        client.pin_session_version(version);
         let plain = LiveQuery {
             number: 1,
             size: 10,
@@ -264,10 +268,10 @@ async fn every_request_of_the_live_list_is_a_documented_one() {
 }
 
 #[tokio::test]
-async fn a_second_version_taken_for_the_first_is_asked_as_documented() {
-    let (sandbox, clock) = start(SandboxConfig::of_size(50)).await;
+async fn a_first_version_taken_for_the_second_is_asked_as_documented() {
+    let (sandbox, clock) = start(SandboxConfig::of_size(300)).await;
     for status in [401, 404, 410] {
-        sandbox.account().moods.v1_withdrawn = Some(status);
+        sandbox.account().moods.v2_withdrawn = Some(status);
         let client = client(&sandbox, &clock, &Detail::ALL);
         let query = PageQuery {
             stream: Resource::Sessions.streams()[0],
@@ -279,7 +283,16 @@ async fn a_second_version_taken_for_the_first_is_asked_as_documented() {
             size: 100,
         };
         client.page(&query).await.unwrap();
-        assert_eq!(client.session_version(), 2);
+        assert_eq!(client.session_version(), SessionVersion::First);
+        assert_eq!(client.session_totals().await, Ok(None));
     }
-    assert_documented(&sandbox, 6);
+    sandbox.account().moods.v2_withdrawn = None;
+    sandbox.account().moods.v1_hides_groups = true;
+    let client = client(&sandbox, &clock, &Detail::ALL);
+    let totals = client.session_totals().await.unwrap().unwrap();
+    assert!(
+        totals.first < totals.second && !totals.lacks(),
+        "{totals:?}"
+    );
+    assert_documented(&sandbox, 9);
 }

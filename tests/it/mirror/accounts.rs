@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use helena_sync::clock::{Clock as _, FakeClock};
 use helena_sync::store::{Acquired, Holder, StoreError};
-use helena_sync::sync::{RunError, Verdict};
+use helena_sync::sync::{FailureAction, RunError};
 
 use crate::support::database::on_both;
 use crate::support::mirror::{Mirror, Plan, assert_good, beginning};
@@ -29,7 +29,7 @@ async fn two_accounts_share_a_database_and_not_a_row() {
             mirror.load().await;
         }
         clock.advance(Duration::from_mins(1));
-        let ids = one.change(helena_sync::sandbox::Account::session_ids);
+        let ids = one.change(helena_sync::sandbox::SandboxAccount::session_ids);
         one.change(|account| {
             for id in &ids[..30] {
                 account.update_session(*id, |session| session.unread_count += 1);
@@ -129,7 +129,7 @@ async fn an_engine_that_lost_the_account_writes_nothing_more() {
             panic!("a released lease is still held");
         };
         let runs = mirror.sync_until_refused().await;
-        assert_eq!(runs, [Verdict::LeaseLost]);
+        assert_eq!(runs, [FailureAction::LeaseLost]);
         assert_eq!((mirror.watermarks().await, mirror.contents().await), before);
         mirror.database.store.release(&lease).await.unwrap();
         mirror.restart().await;
@@ -142,10 +142,10 @@ async fn an_engine_that_lost_the_account_writes_nothing_more() {
 
 impl Mirror {
     /// What the failures of a pass mean.
-    async fn sync_until_refused(&self) -> Vec<Verdict> {
+    async fn sync_until_refused(&self) -> Vec<FailureAction> {
         let runs = self.pass().await;
         runs.iter()
-            .filter_map(|run| Some(run.error.as_ref()?.verdict()))
+            .filter_map(|run| Some(run.error.as_ref()?.action()))
             .collect()
     }
 }

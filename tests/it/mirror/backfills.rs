@@ -27,7 +27,7 @@ async fn brings(
         let (filters, belongs) = (filters.clone(), belongs.clone());
         async move {
             let mirror = Mirror::begin(database, Plan::of(300)).await;
-            let truth = mirror.change(helena_sync::sandbox::Account::truth_sessions);
+            let truth = mirror.change(helena_sync::sandbox::SandboxAccount::truth_sessions);
             let filters = filters(&truth);
             let (engine, limits) = (&mirror.engine, mirror.limits());
             assert_good(&engine.lists(&Resource::ALL, limits).await);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use helena_sync::sandbox::{Account, ContactStatus};
+use helena_sync::sandbox::{ContactStatus, SandboxAccount};
 use uuid::Uuid;
 
 use crate::support::database::on_both;
@@ -10,7 +10,7 @@ use crate::support::mirror::{Mirror, Plan, assert_good};
 use crate::support::truth::Scope;
 
 /// A contact with some sessions, and those.
-fn attended(account: &mut Account) -> (Uuid, Vec<Uuid>) {
+fn attended(account: &mut SandboxAccount) -> (Uuid, Vec<Uuid>) {
     let sessions = account.truth_sessions();
     let read = |value: &serde_json::Value| -> Option<Uuid> { value.as_str()?.parse().ok() };
     account
@@ -112,6 +112,9 @@ async fn rows_of_lists_that_vanish_are_marked_and_come_back() {
         });
         mirror.clock.advance(Duration::from_mins(1));
         assert_good(&mirror.sync().await);
+        // That a tag is gone does not touch the `updatedAt` of who wore it.
+        let contacts = [helena_sync::data::Resource::Contacts];
+        mirror.engine.verify(&contacts, 0, mirror.limits()).await;
         mirror
             .assert_mirrors_within(&Scope {
                 session_tags: false,
@@ -134,6 +137,7 @@ async fn rows_of_lists_that_vanish_are_marked_and_come_back() {
         });
         mirror.clock.advance(Duration::from_mins(1));
         assert_good(&mirror.sync().await);
+        mirror.engine.verify(&contacts, 0, mirror.limits()).await;
         mirror.assert_mirrors().await;
         for (table, before) in tables.into_iter().zip(&before) {
             assert_eq!(removed(table).await, *before, "{table}");
@@ -202,7 +206,7 @@ async fn contacts_that_move_between_statuses_are_followed() {
     on_both(|database| async move {
         let mirror = Mirror::begin(database, Plan::of(150)).await;
         mirror.load().await;
-        let contacts = mirror.change(Account::contact_ids);
+        let contacts = mirror.change(SandboxAccount::contact_ids);
         for round in 0..4 {
             mirror.clock.advance(Duration::from_secs(40));
             mirror.change(|account| {
@@ -228,6 +232,7 @@ const fn name_of(status: ContactStatus) -> &'static str {
         ContactStatus::Active => "ACTIVE",
         ContactStatus::Archived => "ARCHIVED",
         ContactStatus::Blocked => "BLOCKED",
+        ContactStatus::Undefined => "UNDEFINED",
     }
 }
 
@@ -304,7 +309,7 @@ async fn details_that_are_no_longer_asked_for_are_not_cleared() {
 
         mirror.plan.details = Vec::new();
         mirror.restart().await;
-        let ids = mirror.change(Account::session_ids);
+        let ids = mirror.change(SandboxAccount::session_ids);
         mirror.clock.advance(Duration::from_mins(10));
         mirror.change(|account| {
             for id in &ids {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use helena_sync::sandbox::{Account, ContactStatus, Status};
+use helena_sync::sandbox::{ContactStatus, SandboxAccount, Status};
 use uuid::Uuid;
 
 use crate::support::mirror::Mirror;
@@ -61,7 +61,7 @@ fn any(ids: &[Uuid], dice: &mut fastrand::Rng) -> Uuid {
 }
 
 /// One change of any kind.
-pub(super) fn change(account: &mut Account, dice: &mut fastrand::Rng, churn: Churn) {
+pub(super) fn change(account: &mut SandboxAccount, dice: &mut fastrand::Rng, churn: Churn) {
     let sessions = account.session_ids();
     let contacts = account.contact_ids();
     let session = any(&sessions, dice);

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use helena_sync::sandbox::Account;
+use helena_sync::sandbox::SandboxAccount;
 use helena_sync::store::StoreError;
-use helena_sync::sync::{RunError, Verdict};
+use helena_sync::sync::{FailureAction, RunError};
 use uuid::Uuid;
 
 use crate::support::database::{Database, Kind, on_both, through_a_proxy};
@@ -47,7 +47,7 @@ async fn a_commit_that_fails_leaves_rows_and_watermark_untouched_and_the_next_pa
         let mirror = Mirror::begin(database, Plan::of(100)).await;
         mirror.load().await;
         mirror.quiet().await;
-        let ids = mirror.change(Account::session_ids);
+        let ids = mirror.change(SandboxAccount::session_ids);
         mirror.change(|account| {
             for id in &ids[40..55] {
                 account.update_session(*id, |session| session.unread_count += 1);
@@ -65,7 +65,7 @@ async fn a_commit_that_fails_leaves_rows_and_watermark_untouched_and_the_next_pa
             matches!(error, RunError::Store(StoreError::Database { .. })),
             "{error:?}"
         );
-        assert_eq!(error.verdict(), Verdict::EndPass);
+        assert_eq!(error.action(), FailureAction::EndPass);
         assert!(
             error.line().contains("refused by a test"),
             "{}",
@@ -93,7 +93,7 @@ async fn a_commit_that_fails_between_others_keeps_those_before_it() {
         let mirror = Mirror::begin(database, Plan::of(400)).await;
         mirror.load().await;
         mirror.quiet().await;
-        let ids = mirror.change(Account::session_ids);
+        let ids = mirror.change(SandboxAccount::session_ids);
         for id in &ids {
             mirror.clock.advance(Duration::from_millis(100));
             mirror.change(|account| account.update_session(*id, |s| s.unread_count += 1));
@@ -126,7 +126,7 @@ async fn a_commit_that_fails_between_others_keeps_those_before_it() {
 async fn a_first_load_whose_commit_fails_goes_on_with_the_same_window() {
     on_both(|database| async move {
         let mut mirror = Mirror::begin(database, Plan::of(300)).await;
-        let ids = mirror.change(Account::session_ids);
+        let ids = mirror.change(SandboxAccount::session_ids);
         mirror.database.refuse("sessions", ids[150]).await;
         let failed = failures(&mirror.sync().await);
         assert_eq!(failed.len(), 1, "{failed:?}");
@@ -170,6 +170,8 @@ async fn a_list_that_cannot_be_stored_marks_nothing_as_removed() {
         assert_eq!(mirror.contents().await, before);
         mirror.database.accept("tags").await;
         mirror.quiet().await;
+        let contacts = [helena_sync::data::Resource::Contacts];
+        mirror.engine.verify(&contacts, 0, mirror.limits()).await;
         let scope = Scope::of_churn();
         mirror.assert_mirrors_within(&scope).await;
     })
@@ -181,7 +183,7 @@ async fn a_pass_whose_database_vanishes_ends_and_a_later_one_completes() {
     through_a_proxy(Duration::from_secs(2), |database, proxy| async move {
         let mirror = Mirror::begin(database, Plan::of(100)).await;
         mirror.load().await;
-        let ids = mirror.change(Account::session_ids);
+        let ids = mirror.change(SandboxAccount::session_ids);
         for point in ["commit", "begin"] {
             mirror.clock.advance(Duration::from_secs(30));
             mirror.change(|account| {

@@ -1,10 +1,17 @@
 //! What the daemon does when, on a clock of its own.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use helena_sync::clock::Clock as _;
-use helena_sync::daemon::Intervals;
-use helena_sync::schedule::Trigger;
+use helena_sync::api::Client;
+use helena_sync::clock::{Clock as _, SystemClock};
+use helena_sync::config::Zone;
+use helena_sync::daemon::{AccountTask, Claim, Engines, Intervals, WhenHeld};
+use helena_sync::data::Resource;
+use helena_sync::schedule::{self, Trigger};
+use helena_sync::store::{Lease, StoreError};
+use helena_sync::sync::Engine;
 
 use crate::support::database::{Database, Kind, on_both};
 use crate::support::mirror::{Mirror, Plan, assert_good, failures};
@@ -23,8 +30,8 @@ async fn a_list_that_is_refused_is_asked_for_less_and_less_often_and_the_others_
     on_both(|database| async move {
         let mirror = Mirror::begin(database, Plan::of(40)).await;
         mirror.change(|account| account.moods.refused = vec!["/core/v1/tag".to_owned()]);
-        let mut tender = mirror.tender(INTERVALS);
-        let runs = tender.step(Trigger::Pass, &mirror.stop).await;
+        let mut worker = mirror.worker(INTERVALS);
+        let runs = worker.step(Trigger::Pass, &mirror.stop).await;
         assert_eq!(failures(&runs).len(), 1, "{:?}", failures(&runs));
         mirror.sandbox.take_requests();
         let (mut refused, mut others) = (Vec::new(), Vec::new());
@@ -34,10 +41,10 @@ async fn a_list_that_is_refused_is_asked_for_less_and_less_often_and_the_others_
                 // A clock that is set makes no pause longer.
                 mirror.clock.set(mirror.clock.now() - HOUR / 2);
             }
-            for run in tender.step(Trigger::Pass, &mirror.stop).await {
-                match run.subject.as_str() {
-                    "tags" => refused.push(minute),
-                    "agents" => others.push(minute),
+            for run in worker.step(Trigger::Pass, &mirror.stop).await {
+                match run.stream.resource {
+                    Resource::Tags => refused.push(minute),
+                    Resource::Agents => others.push(minute),
                     _ => assert_good(&[run]),
                 }
             }
@@ -48,7 +55,7 @@ async fn a_list_that_is_refused_is_asked_for_less_and_less_often_and_the_others_
         assert_eq!(others.len(), 4, "{others:?}");
 
         // What may be read is compared all the same.
-        tender.step(Trigger::Verify, &mirror.stop).await;
+        worker.step(Trigger::Verify, &mirror.stop).await;
         assert_ne!(
             mirror.database.count("sync_runs", "kind = 'verify'").await,
             0
@@ -56,7 +63,7 @@ async fn a_list_that_is_refused_is_asked_for_less_and_less_often_and_the_others_
 
         mirror.change(|account| account.moods.refused.clear());
         mirror.clock.advance(HOUR + MINUTE);
-        assert_good(&tender.step(Trigger::Pass, &mirror.stop).await);
+        assert_good(&worker.step(Trigger::Pass, &mirror.stop).await);
         mirror.quiet().await;
         mirror.assert_mirrors().await;
     })
@@ -95,9 +102,9 @@ async fn open_sessions_are_read_again_in_time_however_often_the_daemon_is_restar
     on_both(|database| async move {
         let mirror = Mirror::begin(database, Plan::of(40)).await;
         let restarted = async || {
-            let mut tender = mirror.tender(INTERVALS);
-            let runs = tender.step(Trigger::Pass, &mirror.stop).await;
-            (tender, runs)
+            let mut worker = mirror.worker(INTERVALS);
+            let runs = worker.step(Trigger::Pass, &mirror.stop).await;
+            (worker, runs)
         };
         let refreshed = async || {
             let read = "kind = 'refresh_open' and outcome = 'succeeded'";
@@ -113,14 +120,105 @@ async fn open_sessions_are_read_again_in_time_however_often_the_daemon_is_restar
         // One that failed is no excuse to leave it out.
         mirror.clock.advance(HOUR * 7);
         mirror.database.refuse_refresh().await;
-        let (mut tender, runs) = restarted().await;
+        let (mut worker, runs) = restarted().await;
         assert_eq!(failures(&runs).len(), 1, "{:?}", failures(&runs));
         mirror.database.accept_refresh().await;
         for _ in 0..3 {
             mirror.clock.advance(MINUTE);
-            assert_good(&tender.step(Trigger::Pass, &mirror.stop).await);
+            assert_good(&worker.step(Trigger::Pass, &mirror.stop).await);
         }
         assert_eq!(refreshed().await, 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn runs_that_cannot_be_forgotten_stop_nobody() {
+    on_both(|database| async move {
+        let mirror = Mirror::begin(database, Plan::of(20)).await;
+        let mut worker = mirror.worker(INTERVALS);
+        assert_good(&worker.step(Trigger::Pass, &mirror.stop).await);
+        let refuse = match mirror.database.kind {
+            Kind::Sqlite => {
+                "create trigger refuse before delete on sync_runs \
+                 begin select raise(abort, 'refused by a test'); end"
+            }
+            Kind::Postgres => {
+                "create function refuse() returns trigger language plpgsql as $$ \
+                 begin raise exception 'refused by a test'; end $$; \
+                 create trigger refuse before delete on sync_runs for each row \
+                 execute function refuse();"
+            }
+        };
+        mirror.database.execute(refuse).await;
+        for _ in 0..3 {
+            mirror.clock.advance(HOUR * 24 * 8);
+            let runs = worker.step(Trigger::Pass, &mirror.stop).await;
+            assert!(runs.len() > 4, "{runs:?}");
+            assert_good(&runs);
+        }
+    })
+    .await;
+}
+
+/// Makes engines for a mirror, but panics so many times before.
+struct Panicking {
+    mirror: Arc<Mirror>,
+    times: AtomicU32,
+}
+
+impl Engines for Panicking {
+    type Source = Client;
+
+    async fn begin(&self, lease: &Lease) -> Result<Arc<Engine<Client>>, StoreError> {
+        let less = |times: u32| times.checked_sub(1);
+        let again = self
+            .times
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+        assert!(again.is_err(), "a test panics");
+        Ok(Arc::new(self.mirror.engine_under(lease.clone())))
+    }
+}
+
+#[tokio::test]
+async fn an_account_whose_work_panics_is_served_again() {
+    on_both(|database| async move {
+        let mirror = Arc::new(Mirror::begin(database, Plan::of(20)).await);
+        let store = &mirror.database.store;
+        store.release(mirror.engine.lease()).await.unwrap();
+        let task = AccountTask {
+            // Whose clock renews the lease while the other one stands still.
+            claim: Claim::new(
+                store.clone(),
+                Arc::new(SystemClock),
+                Zone::machine(),
+                "default".to_owned(),
+                mirror.sandbox.base_url(),
+            ),
+            engines: Panicking {
+                mirror: Arc::clone(&mirror),
+                times: AtomicU32::new(3),
+            },
+            clock: Arc::clone(&mirror.clock) as _,
+            resources: mirror.plan.resources.clone(),
+            intervals: INTERVALS,
+        };
+        let (_slots, triggers) = schedule::slots();
+        let serving = tokio::spawn(task.run(WhenHeld::GiveUp, triggers, mirror.stop.clone()));
+        while mirror
+            .database
+            .count("backfills", "finished_at is not null")
+            .await
+            < 2
+        {
+            assert!(!serving.is_finished(), "{:?}", serving.await);
+            tokio::task::yield_now().await;
+        }
+        mirror.stop.cancel();
+        serving.await.unwrap().unwrap();
+        // One for the mirror, three that panicked, and the last.
+        assert_eq!(mirror.database.count("leases", "epoch = 5").await, 1);
+        mirror.assert_mirrors().await;
     })
     .await;
 }
@@ -129,26 +227,20 @@ async fn open_sessions_are_read_again_in_time_however_often_the_daemon_is_restar
 async fn a_daemon_that_is_never_restarted_forgets_its_idle_runs_too() {
     on_both(|database| async move {
         let mirror = Mirror::begin(database, Plan::of(20)).await;
-        let mut tender = mirror.tender(INTERVALS);
+        let mut worker = mirror.worker(INTERVALS);
         let early = "not touched and started_at < '2026-05-04T20:00:00.000000Z'";
         for _ in 0..20 {
-            assert_good(&tender.step(Trigger::Pass, &mirror.stop).await);
+            assert_good(&worker.step(Trigger::Pass, &mirror.stop).await);
             mirror.clock.advance(MINUTE * 5);
         }
         assert!(mirror.database.count("sync_runs", early).await > 10);
         for _ in 0..8 {
             mirror.clock.advance(HOUR * 24);
-            assert_good(&tender.step(Trigger::Pass, &mirror.stop).await);
+            assert_good(&worker.step(Trigger::Pass, &mirror.stop).await);
         }
         assert_eq!(mirror.database.count("sync_runs", early).await, 0);
-        for table in [
-            "sessions",
-            "contacts",
-            "tags",
-            "channels",
-            "agents",
-            "departments",
-        ] {
+        for resource in Resource::ALL {
+            let table = resource.name();
             let dangling = "run_id not in (select id from sync_runs)";
             assert_eq!(mirror.database.count(table, dangling).await, 0, "{table}");
         }

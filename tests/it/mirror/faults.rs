@@ -108,7 +108,7 @@ faults! {
     some_resets_are_survived,
         nothing_but_resets_fails_the_run: reset, "the connection failed before an answer";
     some_errors_under_200_are_survived,
-        nothing_but_errors_under_200_fails_the_run: error_true, "could not be read";
+        nothing_but_errors_under_200_fails_the_run: error_true, "had an unreadable answer";
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn an_answer_that_fails_in_the_middle_of_a_pass_leaves_what_was_proved() {
         let mirror = Mirror::begin(database, Plan::of(200)).await;
         mirror.load().await;
         mirror.clock.advance(Duration::from_hours(1));
-        let ids = mirror.change(helena_sync::sandbox::Account::session_ids);
+        let ids = mirror.change(helena_sync::sandbox::SandboxAccount::session_ids);
         for id in &ids[..100] {
             mirror.clock.advance(Duration::from_secs(1));
             mirror.change(|account| account.update_session(*id, |s| s.unread_count += 1));
@@ -184,9 +184,10 @@ async fn an_answer_that_fails_in_the_middle_of_a_pass_leaves_what_was_proved() {
         let (watermark, truth) = (
             mirror.watermark(crate::support::mirror::sessions()).await,
             mirror.change(|account| {
-                let updated = |id: &uuid::Uuid, account: &mut helena_sync::sandbox::Account| {
-                    account.session(*id).unwrap().updated_at.timestamp()
-                };
+                let updated =
+                    |id: &uuid::Uuid, account: &mut helena_sync::sandbox::SandboxAccount| {
+                        account.session(*id).unwrap().updated_at.timestamp()
+                    };
                 (updated(&ids[0], account), updated(&ids[99], account))
             }),
         );
@@ -212,9 +213,7 @@ async fn a_list_that_is_empty_once_has_lost_nothing() {
         let removed = || mirror.database.count("tags", "removed_at is not null");
         let before = removed().await;
         for empty in ["[]", r#"{"items":[],"totalItems":0}"#, r#"{"items":null}"#] {
-            mirror
-                .sandbox
-                .script([Fault::Answer(200, empty.to_owned())]);
+            mirror.sandbox.script([Fault::Reply(200, empty.to_owned())]);
             assert_good(
                 &mirror
                     .engine
@@ -237,7 +236,7 @@ async fn an_error_with_items_is_no_empty_account() {
         for _ in 0..3 {
             mirror
                 .sandbox
-                .script([Fault::None, Fault::Answer(200, nothing.to_owned())]);
+                .script([Fault::None, Fault::Reply(200, nothing.to_owned())]);
         }
         mirror.load().await;
         mirror.assert_mirrors().await;

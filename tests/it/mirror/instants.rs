@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use helena_sync::sandbox::{Account, Moods, Precision, Ticks};
+use helena_sync::sandbox::{Moods, Precision, SandboxAccount, Ticks};
 use uuid::Uuid;
 
 use crate::support::database::on_both;
@@ -18,7 +18,7 @@ async fn a_bulk_edit(moods: Moods, age: Duration) {
             let mirror = Mirror::begin(database, plan).await;
             mirror.load().await;
             mirror.clock.advance(Duration::from_secs(1_000));
-            let ids = mirror.change(Account::session_ids);
+            let ids = mirror.change(SandboxAccount::session_ids);
             let instant = mirror.change(|account| account.bulk_touch(&ids[100..550]));
             // Some follow, some of those that shared the instant among them.
             for id in &ids[540..580] {
@@ -80,7 +80,7 @@ async fn late_ones(moods: Moods) {
         async move {
             let mirror = Mirror::begin(database, plan).await;
             mirror.load().await;
-            let ids = mirror.change(Account::session_ids);
+            let ids = mirror.change(SandboxAccount::session_ids);
             let late: Vec<Uuid> = ids.iter().copied().step_by(7).collect();
             for (turn, id) in ids.iter().take(60).enumerate() {
                 mirror.clock.advance(Duration::from_secs(2));

@@ -82,7 +82,10 @@ async fn what_sessions_tell_of_others_is_no_change_of_the_lists() {
         assert_good(&runs);
         let lists = Resource::ALL.iter().filter(|resource| resource.is_list());
         for list in lists {
-            let run = runs.iter().find(|run| run.subject == list.name()).unwrap();
+            let run = runs
+                .iter()
+                .find(|run| run.stream.resource == *list)
+                .unwrap();
             let counters = run.counters;
             assert_ne!(counters.rows_unchanged, 0, "{list}");
             assert_eq!(
@@ -103,12 +106,12 @@ async fn what_is_counted_is_what_happened() {
         let runs = mirror.sync().await;
         let inserted: u64 = runs
             .iter()
-            .filter(|run| run.subject == "sessions")
+            .filter(|run| run.stream.resource == Resource::Sessions)
             .map(|run| run.counters.rows_inserted)
             .sum();
         assert_eq!(inserted, 120);
         mirror.quiet().await;
-        let ids = mirror.change(helena_sync::sandbox::Account::session_ids);
+        let ids = mirror.change(helena_sync::sandbox::SandboxAccount::session_ids);
         mirror.change(|account| {
             for id in &ids[..7] {
                 account.update_session(*id, |session| session.unread_count += 1);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use helena_sync::data::Resource;
-use helena_sync::sandbox::{Account, Poison};
+use helena_sync::sandbox::{Poison, SandboxAccount};
 use uuid::Uuid;
 
 use crate::support::database::{Database, Kind, on_both};
@@ -183,7 +183,7 @@ async fn what_can_be_bent_is_bent_without_a_reject() {
     on_both(|database| async move {
         let kind = database.kind;
         let mirror = Mirror::begin(database, Plan::of(90)).await;
-        let ids = mirror.change(Account::session_ids);
+        let ids = mirror.change(SandboxAccount::session_ids);
         mirror.change(|account| {
             account.poison(ids[0], Poison::UnknownEnum);
             account.poison(ids[1], Poison::DaySpan);

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use helena_sync::sandbox::{Sandbox, SandboxConfig};
+use helena_sync::sandbox::{Poison, Sandbox, SandboxConfig};
 
 use super::mirror::differences;
 use super::program::{Done, Place, TOKEN, account, on_both, sandbox};
 
-fn file<const N: usize>(accounts: [(&str, &str); N]) -> String {
+pub(super) fn file<const N: usize>(accounts: [(&str, &str); N]) -> String {
     let accounts = accounts.map(|(name, url)| {
         format!("[[accounts]]\nname = \"{name}\"\nbase_url = \"{url}\"\ntoken_env = \"TOKEN_OF_{name}\"\n")
     });
@@ -15,7 +15,7 @@ fn file<const N: usize>(accounts: [(&str, &str); N]) -> String {
 }
 
 /// An account of another company than that of [`account`].
-async fn other_account(sessions: u32) -> Sandbox {
+pub(super) async fn other_account(sessions: u32) -> Sandbox {
     sandbox(SandboxConfig {
         seed: 2,
         ..SandboxConfig::of_size(sessions)
@@ -23,11 +23,12 @@ async fn other_account(sessions: u32) -> Sandbox {
     .await
 }
 
-fn with_tokens(place: Place) -> Place {
+pub(super) fn with_tokens(place: Place) -> Place {
     place
         .without("HELENA_API_TOKEN")
         .with("TOKEN_OF_north", TOKEN)
         .with("TOKEN_OF_south", TOKEN)
+        .with("TOKEN_OF_east", TOKEN)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +114,7 @@ async fn an_account_whose_token_is_refused_does_not_hold_up_the_others() {
         place.write("helena-sync.toml", &file);
         let told = [
             "account north",
-            "check its token (TOKEN_OF_north)",
+            "check the token (TOKEN_OF_north)",
             "was refused with 401",
         ];
         for command in [&["backfill", "--status", "COMPLETED"][..], &["sync"]] {
@@ -144,7 +145,7 @@ async fn a_resource_that_could_not_be_read_is_named_with_its_account() {
     place.write("helena-sync.toml", &file);
     south.account().moods.refused = vec!["/core/v1/tag".to_owned()];
     place
-        .refuses(&["sync"], 1, &["not read completely: tags of south"])
+        .refuses(&["sync"], 1, &["could not read all of tags of south"])
         .await;
 }
 
@@ -169,7 +170,7 @@ async fn an_account_that_left_the_configuration_is_shown_and_no_concern_any_more
         place.write("helena-sync.toml", &file([("north", &north.base_url())]));
         // Neither needs a token.
         place.unset("TOKEN_OF_north");
-        place.succeeds(&health).await.says(&["fresh"]);
+        place.succeeds(&health).await.says(&["up to date"]);
         let status = place.succeeds(&["status"]).await;
         let left = format!(
             "account south at {}/ (not in the configuration)",
@@ -211,10 +212,10 @@ async fn an_account_that_left_the_configuration_is_shown_and_no_concern_any_more
 
         place.write("helena-sync.toml", &file([("east", &north.base_url())]));
         place
-            .refuses(&health, 1, &["east: nothing was ever synced"])
+            .refuses(&health, 1, &["east: nothing was synced yet"])
             .await;
         let told = [
-            "no account of the configuration (east)",
+            "none of the configured accounts (east)",
             "north, south",
             "--account",
         ];
@@ -255,7 +256,7 @@ async fn a_company_that_is_stored_under_another_name_is_to_be_named_so() {
         place.write("helena-sync.toml", &file([("north", &north.base_url())]));
         let told = [
             "same company as account \"default\"",
-            "name this account \"default\" in the configuration",
+            "rename this account to \"default\" in the configuration",
             "use another database",
         ];
         for command in PROMISES {
@@ -284,11 +285,13 @@ async fn a_token_of_another_company_is_refused_before_anything_is_compared() {
     on_both(|mut place| async move {
         let (north, south) = (account(20).await, other_account(30).await);
         place.set("HELENA_BASE_URL", &north.base_url());
+        let broken = north.account().session_ids()[0];
+        north.account().poison(broken, Poison::WrongType);
         place.succeeds(&["sync"]).await;
         place.set("HELENA_BASE_URL", &south.base_url());
         let told = [
             "this token belongs to company",
-            "account \"default\" holds the data of company",
+            "account \"default\" has the data of company",
         ];
         for command in PROMISES {
             south.take_requests();
@@ -302,6 +305,12 @@ async fn a_token_of_another_company_is_refused_before_anything_is_compared() {
             "{check:?}"
         );
         place.refuses(&["sync"], 2, &told).await;
+        // Nor is a record gone because another company has it not.
+        place.refuses(&["rejects", "retry"], 2, &told).await;
+        let database = place.database().await;
+        assert_eq!(database.count("rejects", "resolved_at is null").await, 1);
+        assert_eq!(database.count("sessions", "removed_at is null").await, 20);
+        database.store.close().await;
     })
     .await;
 }
@@ -329,14 +338,14 @@ async fn a_token_that_is_refused_is_looked_for_where_the_account_has_it_from() {
     ] {
         place.write("helena-sync.toml", &account(token));
         let done = place
-            .refuses(&["sync"], 3, &["check its token", told])
+            .refuses(&["sync"], 3, &["check the token", told])
             .await;
         // It is warned that it is not used; it is not named as what to check.
         assert!(!done.err.contains("(HELENA_API_TOKEN"), "{done:?}");
     }
     let place = Place::beside(&north).with("HELENA_API_TOKEN", "pn_wrong");
     place
-        .refuses(&["sync"], 3, &["check its token (HELENA_API_TOKEN)"])
+        .refuses(&["sync"], 3, &["check the token (HELENA_API_TOKEN)"])
         .await;
 }
 
@@ -373,24 +382,20 @@ async fn where_the_log_is_json_all_of_stderr_is() {
         assert!(lines.iter().any(said), "no {level} {start:?} in {lines:#?}");
     };
     let done = place.succeeds(&["sync", "--dry-run"]).await;
-    says(&done, "INFO", "nothing was written; at least");
+    says(&done, "INFO", "dry run, nothing was written; a sync takes");
     assert!(done.out.contains("would read"), "{done:?}");
     south.account().moods.refused = vec!["/core/v1/tag".to_owned()];
     let done = place.run(&["sync"]).await;
     assert_eq!(done.code, Some(1), "{done:?}");
-    says(
-        &done,
-        "ERROR",
-        "partial, not read completely: tags of south",
-    );
+    says(&done, "ERROR", "could not read all of tags of south");
     south.account().moods.refused.clear();
     place.set("TOKEN_OF_north", "pn_wrong");
     let done = place.run(&["sync"]).await;
     assert_eq!(done.code, Some(1), "{done:?}");
-    says(&done, "ERROR", "account north at ");
+    says(&done, "ERROR", "cannot sync account north at ");
     let done = place.run(&["sync", "--account", "north"]).await;
     assert_eq!(done.code, Some(3), "{done:?}");
-    says(&done, "ERROR", "account north at ");
+    says(&done, "ERROR", "cannot sync account north at ");
     let done = place.succeeds(&["backfill", "--account", "south"]).await;
     says(&done, "INFO", "done: 30 sessions read");
     let done = place.succeeds(&["verify", "--account", "south"]).await;

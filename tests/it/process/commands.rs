@@ -1,5 +1,7 @@
 //! Looking at a mirror and after it: status, state, check, migrate, rejects, completions.
 
+use std::time::Duration;
+
 use helena_sync::sandbox::Poison;
 use sqlx::{AssertSqlSafe, Connection};
 
@@ -24,7 +26,7 @@ async fn status_tells_rows_watermarks_runs_and_what_is_stale() {
         assert!(sessions["streams"][0]["watermark"].is_string(), "{sessions}");
         assert_eq!(status[0]["backfills"], serde_json::json!([]));
 
-        place.succeeds(&["status", "--max-lag", "1h"]).await.says(&["fresh"]);
+        place.succeeds(&["status", "--max-lag", "1h"]).await.says(&["up to date"]);
         let database = place.database().await;
         let old = "update sync_state set last_success_at = '2020-01-01T00:00:00.000000Z' where resource = 'sessions'";
         database.execute(old).await;
@@ -50,7 +52,9 @@ async fn check_asks_for_little_and_changes_nothing() {
     ] {
         assert!(done.out.contains(text), "{text} in {done:?}");
     }
-    assert_eq!(sandbox.take_requests().len(), 6);
+    // One for each resource, one more for custom fields, and one for each version of the session
+    // list.
+    assert_eq!(sandbox.take_requests().len(), 14);
     assert_eq!(place.files(), [""; 0]);
     sandbox.account().moods.refused = vec!["/core/v1/tag".to_owned()];
     let done = place.refuses(&["check", "--json"], 1, &[]).await.json();
@@ -66,17 +70,17 @@ async fn check_asks_for_little_and_changes_nothing() {
     sandbox.account().moods.refused = vec!["/".to_owned()];
     sandbox.take_requests();
     place.refuses(&["check"], 3, &[]).await;
-    assert_eq!(sandbox.take_requests().len(), 8);
+    assert_eq!(sandbox.take_requests().len(), 14);
     let help = place.succeeds(&["check", "--help"]).await;
     let help = help.out.split_whitespace().collect::<Vec<_>>().join(" ");
-    let told = "at most six requests an account, and two more where sessions are refused";
+    let told = "twelve requests for each account, and up to four more";
     assert!(help.contains(told), "{help}");
     sandbox.account().moods.refused.clear();
 
     let place = place.with("HELENA_SYNC__SYNC__RESOURCES", "sessions,agents");
     let done = place.succeeds(&["check"]).await;
     assert!(done.out.contains("left out"), "{done:?}");
-    assert_eq!(sandbox.take_requests().len(), 2);
+    assert_eq!(sandbox.take_requests().len(), 4);
 
     let place = place.with("HELENA_SYNC__TIMEZONE", "Mars/X");
     for command in [&["check"][..], &["sync", "--dry-run"]] {
@@ -85,6 +89,133 @@ async fn check_asks_for_little_and_changes_nothing() {
             .await;
     }
     assert_eq!(place.files(), [""; 0]);
+}
+
+/// What `check` says of one thing of the account.
+async fn checked(place: &Place, code: i32, what: &str) -> (String, String) {
+    let done = place.refuses(&["check", "--json"], code, &[]).await.json();
+    let findings = done.as_array().unwrap().clone();
+    let finding = findings.iter().find(|finding| finding["what"] == what);
+    let finding = finding.unwrap_or_else(|| panic!("no {what}: {done}"));
+    let text = |name: &str| finding[name].as_str().unwrap().to_owned();
+    (text("result"), text("detail"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_compares_both_versions_of_the_session_list() {
+    let sandbox = account(300).await;
+    let place = Place::beside(&sandbox);
+    let sessions = async |place: &Place, code| checked(place, code, "sessions").await;
+    let expected = "300 sessions (list version 2)";
+    assert_eq!(sessions(&place, 0).await, ("ok".into(), expected.into()));
+    sandbox.account().moods.v1_hides_groups = true;
+    let (result, detail) = sessions(&place, 0).await;
+    assert_eq!(result, "ok");
+    assert!(detail.starts_with(expected), "{detail}");
+    assert!(detail.contains("version 1 shows fewer"), "{detail}");
+    let pinned = Place::beside(&sandbox).with("HELENA_SYNC__API__SESSION_VERSION", "1");
+    let (result, detail) = sessions(&pinned, 1).await;
+    assert_eq!(result, "failed");
+    assert!(
+        detail.contains("version 2 shows more sessions: 300"),
+        "{detail}"
+    );
+    assert!(detail.contains("api.session_version"), "{detail}");
+    sandbox.account().moods.v1_hides_groups = false;
+    sandbox.account().moods.v2_withdrawn = Some(404);
+    let expected = "300 sessions (list version 1; version 2 does not answer)";
+    assert_eq!(sessions(&place, 0).await, ("ok".into(), expected.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tells_of_interactions_later_than_the_last_change() {
+    on_both(|place| async move {
+        let sandbox = account(30).await;
+        let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        let noted = async || {
+            let done = place.succeeds(&["check", "--json"]).await;
+            done.out.contains("lastInteractionDate").then_some(done.out)
+        };
+        assert_eq!(noted().await, None);
+        let speak = |silent| {
+            let mut account = sandbox.account();
+            account.moods.silent_messages = silent;
+            let later = account.now() + Duration::from_mins(1);
+            for session in account.session_ids() {
+                account.update_session(session, |session| session.last_interaction = Some(later));
+            }
+        };
+        // On the page that it reads …
+        speak(true);
+        assert!(noted().await.unwrap().contains("this check read a session"));
+        place.succeeds(&["sync", "--full-refresh"]).await;
+        // … and in what passes have noted.
+        speak(false);
+        assert!(noted().await.unwrap().contains("earlier syncs read"));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tells_how_the_token_is_accepted_and_what_the_date_header_says() {
+    let sandbox = account(30).await;
+    let place = Place::beside(&sandbox);
+    let done = place.succeeds(&["check"]).await;
+    for what in ["Bearer", "Date"] {
+        assert!(!done.out.contains(what), "{done:?}");
+    }
+    sandbox.account().moods.bare_token = true;
+    let (result, detail) = checked(&place, 0, "token").await;
+    assert_eq!(result, "note");
+    assert!(detail.contains("without the word Bearer"), "{detail}");
+    sandbox.account().moods.bare_token = false;
+    for (micros, told) in [(600_000_000, "ahead of"), (-600_000_000, "behind")] {
+        sandbox.account().moods.date_micros = micros;
+        let (result, detail) = checked(&place, 0, "clock").await;
+        assert_eq!(result, "note");
+        assert!(detail.contains(told) && detail.contains("Date"), "{detail}");
+    }
+    sandbox.account().moods.date_micros = 0;
+    sandbox.account().moods.no_date = true;
+    let (result, detail) = checked(&place, 0, "clock").await;
+    assert_eq!(result, "note");
+    assert!(detail.contains("no readable Date header"), "{detail}");
+    // A token that is refused everywhere is told as before.
+    sandbox.account().moods.refused = vec!["/".to_owned()];
+    place.refuses(&["check"], 3, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_since_when_an_account_is_in_trouble_until_an_answer_comes() {
+    on_both(|place| async move {
+        let sandbox = account(20).await;
+        let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        place.succeeds(&["sync"]).await;
+        let status = place.succeeds(&["status", "--json"]).await.json();
+        assert!(status[0]["trouble"].is_null(), "{status}");
+        let database = place.database().await;
+        database
+            .execute(
+                "update accounts set trouble = '127.0.0.1 answers 429 (too many requests)', \
+                 trouble_since = '2026-05-04T14:03:00.000000Z'",
+            )
+            .await;
+        let done = place.succeeds(&["status"]).await;
+        let told =
+            "platform not available since 2026-05-04 14:03:00: 127.0.0.1 answers 429 (too many requests)";
+        assert!(done.out.contains(told), "{done:?}");
+        let status = place.succeeds(&["status", "--json"]).await.json();
+        let trouble = &status[0]["trouble"];
+        assert_eq!(trouble["since"], "2026-05-04T14:03:00.000000Z");
+        assert_eq!(trouble["what"], "127.0.0.1 answers 429 (too many requests)");
+        place.succeeds(&["sync"]).await;
+        let none = "trouble is null and trouble_since is null";
+        assert_eq!(database.count("accounts", none).await, 1);
+        database.store.close().await;
+        let done = place.succeeds(&["status"]).await;
+        assert!(!done.out.contains("not available"), "{done:?}");
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +253,7 @@ async fn check_says_what_the_role_may_not_do_and_no_more_is_needed() {
                 .unwrap();
             assert_eq!(line["result"], "failed", "{line}");
             let detail = line["detail"].as_str().unwrap();
-            let (_, lacking) = detail.split_once("its role lacks ").unwrap();
+            let (_, lacking) = detail.split_once("the missing privileges: ").unwrap();
             lacking.split("; ").map(str::to_owned).collect::<Vec<_>>()
         };
         let before = lacking().await;
@@ -134,7 +265,10 @@ async fn check_says_what_the_role_may_not_do_and_no_more_is_needed() {
             before[1].starts_with("update on accounts, agents,"),
             "{before:?}"
         );
-        assert_eq!(before[2], "delete on contact_tags, session_tags, sync_runs");
+        assert_eq!(
+            before[2],
+            "delete on contact_tags, rechecks, report_days, report_open_hours, session_tags, sync_runs"
+        );
         place.refuses(&["sync"], 1, &["permission denied"]).await;
         for lack in before {
             database
@@ -153,7 +287,12 @@ async fn check_says_what_the_role_may_not_do_and_no_more_is_needed() {
             place.succeeds(command).await;
         }
         // What a new version would bring needs more.
-        database.execute("delete from _sqlx_migrations").await;
+        database
+            .execute(
+                "delete from _sqlx_migrations \
+                 where version = (select max(version) from _sqlx_migrations)",
+            )
+            .await;
         let create = lacking().await;
         assert_eq!(create, ["create in the schema"]);
         database
@@ -175,7 +314,7 @@ async fn tables_are_made_once_and_a_schema_of_another_version_is_refused() {
         place.set(manual[0].0, manual[0].1);
         for command in ["sync", "backfill", "run"] {
             let done = place.refuses(&[command], 1, &["run `helena-sync migrate`"]).await;
-            assert!(!done.err.contains("trying again"), "{done:?}");
+            assert!(!done.err.contains("retry in"), "{done:?}");
         }
         place.refuses(&["status"], 1, &["migrate"]).await;
         // Migrating needs no token.
@@ -265,10 +404,7 @@ async fn commands_that_change_what_is_stored_make_no_database_of_a_mistyped_path
         &["rejects", "retry"],
         &["verify", "--repair"],
     ] {
-        let told = [
-            "does not exist yet",
-            "run, sync, backfill and migrate create it",
-        ];
+        let told = ["does not exist yet", "run `helena-sync sync` to create it"];
         place.refuses(command, 1, &told).await;
     }
     let place = place.with("HELENA_SYNC__DATABASE__MIGRATE", "false");

@@ -49,7 +49,7 @@ async fn it_loads_everything_keeps_it_fresh_and_ends_on_either_signal() {
             }
             ends_well(program, signal).await;
             let status = place.succeeds(&["status"]).await;
-            assert!(!status.out.contains("written by"), "{status:?}");
+            assert!(!status.out.contains("lease holder"), "{status:?}");
             assert_perfect(&place, &sandbox).await;
         }
     })
@@ -69,7 +69,7 @@ async fn told_to_stop_in_the_middle_of_a_load_it_ends_and_goes_on_next_time() {
         ends_well(program, Signal::TERM).await;
         sandbox.account().moods.latency = Duration::ZERO;
         let done = place.succeeds(&["sync"]).await;
-        done.says(&["first load of sessions goes on"]);
+        done.says(&["resuming the first load of sessions"]);
         assert_perfect(&place, &sandbox).await;
     })
     .await;
@@ -182,7 +182,7 @@ async fn it_waits_for_a_database_that_is_not_there_yet() {
     let url = place.database_url.clone();
     place.set("DATABASE_URL", &url);
     let mut program = place.start(&["run"]);
-    program.says("trying again in").await;
+    program.says("retry in").await;
     std::fs::create_dir(&folder).unwrap();
     program.says("keeping 1 account").await;
     program.says("contacts: first load").await;
@@ -200,7 +200,7 @@ async fn it_keeps_trying_a_database_that_does_not_let_it_in() {
     for url in [wrong_user.as_str(), nowhere] {
         let place = eager(Place::new(), "http://127.0.0.1:9").with("DATABASE_URL", url);
         let mut program = place.start(&["run"]);
-        program.says("trying again in").await;
+        program.says("retry in").await;
         program.signal(Signal::TERM);
         let done = program.end().await;
         assert_eq!(done.code, Some(0), "{done:?}");
@@ -312,7 +312,7 @@ async fn a_database_that_fails_as_it_starts_is_waited_for() {
             .await
             .unwrap();
         let mut program = place.start(&["run"]);
-        program.says("trying again in").await;
+        program.says("retry in").await;
         sqlx::raw_sql("drop trigger full")
             .execute(&mut other)
             .await
@@ -333,7 +333,7 @@ async fn a_platform_that_goes_away_and_comes_back_is_survived() {
     program.says("contacts: first load").await;
     sandbox.account().moods.refused = vec!["/".to_owned()];
     program
-        .says("refuses the token everywhere; next try in")
+        .says("refuses the token for every resource; retry in")
         .await;
     let refused = sandbox.take_requests().len();
     assert!(!program.has_ended(), "{refused}");
@@ -346,6 +346,6 @@ async fn triggers_that_a_long_pass_makes_superfluous_are_counted_and_told() {
     sandbox.account().moods.latency = Duration::from_millis(200);
     let place = eager(Place::new(), &sandbox.base_url()).with("HELENA_SYNC__API__PAGE_SIZE", "5");
     let mut program = place.start(&["run"]);
-    program.says("triggers were skipped").await;
+    program.says("triggers that fired").await;
     ends_well(program, Signal::TERM).await;
 }

@@ -129,7 +129,7 @@ async fn killed_at_three_quarters_of_a_first_load_little_is_read_again() {
         sandbox.account().moods.latency = Duration::ZERO;
 
         let done = place.succeeds(&["sync"]).await;
-        done.says(&["first load of sessions goes on"]);
+        done.says(&["resuming the first load of sessions"]);
         let read = sandbox
             .requests()
             .iter()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use helena_sync::sandbox::Sandbox;
+use helena_sync::sandbox::{Fault, Sandbox};
 use serde_json::Value;
 
 use super::program::{Place, account};
@@ -116,7 +116,7 @@ async fn sessions_come_in_every_format_page_by_page_or_all() {
     place
         .succeeds(&["sessions", "--page", "24"])
         .await
-        .says(&["page 24 is beyond the end: 230 sessions are 23 pages of 10"]);
+        .says(&["page 24 is past the end: 230 sessions fill 23 pages of 10"]);
     assert_eq!(place.files(), [""; 0]);
 }
 
@@ -201,7 +201,7 @@ async fn an_empty_list_says_which_filter_emptied_it() {
         "no session matches",
         "without --status: 0",
         &format!("without --tag: {completed}"),
-        "Probably --tag is too narrow",
+        "--tag is probably too narrow",
     ]);
     let asked = sandbox
         .requests()
@@ -239,7 +239,7 @@ async fn several_departments_are_put_together_by_all_alone() {
     ];
     let one_page = [&["sessions"], flags.as_slice()].concat();
     place
-        .refuses(&one_page, 2, &["several departments", "--all"])
+        .refuses(&one_page, 2, &["one department and one user", "--all"])
         .await;
     let found = listed(&place, &[&["--all"], flags.as_slice()].concat()).await;
     let expected = truth(&sandbox, |session| {
@@ -280,6 +280,29 @@ async fn the_small_lists_print_the_names_that_can_be_used() {
         let done = place.succeeds(&[command, "--format", "json"]).await;
         assert_eq!(ids(array(&done.json())), ids(&records));
     }
+    let others = {
+        let account = sandbox.account();
+        [
+            ("custom-fields", account.truth_custom_fields()),
+            ("chatbots", account.truth_chatbots()),
+            ("templates", account.truth_templates()),
+            ("portfolios", account.truth_portfolios()),
+            ("office-hours", account.truth_office_hours()),
+        ]
+    };
+    for (command, records) in others {
+        let done = place.succeeds(&[command]).await;
+        assert_eq!(done.out.lines().count(), records.len() + 1, "{done:?}");
+        let done = place.succeeds(&[command, "--format", "json"]).await;
+        let sorted = |records: &[Value]| {
+            let mut texts: Vec<String> = records.iter().map(Value::to_string).collect();
+            texts.sort();
+            texts
+        };
+        assert_eq!(sorted(array(&done.json())), sorted(&records));
+        let done = place.succeeds(&[command, "--format", "csv"]).await;
+        assert_eq!(done.out.lines().count(), records.len() + 1, "{done:?}");
+    }
     let archived = place
         .succeeds(&[
             "contacts", "--status", "archived", "--all", "--format", "json",
@@ -311,7 +334,7 @@ async fn contacts_say_which_page_it_is_and_how_to_see_the_next() {
         (
             99,
             format!(
-                "page 99 is beyond the end: {active} contacts with status ACTIVE are {pages} pages of 5"
+                "page 99 is past the end: {active} contacts with status ACTIVE fill {pages} pages of 5"
             ),
         ),
     ] {
@@ -335,7 +358,7 @@ async fn an_empty_list_of_contacts_says_which_filter_probably_emptied_it() {
     let future = ["contacts", "--status", "BLOCKED", "--from", "2099-01-01"];
     place.succeeds(&future).await.says(&[&format!(
         "no contact with status BLOCKED matches; without --from/--to: {blocked}, without \
-         --status: 0. Probably --from/--to is too narrow"
+         --status: 0. --from/--to is probably too narrow"
     )]);
     assert_eq!(sandbox.take_requests().len(), 4);
     let line = [
@@ -347,7 +370,58 @@ async fn an_empty_list_of_contacts_says_which_filter_probably_emptied_it() {
     ];
     place.succeeds(&line).await.says(&[&format!(
         "without --from/--to: 0, without --updated-after/-before: {}, without --status: 0. \
-         Probably --updated-after/-before is too narrow",
+         --updated-after/-before is probably too narrow",
         with("ACTIVE")
     )]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_platform_that_ignores_the_page_number_ends_a_list_with_an_error() {
+    let sandbox = account(230).await;
+    let place = Place::beside(&sandbox);
+    sandbox.account().moods.ignore_page_number = true;
+    for no_echo in [false, true] {
+        sandbox.account().moods.no_echo = no_echo;
+        for list in ["sessions", "contacts"] {
+            sandbox.take_requests();
+            let command = [list, "--all", "--size", "10"];
+            place.refuses(&command, 1, &["ignores PageNumber"]).await;
+            let requests = sandbox.take_requests().len();
+            assert!(requests < 10, "{list}: {requests}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_the_platform_ignores_is_told_once() {
+    let sandbox = account(60).await;
+    let place = Place::beside(&sandbox);
+    let told = "the platform ignored --order-by";
+    for (list, order) in [("sessions", "UpdatedAt"), ("contacts", "updated")] {
+        let command = [list, "--all", "--size", "10", "--order-by", order];
+        sandbox.account().moods.ignore_order = true;
+        let done = place.succeeds(&command).await;
+        assert_eq!(done.err.matches(told).count(), 1, "{done:?}");
+        let done = place.succeeds(&command[..4]).await;
+        assert!(!done.err.contains(told), "{done:?}");
+        sandbox.account().moods.ignore_order = false;
+        let done = place.succeeds(&command).await;
+        assert!(!done.err.contains(told), "{done:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_are_counted_and_not_shown_are_no_empty_account() {
+    let sandbox = account(20).await;
+    let place = Place::beside(&sandbox);
+    for (list, page) in [
+        ("sessions", r#"{"items":[],"totalItems":9}"#),
+        ("contacts", r#"{"items":null,"totalItems":9}"#),
+    ] {
+        for flags in [&[list][..], &[list, "--all"]] {
+            sandbox.script([Fault::Reply(200, page.to_owned())]);
+            let told = ["the platform counts 9", "shows none of them"];
+            place.succeeds(flags).await.says(&told);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use helena_sync::sandbox::Sandbox;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -34,13 +35,14 @@ async fn a_dry_run_says_what_would_be_read_and_writes_nothing() {
     let done = place.succeeds(&["backfill", "--dry-run"]).await;
     assert!(
         done.out
-            .starts_with("230 sessions in at least 3 requests, "),
+            .starts_with("dry run, nothing was written: 230 sessions in at least 3 requests, "),
         "{done:?}"
     );
     let none = ["backfill", "--dry-run", "--to", "2001-01-01"];
     let done = place.succeeds(&none).await;
     assert!(
-        done.out.starts_with("0 sessions in at least 1 request, "),
+        done.out
+            .starts_with("dry run, nothing was written: 0 sessions in at least 1 request, "),
         "{done:?}"
     );
     assert_eq!(place.files(), [""; 0]);
@@ -64,7 +66,7 @@ async fn a_pass_without_news_says_so_with_the_watermark() {
     place.succeeds(&["sync"]).await;
     sandbox.take_requests();
     let done = place.succeeds(&["sync", "--resource", "sessions"]).await;
-    done.says(&["sessions: nothing new, all changes up to 20"]);
+    done.says(&["sessions: nothing new, read all changes up to 20"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,13 +78,13 @@ async fn limits_of_rows_and_time_end_a_load_that_the_next_start_goes_on_with() {
             .with("HELENA_SYNC__API__PAGE_SIZE", "10")
             .with("HELENA_SYNC__BACKFILL__WINDOW_PAGES", "8");
         let done = place.succeeds(&["sync", "--limit", "150"]).await;
-        done.says(&["the next start goes on from there"]);
+        done.says(&["the next sync resumes here"]);
         sandbox.account().moods.latency = Duration::from_millis(40);
         let done = place.succeeds(&["sync", "--max-runtime", "1s"]).await;
-        done.says(&["--max-runtime", "the next start goes on from there"]);
+        done.says(&["--max-runtime", "the next sync resumes here"]);
         // Over before anything was read, and still what was asked for.
         let done = place.succeeds(&["sync", "--max-runtime", "1ms"]).await;
-        done.says(&["the next start goes on from there"]);
+        done.says(&["the next sync resumes here"]);
         sandbox.account().moods.latency = Duration::ZERO;
         place.succeeds(&["sync"]).await;
         assert_perfect(&place, &sandbox).await;
@@ -129,7 +131,7 @@ async fn a_full_refresh_that_was_stopped_goes_on() {
             let done = place
                 .succeeds(&[&refresh[..], &["--limit", "60"]].concat())
                 .await;
-            done.says(&["the next start goes on from there"]);
+            done.says(&["the next sync resumes here"]);
         }
         place.succeeds(&refresh).await;
         let database = place.database().await;
@@ -179,7 +181,9 @@ async fn a_backfill_reads_what_its_filters_choose_and_nothing_else() {
             .succeeds(&[&["backfill", "--dry-run"], filters.as_slice()].concat())
             .await;
         assert!(
-            dry.out.starts_with(&format!("{chosen} sessions in ")),
+            dry.out.starts_with(&format!(
+                "dry run, nothing was written: {chosen} sessions in "
+            )),
             "{dry:?}"
         );
         let done = place
@@ -209,14 +213,14 @@ async fn a_backfill_that_was_stopped_goes_on_or_begins_again_if_told_to() {
         place
             .succeeds(&stopped)
             .await
-            .says(&["the next start goes on from there"]);
+            .says(&["the next sync resumes here"]);
         place
             .succeeds(&stopped)
             .await
-            .says(&["going on where the last one stopped", "--restart"]);
+            .says(&["resuming the unfinished backfill", "--restart"]);
         let again = ["backfill", "--from", "2000-01-01", "--restart"];
         let done = place.succeeds(&again).await;
-        assert!(!done.err.contains("going on"), "{done:?}");
+        assert!(!done.err.contains("resuming"), "{done:?}");
         done.says(&["done: 300 sessions read"]);
         let status = place.succeeds(&["status", "--json"]).await.json();
         assert_eq!(status[0]["backfills"], serde_json::json!([]));
@@ -246,7 +250,7 @@ async fn a_signal_ends_a_pass_and_a_backfill_with_1_so_that_nothing_builds_on_ha
         program.signal(signal);
         let done = program.end().await;
         assert_eq!(done.code, Some(1), "{done:?}");
-        done.says(&["stopped before the end; the next start goes on from there"]);
+        done.says(&["stopped early; the next sync resumes here"]);
     }
     sandbox.account().moods.latency = Duration::ZERO;
     place.succeeds(&["sync"]).await;
@@ -271,26 +275,148 @@ async fn a_dry_run_with_the_limits_of_a_real_one_is_refused() {
     place.refuses(&line, 2, &["cannot be used with"]).await;
 }
 
+/// Requests to a path since it was asked the last time.
+fn asked(sandbox: &Sandbox, path: &str) -> usize {
+    let requests = sandbox.take_requests();
+    requests.iter().filter(|seen| seen.path == path).count()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_withdrawn_version_of_the_list_is_noticed_once() {
     on_both(|place| async move {
         let sandbox = account(60).await;
-        sandbox.account().moods.v1_withdrawn = Some(410);
+        sandbox.account().moods.v2_withdrawn = Some(410);
+        let mut place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        let done = place.succeeds(&["sync"]).await;
+        let told = "/chat/v2/session does not answer; reading sessions from /chat/v1/session";
+        done.says(&[told]);
+        // Once, and once more before it is left.
+        assert_eq!(asked(&sandbox, "/chat/v2/session"), 2);
+        // Each process looks whether it is back, and a comparison compares both.
+        for (command, expected) in [("sync", 1), ("verify", 2)] {
+            let done = place.succeeds(&[command]).await;
+            assert!(!done.err.contains("does not answer"), "{done:?}");
+            assert_eq!(asked(&sandbox, "/chat/v2/session"), expected, "{command}");
+        }
+        assert_perfect(&place, &sandbox).await;
+        let shown = "session list: version 1";
+        assert!(place.succeeds(&["status"]).await.out.contains(shown));
+        // What was learned is about this address.
+        let other = sandbox.base_url().replace("127.0.0.1", "localhost");
+        place.set("HELENA_BASE_URL", &other);
+        place.succeeds(&["sync"]).await.says(&[told]);
+        assert_eq!(asked(&sandbox, "/chat/v2/session"), 2);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_after_the_second_version_is_back_makes_the_mirror_equal() {
+    on_both(|place| async move {
+        let sandbox = account(300).await;
+        sandbox.account().moods.v2_withdrawn = Some(404);
+        sandbox.account().moods.v1_hides_groups = true;
         let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
-        let asked = || {
-            let requests = sandbox.take_requests();
-            requests
-                .iter()
-                .filter(|seen| seen.path == "/chat/v1/session")
-                .count()
-        };
-        let done = place.succeeds(&["sync"]).await;
-        done.says(&["/chat/v1/session is no longer answered"]);
-        assert_eq!(asked(), 1);
-        let done = place.succeeds(&["sync"]).await;
-        assert!(!done.err.contains("no longer answered"), "{done:?}");
-        assert_eq!(asked(), 0);
+        place.succeeds(&["sync"]).await;
+        let database = place.database().await;
+        assert!(database.count("sessions", "true").await < 300);
+        database.store.close().await;
+        sandbox.account().moods.v2_withdrawn = None;
+        place.succeeds(&["sync"]).await;
+        assert_perfect(&place, &sandbox).await;
+        let status = place.succeeds(&["status"]).await;
+        assert!(!status.out.contains("session list:"), "{status:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_learned_is_stored_before_the_command_ends() {
+    on_both(|place| async move {
+        let sandbox = account(60).await;
+        {
+            let mut account = sandbox.account();
+            account.moods.v2_withdrawn = Some(404);
+            account.moods.bare_token = true;
+        }
+        let place = place
+            .with("HELENA_BASE_URL", &sandbox.base_url())
+            .with("HELENA_SYNC__SYNC__SCHEDULE", "every 1s");
+        let program = place.start(&["run"]);
+        until("it is stored", async || {
+            // Until it has made the tables there is nothing to look into.
+            place.run(&["status"]).await.code == Some(0) && {
+                let database = place.database().await;
+                let learned = "session_list = 1 and token_scheme = 'bare'";
+                let stored = database.count("accounts", learned).await;
+                database.store.close().await;
+                stored == 1
+            }
+        })
+        .await;
+        program.signal(Signal::KILL);
+        program.end().await;
+        sandbox.take_requests();
+        place.succeeds(&["sync", "--wait"]).await;
+        let requests = sandbox.take_requests();
+        let failed = requests.iter().filter(|seen| seen.status != 200);
+        let failed: Vec<_> = failed.map(|seen| seen.path.as_str()).collect();
+        // Only whether it is back.
+        assert_eq!(failed, ["/chat/v2/session"]);
         assert_perfect(&place, &sandbox).await;
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_was_read_from_the_first_version_is_read_from_the_second() {
+    on_both(|place| async move {
+        let sandbox = account(60).await;
+        sandbox.account().moods.v1_hides_groups = true;
+        let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
+        for version in [1, 2] {
+            place.succeeds(&["migrate"]).await;
+            let database = place.database().await;
+            let old = format!("update accounts set session_version = {version}");
+            database.execute(&old).await;
+            database.store.close().await;
+            place.succeeds(&["sync"]).await;
+            assert_eq!(asked(&sandbox, "/chat/v1/session"), 0);
+            assert_perfect(&place, &sandbox).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_pinned_is_read_and_no_other() {
+    let sandbox = account(300).await;
+    for (version, read, other) in [
+        ("1", "/chat/v1/session", "/chat/v2/session"),
+        ("2", "/chat/v2/session", "/chat/v1/session"),
+    ] {
+        let flags = ["sync", "--full-refresh"];
+        let place = Place::beside(&sandbox).with("HELENA_SYNC__API__SESSION_VERSION", version);
+        sandbox.take_requests();
+        place.succeeds(&flags).await;
+        let requests = sandbox.take_requests();
+        assert!(requests.iter().any(|seen| seen.path == read), "{version}");
+        assert!(!requests.iter().any(|seen| seen.path == other), "{version}");
+    }
+    let place = Place::beside(&sandbox).with("HELENA_SYNC__API__SESSION_VERSION", "1");
+    sandbox.account().moods.v1_hides_groups = true;
+    place.succeeds(&["sync"]).await;
+    for more in [&["verify"][..], &["verify", "--repair"]] {
+        let done = place.refuses(more, 1, &["api.session_version"]).await;
+        assert!(
+            done.out.contains("version 2 shows more sessions: 300"),
+            "{done:?}"
+        );
+    }
+    sandbox.account().moods.v1_withdrawn = Some(404);
+    let told = ["/chat/v1/session", "api.session_version"];
+    place.refuses(&["sync"], 1, &told).await;
+    let place = place.with("HELENA_SYNC__API__SESSION_VERSION", "3");
+    let told = ["api.session_version", "auto, 1, 2"];
+    place.refuses(&["sync"], 2, &told).await;
 }

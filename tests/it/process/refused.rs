@@ -56,7 +56,11 @@ async fn a_token_file_that_everyone_can_read_works_with_a_warning() {
     };
     mode(0o644);
     let done = place.succeeds(&["tags"]).await;
-    done.says(&["WARN", "can be read by everyone", "chmod 600 token"]);
+    done.says(&[
+        "WARN",
+        "every user of this machine can read",
+        "chmod 600 token",
+    ]);
     mode(0o600);
     let done = place.succeeds(&["tags"]).await;
     assert!(!done.err.contains("WARN"), "{done:?}");
@@ -112,8 +116,8 @@ async fn a_platform_that_cannot_be_reached_is_named_by_its_url() {
     let told = [
         NOWHERE,
         "no connection: Connection refused",
-        "is tried again",
-        "cannot be reached",
+        "retrying the last request",
+        "cannot reach",
     ];
     place().refuses(&["tags"], 1, &told).await;
     let told = [NOWHERE, "no connection"];
@@ -148,17 +152,17 @@ async fn a_database_that_cannot_be_used_is_named_without_its_password() {
         (
             "postgres:me:hunter2@127.0.0.1:9/helena",
             2,
-            vec!["DATABASE_URL", "begins with postgres://"],
+            vec!["DATABASE_URL", "must start with postgres://"],
         ),
         (
             "postgres:/me:hunter2@127.0.0.1:9/helena",
             2,
-            vec!["begins with postgres://"],
+            vec!["must start with postgres://"],
         ),
         (
             r"postgres:\\me:hunter2@127.0.0.1:9/helena",
             2,
-            vec!["begins with postgres://"],
+            vec!["must start with postgres://"],
         ),
         (
             "postgres://me:12/hunter2@127.0.0.1:9/helena",
@@ -168,7 +172,7 @@ async fn a_database_that_cannot_be_used_is_named_without_its_password() {
         (
             "postgres://127.0.0.1:9/helena?pasword=hunter2",
             1,
-            vec!["a parameter pasword that means nothing"],
+            vec!["an unknown parameter pasword"],
         ),
         (
             "sqlite://",
@@ -176,7 +180,7 @@ async fn a_database_that_cannot_be_used_is_named_without_its_password() {
             vec![
                 "DATABASE_URL",
                 "names no file",
-                "gone when the command ends",
+                "lost when the command ends",
             ],
         ),
         ("sqlite:", 2, vec!["names no file"]),
@@ -186,7 +190,7 @@ async fn a_database_that_cannot_be_used_is_named_without_its_password() {
             2,
             vec![
                 "DATABASE_URL",
-                "gone when the command ends",
+                "lost when the command ends",
                 "sqlite://FILE",
             ],
         ),
@@ -241,11 +245,11 @@ async fn dates_and_names_that_mean_nothing_are_refused_with_what_is_accepted() {
             .await;
         let status = [command, "--status", "COMPLETE"];
         place
-            .refuses(&status, 2, &["--status", "nearest: COMPLETED"])
+            .refuses(&status, 2, &["--status", "similar: COMPLETED"])
             .await;
         let tag = [command, "--tag", "Renovacao 2026"];
         place
-            .refuses(&tag, 2, &["--tag", "nearest: Renovação 2026"])
+            .refuses(&tag, 2, &["--tag", "similar: Renovação 2026"])
             .await;
         let channel = [command, "--channel", "xyz"];
         place
@@ -278,20 +282,20 @@ async fn a_file_with_a_mistake_is_refused_with_file_key_and_the_nearest_key() {
     for (text, told) in [
         (
             "[sync]\nschedul = \"every 1m\"\n",
-            vec!["sync.schedul", "nearest known key: sync.schedule"],
+            vec!["sync.schedul", "similar key: sync.schedule"],
         ),
-        ("[synk]\n", vec!["synk", "nearest known section: [sync]"]),
+        ("[synk]\n", vec!["synk", "similar section: [sync]"]),
         (
             "schedule = \"every 1m\"\n",
-            vec!["nearest known key: sync.schedule"],
+            vec!["similar key: sync.schedule"],
         ),
         (
             "[xyzzy]\n",
-            vec!["xyzzy", "known sections and keys: accounts, api,"],
+            vec!["xyzzy", "accepted sections and keys: accounts, api,"],
         ),
         (
             "[sync]\nschedule = \"every 0s\"\n",
-            vec!["less than a second"],
+            vec!["shorter than a second"],
         ),
         (
             "[api]\npage_size = \"many\"\n",
@@ -303,7 +307,7 @@ async fn a_file_with_a_mistake_is_refused_with_file_key_and_the_nearest_key() {
         ),
         (
             "[sync]\noverlap = 120\n",
-            vec!["sync.overlap", "length of time", "120"],
+            vec!["sync.overlap", "a duration", "120"],
         ),
         (
             "[sync]\nschedule = \"0 0 30 2 *\"\n",
@@ -315,7 +319,7 @@ async fn a_file_with_a_mistake_is_refused_with_file_key_and_the_nearest_key() {
         ),
         (
             "[sync]\nresources = [\"session\"]\n",
-            vec!["sync.resources", "nearest: sessions"],
+            vec!["sync.resources", "similar: sessions"],
         ),
         ("[sync\n", vec![":1:"]),
         (
@@ -346,13 +350,13 @@ async fn a_file_with_a_mistake_is_refused_with_file_key_and_the_nearest_key() {
 async fn a_sandbox_with_a_limit_or_a_token_that_is_none_is_wrong_usage() {
     let place = Place::new();
     for (flags, told) in [
-        (&["--limit", "foo"][..], "accepted: requests/time"),
+        (&["--limit", "foo"][..], "must be requests/time"),
         (
             &["--limit", "off", "--limit", "10/1s"],
-            "--limit off stands alone",
+            "--limit off cannot be combined",
         ),
         (&["--accept-token", ""], "--accept-token"),
-        (&["--accept-token", "a b'c"], "without spaces"),
+        (&["--accept-token", "a b'c"], "must contain only letters"),
     ] {
         let line = [&["sandbox"], flags].concat();
         place.refuses(&line, 2, &[told]).await;
@@ -369,7 +373,7 @@ async fn options_that_mean_nothing_to_a_command_are_refused() {
         &["completions", "bash", "--log-level", "info"],
     ] {
         place
-            .refuses(line, 2, &["means nothing to", "leave it out"])
+            .refuses(line, 2, &["does not accept", "Leave it out"])
             .await;
     }
     assert_eq!(place.files(), [""; 0]);
@@ -410,7 +414,11 @@ async fn a_command_or_flag_that_does_not_exist_is_refused_with_the_nearest() {
             &["--limit", "many", "whole number"],
         )
         .await;
-    let told = ["--contact", "named by its id", "helena-sync contacts"];
+    let told = [
+        "--contact",
+        "must be a contact's id",
+        "helena-sync contacts",
+    ];
     place()
         .refuses(&["sessions", "--contact", "abc"], 2, &told)
         .await;

@@ -20,11 +20,7 @@ async fn a_second_process_is_told_who_writes_since_when_or_waits() {
         let place = place.with("HELENA_BASE_URL", &sandbox.base_url());
         let first = holder(&place).await;
         let pid = first.pid().as_raw_nonzero().to_string();
-        let told = [
-            &format!("process {pid} on "),
-            "account default since 20",
-            "--wait",
-        ];
+        let told = [&format!("process {pid} on "), ", since 20", "--wait"];
         for command in ["sync", "run", "backfill"] {
             let done = place.refuses(&[command], 1, &told).await;
             assert_eq!(done.err.trim().lines().count(), 1, "one line: {done:?}");
@@ -42,7 +38,7 @@ async fn a_second_process_is_told_who_writes_since_when_or_waits() {
         assert!(
             status
                 .out
-                .contains(&format!("written by process {pid} on ")),
+                .contains(&format!("lease holder: process {pid} on ")),
             "{status:?}"
         );
 
@@ -151,7 +147,7 @@ async fn changes_of_a_watermark_are_recorded_with_old_value_new_value_and_when()
         assert_perfect(&place, &sandbox).await;
 
         place.refuses(&["state", "set", "sessions", "2999-01-01"], 2, &["future"]).await;
-        place.refuses(&["state", "reset", "tags"], 2, &["no watermark", "sessions, contacts"]).await;
+        place.refuses(&["state", "reset", "tags"], 2, &["no watermark", "sessions and contacts"]).await;
     })
     .await;
 }
@@ -175,7 +171,7 @@ async fn a_daemon_waits_for_a_holder_that_may_have_ended_until_it_is_known() {
         first.end().await;
         hidden(&place).await;
         let mut second = place.start(&["run"]);
-        second.says("or has ended without a word").await;
+        second.says("but may be dead").await;
         let database = place.database().await;
         let long_ago = match place.kind {
             Kind::Sqlite => "update leases set renewed_at = '2020-01-01T00:00:00.000000Z'",
@@ -188,7 +184,7 @@ async fn a_daemon_waits_for_a_holder_that_may_have_ended_until_it_is_known() {
         // This one shows by its next renewal that it lives.
         hidden(&place).await;
         let mut third = place.start(&["run"]);
-        third.says("or has ended without a word").await;
+        third.says("but may be dead").await;
         let renewed = match place.kind {
             Kind::Sqlite => {
                 "update leases set renewed_at = strftime('%Y-%m-%dT%H:%M:%S.000001Z', 'now')"
@@ -198,7 +194,7 @@ async fn a_daemon_waits_for_a_holder_that_may_have_ended_until_it_is_known() {
         database.execute(renewed).await;
         let third = third.end().await;
         assert_eq!(third.code, Some(1), "{third:?}");
-        third.says(&["has been writing for account default since"]);
+        third.says(&["another process writes for account default: process "]);
         second.signal(Signal::TERM);
         assert_eq!(second.end().await.code, Some(0));
         database.store.close().await;

@@ -1,15 +1,20 @@
 //! Backfills and their windows.
 
-use helena_sync::data::{Progress, Resource, SessionFilter, Span, Stream};
-use helena_sync::store::{NewBackfill, StoreError};
+use helena_sync::data::{Resource, SessionFilter, Span, StateChange, Stream};
+use helena_sync::store::{FirstWatermark, NewBackfill, StoreError};
 
 use super::{Writer, at};
 use crate::support::database::on_both;
 
-const SESSIONS: Stream = Stream {
-    resource: Resource::Sessions,
-    partition: "",
-};
+const SESSIONS: Stream = Stream::whole(Resource::Sessions);
+
+fn first_watermark(second: u64) -> FirstWatermark {
+    FirstWatermark {
+        stream: SESSIONS,
+        to: at(second),
+        seen_at: at(second + 1),
+    }
+}
 
 #[tokio::test]
 async fn a_first_load_sets_its_watermark_and_is_resumed_window_by_window() {
@@ -30,14 +35,21 @@ async fn a_first_load_sets_its_watermark_and_is_resumed_window_by_window() {
                 (SESSIONS, Span::after(at(20)), 0),
                 (SESSIONS, Span::between(at(10), at(20)), 1),
             ],
-            watermark: Some(at(50)),
+            watermarks: vec![first_watermark(50)],
         };
         let id = store
             .create_backfill(&writer.lease, &new, at(1))
             .await
             .unwrap();
         let state = store.state(writer.account, SESSIONS).await.unwrap();
-        assert_eq!(state.watermark, Some(at(50)));
+        assert_eq!(
+            (
+                state.watermark,
+                state.watermark_seen_at,
+                state.watermark_seen_locally_at
+            ),
+            (Some(at(50)), Some(at(51)), Some(at(1)))
+        );
 
         let windows = store.pending_windows(id).await.unwrap();
         let spans: Vec<_> = windows.iter().map(|w| (w.created, w.filter)).collect();
@@ -51,14 +63,14 @@ async fn a_first_load_sets_its_watermark_and_is_resumed_window_by_window() {
         );
         writer
             .progress(
-                Progress::WindowDone {
+                StateChange::WindowDone {
                     window: windows[0].id,
                     records: 7,
                 },
                 2,
             )
             .await;
-        let split = Progress::WindowSplit {
+        let split = StateChange::WindowSplit {
             window: windows[1].id,
             into: vec![Span::between(at(15), at(20)), Span::between(at(10), at(15))],
         };
@@ -105,21 +117,22 @@ async fn a_first_load_sets_its_watermark_and_is_resumed_window_by_window() {
 }
 
 #[tokio::test]
-async fn a_later_backfill_moves_no_watermark_and_one_that_is_cancelled_is_not_resumed() {
+async fn a_later_backfill_moves_no_watermark_and_one_that_is_begun_again_or_reset_is_not_resumed() {
     on_both(|database| async move {
         let writer = Writer::new(&database).await;
         let store = &database.store;
         writer
             .progress(
-                Progress::Watermark {
+                StateChange::Watermark {
                     stream: SESSIONS,
                     to: at(50),
+                    seen_at: at(50),
                 },
                 1,
             )
             .await;
         let later = NewBackfill {
-            watermark: Some(at(90)),
+            watermarks: vec![first_watermark(90)],
             resource: Resource::Sessions,
             first_load: false,
             range: Span::OPEN,
@@ -132,17 +145,38 @@ async fn a_later_backfill_moves_no_watermark_and_one_that_is_cancelled_is_not_re
             .unwrap();
         let state = store.state(writer.account, SESSIONS).await.unwrap();
         assert_eq!(state.watermark, Some(at(50)));
-        store
-            .cancel_backfill(&writer.lease, id, at(6))
-            .await
-            .unwrap();
-        assert!(
-            store
-                .unfinished_backfills(writer.account)
-                .await
-                .unwrap()
-                .is_empty()
-        );
+        let other = NewBackfill {
+            range: Span::after(at(3)),
+            ..later.clone()
+        };
+        let create = async |new: &NewBackfill, second| {
+            let created = store.create_backfill(&writer.lease, new, at(second));
+            created.await.unwrap()
+        };
+        let unfinished = async || {
+            let found = store.unfinished_backfills(writer.account).await.unwrap();
+            found.iter().map(|found| found.id).collect::<Vec<_>>()
+        };
+        let other = create(&other, 6).await;
+        assert_eq!(unfinished().await, [id, other]);
+        let again = create(&later, 7).await;
+        assert_eq!(unfinished().await, [other, again]);
+        let given_up = format!("id = {id} and cancelled_at is not null");
+        assert_eq!(database.count("backfills", &given_up).await, 1);
+        // A first load of the same range is another question.
+        let first = NewBackfill {
+            first_load: true,
+            ..later
+        };
+        let first = create(&first, 8).await;
+        assert_eq!(unfinished().await, [other, again, first]);
+        for reset in [Resource::Contacts, Resource::Sessions] {
+            assert_eq!(unfinished().await, [other, again, first], "{reset}");
+            let streams = reset.streams();
+            let set = store.set_watermarks(&writer.lease, &streams, None, at(9));
+            set.await.unwrap();
+        }
+        assert_eq!(unfinished().await, [other, again]);
     })
     .await;
 }

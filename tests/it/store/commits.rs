@@ -1,15 +1,15 @@
 //! Rows: what is stored, what is left alone, and that it is all or nothing.
 
-use helena_sync::data::{ColumnGroup, Progress, Resource, Stream};
-use serde_json::json;
+use helena_sync::data::{ColumnGroup, RecheckReason, Resource, Span, StateChange, Stream};
+use helena_sync::schema::BatchBuilder;
+use serde_json::{Value, json};
 
-use super::{Writer, at, batch, batch_without, contact_details, id, rows, session, with};
-use crate::support::database::{Kind, on_both};
-
-const SESSIONS: Stream = Stream {
-    resource: Resource::Sessions,
-    partition: "",
+use super::{
+    Writer, at, batch, batch_by_id, batch_without, contact_details, id, page, rows, session, with,
 };
+use crate::support::database::{Database, Kind, on_both};
+
+const SESSIONS: Stream = Stream::whole(Resource::Sessions);
 
 #[tokio::test]
 async fn a_session_is_stored_with_all_that_it_mentions() {
@@ -99,20 +99,234 @@ async fn what_comes_back_unchanged_is_not_written_again() {
     .await;
 }
 
+/// The titles of all sessions, and how many are to be asked for by their ids.
+async fn titles(database: &Database) -> (String, i64) {
+    let titles = database
+        .text("select title from sessions order by id")
+        .await;
+    let queued = "resource = 'sessions' and reason = 'older'";
+    (titles, database.count("rechecks", queued).await)
+}
+
 #[tokio::test]
-async fn an_older_version_never_replaces_a_newer_one() {
+async fn an_older_version_is_asked_for_by_its_id_while_it_may_come_from_a_stale_copy() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        let resource = Resource::Sessions;
+        let newer = with(session(1, 50), "title", json!("new"));
+        writer.store(resource, &[newer], 50).await;
+        let older = [with(session(1, 40), "title", json!("old"))];
+        let counters = writer.store(resource, &older, 169).await;
+        assert_eq!(rows(&counters), [0, 0, 1, 0]);
+        assert_eq!(titles(&database).await, ("new".to_owned(), 1));
+        // It is queued once.
+        writer.store(resource, &older, 169).await;
+        assert_eq!(titles(&database).await, ("new".to_owned(), 1));
+        let store = &writer.store;
+        let rechecks = async |only, second| {
+            let lately = Span::after(at(second));
+            let account = writer.account;
+            let queued = store.rechecks(account, resource, only, lately, 9).await;
+            queued.unwrap()
+        };
+        let queued = rechecks(None, 500).await;
+        assert_eq!(queued.len(), 1);
+        assert_eq!((queued[0].id, queued[0].attempts), (id(1), 0));
+        for (reason, expected) in [(RecheckReason::Older, 1), (RecheckReason::NotListed, 0)] {
+            assert_eq!(rechecks(Some(reason), 500).await.len(), expected);
+        }
+
+        // One that could not be asked for waits.
+        let failed = StateChange::RecheckFailed {
+            resource,
+            id: id(1),
+            error: "500".to_owned(),
+        };
+        writer.progress(failed, 169).await;
+        for (second, expected) in [(169, 0), (170, 1)] {
+            assert_eq!(rechecks(None, second).await.len(), expected, "{second}");
+        }
+        let counts = store.recheck_counts(writer.account).await.unwrap();
+        assert_eq!(counts, (1, 1));
+
+        // The answer by id is believed, and the record leaves the queue with it.
+        let done = StateChange::Rechecked {
+            resource,
+            ids: vec![id(1)],
+        };
+        let answer = batch_by_id(resource, &older, 169);
+        let counters = writer.try_commit(&answer, &[done], 170).await.unwrap();
+        assert_eq!(rows(&counters), [0, 1, 0, 0]);
+        assert_eq!(counters.rows_reverted, 1);
+        assert_eq!(titles(&database).await, ("old".to_owned(), 0));
+        let run = &database.store.last_runs(writer.account, 1).await.unwrap()[0];
+        assert_eq!(run.counters.rows_reverted, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_older_version_is_believed_where_no_copy_can_be_as_stale() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        let newer = with(session(1, 50), "title", json!("new"));
+        writer.store(Resource::Sessions, &[newer], 50).await;
+        let older = [with(session(1, 40), "title", json!("old"))];
+        // The clock that stamps records has shown 169 s at least, which is one second too little.
+        for (second, expected) in [(169, [0, 0, 1, 0]), (170, [0, 1, 0, 0])] {
+            let watermark = StateChange::Watermark {
+                stream: Resource::Sessions.streams()[0],
+                to: at(second),
+                seen_at: at(second),
+            };
+            writer.progress(watermark, 900).await;
+            let counters = writer.store(Resource::Sessions, &older, 900).await;
+            assert_eq!(rows(&counters), expected);
+        }
+        let run = &database.store.last_runs(writer.account, 1).await.unwrap()[0];
+        let counters = run.counters;
+        assert_eq!(counters.rows_reverted, 1);
+        assert_eq!(titles(&database).await, ("old".to_owned(), 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_version_that_is_dated_in_the_future_guards_against_nothing() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        let ahead = with(session(1, 1_000_000), "title", json!("ahead"));
+        writer.store(Resource::Sessions, &[ahead], 5).await;
+        let now = [with(session(1, 6), "title", json!("now"))];
+        writer.store(Resource::Sessions, &now, 7).await;
+        assert_eq!(titles(&database).await, ("ahead".to_owned(), 1));
+        let answer = batch_by_id(Resource::Sessions, &now, 8);
+        writer.try_commit(&answer, &[], 8).await.unwrap();
+        assert_eq!(titles(&database).await.0, "now");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_list_shows_later_is_believed_at_once() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        let tag = |name: &str, second| json!({"id": id(1), "name": name, "updatedAt": at(second)});
+        writer.store(Resource::Tags, &[tag("new", 50)], 50).await;
+        writer.store(Resource::Tags, &[tag("old", 40)], 51).await;
+        assert_eq!(database.text("select name from tags").await, "old");
+        assert_eq!(database.count("rechecks", "true").await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_record_without_a_readable_time_of_change_is_stored_by_its_content() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        for (number, unreadable) in [(1, json!(null)), (2, json!("soon")), (3, json!(7))] {
+            let known = with(session(number, 5), "title", json!("known"));
+            writer.store(Resource::Sessions, &[known], 5).await;
+            let odd = with(session(number, 5), "title", json!("odd"));
+            let odd = [with(odd, "updatedAt", unreadable)];
+            let counters = writer.store(Resource::Sessions, &odd, 7).await;
+            assert_eq!(rows(&counters), [0, 1, 0, 1], "{number}");
+            let is = format!("id = '{}'", id(number));
+            let title = format!("select title from sessions where {is}");
+            assert_eq!(database.text(&title).await, "odd", "{number}");
+            let unknown = format!("{is} and updated_at is null");
+            assert_eq!(database.count("sessions", &unknown).await, 1, "{number}");
+            let reject = "cast(partial as integer) = 1 and resolved_at is null \
+                          and reason like 'updatedAt: expected%'";
+            assert_eq!(database.count("rejects", reject).await, 1, "{number}");
+            // The same again is nothing new.
+            let counters = writer.store(Resource::Sessions, &odd, 8).await;
+            assert_eq!(rows(&counters), [0, 0, 1, 1], "{number}");
+            // Whatever can be read later is newer.
+            let good = with(session(number, 3), "title", json!("good"));
+            writer.store(Resource::Sessions, &[good], 9).await;
+            assert_eq!(database.text(&title).await, "good", "{number}");
+            assert_eq!(database.count("rejects", reject).await, 0, "{number}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn placeholders_of_dotnet_are_null_and_kept_in_extra() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        let nil = json!("00000000-0000-0000-0000-000000000000");
+        let never = json!("0001-01-01T00:00:00");
+        let mut session = session(1, 5);
+        for field in ["departmentId", "userId", "botId"] {
+            session[field] = nil.clone();
+        }
+        for field in ["endAt", "firstResponseAt"] {
+            session[field] = never.clone();
+        }
+        session["classification"]["id"] = nil.clone();
+        session["agentDetails"] = json!(null);
+        session["departmentDetails"] = json!(null);
+        let counters = writer.store(Resource::Sessions, &[session], 5).await;
+        assert_eq!(rows(&counters), [1, 0, 0, 0]);
+        let unset = "department_id is null and user_id is null and bot_id is null \
+                     and end_at is null and first_response_at is null \
+                     and classification_id is null and contact_id is not null";
+        assert_eq!(database.count("sessions", unset).await, 1);
+        for table in ["agents", "departments"] {
+            assert_eq!(database.count(table, "true").await, 0, "{table}");
+        }
+        let extra = database
+            .text("select cast(extra as text) from sessions")
+            .await;
+        let extra: Value = serde_json::from_str(&extra).unwrap();
+        for field in ["departmentId", "userId", "botId"] {
+            assert_eq!(extra[field], nil, "{field}");
+        }
+        for field in ["endAt", "firstResponseAt"] {
+            assert_eq!(extra[field], never, "{field}");
+        }
+        assert_eq!(extra["classification"]["id"], nil);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn references_that_only_the_details_tell_are_kept() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        writer.store(Resource::Sessions, &[session(1, 5)], 5).await;
+        let mut without = session(1, 6);
+        for field in ["contactId", "departmentId", "userId"] {
+            without.as_object_mut().unwrap().remove(field);
+        }
+        writer.store(Resource::Sessions, &[without], 6).await;
+        let linked = format!(
+            "contact_id = '{}' and department_id = '{}' and user_id = '{}'",
+            id(100),
+            id(300),
+            id(400)
+        );
+        assert_eq!(database.count("sessions", &linked).await, 1);
+        // A session that shows neither has none.
+        let mut none = session(1, 7);
+        for field in ["contactId", "userId", "contactDetails", "agentDetails"] {
+            none[field] = json!(null);
+        }
+        writer.store(Resource::Sessions, &[none], 7).await;
+        let unlinked = "contact_id is null and user_id is null and department_id is not null";
+        assert_eq!(database.count("sessions", unlinked).await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn fractions_of_a_second_are_compared_as_time() {
     on_both(|database| async move {
         let writer = Writer::new(&database).await;
         let newer = with(session(1, 5), "title", json!("new"));
         writer.store(Resource::Sessions, &[newer], 5).await;
-        let older = with(session(1, 4), "title", json!("old"));
-        let counters = writer.store(Resource::Sessions, &[older], 6).await;
-        assert_eq!(rows(&counters), [0, 0, 1, 0]);
-        assert_eq!(database.text("select title from sessions").await, "new");
-        let mut versionless = with(session(1, 5), "title", json!("none"));
-        versionless["updatedAt"] = json!(null);
-        writer.store(Resource::Sessions, &[versionless], 7).await;
-        assert_eq!(database.text("select title from sessions").await, "new");
         // Fractions are compared as time: .3 is later than the whole second.
         let fraction = with(session(1, 5), "updatedAt", json!("2026-05-04T14:00:05.3Z"));
         let fraction = with(fraction, "title", json!("newest"));
@@ -227,9 +441,10 @@ async fn a_failing_commit_leaves_nothing_half_written() {
             contact_details("Bia", &[9]),
         );
         let batch = batch(Resource::Sessions, &[moved, json!("no object")], 2);
-        let progress = [Progress::Watermark {
+        let progress = [StateChange::Watermark {
             stream: SESSIONS,
             to: at(2),
+            seen_at: at(2),
         }];
         let error = writer.try_commit(&batch, &progress, 2).await.unwrap_err();
         assert!(!error.is_temporary(), "{error:?}");
@@ -289,6 +504,9 @@ async fn accounts_that_share_a_person_do_not_share_the_row() {
             "agentDetails",
             json!({"id": id(402), "userId": id(400), "name": "Rui, elsewhere"}),
         );
+        let contact = with(contact_details("Bia", &[1, 2]), "id", json!(id(101)));
+        let other = with(other, "contactId", json!(id(101)));
+        let other = with(other, "contactDetails", contact);
         second.store(Resource::Sessions, &[other], 1).await;
         assert_eq!(
             database
@@ -319,12 +537,65 @@ async fn accounts_that_share_a_person_do_not_share_the_row() {
         }
         let listed = "select name from agents where updated_at is not null order by account_id";
         assert_eq!(database.texts(listed).await, ["new", "old"]);
-        let removed = Progress::ListRead {
+        let removed = StateChange::ListRead {
             resource: Resource::Agents,
             keys: vec![],
         };
         second.progress(removed, 2).await;
         assert_eq!(database.count("agents", "removed_at is null").await, 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn raw_records_that_were_not_kept_are_added_by_the_next_reading() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        let sessions = [session(1, 1), session(2, 1)];
+        let mut without = batch(Resource::Sessions, &sessions, 1);
+        for write in &mut without.writes {
+            for row in &mut write.rows {
+                row.raw = None;
+            }
+        }
+        writer.try_commit(&without, &[], 1).await.unwrap();
+        assert_eq!(database.count("raw_records", "true").await, 0);
+        let synced = "select cast(max(synced_at) as text) from sessions";
+        let before = database.text(synced).await;
+        // What did not change is not written again, but for its raw record.
+        let counters = writer.store(Resource::Sessions, &sessions, 2).await;
+        assert_eq!(rows(&counters), [0, 0, 2, 0]);
+        assert_eq!(database.text(synced).await, before);
+        let newest = database.text("select cast(change_seq as text) from leases");
+        let newest = newest.await;
+        let added = format!("resource = 'sessions' and change_seq = {newest}");
+        assert_eq!(database.count("raw_records", &added).await, 2);
+        let older = format!("change_seq < {newest}");
+        assert_eq!(database.count("sessions", &older).await, 2);
+        writer.store(Resource::Sessions, &sessions, 3).await;
+        assert_eq!(database.count("raw_records", &added).await, 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_older_version_that_was_read_later_in_one_commit_is_asked_for() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        let newer = with(session(1, 9), "title", json!("newer"));
+        let older = with(session(1, 7), "title", json!("older"));
+        let mut builder = BatchBuilder::new(Resource::Sessions, true);
+        builder.add(&page(&[newer], 20, ColumnGroup::NONE));
+        builder.add(&page(std::slice::from_ref(&older), 21, ColumnGroup::NONE));
+        let both = builder.finish();
+        writer.try_commit(&both, &[], 22).await.unwrap();
+        assert_eq!(database.count("sessions", "title = 'newer'").await, 1);
+        let queued = format!("record_id = '{}' and reason = 'older'", id(1));
+        assert_eq!(database.count("rechecks", &queued).await, 1);
+        // Its answer is the last word.
+        let answer = batch_by_id(Resource::Sessions, &[older], 23);
+        writer.try_commit(&answer, &[], 24).await.unwrap();
+        assert_eq!(database.count("sessions", "title = 'older'").await, 1);
     })
     .await;
 }

@@ -2,11 +2,20 @@
 
 use std::time::Duration;
 
-use helena_sync::data::{Batch, Counters, Progress, Resource, RunKind, RunOutcome};
+use helena_sync::data::{
+    Batch, ColumnGroup, Counters, Learned, Page, Resource, RunKind, RunOutcome, SessionVersion,
+    StateChange, Stream,
+};
+use helena_sync::schema::{BatchBuilder, ReadingOrder};
 use helena_sync::store::{Acquired, Commit, Holder, LEASE_TTL, OpenOptions, Store, StoreError};
 
-use super::{Writer, at, batch, contact_details, id, lease, rows, session, with};
-use crate::support::database::{Kind, on_both};
+use sqlx::{Connection, PgConnection, SqliteConnection};
+
+use super::{OVERLAP, Writer, at, batch, contact_details, id, lease, page, rows, session, with};
+use crate::support::database::{Database, Kind, on_both};
+
+/// How long runs are remembered.
+const KEEP: Duration = Duration::from_hours(365 * 24);
 
 #[tokio::test]
 async fn a_second_process_is_told_who_writes_and_since_when() {
@@ -138,7 +147,12 @@ async fn who_has_lost_the_lease_writes_nothing_any_more() {
         assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
         let begun = database
             .store
-            .begin_run(&old.lease, RunKind::List, "tags", at(2))
+            .begin_run(
+                &old.lease,
+                RunKind::List,
+                Stream::whole(Resource::Tags),
+                at(2),
+            )
             .await;
         assert!(matches!(begun, Err(StoreError::LeaseLost)), "{begun:?}");
         assert_eq!(database.count("sessions", "true").await, 1);
@@ -154,7 +168,14 @@ async fn runs_left_unfinished_are_marked_and_idle_ones_forgotten_after_a_week() 
     on_both(|database| async move {
         let writer = Writer::new(&database).await;
         let store = &database.store;
-        let begin = || store.begin_run(&writer.lease, RunKind::List, "tags", at(0));
+        let begin = || {
+            store.begin_run(
+                &writer.lease,
+                RunKind::List,
+                Stream::whole(Resource::Tags),
+                at(0),
+            )
+        };
         let idle = begin().await.unwrap();
         store
             .finish_run(&writer.lease, idle, RunOutcome::Succeeded, None, at(1))
@@ -166,7 +187,10 @@ async fn runs_left_unfinished_are_marked_and_idle_ones_forgotten_after_a_week() 
             .await
             .unwrap();
         store.release(&writer.lease).await.unwrap();
-        lease(store, writer.account, at(8 * 24 * 60 * 60)).await;
+        let later = at(8 * 24 * 60 * 60);
+        let next = lease(store, writer.account, later).await;
+        let kept = Duration::from_hours(90 * 24);
+        assert_eq!(store.forget_runs(&next, later, kept).await.unwrap(), 1);
         let runs = store.last_runs(writer.account, 10).await.unwrap();
         let found: Vec<_> = runs
             .iter()
@@ -189,25 +213,31 @@ async fn a_run_that_some_row_names_is_never_forgotten() {
                 .await
                 .unwrap();
         };
-        let commit = async |run: i64, batch: Batch, progress: Vec<Progress>| {
+        let commit = async |run: i64, batch: Batch, progress: Vec<StateChange>| {
             let commit = Commit {
                 lease: &writer.lease,
                 run,
                 batch: &batch,
-                progress: &progress,
+                state_changes: &progress,
                 spent: Counters::default(),
                 now: at(8),
+                overlap: OVERLAP,
             };
             let counters = store.commit(commit).await.unwrap();
             end(run).await;
             rows(&counters)
         };
         let begin = async || {
-            let begun = store.begin_run(&writer.lease, RunKind::List, "tags", at(1));
+            let begun = store.begin_run(
+                &writer.lease,
+                RunKind::List,
+                Stream::whole(Resource::Tags),
+                at(1),
+            );
             begun.await.unwrap()
         };
         let read = |keys: Vec<u128>| {
-            vec![Progress::ListRead {
+            vec![StateChange::ListRead {
                 resource: Resource::Tags,
                 keys: keys.into_iter().map(id).collect(),
             }]
@@ -255,7 +285,7 @@ async fn a_run_that_some_row_names_is_never_forgotten() {
             [0, 0, 0, 0]
         );
         let forget = async |second| {
-            let forgotten = store.forget_idle_runs(&writer.lease, at(second)).await;
+            let forgotten = store.forget_runs(&writer.lease, at(second), KEEP).await;
             forgotten.unwrap()
         };
         assert_eq!(forget(WEEK).await, 0);
@@ -290,10 +320,88 @@ async fn a_run_that_failed_and_stored_nothing_is_remembered_for_three_months() {
         for (weeks, forgotten) in [(12, 0), (13, 1)] {
             let now = at(weeks * WEEK);
             assert_eq!(
-                store.forget_idle_runs(&lease, now).await.unwrap(),
+                store.forget_runs(&lease, now, KEEP).await.unwrap(),
                 forgotten
             );
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn old_runs_are_forgotten_but_for_what_found_differences_and_the_newest_of_each_kind() {
+    on_both(|database| async move {
+        let Writer {
+            store, lease, run, ..
+        } = Writer::new(&database).await;
+        let keep = Duration::from_hours(24);
+        let day = 24 * 60 * 60;
+        let finish = async |run: i64| {
+            let done = RunOutcome::Succeeded;
+            store
+                .finish_run(&lease, run, done, None, at(9))
+                .await
+                .unwrap();
+        };
+        finish(run).await;
+        let commit = async |kind: RunKind, second: u64, progress: &[StateChange]| {
+            let run = store
+                .begin_run(&lease, kind, Stream::whole(Resource::Sessions), at(second))
+                .await;
+            let run = run.unwrap();
+            let number = u128::from(second);
+            let changed = batch(Resource::Sessions, &[session(number, second)], second);
+            let commit = Commit {
+                lease: &lease,
+                run,
+                batch: &changed,
+                state_changes: progress,
+                spent: Counters::default(),
+                now: at(second),
+                overlap: OVERLAP,
+            };
+            store.commit(commit).await.unwrap();
+            finish(run).await;
+            run
+        };
+        let differing = [StateChange::Differing {
+            resource: Resource::Sessions,
+            keys: vec![id(20)],
+        }];
+        let old = commit(RunKind::Incremental, 10, &[]).await;
+        let found = commit(RunKind::Verify, 20, &differing).await;
+        let open = commit(RunKind::RefreshOpen, 30, &[]).await;
+        let newer = commit(RunKind::Incremental, day, &[]).await;
+        // The run that the test's own writer began with.
+        let forgotten = store.forget_runs(&lease, at(day + 5), keep).await;
+        assert_eq!(forgotten.unwrap(), 1);
+        let forgotten = store.forget_runs(&lease, at(day + 50), keep).await;
+        assert_eq!(forgotten.unwrap(), 1);
+        let left = database.texts("select cast(id as text) from sync_runs order by id");
+        let left: Vec<i64> = left.await.iter().map(|id| id.parse().unwrap()).collect();
+        assert!(!left.contains(&old));
+        for kept in [found, open, newer] {
+            assert!(left.contains(&kept), "{kept} of {left:?}");
+        }
+        let verified = store.verified(lease.account()).await.unwrap();
+        assert_eq!(verified.map(|(_, differing)| differing), Some(1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn however_many_old_runs_there_are_all_are_forgotten() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        let many = "with recursive numbers (number) as \
+             (select 1 union all select number + 1 from numbers where number < 12000) \
+             insert into sync_runs (account_id, kind, resource, started_at, outcome, touched) \
+             select 1, 'list', 'tags', '2025-01-01T00:00:00.000000Z', 'succeeded', number % 2 = 0 \
+             from numbers";
+        database.execute(many).await;
+        let forgotten = writer.store.forget_runs(&writer.lease, at(0), KEEP).await;
+        // All that are touched are older than is kept, but for the newest.
+        assert_eq!(forgotten.unwrap(), 12_000 - 1);
     })
     .await;
 }
@@ -323,6 +431,86 @@ async fn two_accounts_cannot_be_one_company_nor_one_account_two() {
     .await;
 }
 
+/// Runs this while nobody else can write, though everybody can read.
+async fn while_locked<T>(database: &Database, what: impl Future<Output = T>) -> T {
+    const SOON: Duration = Duration::from_secs(5);
+    match database.kind {
+        Kind::Sqlite => {
+            let mut lock = SqliteConnection::connect(&database.url).await.unwrap();
+            sqlx::raw_sql("begin immediate")
+                .execute(&mut lock)
+                .await
+                .unwrap();
+            let done = tokio::time::timeout(SOON, what).await;
+            lock.close().await.unwrap();
+            done.expect("it waits for the right to write")
+        }
+        Kind::Postgres => {
+            let mut lock = PgConnection::connect(&database.url).await.unwrap();
+            let exclusive = "begin; lock table accounts, leases, sync_runs in exclusive mode";
+            sqlx::raw_sql(exclusive).execute(&mut lock).await.unwrap();
+            let done = tokio::time::timeout(SOON, what).await;
+            lock.close().await.unwrap();
+            done.expect("it waits for the right to write")
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_lease_writes_nothing() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        let other = Store::open(&database.url, &OpenOptions::default())
+            .await
+            .unwrap();
+        let me = Holder::current();
+        let url = "https://api.helena.run";
+        let asked = async {
+            let account = other.account("default", url, at(1)).await.unwrap();
+            other.acquire(account, &me, at(1)).await.unwrap()
+        };
+        let answer = while_locked(&database, asked).await;
+        assert!(matches!(answer, Acquired::Held { .. }), "{answer:?}");
+        assert_eq!(database.count("leases", "epoch = 1").await, 1);
+        writer.store.renew(&writer.lease, at(2)).await.unwrap();
+        other.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_an_account_is_read_from_is_for_its_lease_holder_to_say() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        let store = &database.store;
+        let (old, new) = ("https://api.helena.run", "https://elsewhere.example");
+        let url = async || database.text("select base_url from accounts").await;
+        let learned = Learned {
+            session_list: Some(SessionVersion::First),
+            bare_token: true,
+        };
+        store.set_learned(&writer.lease, &learned).await.unwrap();
+        let again = store.account("default", new, at(1)).await.unwrap();
+        assert_eq!((again, url().await.as_str()), (writer.account, old));
+        while_locked(&database, store.set_base_url(&writer.lease, old))
+            .await
+            .unwrap();
+        assert_eq!(store.learned(writer.account).await.unwrap(), learned);
+
+        store.release(&writer.lease).await.unwrap();
+        let next = lease(store, writer.account, at(2)).await;
+        let refused = store.set_base_url(&writer.lease, new).await;
+        assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
+        assert_eq!(url().await, old);
+        store.set_base_url(&next, new).await.unwrap();
+        assert_eq!(url().await, new);
+        // What was learned of the other address says nothing of this one.
+        let forgotten = store.learned(writer.account).await.unwrap();
+        assert_eq!(forgotten, Learned::default());
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn of_two_that_ask_at_once_one_gets_the_lease() {
     on_both(|database| async move {
@@ -341,4 +529,48 @@ async fn of_two_that_ask_at_once_one_gets_the_lease() {
         other.close().await;
     })
     .await;
+}
+
+impl Writer {
+    /// What a process with this clock stores of a contact's name that it has asked for so many seconds
+    /// after it began.
+    async fn reads_name(&self, name: &str, clock: u64, asked: u64) {
+        let order = ReadingOrder {
+            base: self.lease.reads_from().max(at(clock)),
+            from: Duration::from_secs(1_000),
+        };
+        let item = with(session(1, 1), "contactDetails", contact_details(name, &[1]));
+        let mut builder = BatchBuilder::new(Resource::Sessions, true).ordered(order);
+        builder.add(&Page {
+            asked: Duration::from_secs(1_000 + asked),
+            ..page(&[item], clock + asked, ColumnGroup::NONE)
+        });
+        let batch = builder.finish();
+        let stored = self.try_commit(&batch, &[], clock + asked);
+        stored.await.unwrap();
+    }
+}
+
+/// Each holder's clock is an hour behind that of the one before.
+#[tokio::test]
+async fn what_is_read_later_is_right_whatever_the_clock_of_who_reads_it() {
+    // What is read again and again changes nothing, and leaves no trace.
+    for readings in [1, 4] {
+        on_both(move |database| async move {
+            let store = &database.store;
+            let account = store.account("a", "https://x", at(0)).await.unwrap();
+            for (holder, name) in ["Ana", "Bia", "Ana", "Cid"].into_iter().enumerate() {
+                let clock = 20_000 - 3_600 * u64::try_from(holder).unwrap();
+                let lease = lease(store, account, at(clock)).await;
+                let writer = Writer::under(&database, lease).await;
+                for reading in 0..readings {
+                    writer.reads_name(name, clock, reading * 10).await;
+                }
+                let named = format!("name = '{name}'");
+                assert_eq!(database.count("contacts", &named).await, 1, "{holder}");
+                store.release(&writer.lease).await.unwrap();
+            }
+        })
+        .await;
+    }
 }

@@ -2,20 +2,26 @@
 
 mod backfills;
 mod commits;
+mod downstream;
+mod history;
+mod keys;
 mod leases;
+mod memory;
 mod parents;
 mod plans;
 mod rejects;
 mod schema;
 mod silence;
 mod state;
+mod upgrade;
 mod values;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use helena_sync::data::{
-    Batch, ColumnGroup, Counters, Head, Item, Page, Progress, Resource, RunKind, Timestamp,
+    Batch, ColumnGroup, Counters, Head, Item, Page, Resource, RunKind, StateChange, Stream,
+    Timestamp,
 };
 use helena_sync::schema::BatchBuilder;
 use helena_sync::store::{AccountId, Acquired, Commit, Holder, Lease, Store, StoreError};
@@ -31,6 +37,9 @@ struct Writer {
     lease: Lease,
     run: i64,
 }
+
+/// How long a change may take to be visible everywhere.
+const OVERLAP: Duration = Duration::from_mins(2);
 
 fn at(second: u64) -> Timestamp {
     Timestamp::parse("2026-05-04T14:00:00Z").unwrap() + Duration::from_secs(second)
@@ -52,8 +61,20 @@ impl Writer {
             .await
             .unwrap();
         let lease = lease(&store, account, at(0)).await;
+        Self::under(database, lease).await
+    }
+
+    /// One that has a lease already.
+    async fn under(database: &Database, lease: Lease) -> Self {
+        let store = database.store.clone();
+        let account = lease.account();
         let run = store
-            .begin_run(&lease, RunKind::Incremental, "sessions", at(0))
+            .begin_run(
+                &lease,
+                RunKind::Incremental,
+                Stream::whole(Resource::Sessions),
+                at(0),
+            )
             .await
             .unwrap();
         Self {
@@ -67,7 +88,7 @@ impl Writer {
     async fn try_commit(
         &self,
         batch: &Batch,
-        progress: &[Progress],
+        progress: &[StateChange],
         second: u64,
     ) -> Result<Counters, StoreError> {
         self.store
@@ -75,7 +96,7 @@ impl Writer {
                 lease: &self.lease,
                 run: self.run,
                 batch,
-                progress,
+                state_changes: progress,
                 spent: Counters {
                     pages: 1,
                     requests: 2,
@@ -83,6 +104,7 @@ impl Writer {
                     ..Counters::default()
                 },
                 now: at(second),
+                overlap: OVERLAP,
             })
             .await
     }
@@ -94,7 +116,7 @@ impl Writer {
             .unwrap()
     }
 
-    async fn progress(&self, progress: Progress, second: u64) {
+    async fn progress(&self, progress: StateChange, second: u64) {
         self.try_commit(&Batch::default(), &[progress], second)
             .await
             .unwrap();
@@ -126,17 +148,23 @@ fn page(items: &[Value], second: u64, unknown: ColumnGroup) -> Page {
         })
         .collect();
     Page {
-        body: Arc::from(body),
-        items,
-        total: None,
-        has_more: false,
-        server_time: at(second),
         unknown,
+        ..Page::new(Arc::from(body), items, at(second))
     }
 }
 
 fn batch(resource: Resource, items: &[Value], second: u64) -> Batch {
     batch_without(resource, items, second, ColumnGroup::NONE)
+}
+
+/// The same as an answer to questions for these records by their ids.
+fn batch_by_id(resource: Resource, items: &[Value], second: u64) -> Batch {
+    let mut builder = BatchBuilder::new(resource, true);
+    builder.add(&Page {
+        by_id: true,
+        ..page(items, second, ColumnGroup::NONE)
+    });
+    builder.finish()
 }
 
 fn batch_without(resource: Resource, items: &[Value], second: u64, unknown: ColumnGroup) -> Batch {

@@ -1,10 +1,11 @@
 //! Contacts and lists, which several kinds of answers fill.
 
-use helena_sync::data::{Batch, Progress, Resource};
+use helena_sync::data::{Batch, Resource, Span, StateChange};
 use serde_json::json;
 
 use super::{Writer, at, contact, contact_details, id, rows, session, with};
 use crate::support::database::on_both;
+use crate::support::proof::proof;
 
 #[tokio::test]
 async fn details_win_over_a_contact_only_if_read_later() {
@@ -110,7 +111,7 @@ async fn what_a_list_no_longer_shows_is_marked_and_what_returns_is_not() {
         let writer = Writer::new(&database).await;
         let tag = |number: u128| json!({"id": id(number), "updatedAt": at(0), "name": "t"});
         writer.store(Resource::Tags, &[tag(1), tag(2)], 1).await;
-        let read = |keys: &[u128]| Progress::ListRead {
+        let read = |keys: &[u128]| StateChange::ListRead {
             resource: Resource::Tags,
             keys: keys.iter().map(|&key| id(key)).collect(),
         };
@@ -144,10 +145,13 @@ async fn sessions_are_marked_as_removed_by_id_and_open_ones_can_be_asked_for() {
             )
             .await;
         let store = &database.store;
-        let open = store.open_session_ids(writer.account).await.unwrap();
+        let open = store
+            .open_session_ids(writer.account, Span::OPEN)
+            .await
+            .unwrap();
         assert_eq!(open, [id(1), id(2)]);
-        let gone = Progress::Gone {
-            resource: Resource::Sessions,
+        let gone = StateChange::Gone {
+            proof: proof(Resource::Sessions).await,
             keys: vec![id(1)],
         };
         let batch = Batch::default();
@@ -158,7 +162,10 @@ async fn sessions_are_marked_as_removed_by_id_and_open_ones_can_be_asked_for() {
             assert_eq!(counters.unwrap().rows_updated, marked);
         }
         assert_eq!(
-            store.open_session_ids(writer.account).await.unwrap(),
+            store
+                .open_session_ids(writer.account, Span::OPEN)
+                .await
+                .unwrap(),
             [id(2)]
         );
     })

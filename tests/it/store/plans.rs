@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use helena_sync::data::{Progress, Resource};
+use helena_sync::data::{Resource, StateChange};
 use helena_sync::schema::tables;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Writer, batch, contact_details, id, rows, session, with};
 use crate::support::database::{Database, Kind, on_both};
+use crate::support::proof::proof;
 
 /// Sessions of the first day, and in all.
 const FEW: u128 = 60;
@@ -17,7 +18,7 @@ const MANY: u128 = 3_560;
 
 /// In no order, as the keys that the platform makes.
 fn key(number: u128) -> Uuid {
-    id(number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 40)
+    id((number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 40)
 }
 
 /// A session with the key of a number, changed at a second.
@@ -59,14 +60,15 @@ async fn stir(writer: &Writer, from: u128, count: u128, second: u64) {
     let table = &tables::SESSIONS;
     let stored = writer.store.row_objects(account, table, &keys).await;
     assert_eq!(stored.unwrap().len(), keys.len());
-    let differing = Progress::Differing {
+    let differing = StateChange::Differing {
         resource,
         keys: keys.clone(),
     };
     let again = batch(resource, &changed, second + 1);
     let counters = writer.try_commit(&again, &[differing], second + 1).await;
     assert_eq!(rows(&counters.unwrap()), [0, keys.len() as u64, 0, 0]);
-    let gone = Progress::Gone { resource, keys };
+    let proof = proof(resource).await;
+    let gone = StateChange::Gone { proof, keys };
     writer.progress(gone, second + 2).await;
 }
 
@@ -165,8 +167,8 @@ async fn resolve(writer: &Writer, from: u128, count: u128, second: u64) {
         .map(|number| keyed(number, second))
         .collect();
     writer.store(Resource::Sessions, &good, second).await;
-    let gone = Progress::Gone {
-        resource: Resource::Sessions,
+    let gone = StateChange::Gone {
+        proof: proof(Resource::Sessions).await,
         keys: (from + count..from + 2 * count).map(key).collect(),
     };
     writer.progress(gone, second).await;

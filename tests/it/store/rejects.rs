@@ -1,6 +1,6 @@
 //! Records that could not be read.
 
-use helena_sync::data::{Progress, Resource};
+use helena_sync::data::{Resource, StateChange};
 use helena_sync::store::RejectFilter;
 use serde_json::json;
 
@@ -112,7 +112,7 @@ async fn rejects_of_a_list_that_was_read_whole_without_them_are_resolved() {
         let list = |items: &[serde_json::Value], second| {
             let keys = vec![id(1), id(2)];
             let resource = Resource::Tags;
-            let read = Progress::ListRead { resource, keys };
+            let read = StateChange::ListRead { resource, keys };
             (batch(Resource::Tags, items, second), read)
         };
         writer

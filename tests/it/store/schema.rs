@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use helena_sync::data::Kind;
+use helena_sync::data::ColumnType;
 use helena_sync::schema::tables;
 use helena_sync::store::{OpenOptions, Store, StoreError};
 
@@ -13,7 +13,7 @@ async fn columns(database: &Database) -> BTreeMap<(String, String), String> {
     let sql = match database.kind {
         database::Kind::Sqlite => {
             "select m.name || ' ' || c.name || ' ' || lower(c.type) from sqlite_master m \
-             join pragma_table_info(m.name) c where m.type = 'table'"
+             join pragma_table_info(m.name) c where m.type in ('table', 'view')"
         }
         database::Kind::Postgres => {
             "select table_name || ' ' || column_name || ' ' || data_type \
@@ -33,17 +33,18 @@ async fn columns(database: &Database) -> BTreeMap<(String, String), String> {
         .collect()
 }
 
-fn word(database: database::Kind, kind: Kind) -> &'static str {
+fn word(database: database::Kind, kind: ColumnType) -> &'static str {
     match (database, kind) {
-        (database::Kind::Sqlite, Kind::Uuid | Kind::Time | Kind::Json) | (_, Kind::Text) => "text",
-        (database::Kind::Sqlite, Kind::Bool | Kind::Int) => "integer",
-        (database::Kind::Sqlite, Kind::Real) => "real",
-        (database::Kind::Postgres, Kind::Uuid) => "uuid",
-        (database::Kind::Postgres, Kind::Time) => "timestamp with time zone",
-        (database::Kind::Postgres, Kind::Bool) => "boolean",
-        (database::Kind::Postgres, Kind::Int) => "bigint",
-        (database::Kind::Postgres, Kind::Real) => "double precision",
-        (database::Kind::Postgres, Kind::Json) => "jsonb",
+        (database::Kind::Sqlite, ColumnType::Uuid | ColumnType::Time | ColumnType::Json)
+        | (_, ColumnType::Text) => "text",
+        (database::Kind::Sqlite, ColumnType::Bool | ColumnType::Int) => "integer",
+        (database::Kind::Sqlite, ColumnType::Real) => "real",
+        (database::Kind::Postgres, ColumnType::Uuid) => "uuid",
+        (database::Kind::Postgres, ColumnType::Time) => "timestamp with time zone",
+        (database::Kind::Postgres, ColumnType::Bool) => "boolean",
+        (database::Kind::Postgres, ColumnType::Int) => "bigint",
+        (database::Kind::Postgres, ColumnType::Real) => "double precision",
+        (database::Kind::Postgres, ColumnType::Json) => "jsonb",
     }
 }
 
@@ -104,6 +105,80 @@ async fn both_databases_have_the_same_tables_and_columns() {
     .await;
 }
 
+/// Every primary key, unique constraint aside, and every foreign key: `table (columns)` and
+/// `table (columns) -> parent (columns)`.
+async fn keys(database: &Database) -> BTreeSet<String> {
+    let sql = match database.kind {
+        database::Kind::Sqlite => {
+            "select m.name || ' (' || (select group_concat(name, ', ') from \
+             (select name from pragma_table_info(m.name) where pk > 0 order by pk)) || ')' \
+             from sqlite_master m where m.type = 'table' and m.name not like '\\_%' escape '\\' \
+             union all select owner || ' (' || group_concat(child, ', ') || ') -> ' || parent || ' (' \
+             || group_concat(of, ', ') || ')' from (select m.name as owner, f.id as number, \
+             f.\"from\" as child, f.\"table\" as parent, f.\"to\" as of from sqlite_master m, \
+             pragma_foreign_key_list(m.name) f where m.type = 'table' order by 1, 2, f.seq) \
+             group by owner, number"
+        }
+        database::Kind::Postgres => {
+            "select cast(conrelid as regclass) || ' (' || (select string_agg(attname, ', ' order by n) \
+             from unnest(conkey) with ordinality as k (a, n) \
+             join pg_attribute on attrelid = conrelid and attnum = a) || ')' \
+             || case contype when 'f' then ' -> ' || cast(confrelid as regclass) || ' (' \
+             || (select string_agg(attname, ', ' order by n) \
+             from unnest(confkey) with ordinality as k (a, n) \
+             join pg_attribute on attrelid = confrelid and attnum = a) || ')' else '' end \
+             from pg_constraint where connamespace = to_regnamespace('public') \
+             and contype in ('p', 'f') and conrelid <> to_regclass('_sqlx_migrations')"
+        }
+    };
+    database.texts(sql).await.into_iter().collect()
+}
+
+#[tokio::test]
+async fn keys_are_the_same_in_both_databases_and_those_of_agents_alone_have_two_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys");
+    on_both(move |database| {
+        let path = path.clone();
+        async move {
+            let keys = keys(&database).await;
+            let text: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let text = text.join("\n");
+            if database.kind == database::Kind::Sqlite {
+                std::fs::write(path, &text).unwrap();
+            } else {
+                assert_eq!(std::fs::read_to_string(path).unwrap(), text);
+            }
+            let (foreign, primary): (Vec<&String>, Vec<&String>) =
+                keys.iter().partition(|key| key.contains(" -> "));
+            assert!(foreign.len() > 20, "{text}");
+            for key in foreign {
+                let (child, parent) = key.split_once(" -> ").unwrap();
+                let is_of_agents = parent == "agents (user_id, account_id)";
+                assert!(!child.contains(", ") || is_of_agents, "{key}");
+            }
+            for table in tables::ALL {
+                let account = if table.per_account {
+                    ", account_id"
+                } else {
+                    ""
+                };
+                let key = format!("{} ({}{account})", table.name, table.key);
+                assert!(primary.contains(&&key), "{key}: {text}");
+                let shared = ["agents", "office_hours"].contains(&table.name);
+                assert_eq!(table.per_account, shared, "{}", table.name);
+            }
+            for key in [
+                "contact_tags (contact_id, tag_id)",
+                "session_tags (session_id, tag_id)",
+            ] {
+                assert!(primary.contains(&&key.to_owned()), "{key}: {text}");
+            }
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_database_without_tables_is_too_old_and_one_with_unknown_migrations_too_new() {
     let empty = Store::open("sqlite::memory:", &OpenOptions::default())
@@ -118,7 +193,10 @@ async fn a_database_without_tables_is_too_old_and_one_with_unknown_migrations_to
         store.check_schema().await.unwrap();
         assert_eq!(store.migrate().await.unwrap(), Vec::<String>::new());
         database
-            .execute("update _sqlx_migrations set version = 29990101000000")
+            .execute(
+                "update _sqlx_migrations set version = 29990101000000 \
+                 where version = (select max(version) from _sqlx_migrations)",
+            )
             .await;
         for error in [
             store.check_schema().await.unwrap_err(),
@@ -162,7 +240,10 @@ async fn a_database_in_memory_works() {
     let store = Store::open("sqlite::memory:", &OpenOptions::default())
         .await
         .unwrap();
-    assert_eq!(store.migrate().await.unwrap().len(), 1);
+    let StoreError::TooOld { missing } = store.check_schema().await.unwrap_err() else {
+        panic!("it is empty");
+    };
+    assert_eq!(store.migrate().await.unwrap(), missing);
     let account = store
         .account("default", "https://api.helena.run", super::at(0))
         .await

@@ -54,3 +54,21 @@ async fn who_writes_in_vain_lets_the_lease_run_out() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn who_writes_in_vain_for_one_account_keeps_the_lease_of_another() {
+    through_a_proxy(PATIENCE, |database, proxy| async move {
+        let north = Writer::named(&database, "north").await;
+        let south = Writer::named(&database, "south").await;
+        let rows = batch(Resource::Sessions, &[session(1, 1)], 1);
+        proxy.silence_at("commit");
+        north.try_commit(&rows, &[], 1).await.unwrap_err();
+        south.store.renew(&south.lease, at(2)).await.unwrap();
+        // Nor does what the other commits say anything of this one.
+        south.try_commit(&rows, &[], 2).await.unwrap();
+        north.store.renew(&north.lease, at(3)).await.unwrap_err();
+        while north.try_commit(&rows, &[], 3).await.is_err() {}
+        north.store.renew(&north.lease, at(4)).await.unwrap();
+    })
+    .await;
+}

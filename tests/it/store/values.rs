@@ -142,8 +142,8 @@ async fn a_row_that_lacks_a_value_is_refused_with_all_that_came_with_it() {
         assert_eq!(
             error.to_string(),
             format!(
-                "row {} of tags has 5 values for 6 columns, so nothing that came with it was stored: \
-                 this is a fault of helena-sync, please report this line",
+                "row {} of tags has 5 values for 6 columns, so nothing of this transaction was \
+                 stored. This is a bug in helena-sync; please report this line",
                 id(2)
             )
         );

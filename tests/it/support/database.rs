@@ -35,13 +35,30 @@ where
     F: Fn(Database) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
+    on_sqlite(&story).await;
+    on_postgres(&story).await;
+}
+
+/// Tells a story on SQLite alone, where telling it often matters more than telling it twice.
+pub(crate) async fn on_sqlite<F, Fut>(story: F)
+where
+    F: FnOnce(Database) -> Fut,
+    Fut: Future<Output = ()>,
+{
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}/mirror.db", folder.path().display());
     let database = open(Kind::Sqlite, url).await;
     let opened = database.store.clone();
     story(database).await;
     opened.close().await;
+}
 
+/// Tells a story on Postgres alone.
+pub(crate) async fn on_postgres<F, Fut>(story: F)
+where
+    F: FnOnce(Database) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
     let (mut admin, url) = create().await;
     let database = open(Kind::Postgres, url.clone()).await;
     let opened = database.store.clone();
@@ -57,18 +74,16 @@ where
     }
 }
 
-/// Tells a story on SQLite alone, where telling it often matters more than telling it twice.
-pub(crate) async fn on_sqlite<F, Fut>(story: F)
+/// Tells a story on a database of one kind.
+pub(crate) async fn on_one<F, Fut>(kind: Kind, story: F)
 where
     F: FnOnce(Database) -> Fut,
-    Fut: Future<Output = ()>,
+    Fut: Future<Output = ()> + Send + 'static,
 {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}/mirror.db", folder.path().display());
-    let database = open(Kind::Sqlite, url).await;
-    let opened = database.store.clone();
-    story(database).await;
-    opened.close().await;
+    match kind {
+        Kind::Sqlite => on_sqlite(story).await,
+        Kind::Postgres => on_postgres(story).await,
+    }
 }
 
 /// Tells a story on a Postgres that is reached through a proxy, and waited for only so long.
@@ -193,6 +208,17 @@ impl Database {
         rows.into_iter()
             .map(|text| text.unwrap_or_else(|| "-".to_owned()))
             .collect()
+    }
+
+    /// The steps of a plan that SQLite explains.
+    pub(crate) async fn plan(&self, sql: &str) -> Vec<String> {
+        let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+        let sql = AssertSqlSafe(sql.to_owned());
+        let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(sql)
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        rows.into_iter().map(|(.., step)| step).collect()
     }
 
     /// The one text of a query.

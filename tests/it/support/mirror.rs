@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use helena_sync::api::{self, Client, ClientConfig, Detail};
 use helena_sync::clock::{Clock as _, FakeClock};
-use helena_sync::daemon::{Intervals, Tender};
+use helena_sync::daemon::{AccountWorker, Intervals};
 use helena_sync::data::{Resource, Stream, Timestamp};
-use helena_sync::sandbox::{Account, FaultRates, Sandbox, SandboxConfig};
+use helena_sync::sandbox::{FaultRates, Sandbox, SandboxAccount, SandboxConfig};
 use helena_sync::store::{AccountId, Acquired, Holder, Lease, RejectFilter, Store, StoredReject};
 use helena_sync::sync::{
-    Engine, EngineSettings, Limits, RunError, RunReport, Runs, Verdict, WalkSettings,
+    Engine, EngineSettings, FailureAction, RunError, RunLimits, RunReport, Runs, WalkSettings,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -120,20 +120,20 @@ impl Mirror {
         self.stop = CancellationToken::new();
     }
 
-    pub(crate) fn limits(&self) -> Limits<'_> {
-        Limits {
+    pub(crate) fn limits(&self) -> RunLimits<'_> {
+        RunLimits {
             stop: &self.stop,
             budget: None,
         }
     }
 
     /// A daemon that has just been started under the mirror's lease.
-    pub(crate) fn tender(&self, intervals: Intervals) -> Tender<Client> {
+    pub(crate) fn worker(&self, intervals: Intervals) -> AccountWorker<Client> {
         let lease = self.engine.lease().clone();
         let store = &self.database.store;
         let engine = engine_under(store, &self.client, &self.plan, &self.clock, lease);
         let clock = Arc::clone(&self.clock);
-        Tender::new(
+        AccountWorker::new(
             Arc::new(engine),
             clock,
             self.plan.resources.clone(),
@@ -141,8 +141,23 @@ impl Mirror {
         )
     }
 
+    /// What writes under another lease.
+    pub(crate) fn engine_under(&self, lease: Lease) -> Engine<Client> {
+        let store = &self.database.store;
+        engine_under(store, &self.client, &self.plan, &self.clock, lease)
+    }
+
+    /// Begins as a process does: with what is stored of the platform.
+    pub(crate) async fn restart_knowing(&mut self) {
+        self.restart().await;
+        let learned = self.database.store.learned(self.account).await.unwrap();
+        self.client.remember(&learned);
+        let engine = self.engine_under(self.engine.lease().clone());
+        self.engine = engine.remembering(learned);
+    }
+
     /// Looks into the account, or changes it.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Account) -> T) -> T {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut SandboxAccount) -> T) -> T {
         change(&mut self.sandbox.account())
     }
 
@@ -153,7 +168,7 @@ impl Mirror {
 
     /// The same, with so many records at most.
     pub(crate) async fn sync_within(&self, budget: Option<&AtomicU64>) -> Runs {
-        let limits = Limits {
+        let limits = RunLimits {
             stop: &self.stop,
             budget,
         };
@@ -300,7 +315,7 @@ fn engine_under(
     let settings = EngineSettings {
         walk: plan.walk,
         keep_raw: plan.keep_raw,
-        resources: plan.resources.clone(),
+        keep_runs: Duration::from_hours(90 * 24),
         interleave: Duration::from_mins(1),
         catalog: Duration::from_mins(15),
     };
@@ -323,7 +338,7 @@ pub(crate) fn failures(runs: &[RunReport]) -> Vec<(String, String)> {
     runs.iter()
         .filter_map(|run| {
             let error = run.error.as_ref()?;
-            (error.verdict() != Verdict::Stop).then(|| (run.subject.clone(), error.line()))
+            (error.action() != FailureAction::Stop).then(|| (run.subject(), error.line()))
         })
         .collect()
 }
@@ -332,7 +347,7 @@ pub(crate) fn failures(runs: &[RunReport]) -> Vec<(String, String)> {
 pub(crate) fn assert_good(runs: &[RunReport]) {
     let failures: Vec<_> = runs
         .iter()
-        .filter_map(|run| Some((&run.subject, run.kind, run.error.as_ref()?.line())))
+        .filter_map(|run| Some((run.subject(), run.kind, run.error.as_ref()?.line())))
         .collect();
     assert!(failures.is_empty(), "{failures:#?}");
 }

@@ -1,8 +1,10 @@
 //! What the tests share.
 
 pub(crate) mod database;
+pub(crate) mod deaths;
 pub(crate) mod mirror;
 pub(crate) mod preload;
+pub(crate) mod proof;
 pub(crate) mod proxy;
 pub(crate) mod rows;
 pub(crate) mod truth;

@@ -1,6 +1,6 @@
 //! Rows that no answer of the API makes.
 
-use helena_sync::data::{Batch, ColumnGroup, Row, Table, Values, Write};
+use helena_sync::data::{Batch, ColumnGroup, Reading, Row, Table, Timestamp, Values, Write};
 use uuid::Uuid;
 
 /// A row with its key and these columns, as JSON texts; the others are null.
@@ -19,6 +19,10 @@ pub(crate) fn row(table: &Table, key: Uuid, given: &[(&str, &str)]) -> Row {
     Row {
         key,
         version: None,
+        reading: Reading {
+            at: Timestamp::from_micros(0),
+            certain: true,
+        },
         hash: 1,
         unknown: ColumnGroup::NONE,
         values,

@@ -7,24 +7,35 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use helena_sync::data::Timestamp;
-use helena_sync::sandbox::Account;
+use helena_sync::sandbox::SandboxAccount;
 use helena_sync::store::AccountId;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::database::{Database, Kind};
 
 /// The tables of records, and their keys.
-pub(crate) const TABLES: [(&str, &str); 6] = [
+pub(crate) const TABLES: [(&str, &str); 11] = [
     ("sessions", "id"),
     ("contacts", "id"),
     ("tags", "id"),
     ("channels", "id"),
     ("departments", "id"),
     ("agents", "user_id"),
+    ("custom_fields", "id"),
+    ("chatbots", "id"),
+    ("templates", "id"),
+    ("portfolios", "id"),
+    ("office_hours", "day_week"),
 ];
 
 /// Columns that hold JSON.
-const JSON: [&str; 10] = [
+const JSON: [&str; 15] = [
+    "options",
+    "channel_ids",
+    "automation_usage",
+    "params",
+    "limit_hours",
     "extra",
     "metadata",
     "custom_fields",
@@ -38,15 +49,19 @@ const JSON: [&str; 10] = [
 ];
 
 /// Columns that the store keeps for itself.
-const OWN: [&str; 7] = [
+const OWN: [&str; 8] = [
     "account_id",
     "run_id",
     "synced_at",
+    "change_seq",
     "removed_at",
     "content_hash",
     "observed_at",
     "tags_hash",
 ];
+
+/// What numbers with a point begin with, where they are read from `SQLite` as texts.
+const REAL: &str = "real:";
 
 /// Fields of a session that are other tables' rows.
 const DETAILS: [(&str, &str, &str); 4] = [
@@ -60,22 +75,31 @@ type Row = BTreeMap<String, Value>;
 type Rows = BTreeMap<String, Row>;
 
 /// What an account holds.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Truth {
     tables: BTreeMap<&'static str, Vec<Value>>,
 }
 
 /// What is compared.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a question of its own"
+)]
 pub(crate) struct Scope {
     /// Whether the contacts' own listing was read.
     pub(crate) contacts: bool,
     /// Whether the tags of sessions must be those of their contacts now.
     pub(crate) session_tags: bool,
-    /// Whether the sessions were read from the list's second version, which alone knows `type`.
+    /// Whether the sessions were read from the list's second version, as is usual: it alone knows
+    /// `type`.
     pub(crate) session_types: bool,
+    /// Whether what the platform no longer lists was asked for since.
+    pub(crate) was_asked: bool,
     /// Records that are looked at elsewhere.
     pub(crate) except: HashSet<String>,
+    /// Sessions that were shown and are gone. What they alone told of other records stays.
+    pub(crate) gone: Vec<Value>,
 }
 
 impl Default for Scope {
@@ -83,8 +107,10 @@ impl Default for Scope {
         Self {
             contacts: true,
             session_tags: true,
-            session_types: false,
+            session_types: true,
+            was_asked: false,
             except: HashSet::new(),
+            gone: Vec::new(),
         }
     }
 }
@@ -102,7 +128,7 @@ impl Scope {
 
 impl Truth {
     /// Everything that is visible now.
-    pub(crate) fn of(account: &mut Account) -> Self {
+    pub(crate) fn of(account: &mut SandboxAccount) -> Self {
         let tables = BTreeMap::from([
             ("sessions", account.truth_sessions()),
             ("contacts", account.truth_contacts()),
@@ -110,8 +136,33 @@ impl Truth {
             ("channels", account.truth_channels()),
             ("departments", account.truth_departments()),
             ("agents", account.truth_agents()),
+            ("custom_fields", account.truth_custom_fields()),
+            ("chatbots", account.truth_chatbots()),
+            ("templates", account.truth_templates()),
+            ("portfolios", account.truth_portfolios()),
+            ("office_hours", account.truth_office_hours()),
         ]);
         Self { tables }
+    }
+
+    /// The session of an id.
+    pub(crate) fn session(&self, id: Uuid) -> Option<&Value> {
+        let id = id.to_string();
+        self.tables["sessions"]
+            .iter()
+            .find(|it| text(&it["id"]) == id)
+    }
+
+    /// The ids of all of it, as far as they are uuids.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = Uuid> {
+        let records = self.tables.values().flatten();
+        records.filter_map(|record| Uuid::parse_str(record["id"].as_str()?).ok())
+    }
+
+    /// The contacts that sessions name.
+    pub(crate) fn contacts_of_sessions(&self) -> HashSet<Uuid> {
+        let named = |session: &Value| Uuid::parse_str(session["contactId"].as_str()?).ok();
+        self.tables["sessions"].iter().filter_map(named).collect()
     }
 }
 
@@ -150,10 +201,23 @@ pub(crate) async fn differences(
         stored.insert(table, rows(database, account, table, key, &mut found).await);
     }
     let mut details = BTreeMap::new();
-    for session in &truth.tables["sessions"] {
+    let known = |session: &&Value| !scope.except.contains(&text(&session["id"]));
+    let sessions = truth.tables["sessions"].iter().filter(known);
+    for session in scope.gone.iter().chain(sessions) {
         for (field, table, reference) in DETAILS {
             if session[field].is_object() {
                 details.insert((table, text(&session[reference])), &session[field]);
+            }
+        }
+    }
+    // What a session tells that is looked at elsewhere may be known, or not.
+    let mut perhaps: BTreeMap<_, Vec<&Value>> = BTreeMap::new();
+    let others = truth.tables["sessions"].iter();
+    for session in others.filter(|session| !known(session)) {
+        for (field, table, reference) in DETAILS {
+            if session[field].is_object() {
+                let of = (table, text(&session[reference]));
+                perhaps.entry(of).or_default().push(&session[field]);
             }
         }
     }
@@ -185,10 +249,18 @@ pub(crate) async fn differences(
                 continue;
             };
             for (column, actual) in row {
-                let own = OWN.contains(&column.as_str()) && column != "removed_at";
+                // Opening hours have no id on the platform; theirs is made.
+                let made = table == "office_hours" && column == "id";
+                let own = made || OWN.contains(&column.as_str()) && column != "removed_at";
                 let expected = expected.get(column).unwrap_or(&Value::Null);
                 let optional = column == "type" && !scope.session_types;
                 let unknown = optional && actual.is_null();
+                let told = perhaps.get(&(table, id.clone())).into_iter().flatten();
+                let is_told = |detail: &&Value| {
+                    let detail = flat(&format!("{table} of sessions"), detail, &columns);
+                    detail.get(column).is_some_and(|told| same(told, actual))
+                };
+                let unknown = unknown || expected.is_null() && told.copied().any(|it| is_told(&it));
                 if !own && !unknown && !same(expected, actual) {
                     found.push(format!(
                         "{table} {id} {column}: {actual} where {expected} is true"
@@ -198,11 +270,11 @@ pub(crate) async fn differences(
         }
         for (id, row) in rows {
             if !seen.contains(id) && !scope.except.contains(id) {
-                surplus(table, id, row, &stored, &mut found);
+                surplus(table, id, row, (&stored, scope), &mut found);
             }
         }
     }
-    links(database, account, truth, scope, &stored, &mut found).await;
+    links(database, account, truth, scope, &mut found).await;
     orphans(database, account, &mut found).await;
     found
 }
@@ -213,7 +285,7 @@ fn surplus(
     table: &'static str,
     id: &str,
     row: &Row,
-    stored: &BTreeMap<&'static str, Rows>,
+    (stored, scope): (&BTreeMap<&'static str, Rows>, &Scope),
     found: &mut Vec<String>,
 ) {
     if !row["removed_at"].is_null() {
@@ -230,7 +302,7 @@ fn surplus(
         .values()
         .any(|session| session.get(reference).is_some_and(|value| value == id));
     // What is no list is not known to be gone before somebody asks for it.
-    if table != "contacts" || !named {
+    if table != "contacts" || !named || scope.was_asked {
         found.push(format!(
             "{table} {id} is stored and not gone, but nobody shows it"
         ));
@@ -243,21 +315,10 @@ async fn links(
     account: AccountId,
     truth: &Truth,
     scope: &Scope,
-    stored: &BTreeMap<&'static str, Rows>,
     found: &mut Vec<String>,
 ) {
-    let gone: HashSet<&String> = stored["tags"]
-        .iter()
-        .filter(|(_, tag)| !tag["removed_at"].is_null())
-        .map(|(id, _)| id)
-        .collect();
     let mut compare =
         |what: &str, owner: &str, expected: BTreeSet<String>, actual: BTreeSet<String>| {
-            // That a tag was removed from the account's list does not touch who wore it.
-            let actual: BTreeSet<String> = actual
-                .into_iter()
-                .filter(|tag| expected.contains(tag) || !gone.contains(tag))
-                .collect();
             if expected != actual {
                 found.push(format!(
                     "tags of {what} {owner}: {actual:?} where {expected:?} is true"
@@ -334,7 +395,13 @@ async fn rows(
             let fields: Vec<String> = columns(database, table)
                 .await
                 .iter()
-                .map(|column| format!("'{column}', {column}"))
+                .map(|column| {
+                    // SQLite's own JSON shows 15 digits.
+                    format!(
+                        "'{column}', case typeof({column}) when 'real' \
+                         then '{REAL}' || printf('%!.17g', {column}) else {column} end"
+                    )
+                })
                 .collect();
             format!(
                 "select json_object({}) from {table} where account_id = {}",
@@ -351,6 +418,9 @@ async fn rows(
     for line in database.texts(&sql).await {
         let mut row: Row = serde_json::from_str(&line).unwrap();
         for (column, value) in &mut row {
+            if let Some(real) = value.as_str().and_then(|text| text.strip_prefix(REAL)) {
+                *value = json!(real.parse::<f64>().unwrap());
+            }
             if is_time(column) && value.is_string() {
                 let shown = text(value);
                 let read = Timestamp::parse(&shown).unwrap().to_string();
@@ -435,9 +505,13 @@ fn flat(table: &str, record: &Value, columns: &[String]) -> Row {
                 }
                 if !columns.contains(&column) {
                     extra.insert(field.clone(), value.clone());
+                } else if is_placeholder(&column, value) {
+                    extra.insert(field.clone(), value.clone());
+                    row.insert(column, Value::Null);
                 } else if is_time(&column) && value.is_string() {
-                    let at = Timestamp::parse(&text(value)).unwrap();
-                    row.insert(column, Value::String(at.to_string()));
+                    // What cannot be read is a reject, and no instant.
+                    let at = Timestamp::parse(&text(value)).ok();
+                    row.insert(column, json!(at.map(|at| at.to_string())));
                 } else {
                     row.insert(column, value.clone());
                 }
@@ -448,6 +522,15 @@ fn flat(table: &str, record: &Value, columns: &[String]) -> Row {
         row.insert("extra".to_owned(), Value::Object(extra));
     }
     row
+}
+
+/// Whether a value says that there is none, as .NET says it: the nil id, and instants of the year 1.
+fn is_placeholder(column: &str, value: &Value) -> bool {
+    let Some(text) = value.as_str() else {
+        return false;
+    };
+    (column.ends_with("_id") && text == "00000000-0000-0000-0000-000000000000")
+        || (is_time(column) && text.starts_with("0001-"))
 }
 
 fn is_time(column: &str) -> bool {
@@ -488,6 +571,7 @@ fn snake(field: &str) -> String {
 fn camel(column: &str) -> &str {
     match column {
         "user_id" => "userId",
+        "day_week" => "dayWeek",
         other => other,
     }
 }
@@ -514,4 +598,24 @@ fn same(expected: &Value, actual: &Value) -> bool {
         }
         (expected, actual) => expected == actual,
     }
+}
+
+#[test]
+fn what_stands_for_nothing_is_null_in_its_column_and_kept_beside_it() {
+    let nil = "00000000-0000-0000-0000-000000000000";
+    let never = "0001-01-01T00:00:00";
+    let record = json!({
+        "id": "9b2f6f0e-7a55-4c0c-9d6c-1f6a2b3c4d5e",
+        "userId": nil,
+        "endAt": never,
+        "updatedAt": "04/05/2026 às 15h",
+        "title": nil,
+    });
+    let columns = ["id", "user_id", "end_at", "updated_at", "title"].map(str::to_owned);
+    let row = flat("sessions", &record, &columns);
+    for column in ["user_id", "end_at", "updated_at"] {
+        assert_eq!(row[column], Value::Null, "{column}");
+    }
+    assert_eq!(row["title"], nil);
+    assert_eq!(row["extra"], json!({"userId": nil, "endAt": never}));
 }

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use helena_sync::data::Timestamp;
+use helena_sync::sandbox::SandboxAccount;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -12,6 +13,8 @@ use super::database::Target;
 
 /// What a mirror should hold.
 pub(super) struct Truth {
+    /// The account's name in the mirror.
+    pub(super) account: &'static str,
     pub(super) sessions: Vec<Value>,
     pub(super) contacts: Vec<Value>,
     pub(super) tags: Vec<Value>,
@@ -20,6 +23,26 @@ pub(super) struct Truth {
     pub(super) agents: Vec<Value>,
     /// Gone from the platform; whether the mirror noticed is another matter.
     pub(super) deleted: HashSet<Uuid>,
+}
+
+impl Truth {
+    /// What this account shows, and what was deleted from it.
+    pub(super) fn of(
+        name: &'static str,
+        account: &mut SandboxAccount,
+        deleted: &HashSet<Uuid>,
+    ) -> Self {
+        Self {
+            account: name,
+            sessions: account.truth_sessions(),
+            contacts: account.truth_contacts(),
+            tags: account.truth_tags(),
+            channels: account.truth_channels(),
+            departments: account.truth_departments(),
+            agents: account.truth_agents(),
+            deleted: deleted.clone(),
+        }
+    }
 }
 
 /// Nested objects that are columns of the table, with the table they are in.
@@ -62,7 +85,7 @@ pub(super) async fn differences(target: &Target, truth: &Truth) -> Vec<String> {
         ("sessions", "id", "id", &truth.sessions),
     ] {
         let mut rows: HashMap<String, Value> = target
-            .rows(table)
+            .rows_of(truth.account, table)
             .await
             .into_iter()
             .map(|row| (text(&row[key]).to_owned(), row))
@@ -84,26 +107,21 @@ pub(super) async fn differences(target: &Target, truth: &Truth) -> Vec<String> {
             }
         }
     }
-    found.extend(tag_links(target, &truth.contacts).await);
+    found.extend(tag_links(target, truth).await);
     found
 }
 
 fn compare(table: &str, id: &str, record: &Value, row: &Value, found: &mut Vec<String>) {
-    let at = |value: &Value| Timestamp::parse(text(value)).ok();
-    if at(&row["updated_at"]) > at(&record["updatedAt"]) {
-        // Its last change was made after the platform's clock had been set back: by that clock
-        // the stored version is the newer one, and nothing tells otherwise.
-        return;
-    }
     if !row["removed_at"].is_null() {
         found.push(format!("{table} {id}: marked as removed"));
     }
     for (name, expected) in flat(table, record) {
         let got = row.get(&name).unwrap_or(&Value::Null);
-        if got.is_null() && (table, name.as_str()) == ("sessions", "type") {
-            // The first version of the list does not show it.
-            continue;
-        }
+        let expected = if is_placeholder(&name, &expected) {
+            Value::Null
+        } else {
+            expected
+        };
         if !same(&expected, got) {
             found.push(format!("{table} {id}: {name} is {got}, not {expected}"));
         }
@@ -117,6 +135,15 @@ fn compare(table: &str, id: &str, record: &Value, row: &Value, found: &mut Vec<S
             found.push(format!("{table} {id}: {name} is not kept"));
         }
     }
+}
+
+/// Whether a value says that there is none, as .NET says it.
+fn is_placeholder(column: &str, value: &Value) -> bool {
+    let is_time = ["_at", "_date", "_in", "_out"]
+        .iter()
+        .any(|end| column.ends_with(end));
+    column.ends_with("_id") && text(value) == "00000000-0000-0000-0000-000000000000"
+        || is_time && text(value).starts_with("0001-")
 }
 
 /// The columns of a record.
@@ -191,16 +218,16 @@ fn same(expected: &Value, got: &Value) -> bool {
 }
 
 /// The tags of contacts.
-async fn tag_links(target: &Target, contacts: &[Value]) -> Vec<String> {
+async fn tag_links(target: &Target, truth: &Truth) -> Vec<String> {
     let link = |contact: &Value, tag: &Value| (text(contact).to_owned(), text(tag).to_owned());
     let stored: HashSet<(String, String)> = target
-        .rows("contact_tags")
+        .rows_of(truth.account, "contact_tags")
         .await
         .iter()
         .map(|row| link(&row["contact_id"], &row["tag_id"]))
         .collect();
     let mut expected = HashSet::new();
-    for contact in contacts {
+    for contact in &truth.contacts {
         for tag in contact["tagIds"].as_array().into_iter().flatten() {
             expected.insert(link(&contact["id"], tag));
         }

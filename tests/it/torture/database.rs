@@ -110,6 +110,45 @@ impl Target {
         what
     }
 
+    /// Lets the leases of a process run out, as they do when it stands still for long enough; unless
+    /// somebody has locked them.
+    pub(super) async fn expire(&self, pid: u32) -> &'static str {
+        let done = match self.kind {
+            Kind::Sqlite => {
+                let sql = format!(
+                    "update leases set renewed_at = '2020-01-01T00:00:00.000000Z' where pid = {pid}"
+                );
+                match SqliteConnection::connect(&self.url).await {
+                    Ok(mut other) => {
+                        sqlx::raw_sql(AssertSqlSafe(format!("pragma busy_timeout = 300; {sql}")))
+                            .execute(&mut other)
+                            .await
+                            .is_ok()
+                    }
+                    Err(_) => false,
+                }
+            }
+            Kind::Postgres => {
+                let sql = format!(
+                    "set lock_timeout = 300; \
+                     update leases set renewed_at = '2020-01-01' where pid = {pid}"
+                );
+                match PgConnection::connect(&self.url).await {
+                    Ok(mut other) => sqlx::raw_sql(AssertSqlSafe(sql))
+                        .execute(&mut other)
+                        .await
+                        .is_ok(),
+                    Err(_) => false,
+                }
+            }
+        };
+        if done {
+            "leases of a process that stands still run out"
+        } else {
+            "leases locked by a process that stands still"
+        }
+    }
+
     /// Lets connections in again.
     pub(super) async fn reopen(&self) {
         if self.kind == Kind::Postgres {
@@ -174,8 +213,20 @@ impl Target {
 
     /// The rows of a table as JSON objects.
     pub(super) async fn rows(&self, table: &str) -> Vec<Value> {
+        self.rows_where(table, "true").await
+    }
+
+    /// The same of one account.
+    pub(super) async fn rows_of(&self, account: &str, table: &str) -> Vec<Value> {
+        let its = format!("account_id = (select id from accounts where name = '{account}')");
+        self.rows_where(table, &its).await
+    }
+
+    async fn rows_where(&self, table: &str, condition: &str) -> Vec<Value> {
         let sql = match self.kind {
-            Kind::Postgres => format!("select row_to_json({table})::text from {table}"),
+            Kind::Postgres => {
+                format!("select row_to_json({table})::text from {table} where {condition}")
+            }
             Kind::Sqlite => {
                 let columns = self
                     .texts(&format!("select name from pragma_table_info('{table}')"))
@@ -195,7 +246,7 @@ impl Target {
                     .into_iter()
                     .reduce(|whole, part| format!("json_patch({whole}, {part})"))
                     .unwrap();
-                format!("select {whole} from {table}")
+                format!("select {whole} from {table} where {condition}")
             }
         };
         self.texts(&sql)

@@ -69,6 +69,29 @@ impl Program {
         }
     }
 
+    /// The same with accounts of these names in place of the one.
+    pub(super) fn with_accounts(mut self, accounts: &[(&str, String, &str)]) -> Self {
+        let is_of_one = |name: &str| ["HELENA_BASE_URL", "HELENA_API_TOKEN"].contains(&name);
+        self.variables.retain(|(name, _)| !is_of_one(name));
+        let entry = |(name, url, token): &(&str, String, &str)| {
+            self.write(&format!("{name}.token"), token);
+            let file = self.folder.join(format!("{name}.token"));
+            format!(
+                "[[accounts]]\nname = \"{name}\"\nbase_url = \"{url}\"\ntoken_file = \"{}\"\n",
+                file.display()
+            )
+        };
+        let entries: Vec<String> = accounts.iter().map(entry).collect();
+        self.write("helena-sync.toml", &entries.concat());
+        let reversed: Vec<String> = entries.into_iter().rev().collect();
+        self.write("reversed.toml", &reversed.concat());
+        self
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.join(name), text).unwrap();
+    }
+
     fn log(&self) -> PathBuf {
         self.folder.join("log")
     }
@@ -144,6 +167,10 @@ impl Running {
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.0.id()
     }
 
     pub(super) fn freeze(&self) {

@@ -1,9 +1,11 @@
 //! Stories of `verify`: a simulated account and its mirror, made to differ.
 
+mod asking;
 mod finding;
 mod playing;
 mod repairing;
 mod scale;
+mod versions;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,9 +15,9 @@ use helena_sync::api::{self, Client, ClientConfig, Detail};
 use helena_sync::clock::{Clock, FakeClock};
 use helena_sync::data::{Resource, Timestamp};
 use helena_sync::sandbox::{Sandbox, SandboxConfig};
-use helena_sync::store::{AccountId, Acquired, Holder};
+use helena_sync::store::{AccountId, Acquired, Holder, Lease, Store};
 use helena_sync::sync::{
-    Comparison, Engine, EngineSettings, Limits, Mirror, Outcome, Verified, WalkSettings,
+    Comparison, Engine, EngineSettings, Mirror, Outcome, RunLimits, Verified, WalkSettings,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -42,27 +44,30 @@ impl World {
         world
     }
 
+    /// Another account, beside others in the same database.
+    async fn loaded_as(database: Database, sessions: u32, name: &str) -> Self {
+        let config = SandboxConfig {
+            seed: u64::from(sessions),
+            ..SandboxConfig::of_size(sessions)
+        };
+        let world = Self::named(database, config, name).await;
+        world.load().await;
+        world
+    }
+
     async fn new(database: Database, config: SandboxConfig) -> Self {
+        Self::named(database, config, "default").await
+    }
+
+    async fn named(database: Database, config: SandboxConfig, name: &str) -> Self {
         let start = Timestamp::parse("2026-05-04T14:00:00.25Z").unwrap();
         let clock = Arc::new(FakeClock::at(start));
         let shared: Arc<dyn Clock> = clock.clone();
         let sandbox = Sandbox::start(config, Arc::clone(&shared)).await.unwrap();
-        let config = ClientConfig {
-            base_url: api::base_url(&sandbox.base_url(), false).unwrap(),
-            token: api::token(sandbox.token()).unwrap(),
-            sustained: "1000/5m".parse().unwrap(),
-            burst: "200/5s".parse().unwrap(),
-            share: 0.9,
-            connect_timeout: Duration::from_secs(10),
-            read_timeout: Duration::from_secs(20),
-            request_timeout: Duration::from_mins(1),
-            include_details: Detail::ALL.to_vec(),
-            patience: None,
-        };
-        let client = Client::new(config, Arc::clone(&shared)).unwrap();
+        let client = client(&sandbox, &shared, &Detail::ALL);
         let store = database.store.clone();
         let account = store
-            .account("default", &sandbox.base_url(), start)
+            .account(name, &sandbox.base_url(), start)
             .await
             .unwrap();
         let acquired = store.acquire(account, &Holder::current(), start).await;
@@ -75,16 +80,7 @@ impl World {
             window_pages: 50,
             concurrency: 4,
         };
-        let settings = EngineSettings {
-            walk,
-            keep_raw: false,
-            resources: Resource::ALL.to_vec(),
-            interleave: Duration::from_mins(1),
-            catalog: Duration::from_mins(15),
-        };
-        let name = "default".to_owned();
-        let source = Arc::new(client.clone());
-        let engine = Engine::new(name, source, store, shared, lease, settings);
+        let engine = engine(&client, store, shared, lease, walk);
         Self {
             database,
             clock,
@@ -97,8 +93,22 @@ impl World {
         }
     }
 
-    fn limits(&self) -> Limits<'_> {
-        Limits {
+    /// Asks for these details of sessions from now on, where it only compares.
+    fn ask_for(&mut self, details: &[Detail]) {
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        self.client = client(&self.sandbox, &clock, details);
+    }
+
+    fn set_page_size(&mut self, size: u32) {
+        self.walk.page_size = size;
+        let lease = self.engine.lease().clone();
+        let store = self.database.store.clone();
+        let clock = self.clock.clone();
+        self.engine = Arc::new(engine(&self.client, store, clock, lease, self.walk));
+    }
+
+    fn limits(&self) -> RunLimits<'_> {
+        RunLimits {
             stop: &self.stop,
             budget: None,
         }
@@ -133,6 +143,7 @@ impl World {
             account: self.account,
             settings: self.walk,
             samples,
+            clock: self.clock.as_ref(),
             stop: &self.stop,
         };
         mirror.compare(&Resource::ALL).await
@@ -171,6 +182,40 @@ impl World {
     }
 }
 
+fn client(sandbox: &Sandbox, clock: &Arc<dyn Clock>, details: &[Detail]) -> Client {
+    let config = ClientConfig {
+        base_url: api::base_url(&sandbox.base_url(), false).unwrap(),
+        token: api::token(sandbox.token()).unwrap(),
+        sustained: "1000/5m".parse().unwrap(),
+        burst: "200/5s".parse().unwrap(),
+        share: 0.9,
+        connect_timeout: Duration::from_secs(10),
+        read_timeout: Duration::from_secs(20),
+        request_timeout: Duration::from_mins(1),
+        include_details: details.to_vec(),
+        patience: None,
+    };
+    Client::new(config, Arc::clone(clock)).unwrap()
+}
+
+fn engine(
+    client: &Client,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    lease: Lease,
+    walk: WalkSettings,
+) -> Engine<Client> {
+    let settings = EngineSettings {
+        keep_runs: Duration::from_hours(90 * 24),
+        walk,
+        keep_raw: false,
+        interleave: Duration::from_mins(1),
+        catalog: Duration::from_mins(15),
+    };
+    let source = Arc::new(client.clone());
+    Engine::new("default".to_owned(), source, store, clock, lease, settings)
+}
+
 fn found(verified: &Verified) -> &Comparison {
     match &verified.outcome {
         Outcome::Compared(found) => found,
@@ -185,13 +230,22 @@ fn of(all: &[Verified], resource: Resource) -> Comparison {
         let found = found(verified);
         sum.missing.extend(&found.missing);
         sum.older.extend(&found.older);
+        sum.newer.extend(&found.newer);
+        sum.altered.extend(&found.altered);
         sum.gone.extend(&found.gone);
+        sum.failed.extend(found.failed.clone());
+        sum.left += found.left;
         sum.unrepaired.extend(&found.unrepaired);
         sum.unread += found.unread;
         sum.rejected += found.rejected;
         sum.sampled += found.sampled;
     }
     sum
+}
+
+fn requests_of(all: &[Verified], resource: Resource) -> u64 {
+    let of = all.iter().filter(|verified| verified.resource == resource);
+    of.map(|verified| verified.requests).sum()
 }
 
 fn requests(all: &[Verified]) -> u64 {

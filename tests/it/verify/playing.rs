@@ -42,7 +42,7 @@ async fn the_demo_plays_on_postgres_and_leaves_other_data_alone() {
     let second = play(&["--database", &url]).await;
     database::drop(&mut admin, &url).await;
     assert_eq!(first, Ok(Exit::Done));
-    assert!(second.unwrap_err().contains("holds an earlier demo"));
+    assert!(second.unwrap_err().contains("contains an earlier demo"));
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn the_demo_does_not_replace_the_mirror_of_an_account_on_this_machine() {
         assert_eq!(synced.unwrap(), Exit::Done);
         let refused = play(&["--database", &database.url]).await.unwrap_err();
         assert!(
-            refused.contains("holds the mirror of an account"),
+            refused.contains("contains the mirror of an account"),
             "{refused}"
         );
         assert_eq!(database.count("sessions", "1 = 1").await, 30);
@@ -101,7 +101,7 @@ async fn the_demo_does_not_write_beside_the_tables_of_another_program() {
             .await;
         let refused = play(&["--database", &database.url]).await.unwrap_err();
         assert!(
-            refused.contains("is no database of an earlier demo"),
+            refused.contains("is not the database of an earlier demo"),
             "{refused}"
         );
     })

@@ -1,6 +1,6 @@
 //! What finding a few differences in a large account costs.
 
-use helena_sync::data::{Batch, Counters, Progress, Resource, Row, RunKind, Timestamp};
+use helena_sync::data::{Batch, Counters, Resource, Row, RunKind, StateChange, Stream, Timestamp};
 use helena_sync::sandbox::SandboxConfig;
 use helena_sync::schema::tables;
 use helena_sync::store::Commit;
@@ -64,19 +64,29 @@ async fn three_missing_and_two_gone_of_200_000_take_fewer_than_120_requests() {
         let store = &world.database.store;
         let now = helena_sync::clock::Clock::now(world.clock.as_ref());
         let run = store
-            .begin_run(lease, RunKind::FirstLoad, "sessions", now)
+            .begin_run(
+                lease,
+                RunKind::FirstLoad,
+                Stream::whole(Resource::Sessions),
+                now,
+            )
             .await
             .unwrap();
         let stream = Resource::Sessions.streams()[0];
-        let progress = [Progress::Watermark { stream, to: now }];
+        let progress = [StateChange::Watermark {
+            stream,
+            to: now,
+            seen_at: now,
+        }];
         for part in stored.chunks(5_000) {
             let commit = Commit {
                 lease,
                 run,
                 batch: &rows(part),
-                progress: &progress,
+                state_changes: &progress,
                 spent: Counters::default(),
                 now,
+                overlap: world.walk.overlap,
             };
             store.commit(commit).await.unwrap();
         }
@@ -86,6 +96,7 @@ async fn three_missing_and_two_gone_of_200_000_take_fewer_than_120_requests() {
             account: world.account,
             settings: world.walk,
             samples: 0,
+            clock: world.clock.as_ref(),
             stop: &world.stop,
         };
         let all = mirror.compare(&[Resource::Sessions]).await;

@@ -1,0 +1,21 @@
+# The daemon in a small image: it runs as a user without rights and writes nothing but its database.
+#
+#   docker build --tag helena-sync .
+#   docker run --env HELENA_API_TOKEN --env DATABASE_URL helena-sync
+
+FROM rust:1-slim-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN cargo build --release --locked --bin helena-sync
+
+FROM debian:bookworm-slim
+# The certificate authorities by which the API is recognised, and the time zones of the system.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates tzdata \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=build /src/target/release/helena-sync /usr/local/bin/helena-sync
+# Where helena-sync.toml is looked for.
+WORKDIR /etc/helena-sync
+USER 10001:10001
+ENTRYPOINT ["helena-sync"]
+CMD ["run"]

@@ -1,0 +1,322 @@
+//! Acquires a lease, waits for it if another process holds it, renews it, and releases it.
+//!
+//! Must not know what is done under the lease. Waiting only reads the database.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, error, info, warn};
+
+use crate::clock::Clock;
+use crate::config::Zone;
+use crate::data::Timestamp;
+use crate::store::{AccountId, Acquired, Holder, LEASE_TTL, Lease, Store, StoreError};
+
+/// How often a lease is renewed. Two failures in a row do not lose it.
+const RENEW_EVERY: Duration = Duration::from_secs(LEASE_TTL.as_secs() / 3);
+
+/// If the lease holder is silent for this long, the lease has expired.
+const LAST_WORD: Duration = Duration::from_secs(LEASE_TTL.as_secs() + 5);
+
+/// How often a waiting process checks the lease.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What to do while another process holds the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenHeld {
+    /// Fail.
+    GiveUp,
+    /// Fail if the holder is known to be alive. Otherwise wait: it may have been killed, as in a
+    /// container, and then its lease expires.
+    GiveUpIfAlive,
+    /// Wait until it ends, as the user asked.
+    Wait,
+    /// Wait until it ends, and warn, since the user may not know about the other process.
+    WaitAndWarn,
+}
+
+/// Why there is no lease.
+#[derive(Debug, thiserror::Error)]
+pub enum NoLease {
+    /// Another process holds the lease.
+    #[error("another process holds the lease: {by}, since {since}")]
+    Held {
+        /// The holder, as text.
+        by: String,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Stopped while waiting.
+    #[error("stopped while waiting for the lease")]
+    Stopped,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A claim to the lease of an account.
+#[derive(Debug)]
+pub struct Claim {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    zone: Zone,
+    account: String,
+    base_url: String,
+    holder: Holder,
+    id: Option<AccountId>,
+    /// The holder that the log already names.
+    told: Option<Holder>,
+    /// The last lease that was acquired.
+    given: Option<Lease>,
+}
+
+/// The lease holder at the last check.
+struct Seen {
+    by: String,
+    since: Timestamp,
+    holder: Holder,
+    renewed_at: Timestamp,
+}
+
+impl Claim {
+    /// A claim for the account of this name, which is read from `base_url`. Messages use this time
+    /// zone.
+    pub fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        zone: Zone,
+        account: String,
+        base_url: String,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            zone,
+            account,
+            base_url,
+            holder: Holder::current(),
+            id: None,
+            told: None,
+            given: None,
+        }
+    }
+
+    /// The account's name.
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// Acquires the lease. `stop` ends the wait.
+    pub async fn acquire(
+        &mut self,
+        when_held: WhenHeld,
+        stop: &CancellationToken,
+    ) -> Result<KeptLease, NoLease> {
+        let mut first: Option<(Seen, Duration)> = None;
+        loop {
+            let acquired = tokio::select! {
+                biased;
+                // This comes first, so that a lease that was just acquired is not lost.
+                acquired = self.attempt() => acquired.inspect_err(|_| self.id = None)?,
+                () = stop.cancelled() => return Err(NoLease::Stopped),
+            };
+            let seen = match acquired {
+                Acquired::Lease(lease) => {
+                    self.told = None;
+                    self.given = Some(lease.clone());
+                    return Ok(self.keep(lease, stop).await?);
+                }
+                Acquired::Held {
+                    by,
+                    since,
+                    holder,
+                    renewed_at,
+                } => Seen {
+                    by,
+                    since,
+                    holder,
+                    renewed_at,
+                },
+            };
+            let gives_up = match when_held {
+                WhenHeld::GiveUp => true,
+                WhenHeld::GiveUpIfAlive => match &first {
+                    _ if self.holder.knows_alive(&seen.holder) => true,
+                    None => false,
+                    Some((then, at)) => {
+                        then.holder != seen.holder
+                            || then.renewed_at != seen.renewed_at
+                            || self.clock.elapsed(*at) > LAST_WORD
+                    }
+                },
+                WhenHeld::Wait | WhenHeld::WaitAndWarn => false,
+            };
+            if gives_up {
+                let Seen { by, since, .. } = seen;
+                return Err(NoLease::Held { by, since });
+            }
+            self.tell(&seen, when_held);
+            first.get_or_insert_with(|| (seen, self.clock.running()));
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(NoLease::Stopped),
+                () = self.clock.sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+
+    /// Releases the last lease if the worker that held it panicked.
+    pub(super) async fn give_back(&mut self) {
+        if let Some(lease) = self.given.take()
+            && let Err(error) = self.store.release(&lease).await
+        {
+            debug!(error = %error, "could not release the lease; it expires by itself");
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<Acquired, StoreError> {
+        let now = self.clock.now();
+        let id = if let Some(id) = self.id {
+            id
+        } else {
+            let id = self.store.account(&self.account, &self.base_url, now);
+            *self.id.insert(id.await?)
+        };
+        self.store.acquire(id, &self.holder, now).await
+    }
+
+    /// Starts to renew a lease that was just acquired.
+    async fn keep(&self, lease: Lease, stop: &CancellationToken) -> Result<KeptLease, StoreError> {
+        let account = self.account.clone();
+        let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
+        let kept = KeptLease::start(account, store, clock, lease, stop.child_token());
+        let noted = self.store.set_base_url(kept.lease(), &self.base_url).await;
+        if let Err(error) = noted {
+            kept.release().await;
+            return Err(error);
+        }
+        Ok(kept)
+    }
+
+    /// Logs once for each holder that this process waits for it.
+    fn tell(&mut self, seen: &Seen, when_held: WhenHeld) {
+        if self.told.as_ref() == Some(&seen.holder) {
+            return;
+        }
+        self.told = Some(seen.holder.clone());
+        let (account, holder) = (&self.account, &seen.by);
+        let since = self.zone.show_seconds(seen.since);
+        match when_held {
+            WhenHeld::GiveUp | WhenHeld::GiveUpIfAlive => info!(
+                account,
+                holder,
+                "{holder} holds the lease of account {account}, but may be dead; waiting up to {} to find \
+                 out",
+                humantime::format_duration(LAST_WORD)
+            ),
+            WhenHeld::Wait => info!(
+                account,
+                holder,
+                "waiting for {holder}, which holds the lease of account {account} since {since}"
+            ),
+            WhenHeld::WaitAndWarn => warn!(
+                account,
+                holder,
+                "{holder} holds the lease of account {account} since {since}; this process takes over when \
+                 that process ends"
+            ),
+        }
+    }
+}
+
+/// A lease that is renewed until it is released.
+#[derive(Debug)]
+pub struct KeptLease {
+    store: Store,
+    lease: Lease,
+    stop: CancellationToken,
+    /// Not the same as `stop`, which is cancelled for other reasons, too.
+    is_lost: Arc<AtomicBool>,
+    renewing: AbortOnDropHandle<()>,
+}
+
+impl KeptLease {
+    /// Starts to renew a lease. If another process acquires it, `stop` is cancelled.
+    fn start(
+        account: String,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        lease: Lease,
+        stop: CancellationToken,
+    ) -> Self {
+        let is_lost = Arc::new(AtomicBool::new(false));
+        let renewing = renew(
+            account,
+            store.clone(),
+            clock,
+            lease.clone(),
+            stop.clone(),
+            Arc::clone(&is_lost),
+        );
+        Self {
+            store,
+            lease,
+            stop,
+            is_lost,
+            renewing: AbortOnDropHandle::new(tokio::spawn(renewing)),
+        }
+    }
+
+    /// The lease, which every write names.
+    pub const fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Cancelled when the work under the lease must end: at a stop, and when the lease is lost.
+    pub const fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Releases the lease, unless another process has acquired it.
+    pub async fn release(self) {
+        drop(self.renewing);
+        if self.is_lost.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Err(error) = self.store.release(&self.lease).await {
+            debug!(error = %error, "could not release the lease; it expires by itself");
+        }
+    }
+}
+
+async fn renew(
+    account: String,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    lease: Lease,
+    stop: CancellationToken,
+    is_lost: Arc<AtomicBool>,
+) {
+    loop {
+        clock.sleep(RENEW_EVERY).await;
+        match store.renew(&lease, clock.now()).await {
+            Ok(()) => {}
+            Err(StoreError::LeaseLost) => {
+                error!(
+                    account,
+                    "another process has taken over the lease of account {account}; this process stops \
+                     writing"
+                );
+                is_lost.store(true, Ordering::Relaxed);
+                stop.cancel();
+                return;
+            }
+            // The database is away. If another process acquires the lease meanwhile, later writes
+            // of this process are refused.
+            Err(error) => debug!(account, error = %error, "could not renew the lease"),
+        }
+    }
+}

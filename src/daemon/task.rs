@@ -1,0 +1,166 @@
+//! The task of one account: acquires the lease, syncs, releases the lease, and starts over.
+//!
+//! Must not know other accounts, so that no account delays another.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use super::lease::{Claim, KeptLease, NoLease, WhenHeld};
+use super::{AccountWorker, Backoff, End, Intervals, is_mendable};
+use crate::clock::Clock;
+use crate::data::{Resource, Source};
+use crate::schedule::Triggers;
+use crate::store::{Lease, StoreError};
+use crate::sync::{Engine, RunError};
+
+/// If work panics after running for longer than this, the backoff starts over.
+const WELL_AFTER: Duration = Duration::from_mins(10);
+
+/// Builds the engines of an account, one for each lease.
+pub trait Engines: Send + Sync + 'static {
+    /// The platform that the engines read.
+    type Source: Source + 'static;
+
+    /// Builds the engine that writes under this lease.
+    fn begin(
+        &self,
+        lease: &Lease,
+    ) -> impl Future<Output = Result<Arc<Engine<Self::Source>>, StoreError>> + Send;
+}
+
+/// Why an account's task ended without being stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// It could not acquire the lease.
+    #[error(transparent)]
+    NoLease(#[from] NoLease),
+    /// A failure that no retry mends.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// The task that keeps an account's mirror up to date.
+pub struct AccountTask<E> {
+    /// The claim to the account's lease.
+    pub claim: Claim,
+    /// Builds the engines.
+    pub engines: E,
+    /// The clock of triggers and pauses.
+    pub clock: Arc<dyn Clock>,
+    /// The resources to mirror.
+    pub resources: Vec<Resource>,
+    /// How often the periodic work is done.
+    pub intervals: Intervals,
+}
+
+impl<E: Engines> AccountTask<E> {
+    /// Syncs the account until stopped, and acquires the lease again if it was lost. Work that panics
+    /// starts over, since a single record or answer may be the cause.
+    pub async fn run(
+        mut self,
+        mut when_held: WhenHeld,
+        mut triggers: Triggers,
+        stop: CancellationToken,
+    ) -> Result<(), TaskError> {
+        let mut backoff = Backoff::default();
+        loop {
+            let begun = self.clock.running();
+            let serving = self.serve(when_held, &mut triggers, &stop);
+            if let Ok(ended) = AssertUnwindSafe(serving).catch_unwind().await {
+                return ended;
+            }
+            // The work has ended, so nobody needs to wait until the lease expires.
+            self.claim.give_back().await;
+            if self.clock.elapsed(begun) > WELL_AFTER {
+                backoff = Backoff::default();
+            }
+            let account = self.claim.account();
+            error!(
+                account,
+                "account {account}: its task panicked. This is a bug in helena-sync; please report the \
+                 panic message above. The task restarts in {}",
+                humantime::format_duration(backoff.0)
+            );
+            if !backoff.rest(&self.clock, &stop).await {
+                return Ok(());
+            }
+            if when_held != WhenHeld::WaitAndWarn {
+                when_held = WhenHeld::Wait;
+            }
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        mut when_held: WhenHeld,
+        triggers: &mut Triggers,
+        stop: &CancellationToken,
+    ) -> Result<(), TaskError> {
+        loop {
+            let (kept, engine) = match self.begin_patiently(when_held, stop).await {
+                Ok(begun) => begun,
+                Err(NoLease::Stopped) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            // Earlier skips do not concern this lease.
+            let _skipped = triggers.take_skipped();
+            let clock = Arc::clone(&self.clock);
+            let resources = self.resources.clone();
+            let mut worker =
+                AccountWorker::new(Arc::clone(&engine), clock, resources, self.intervals);
+            let end = worker.work(triggers, stop, kept.stop()).await;
+            engine.note_trouble(true).await;
+            kept.release().await;
+            match end {
+                End::Stopped => return Ok(()),
+                End::Failed(error) => return Err(error.into()),
+                End::LeaseLost => {}
+            }
+            // When the new lease holder ends, this process continues.
+            if when_held != WhenHeld::WaitAndWarn {
+                when_held = WhenHeld::Wait;
+            }
+        }
+    }
+
+    /// Acquires the lease and builds the engine. Retries until the database is available.
+    async fn begin_patiently(
+        &mut self,
+        when_held: WhenHeld,
+        stop: &CancellationToken,
+    ) -> Result<(KeptLease, Arc<Engine<E::Source>>), NoLease> {
+        let mut backoff = Backoff::default();
+        loop {
+            let error = match self.begin(when_held, stop).await {
+                Err(NoLease::Store(error)) if is_mendable(&error) => error,
+                done => return done,
+            };
+            let account = self.claim.account();
+            let error = anyhow::Error::from(error)
+                .context(format!("account {account}: cannot acquire the lease"));
+            if !backoff.wait(&self.clock, stop, &error).await {
+                return Err(NoLease::Stopped);
+            }
+        }
+    }
+
+    async fn begin(
+        &mut self,
+        when_held: WhenHeld,
+        stop: &CancellationToken,
+    ) -> Result<(KeptLease, Arc<Engine<E::Source>>), NoLease> {
+        let kept = self.claim.acquire(when_held, stop).await?;
+        match self.engines.begin(kept.lease()).await {
+            Ok(engine) => Ok((kept, engine)),
+            Err(error) => {
+                kept.release().await;
+                Err(error.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Prints tables, JSON and CSV to stdout, and progress to a terminal.
+//!
+//! Must not know where the data comes from.
+
+mod listing;
+mod progress;
+
+pub use listing::{Format, Printer, cell, terminal_width};
+pub use progress::{Pace, ProgressDisplay, Snapshot, on_terminal};

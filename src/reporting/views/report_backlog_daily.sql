@@ -1,0 +1,16 @@
+-- One row an account and day; the running sum reads the whole history.
+select account_id, day, week, month, opened, completed,
+case when starts_at <= as_of then cast(open_at_end as bigint) end as open_at_end
+from (select account_id, day, week, month, starts_at, as_of, opened, completed,
+sum(came - went) over (partition by account_id order by day) as open_at_end
+from (select a.id as account_id, d.day, d.week, d.month, d.starts_at, @as_of as as_of,
+coalesce(i.opened, 0) as opened, coalesce(u.completed, 0) as completed,
+coalesce(i.came, 0) as came, coalesce(u.went, 0) as went
+from accounts a cross join report_days d
+left join (select a.id as account_id, d.day, count(*) as opened,
+count(*) filter (where @is_open or @is_closed and s.end_at >= s.created_at) as came
+@in_time(s.created_at) and @counted group by a.id, d.day) i on i.account_id = a.id and i.day = d.day
+left join (select a.id as account_id, d.day, count(*) as completed,
+count(*) filter (where s.end_at >= s.created_at) as went
+@in_time(s.end_at) and @is_closed and @counted group by a.id, d.day) u
+on u.account_id = a.id and u.day = d.day) counted) summed

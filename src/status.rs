@@ -1,0 +1,483 @@
+//! Gathers how up to date and complete the mirror is, and decides what is too old or failing.
+//!
+//! Owns the decisions *too old* and *failing* and the shape of `status --json`. Must not know the
+//! API, clap or how the status is shown.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::data::{OrderField, Resource, SessionFilter, SessionVersion, Stream, Timestamp};
+use crate::store::{
+    Backfill, LEASE_TTL, RunRecord, Store, StoreError, StoredAccount, StoredGap, StreamStatus,
+    TableCount,
+};
+
+/// How many of the last runs are gathered.
+const RUNS: u32 = 10;
+
+/// An account, as `status --json` prints it.
+#[derive(Debug, Serialize)]
+pub struct AccountStatus {
+    /// Its name.
+    pub account: String,
+    /// Whether the configuration has this account. `None` if the configuration has no account.
+    pub configured: Option<bool>,
+    /// The address of its API.
+    pub base_url: String,
+    /// The company on the platform. `None` until a record has named it.
+    pub company_id: Option<Uuid>,
+    /// The lease holder, if its lease is valid.
+    pub writer: Option<Writer>,
+    /// The version of the platform's session list that is read, if it is not the usual one.
+    pub session_list: Option<u8>,
+    /// An outage of the platform. `None` if the platform answers, as far as is known.
+    pub trouble: Option<TroubleStatus>,
+    /// Mirrored resources whose last attempt failed.
+    pub failing: Vec<String>,
+    /// One entry for each resource.
+    pub resources: Vec<ResourceStatus>,
+    /// Unfinished loads and backfills.
+    pub backfills: Vec<BackfillStatus>,
+    /// Records that the platform counts but does not show.
+    pub gaps: Vec<GapStatus>,
+    /// Unresolved rejects, by resource.
+    pub rejects: BTreeMap<String, u64>,
+    /// Records that are still to be read by id.
+    pub rechecks: RecheckStatus,
+    /// Fields without a column, by resource.
+    pub extra_fields: BTreeMap<&'static str, Vec<String>>,
+    /// The last verification. `None` if there was none.
+    pub verified: Option<VerifiedStatus>,
+    /// The last runs, newest first.
+    pub runs: Vec<RunStatus>,
+    /// What is too old, as text (see [`too_old`]).
+    pub stale: Vec<String>,
+}
+
+/// A gap: records that the platform counts in a window but does not show.
+#[derive(Debug, Serialize)]
+pub struct GapStatus {
+    /// The stream, as displayed.
+    pub stream: String,
+    /// Whether the window is of times of creation, change or interaction.
+    pub field: &'static str,
+    /// The window's beginning, exclusive; `None` if it is open.
+    pub after: Option<Timestamp>,
+    /// The window's end, exclusive; `None` if it is open.
+    pub before: Option<Timestamp>,
+    /// Records that the platform counts there.
+    pub counted: u64,
+    /// Records that it shows there.
+    pub shown: u64,
+    /// When the gap was first seen.
+    pub first_seen_at: Timestamp,
+    /// When it was last seen.
+    pub last_seen_at: Timestamp,
+}
+
+/// The last verification.
+#[derive(Debug, Serialize)]
+pub struct VerifiedStatus {
+    /// When the last verification ended.
+    pub at: Timestamp,
+    /// The number of differences that all verifications found. It should stay 0.
+    pub differences: u64,
+}
+
+/// Records that are still to be read by id.
+#[derive(Debug, Serialize)]
+pub struct RecheckStatus {
+    /// The number of records.
+    pub waiting: u64,
+    /// The number of those whose last attempt failed.
+    pub failed: u64,
+}
+
+/// An outage of the platform.
+#[derive(Debug, Serialize)]
+pub struct TroubleStatus {
+    /// Since when requests fail.
+    pub since: Timestamp,
+    /// Which requests fail, why, and when the next retry is.
+    pub what: String,
+}
+
+/// The process that holds the account's lease.
+#[derive(Debug, Serialize)]
+pub struct Writer {
+    /// Machine, process and version.
+    pub holder: String,
+    /// Since when it holds the lease.
+    pub since: Timestamp,
+    /// When it last renewed it.
+    pub renewed_at: Timestamp,
+}
+
+/// A resource, as stored.
+#[derive(Debug, Serialize)]
+pub struct ResourceStatus {
+    /// Its name.
+    pub resource: &'static str,
+    /// Rows that are not marked as removed.
+    pub rows: u64,
+    /// Rows that are marked as removed.
+    pub removed: u64,
+    /// One entry for each stream that was ever read.
+    pub streams: Vec<StreamLine>,
+}
+
+/// A stream, as stored.
+#[derive(Debug, Serialize)]
+pub struct StreamLine {
+    /// The part of its resource, such as a contact's status. Empty for the whole resource.
+    pub status: String,
+    /// The `updatedAt` up to which the mirror is complete.
+    pub watermark: Option<Timestamp>,
+    /// When it was last read completely.
+    pub last_success_at: Option<Timestamp>,
+    /// Seconds since the last success.
+    pub lag_seconds: Option<u64>,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+    /// When the last attempt failed.
+    pub last_error_at: Option<Timestamp>,
+    /// Since when a list lacks most of the stored records. A later read must confirm it.
+    pub doubted_at: Option<Timestamp>,
+    /// How far the `Date` header was ahead of the time stamps of records when the two last differed
+    /// by more than the overlap. Negative if it was behind.
+    pub clock_difference_ms: Option<i64>,
+    /// When they last differed so much.
+    pub clock_difference_at: Option<Timestamp>,
+    /// The number of sessions that were read with a `lastInteractionDate` well after their
+    /// `updatedAt`.
+    pub interactions_ahead: u64,
+    /// When the last such session was read.
+    pub interactions_ahead_at: Option<Timestamp>,
+}
+
+/// An unfinished load or backfill.
+#[derive(Debug, Serialize)]
+pub struct BackfillStatus {
+    /// Its id in the database.
+    pub id: i64,
+    /// What it reads.
+    pub resource: &'static str,
+    /// Whether it is the first load of its resource.
+    pub first_load: bool,
+    /// The start of the range of creation times, exclusive; `None` if it is open.
+    pub after: Option<Timestamp>,
+    /// The end of the range, exclusive; `None` if it is open.
+    pub before: Option<Timestamp>,
+    /// When it was planned.
+    pub created_at: Timestamp,
+    /// Windows that were read.
+    pub windows_done: u64,
+    /// Windows that are still to be read.
+    pub windows_left: u64,
+    /// Rows of the windows that were read.
+    pub rows_done: u64,
+    /// One filter for each query. An empty filter accepts everything.
+    pub filters: Vec<SessionFilter>,
+}
+
+/// A run.
+#[derive(Debug, Serialize)]
+pub struct RunStatus {
+    /// Its id in the database.
+    pub id: i64,
+    /// Its kind, such as `incremental`.
+    pub kind: String,
+    /// The resource that it read.
+    pub resource: String,
+    /// The part of its resource. Empty for the whole resource.
+    #[serde(rename = "status", skip_serializing_if = "String::is_empty")]
+    pub partition: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended. `None` while it runs.
+    pub finished_at: Option<Timestamp>,
+    /// How it ended. `None` while it runs.
+    pub outcome: Option<String>,
+    /// Requests sent.
+    pub requests: u64,
+    /// Records read.
+    pub rows_read: u64,
+    /// Rows inserted.
+    pub rows_inserted: u64,
+    /// Rows updated.
+    pub rows_updated: u64,
+    /// Rows that did not change.
+    pub rows_unchanged: u64,
+    /// Records that could not be stored.
+    pub rows_rejected: u64,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// Which of the mirrored resources were last read too long ago.
+pub fn too_old(
+    statuses: &[StreamStatus],
+    resources: &[Resource],
+    now: Timestamp,
+    max_lag: Duration,
+    catalog_interval: Duration,
+) -> Vec<String> {
+    let mut old = Vec::new();
+    for resource in resources {
+        let streams = resource.streams();
+        let streams = if streams.is_empty() {
+            vec![Stream::whole(*resource)]
+        } else {
+            streams
+        };
+        let most = if resource.is_list() {
+            max_lag + catalog_interval
+        } else {
+            max_lag
+        };
+        for shown in streams {
+            let partition = shown.partition.as_str();
+            let last = statuses
+                .iter()
+                .find(|s| s.resource == resource.name() && s.partition == partition)
+                .and_then(|status| status.last_success_at);
+            match last {
+                None => old.push(format!("{shown} was never read completely")),
+                Some(at) if now.since(at) > most => {
+                    let ago = Duration::from_secs(now.since(at).as_secs());
+                    let ago = humantime::format_duration(ago);
+                    old.push(format!("{shown} was last read {ago} ago"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    old
+}
+
+/// Which of the mirrored resources failed at the last attempt.
+fn failing(statuses: &[StreamStatus], resources: &[Resource]) -> Vec<String> {
+    let mirrored =
+        |status: &&StreamStatus| resources.iter().any(|one| one.name() == status.resource);
+    statuses
+        .iter()
+        .filter(mirrored)
+        .filter(|status| status.last_error_at.is_some())
+        .map(|status| stream_name(&status.resource, &status.partition))
+        .collect()
+}
+
+/// `tags`, `contacts (ACTIVE)`.
+pub fn stream_name(resource: &str, partition: &str) -> String {
+    if partition.is_empty() {
+        resource.to_owned()
+    } else {
+        format!("{resource} ({partition})")
+    }
+}
+
+/// Reads the status of an account from the database.
+pub async fn gather(
+    store: &Store,
+    account: &StoredAccount,
+    streams: Vec<StreamStatus>,
+    mirrored: &[Resource],
+    now: Timestamp,
+    stale: Vec<String>,
+) -> Result<AccountStatus, StoreError> {
+    let counts = store.table_counts(account.id).await?;
+    let (waiting, failed) = store.recheck_counts(account.id).await?;
+    let writer = store
+        .lease_status(account.id)
+        .await?
+        .filter(|lease| now.since(lease.renewed_at) <= LEASE_TTL)
+        .map(|lease| Writer {
+            holder: lease.by,
+            since: lease.since,
+            renewed_at: lease.renewed_at,
+        });
+    Ok(AccountStatus {
+        account: account.name.clone(),
+        configured: None,
+        base_url: account.base_url.clone(),
+        company_id: account.company,
+        writer,
+        session_list: store
+            .learned(account.id)
+            .await?
+            .session_list
+            .map(SessionVersion::number),
+        trouble: store
+            .trouble(account.id)
+            .await?
+            .map(|(since, what)| TroubleStatus { since, what }),
+        failing: failing(&streams, mirrored),
+        resources: counts
+            .iter()
+            .map(|count| resource_status(count, &streams, now))
+            .collect(),
+        backfills: store
+            .unfinished_backfills(account.id)
+            .await?
+            .iter()
+            .map(backfill_status)
+            .collect(),
+        gaps: store
+            .open_gaps(account.id)
+            .await?
+            .iter()
+            .map(gap_status)
+            .collect(),
+        rejects: store.reject_counts(account.id).await?,
+        rechecks: RecheckStatus { waiting, failed },
+        extra_fields: store
+            .extra_keys(account.id)
+            .await?
+            .into_iter()
+            .map(|extra| (extra.resource.name(), extra.keys))
+            .collect(),
+        verified: store
+            .verified(account.id)
+            .await?
+            .map(|(at, differences)| VerifiedStatus { at, differences }),
+        runs: store
+            .last_runs(account.id, RUNS)
+            .await?
+            .into_iter()
+            .map(run_status)
+            .collect(),
+        stale,
+    })
+}
+
+fn resource_status(count: &TableCount, streams: &[StreamStatus], now: Timestamp) -> ResourceStatus {
+    ResourceStatus {
+        resource: count.resource.name(),
+        rows: count.rows,
+        removed: count.removed,
+        streams: streams
+            .iter()
+            .filter(|stream| stream.resource == count.resource.name())
+            .map(|stream| StreamLine {
+                status: stream.partition.clone(),
+                watermark: stream.watermark,
+                last_success_at: stream.last_success_at,
+                lag_seconds: stream.last_success_at.map(|at| now.since(at).as_secs()),
+                last_error: stream.last_error.clone(),
+                last_error_at: stream.last_error_at,
+                doubted_at: stream.doubted_at,
+                clock_difference_ms: stream.clock_difference.map(|(difference, _)| difference),
+                clock_difference_at: stream.clock_difference.map(|(_, at)| at),
+                interactions_ahead: stream.interactions_ahead,
+                interactions_ahead_at: stream.interactions_ahead_at,
+            })
+            .collect(),
+    }
+}
+
+fn gap_status(stored: &StoredGap) -> GapStatus {
+    let gap = &stored.gap;
+    GapStatus {
+        stream: gap.stream.to_string(),
+        field: match gap.field {
+            OrderField::CreatedAt => "created",
+            OrderField::UpdatedAt => "updated",
+            OrderField::LastInteractionAt => "interacted",
+        },
+        after: gap.window.after,
+        before: gap.window.before,
+        counted: gap.counted,
+        shown: gap.shown,
+        first_seen_at: stored.first_seen_at,
+        last_seen_at: stored.last_seen_at,
+    }
+}
+
+fn backfill_status(backfill: &Backfill) -> BackfillStatus {
+    BackfillStatus {
+        id: backfill.id,
+        resource: backfill.resource.name(),
+        first_load: backfill.first_load,
+        after: backfill.range.after,
+        before: backfill.range.before,
+        created_at: backfill.created_at,
+        windows_done: backfill.windows_done,
+        windows_left: backfill.windows_left,
+        rows_done: backfill.rows_done,
+        filters: backfill.filters.clone(),
+    }
+}
+
+fn run_status(run: RunRecord) -> RunStatus {
+    RunStatus {
+        id: run.id,
+        kind: run.kind,
+        resource: run.resource,
+        partition: run.partition,
+        started_at: run.started_at,
+        finished_at: run.finished_at,
+        outcome: run.outcome,
+        requests: run.counters.requests,
+        rows_read: run.counters.rows_read,
+        rows_inserted: run.counters.rows_inserted,
+        rows_updated: run.counters.rows_updated,
+        rows_unchanged: run.counters.rows_unchanged,
+        rows_rejected: run.counters.rows_rejected,
+        error: run.error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Ordering;
+
+    fn status(resource: &str, partition: &str, last: Option<i64>) -> StreamStatus {
+        StreamStatus {
+            resource: resource.into(),
+            partition: partition.into(),
+            watermark: None,
+            observed_at: None,
+            ordering: Ordering::Unknown,
+            last_success_at: last.map(|minute| Timestamp::from_micros(minute * 60_000_000)),
+            last_error: None,
+            last_error_at: None,
+            clock_difference: None,
+            doubted_at: None,
+            doubted_keys: Vec::new(),
+            interactions_ahead: 0,
+            interactions_ahead_at: None,
+        }
+    }
+
+    #[test]
+    fn what_was_not_read_for_too_long_or_never_is_stale() {
+        let statuses = [
+            status("sessions", "", Some(55)),
+            status("contacts", "ACTIVE", Some(40)),
+            status("contacts", "ARCHIVED", None),
+            status("tags", "", Some(40)),
+            status("agents", "", Some(30)),
+        ];
+        let resources = [
+            Resource::Tags,
+            Resource::Agents,
+            Resource::Sessions,
+            Resource::Contacts,
+        ];
+        let now = Timestamp::from_micros(60 * 60_000_000);
+        let minutes = Duration::from_mins;
+        assert_eq!(
+            too_old(&statuses, &resources, now, minutes(10), minutes(15)),
+            [
+                "agents was last read 30m ago",
+                "contacts (ACTIVE) was last read 20m ago",
+                "contacts (ARCHIVED) was never read completely",
+                "contacts (BLOCKED) was never read completely",
+            ]
+        );
+    }
+}
