@@ -101,7 +101,7 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
             leased.end().await;
             made.map_err(|failure| account.concern(failure))
         };
-        if let Some(made) = outcomes.record(engine::stopped_or(made.await)) {
+        if let Some(made) = outcomes.record(engine::stopped_or(Box::pin(made).await)) {
             runs.extend(engine::named(account, made, outcomes.several()));
         }
     }

@@ -82,7 +82,7 @@ pub(super) async fn run(
         ),
     )?;
     show.step("The mirror", &stage.database)?;
-    let result = stage.play(args, &mut show).await?;
+    let result = Box::pin(stage.play(args, &mut show)).await?;
     conclude(&mut show, args, &result)
 }
 

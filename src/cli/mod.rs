@@ -43,12 +43,15 @@ pub mod sync;
 pub mod verify;
 
 use std::ffi::OsString;
+use std::future::ready;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
 use crate::clock::Clock;
 use crate::config::{self, Environment, Flag};
@@ -224,38 +227,40 @@ pub async fn run_command(
             return served.map(|()| Exit::Done).map_err(Failure::failed);
         }
         #[cfg(feature = "sandbox")]
-        Command::Demo(args) => return demo::run(&environment, args, clock).await,
+        Command::Demo(args) => return demo::run(&environment, args, clock).boxed().await,
         _ => {}
     }
     let mut context = Context::load(&cli.global, environment, clock)?;
     if cli.command.logs() {
         context = context.of_log();
     }
-    let end = match cli.command {
-        Command::Run(args) => run::run(&context, args).await,
-        Command::Sync(args) => sync::run(&context, args).await,
-        Command::Backfill(args) => backfill::run(&context, args).await,
-        Command::Status(args) => status::run(&context, args).await,
-        Command::State(args) => state::run(&context, args).await,
-        Command::Check(args) => check::run(&context, args).await,
-        Command::Verify(args) => verify::run(&context, args).await,
-        Command::Migrate(args) => migrate::run(&context, args).await,
-        Command::Rejects(args) => rejects::run(&context, args).await,
-        Command::Sessions(args) => sessions::run(&context, args).await,
-        Command::Contacts(args) => contacts::run(&context, args).await,
-        Command::Tags(args) => lists::tags(&context, args.list).await,
-        Command::Channels(args) => lists::channels(&context, args.list).await,
-        Command::Departments(args) => lists::departments(&context, args.list).await,
-        Command::Agents(args) => lists::agents(&context, args.list).await,
-        Command::CustomFields(args) => lists::custom_fields(&context, args.list).await,
-        Command::Chatbots(args) => lists::chatbots(&context, args.list).await,
-        Command::Templates(args) => lists::templates(&context, args.list).await,
-        Command::Portfolios(args) => lists::portfolios(&context, args.list).await,
-        Command::OfficeHours(args) => lists::office_hours(&context, args.list).await,
-        Command::Completions(_) => Ok(Exit::Done),
+    // Boxed, so that a caller's stack need not hold the largest of them.
+    let command: BoxFuture<'_, Result<Exit, Failure>> = match cli.command {
+        Command::Run(args) => run::run(&context, args).boxed(),
+        Command::Sync(args) => sync::run(&context, args).boxed(),
+        Command::Backfill(args) => backfill::run(&context, args).boxed(),
+        Command::Status(args) => status::run(&context, args).boxed(),
+        Command::State(args) => state::run(&context, args).boxed(),
+        Command::Check(args) => check::run(&context, args).boxed(),
+        Command::Verify(args) => verify::run(&context, args).boxed(),
+        Command::Migrate(args) => migrate::run(&context, args).boxed(),
+        Command::Rejects(args) => rejects::run(&context, args).boxed(),
+        Command::Sessions(args) => sessions::run(&context, args).boxed(),
+        Command::Contacts(args) => contacts::run(&context, args).boxed(),
+        Command::Tags(args) => lists::tags(&context, args.list).boxed(),
+        Command::Channels(args) => lists::channels(&context, args.list).boxed(),
+        Command::Departments(args) => lists::departments(&context, args.list).boxed(),
+        Command::Agents(args) => lists::agents(&context, args.list).boxed(),
+        Command::CustomFields(args) => lists::custom_fields(&context, args.list).boxed(),
+        Command::Chatbots(args) => lists::chatbots(&context, args.list).boxed(),
+        Command::Templates(args) => lists::templates(&context, args.list).boxed(),
+        Command::Portfolios(args) => lists::portfolios(&context, args.list).boxed(),
+        Command::OfficeHours(args) => lists::office_hours(&context, args.list).boxed(),
+        Command::Completions(_) => ready(Ok(Exit::Done)).boxed(),
         #[cfg(feature = "sandbox")]
-        Command::Sandbox(_) | Command::Demo(_) => Ok(Exit::Done),
+        Command::Sandbox(_) | Command::Demo(_) => ready(Ok(Exit::Done)).boxed(),
     };
+    let end = command.await;
     context.concluded(end)
 }
 

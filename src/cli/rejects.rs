@@ -118,7 +118,7 @@ pub(super) async fn run(context: &Context, args: RejectsArgs) -> Result<Exit, Fa
         None => list(context, &args.list).await,
         Some(RejectsCommand::List(args)) => list(context, &args).await,
         Some(RejectsCommand::Show(args)) => show(context, &args).await,
-        Some(RejectsCommand::Retry(args)) => retry(context, args).await,
+        Some(RejectsCommand::Retry(args)) => Box::pin(retry(context, args)).await,
     }
 }
 
@@ -294,7 +294,7 @@ async fn retry(context: &Context, args: RetryArgs) -> Result<Exit, Failure> {
             identified.map_err(|error| account.concern(error.into()))?;
             Ok(made)
         };
-        if let Some(made) = outcomes.record(engine::stopped_or(made.await)) {
+        if let Some(made) = outcomes.record(engine::stopped_or(Box::pin(made).await)) {
             runs.extend(engine::named(account, made, outcomes.several()));
         }
         left += store.reject_counts(stored.id).await?.values().sum::<u64>();

@@ -267,6 +267,7 @@ async fn make(context: &Context, args: &StreamArgs, change: Change) -> Result<Ex
     let kept = stored::acquire(context, &mut claim, Busy::Refuse, &never).await?;
     let changed = apply(context, &store, kept.lease(), &streams, change).await;
     kept.release().await;
+    store.close().await;
     let shown = |at: Option<Timestamp>| at.map_or("none".to_owned(), |at| zone.show_seconds(at));
     let mut out = io::stdout().lock();
     for (stream, old) in changed? {
@@ -278,7 +279,6 @@ async fn make(context: &Context, args: &StreamArgs, change: Change) -> Result<Ex
             shown(old)
         )?;
     }
-    store.close().await;
     Ok(Exit::Done)
 }
 

@@ -81,7 +81,7 @@ pub(super) async fn run(context: &Context, args: SyncArgs) -> Result<Exit, Failu
             leased.end().await;
             made.map_err(|error| account.concern(error.into()))
         };
-        if let Some(made) = outcomes.record(engine::stopped_or(made.await)) {
+        if let Some(made) = outcomes.record(engine::stopped_or(Box::pin(made).await)) {
             runs.extend(engine::named(account, made, outcomes.several()));
         }
     }

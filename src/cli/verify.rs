@@ -93,7 +93,7 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Fai
     let mut outcomes = AccountOutcomes::of(context, accounts.len());
     for account in &accounts {
         let found = if args.repair {
-            repair(context, &store, account, &args, &resources, &stop).await
+            Box::pin(repair(context, &store, account, &args, &resources, &stop)).await
         } else {
             compare(context, &store, account, &args, &resources, &stop).await
         };

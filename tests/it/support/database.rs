@@ -49,7 +49,8 @@ where
     let url = format!("sqlite://{}/mirror.db", folder.path().display());
     let database = open(Kind::Sqlite, url).await;
     let opened = database.store.clone();
-    story(database).await;
+    // Boxed: a story may be larger than a test's stack has room for.
+    Box::pin(story(database)).await;
     opened.close().await;
 }
 
@@ -107,7 +108,7 @@ where
     database.url.clone_from(&url);
     database.store = database.store.with_patience(patience);
     let opened = database.store.clone();
-    story(database, proxy).await;
+    Box::pin(story(database, proxy)).await;
     opened.close().await;
     drop(&mut admin, &url).await;
 }
