@@ -23,6 +23,16 @@ pub enum Dialect {
     Postgres,
 }
 
+impl Dialect {
+    /// What is written in another way for this database.
+    const fn fragments(self) -> &'static str {
+        match self {
+            Self::Sqlite => SQLITE,
+            Self::Postgres => POSTGRES,
+        }
+    }
+}
+
 /// A view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
@@ -39,8 +49,9 @@ macro_rules! files {
 }
 
 /// Those that others rest on come first.
-const FILES: [(&str, &str); 15] = files![
+const FILES: [(&str, &str); 16] = files![
     "report_sessions",
+    "report_completed",
     "report_daily",
     "report_daily_times",
     "report_agents",
@@ -59,10 +70,19 @@ const FILES: [(&str, &str); 15] = files![
 
 const FRAGMENTS: &str = include_str!("views/fragments.sql");
 
-/// Whole seconds of an instant since 1970, fractions cut off; so many seconds later; names in one text;
-/// text in the order of its bytes; lower case of ASCII letters; an instant that is stored as text; and the sessions of a day, which both
-/// databases are to look up by the index, for one day after the other. `cross join` keeps SQLite to that
-/// order; Postgres, which takes a ninth of all sessions to lie in any day, would read all of them.
+/// What is written in another way for each database:
+///
+/// - `epoch`: whole seconds of an instant since 1970, fractions cut off. `later`: so many seconds later.
+///   `names`: names in one text. `binary`: text in the order of its bytes. `lower`: lower case of ASCII
+///   letters. `instant`, `uuid`: an instant and a key that are texts.
+///   `greatest`, `least`: of two numbers.
+/// - `sessions_of_day`, `is_of_day`: the sessions of a day, which both databases are to look up by the
+///   index, for one day after the other. `cross join` keeps SQLite to that order; Postgres, which takes a
+///   ninth of all sessions to lie in any day, would read all of them.
+/// - `agg` to `grouped`: one row for each value of `@keys`, with counts and percentiles. Postgres groups.
+///   SQLite passes a filter by a key on to its rows only if there are windows over that key and nothing
+///   else, so it computes the figures for each row and keeps the first (`i = 1`). `ranked` comes before
+///   `median` and `p90`, `numbered` before `distinct`.
 const SQLITE: &str = "\
 define epoch(x)
 cast(strftime('%s', substr(:x, 1, 19)) as integer)
@@ -82,11 +102,47 @@ lower(:x)
 define instant(x)
 :x
 
+define uuid(x)
+:x
+
+define greatest(x, y)
+max(:x, :y)
+
+define least(x, y)
+min(:x, :y)
+
 define sessions_of_day(x)
 cross join sessions s
 
 define is_of_day(x)
 s.account_id = a.id and :x >= d.starts_at and :x < d.ends_at
+
+define agg(x)
+:x over w
+
+define number
+row_number() over w
+
+define ranked(x, rows)
+select *, cume_dist() over (partition by @keys, :x is null order by :x) as :x_rank from :rows :x_ranked
+
+define median(x)
+(min(:x) filter (where :x_rank >= 0.5) over w + min(:x) filter (where :x_rank > 0.5) over w) / 2.0
+
+define p90(x)
+min(:x) filter (where :x_rank >= 0.9) over w
+
+define numbered(x, rows)
+select *, row_number() over (partition by @keys, :x) as :x_i from :rows :x_numbered
+
+define no_rank
+null
+
+define distinct(x)
+count(:x) filter (where :x_i = 1) over w
+
+define grouped
+window w as (partition by @keys)
 ";
 
 const POSTGRES: &str = "\
@@ -114,6 +170,42 @@ where s.account_id = a.id and :x >= d.starts_at and :x < d.ends_at offset 0) s
 
 define is_of_day(x)
 true
+
+define uuid(x)
+cast(:x as uuid)
+
+define greatest(x, y)
+greatest(:x, :y)
+
+define least(x, y)
+least(:x, :y)
+
+define agg(x)
+:x
+
+define number
+1
+
+define ranked(x, rows)
+select *, cast(null as int) as :x_rank from :rows :x_ranked
+
+define median(x)
+percentile_cont(0.5) within group (order by :x)
+
+define p90(x)
+percentile_disc(0.9) within group (order by :x)
+
+define numbered(x, rows)
+select *, cast(null as int) as :x_i from :rows :x_numbered
+
+define no_rank
+cast(null as int)
+
+define distinct(x)
+count(distinct :x)
+
+define grouped
+group by @keys
 ";
 
 /// A fragment: the names of its parameters, and its text.
@@ -152,11 +244,7 @@ fn without_comment(block: &str) -> &str {
 /// The views in a database's SQL, those that others rest on first.
 pub fn views(dialect: Dialect) -> Vec<View> {
     let mut shared = Fragments::new();
-    let own = match dialect {
-        Dialect::Sqlite => SQLITE,
-        Dialect::Postgres => POSTGRES,
-    };
-    for text in [own, FRAGMENTS] {
+    for text in [dialect.fragments(), FRAGMENTS] {
         defined(text, &mut shared);
     }
     FILES
@@ -172,12 +260,15 @@ pub fn views(dialect: Dialect) -> Vec<View> {
         .collect()
 }
 
-/// A hash of the views in a database's SQL.
+/// A hash of all that the views in a database's SQL are made of.
 pub fn views_hash(dialect: Dialect) -> String {
     let mut hash = Xxh3::new();
-    for View { name, sql } in views(dialect) {
+    for text in [dialect.fragments(), FRAGMENTS] {
+        hash.update(text.as_bytes());
+    }
+    for (name, text) in FILES {
         hash.update(name.as_bytes());
-        hash.update(sql.as_bytes());
+        hash.update(text.as_bytes());
     }
     format!("{:016x}", hash.digest())
 }

@@ -1,8 +1,5 @@
 -- What the views share. In them s is a session, a its account, d the day that counts and p the settings.
 
-define in_time(x)
-from accounts a cross join report_settings p cross join report_days d @sessions_of_day(:x) where @is_of_day(:x)
-
 define counted
 s.removed_at is null and s.created_at is not null
 and coalesce(s.status, '') <> 'HIDDEN' and coalesce(s.type, '') <> 'GROUP'
@@ -21,14 +18,14 @@ define as_of
 (select min(y.last_success_at) from sync_state y where y.account_id = a.id and y.resource = 'sessions')
 
 define seconds(x, y)
-case when :y >= :x then @epoch(:y) - @epoch(:x) when @epoch(:y) = @epoch(:x) then 0 end
+nullif(@greatest(@epoch(:y) - @epoch(:x), -1), -1)
 
 define open_until(x)
-(select o.open_before + case when @epoch(:x) < o.ends_epoch then @epoch(:x) else o.ends_epoch end - o.starts_epoch
+(select o.open_before + @least(@epoch(:x), o.ends_epoch) - o.starts_epoch
 from report_open_hours o where o.starts_at <= :x order by o.starts_at desc limit 1)
 
 define open_seconds(x, y)
-case when :y >= :x or @epoch(:y) = @epoch(:x) then @open_until(:y) - @open_until(:x) end
+case when @epoch(:y) >= @epoch(:x) then @open_until(:y) - @open_until(:x) end
 
 define arrived_open
 case when (select o.ends_at from report_open_hours o where o.starts_at <= s.created_at
@@ -48,21 +45,15 @@ case when @is_closed and s.time_service_seconds >= 0 then s.time_service_seconds
 define first_response
 @seconds(s.created_at, s.first_response_at)
 
-define first_response_open
-@open_seconds(s.created_at, s.first_response_at)
-
 define resolution
 case when @is_closed then @seconds(s.created_at, s.end_at) end
-
-define resolution_open
-case when @is_closed then @open_seconds(s.created_at, s.end_at) end
 
 define age
 case when @is_open then @seconds(s.created_at, @as_of) end
 
+-- Of a measure of the select below, whose age is null unless the session is open.
 define within(x, target)
-case when :target is null then null when :x <= :target then 1 when :x > :target then 0
-when @is_open and @age > :target then 0 end
+case when :target is null then null when :x <= :target then 1 when :x > :target or age_seconds > :target then 0 end
 
 define attendance
 case when @is_closed then case when s.first_response_at is not null then 'answered'
@@ -81,21 +72,14 @@ else @lower(s.classification_category) end
 define amount_won
 case when s.classification_category = 'WON' then s.classification_amount end
 
-define is_new_contact
-case when s.contact_id is not null then case when exists (select 1 from sessions e
-where e.contact_id = s.contact_id and e.created_at < s.created_at and e.removed_at is null)
-then 0 else 1 end end
-
-define returned
-case when @is_closed and s.contact_id is not null and coalesce(s.type, '') <> 'GROUP'
-and @later(s.end_at, 604800) <= @as_of then case when exists (select 1 from sessions e
-where e.contact_id = s.contact_id and e.created_at > s.end_at and e.created_at < @later(s.end_at, 604800)
-and e.id <> s.id and e.removed_at is null and coalesce(e.status, '') <> 'HIDDEN'
-and coalesce(e.type, '') <> 'GROUP') then 1 else 0 end end
-
 define channel_name(x)
 coalesce(nullif(:x.identity_display_name, ''), nullif(:x.number_formatted, ''), nullif(:x.number, ''),
 nullif(:x.identity_human_id, ''), substr(cast(:x.id as text), 1, 8))
+
+define campaign
+nullif(s.utm_source, '') as utm_source, nullif(s.utm_medium, '') as utm_medium,
+nullif(s.utm_campaign, '') as utm_campaign, nullif(s.utm_source_id, '') as utm_source_id,
+case when nullif(s.utm_clid, '') is not null then 1 else 0 end as has_click_id
 
 define day_of(x)
 (select case when e.ends_at > :x then e.day end from report_days e where e.starts_at <= :x
@@ -104,48 +88,48 @@ order by e.starts_at desc limit 1)
 define known_since
 case when a.created_at > p.changes_since then a.created_at else p.changes_since end
 
-define times(metric, measure, anchor, which, target)
-select account_id, day, week, month, :metric as metric, sessions, sum, average, median, p90, max, sla_met
-from (select account_id, day, week, month, i, sessions,
-cast(sum(x) over w as bigint) as sum,
-cast(avg(x) over w as double precision) as average,
-cast(avg(x) filter (where i in ((sessions + 1) / 2, (sessions + 2) / 2)) over w as double precision) as median,
-max(x) filter (where i = (9 * sessions + 9) / 10) over w as p90,
-max(x) over w as max,
-case when max(target) over w is not null then count(*) filter (where x <= target) over w end as sla_met
-from (select account_id, day, week, month, x, target,
-row_number() over (partition by account_id, day, week, month order by x) as i,
-count(*) over (partition by account_id, day, week, month) as sessions
-from (select a.id as account_id, d.day, d.week, d.month, :measure as x, cast(:target as bigint) as target
-@in_time(:anchor) and @counted and :which) measured
-where x is not null) ranked
-window w as (partition by account_id, day, week, month)) placed
-where i = 1
-
-define stream
-select a.id as account_id, d.month, @key, 1 as is_opened, s.contact_id, cast(null as date) as ended_day,
-case when @is_closed then 1 end as closed, case when @attendance = 'answered' then 1 end as answered,
-@wait as wait, @first_response as first_response, cast(null as bigint) as resolution,
-@within(@wait, p.sla_wait_seconds) as in_wait,
-@within(@first_response, p.sla_first_response_seconds) as in_first_response,
-cast(null as text) as outcome, cast(null as double precision) as amount
-@rows(s.created_at) and @counted
-union all
-select a.id, d.month, @key, 0, null, d.day, null, null, null, null, @resolution, null, null, @outcome, @amount_won
-@rows(s.end_at) and @is_closed and @counted
-
-define three(x)
-cast(avg(:x) over w as double precision) as :x_average,
-cast(avg(:x) filter (where :x_i in ((:x_n + 1) / 2, (:x_n + 2) / 2)) over w as double precision) as :x_median,
-max(:x) filter (where :x_i = (9 * :x_n + 9) / 10) over w as :x_p90,
-:x_n
-
-define rank(x)
-row_number() over (partition by account_id, month, @keys order by :x nulls last) as :x_i,
-count(:x) over c as :x_n
-
 define share(x, y)
 cast(:x as double precision) / nullif(:y, 0)
+
+-- The rows that breakdowns count, with @keys: one for each session that was opened, one for each that ended.
+define breakdown
+from (select @keys, @number as i,
+@agg(count(is_opened)) as opened,
+@distinct(contact_id) as contacts,
+@agg(count(attendance)) as completed_of_opened,
+@agg(count(*) filter (where attendance = 'answered')) as answered,
+@spread(wait),
+@spread(first_response),
+@spread(resolution),
+@agg(count(*) filter (where in_wait = 1)) as sla_wait_met,
+@agg(count(in_wait)) as sla_wait_n,
+@agg(count(*) filter (where in_first_response = 1)) as sla_first_response_met,
+@agg(count(in_first_response)) as sla_first_response_n,
+@agg(count(ended_day)) as completed,
+@agg(count(*) filter (where outcome = 'won')) as won,
+@agg(count(*) filter (where outcome = 'lost')) as lost,
+coalesce(@agg(sum(amount)), 0) as amount_won,
+@distinct(ended_day) as days_active
+from (select @keys, 1 as is_opened, contact_id, contact_id_i, attendance, wait, wait_rank,
+first_response, first_response_rank, in_wait, in_first_response,
+cast(null as bigint) as resolution, @no_rank as resolution_rank, cast(null as date) as ended_day,
+@no_rank as ended_day_i, cast(null as text) as outcome, cast(null as double precision) as amount
+from (@numbered(contact_id, (@ranked(wait, (@ranked(first_response,
+(select account_id, month, @key, contact_id, attendance, wait_seconds as wait,
+first_response_seconds as first_response, within_sla_wait as in_wait,
+within_sla_first_response as in_first_response from @sessions where is_counted = 1))))))) opened
+union all
+select @keys, null, null, null, null, null, null, null, null, null, null,
+resolution, resolution_rank, ended_day, ended_day_i, outcome, amount
+from (@numbered(ended_day, (@ranked(resolution,
+(select account_id, month, @key, resolution_seconds as resolution, day as ended_day, outcome,
+amount_won as amount from @completed))))) ended
+@more) streamed
+@grouped) figures where i = 1
+
+define spread(x)
+cast(@agg(avg(:x)) as double precision) as :x_average,
+cast(@median(:x) as double precision) as :x_median, @p90(:x) as :x_p90, @agg(count(:x)) as :x_n
 
 define measures
 opened, contacts, completed_of_opened, answered, @share(answered, completed_of_opened) as answered_share,
@@ -157,32 +141,14 @@ sla_first_response_met, sla_first_response_n,
 @share(sla_first_response_met, sla_first_response_n) as sla_first_response_share,
 completed, won, lost, @share(won, won + lost) as win_rate, amount_won
 
-define breakdown
-from (select account_id, month, @keys, wait_i,
-count(*) filter (where is_opened = 1) over w as opened,
-count(*) filter (where is_opened = 1 and contact_id is not null and place = 1) over w as contacts,
-count(closed) over w as completed_of_opened,
-count(answered) over w as answered,
-@three(wait),
-@three(first_response),
-@three(resolution),
-count(*) filter (where in_wait = 1) over w as sla_wait_met,
-count(in_wait) over w as sla_wait_n,
-count(*) filter (where in_first_response = 1) over w as sla_first_response_met,
-count(in_first_response) over w as sla_first_response_n,
-count(ended_day) over w as completed,
-count(*) filter (where outcome = 'won') over w as won,
-count(*) filter (where outcome = 'lost') over w as lost,
-coalesce(sum(amount) over w, 0) as amount_won,
-count(*) filter (where ended_day is not null and place = 1) over w as days_active
-from (select account_id, month, @keys, is_opened, contact_id, ended_day, closed, answered,
-wait, first_response, resolution, in_wait, in_first_response, outcome, amount,
-case when lag(contact_id) over o = contact_id or lag(ended_day) over o = ended_day then 0 else 1 end as place,
-@rank(wait),
-@rank(first_response),
-@rank(resolution)
-from (@stream @more) streamed
-window c as (partition by account_id, month, @keys),
-o as (partition by account_id, month, @keys order by contact_id, ended_day)) ranked
-window w as (partition by account_id, month, @keys)) placed
-where wait_i = 1
+define sessions
+report_sessions
+
+define completed
+report_completed
+
+define more
+
+
+define keys
+account_id, month, @key

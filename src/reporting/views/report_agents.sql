@@ -1,22 +1,16 @@
--- One row an account, month and key that has sessions.
+-- One row an account, month and agent, those without sessions too.
 define key
-s.user_id
-
-define keys
 user_id
-
-define rows(x)
-@in_time(:x)
 
 define more
 union all
-select a.id, d.month, g.user_id, null, null, null, null, null, null, null, null, null, null, null, null
+select a.id, d.month, cast(g.user_id as text), null, null, null, null, null, null, null, null, null, null,
+null, null, null, null, null, null
 from accounts a cross join report_days d cross join agents g
 where d.day = d.month and g.account_id = a.id and g.removed_at is null and d.starts_at <= @as_of
 and d.month >= (select e.month from report_days e where e.starts_at <= (select min(z.created_at)
 from sessions z where z.account_id = a.id) order by e.starts_at desc limit 1)
 
-select account_id, month, cast(user_id as text) as user_id,
-(select g.name from agents g where g.user_id = placed.user_id and g.account_id = placed.account_id) as agent,
-@measures, days_active
+select account_id, month, user_id, (select g.name from agents g where g.user_id = @uuid(figures.user_id)
+and g.account_id = figures.account_id) as agent, @measures, days_active
 @breakdown

@@ -1,5 +1,6 @@
--- One row an account, day and hour of the clock that has sessions.
-define second
+-- One row an account, day and hour of the clock that has sessions. Clocks may change by half an hour, so
+-- where an hour begins is told by the sessions in it.
+define clock
 (d.first_hour * 3600 + @epoch(s.created_at) - @epoch(d.starts_at)
 + case when s.created_at >= d.shift_at then d.shift_seconds else 0 end)
 
@@ -8,11 +9,11 @@ case when (select o.ends_epoch from report_open_hours o where o.starts_epoch < h
 order by o.starts_epoch desc limit 1) > hour_starts then 1
 when exists (select 1 from report_open_hours) then 0 end as is_open_hour,
 opened, answered, first_response_sum, first_response_n
-from (select a.id as account_id, d.day, d.weekday, @hour as hour,
-min(@epoch(s.created_at) - @second % 3600) as hour_starts,
-count(*) as opened,
-count(*) filter (where @attendance = 'answered') as answered,
-cast(coalesce(sum(@first_response), 0) as bigint) as first_response_sum,
-count(@first_response) as first_response_n
-@in_time(s.created_at) and @counted
-group by a.id, d.day, d.weekday, 4) hours
+from (select account_id, day, weekday, clock / 3600 as hour, min(epoch - clock % 3600) as hour_starts,
+count(*) as opened, count(*) filter (where attendance = 'answered') as answered,
+cast(coalesce(sum(first_response), 0) as bigint) as first_response_sum, count(first_response) as first_response_n
+from (select a.id as account_id, d.day, d.weekday, @clock as clock, @epoch(s.created_at) as epoch,
+@attendance as attendance, @first_response as first_response
+from accounts a cross join report_days d @sessions_of_day(s.created_at)
+where @is_of_day(s.created_at) and @counted) s
+group by account_id, day, weekday, clock / 3600) hours

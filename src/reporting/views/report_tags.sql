@@ -1,18 +1,16 @@
--- One row an account, month and key that has sessions.
+-- One row an account, month and tag that has sessions. A session with two tags is in two rows.
 define key
-l.tag_id
-
-define keys
 tag_id
 
-define rows(x)
-from accounts a cross join report_settings p cross join report_days d @sessions_of_day(:x)
-left join session_tags l on l.session_id = s.id where @is_of_day(:x)
+define tagged(x)
+:x r left join (select session_id, cast(tag_id as text) as tag_id from session_tags) l on l.session_id = @uuid(r.id)
 
-define more
+define sessions
+@tagged(report_sessions)
 
+define completed
+@tagged(report_completed)
 
-select account_id, month, cast(tag_id as text) as tag_id,
-(select n.name from tags n where n.id = placed.tag_id) as tag,
-@measures
+select account_id, month, tag_id,
+(select n.name from tags n where n.id = @uuid(figures.tag_id)) as tag, @measures
 @breakdown

@@ -12,6 +12,7 @@ async fn a_month_of_each_view_reads_the_sessions_of_that_month_alone() {
         let by_month = "month = '2026-05-01'";
         for (view, filters) in [
             ("report_sessions", &[by_day, by_month][..]),
+            ("report_completed", &[by_day, by_month]),
             ("report_daily", &[by_day, by_month]),
             ("report_daily_times", &[by_day, by_month]),
             ("report_hours", &[by_day]),

@@ -37,19 +37,19 @@ async fn views_are_made_anew_when_their_text_is_another_one() {
     on_both(|database| async move {
         let store = &database.store;
         store.keep_reports(&settings(), now()).await.unwrap();
-        assert_eq!(views(&database).await, 15);
+        assert_eq!(views(&database).await, 16);
         let stale = "drop view report_stage_times; \
                      update report_settings set views_hash = 'of an earlier version', views_version = 0";
         database.execute(stale).await;
         store.migrate().await.unwrap();
-        assert_eq!(views(&database).await, 15);
+        assert_eq!(views(&database).await, 16);
         assert_eq!(database.count("report_settings", "views_version > 0").await, 1);
         // Those of a later version stay.
         let later = "drop view report_stage_times; \
                      update report_settings set views_hash = 'of a later version', views_version = 99";
         database.execute(later).await;
         store.migrate().await.unwrap();
-        assert_eq!(views(&database).await, 14);
+        assert_eq!(views(&database).await, 15);
     })
     .await;
 }
@@ -74,7 +74,7 @@ async fn a_migration_takes_the_views_away_and_gives_them_back_with_rights_and_co
         let before = database.text(ids).await;
         forget_migration(&database).await;
         assert_eq!(store.migrate().await.unwrap().len(), 1);
-        assert_eq!(views(&database).await, 15);
+        assert_eq!(views(&database).await, 16);
         if is_postgres {
             assert_ne!(database.text(ids).await, before);
             let granted = "table_name like 'report%' and grantee = 'PUBLIC'";
@@ -92,7 +92,7 @@ async fn a_migration_takes_the_views_away_and_gives_them_back_with_rights_and_co
         database.execute(mine).await;
         forget_migration(&database).await;
         assert_eq!(store.migrate().await.unwrap().len(), 1);
-        assert_eq!(views(&database).await, 15);
+        assert_eq!(views(&database).await, 16);
         assert_eq!(database.count("mine", "day > '1900-01-01'").await, 0);
         let stale = "update report_settings set views_hash = 'x', views_version = 0";
         database.execute(stale).await;
