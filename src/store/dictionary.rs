@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::StoreError;
 use super::open::Store;
+use super::transaction::Transaction;
 
 const DOCUMENT: &str = include_str!("../../docs/columns.md");
 
@@ -68,16 +69,15 @@ fn plain(text: &str) -> String {
 }
 
 impl Store {
-    /// Updates the comments of tables and columns to those of this version. SQLite has no comments.
-    /// A role that does not own the tables does nothing.
-    pub(super) async fn describe(&self) -> Result<(), StoreError> {
+    /// Whether the role that connects owns the tables, and whether their comments are those of this
+    /// version. SQLite has neither owners nor comments: both are true.
+    pub(super) async fn owns_and_described(
+        &self,
+        tx: &mut Transaction,
+    ) -> Result<(bool, bool), StoreError> {
         if let Self::Sqlite(_) = self {
-            return Ok(());
+            return Ok((true, true));
         }
-        let mark = format!("helena-sync, columns {:016x}", xxh3_64(DOCUMENT.as_bytes()));
-        let mut tx = self
-            .reading("read the comments", "_sqlx_migrations")
-            .await?;
         let row: Option<(Option<String>, bool)> = tx
             .row(
                 "select obj_description(to_regclass('_sqlx_migrations'), 'pg_class'), \
@@ -86,11 +86,16 @@ impl Store {
                 Vec::new(),
             )
             .await?;
-        tx.end().await;
         let (present, is_owner) = row.unwrap_or_default();
-        if !is_owner || present.as_deref() == Some(&mark) {
+        Ok((is_owner, present == Some(mark())))
+    }
+
+    /// Makes the comments of tables and columns those of this version. SQLite has no comments.
+    pub(super) async fn describe(&self) -> Result<(), StoreError> {
+        if let Self::Sqlite(_) = self {
             return Ok(());
         }
+        let mark = mark();
         let mut sql = format!("comment on table _sqlx_migrations is '{mark}'");
         for TableMeaning {
             table,
@@ -116,6 +121,11 @@ impl Store {
         tx.script(AssertSqlSafe(sql)).await?;
         tx.commit().await
     }
+}
+
+/// The comment that says of which version the comments are.
+fn mark() -> String {
+    format!("helena-sync, columns {:016x}", xxh3_64(DOCUMENT.as_bytes()))
 }
 
 fn quoted(text: &str) -> String {

@@ -122,8 +122,19 @@ impl Store {
                 },
             }
         }
-        self.make_views().await?;
-        self.describe().await?;
+        let mut tx = self
+            .reading("look for views and comments", "_sqlx_migrations")
+            .await?;
+        let has_views = self.has_views(&mut tx).await?;
+        let (owns, described) = self.owns_and_described(&mut tx).await?;
+        tx.end().await;
+        // A role that does not own the tables leaves views and comments as they are.
+        if owns && !has_views {
+            self.make_views().await?;
+        }
+        if owns && !(has_views && described) {
+            self.describe().await?;
+        }
         Ok(applied)
     }
 

@@ -38,9 +38,6 @@ const RESTING: &str = "select count(*) from pg_depend as d \
      and ours.relname = any (string_to_array($1, ',')) \
      and not (c.relnamespace = ours.relnamespace and c.relname = any (string_to_array($1, ',')))";
 
-const OWNS: &str = "select coalesce((select pg_has_role(relowner, 'usage') from pg_class \
-     where oid = to_regclass('_sqlx_migrations')), false)";
-
 impl Store {
     const fn dialect(&self) -> Dialect {
         match self {
@@ -89,32 +86,28 @@ impl Store {
         tx.commit().await
     }
 
-    /// Makes the views those of this version, unless a later one has made its own, or the role that
-    /// connects does not own them.
-    pub(super) async fn make_views(&self) -> Result<(), StoreError> {
-        let hash = views_hash(self.dialect());
-        let is_ours = |made: &Option<Made>| {
-            made.as_ref().is_some_and(|(_, version, made, _)| {
-                made.as_ref() == Some(&hash)
-                    || made.is_some() && version.is_some_and(|version| version > VIEWS_VERSION)
-            })
-        };
-        let mut tx = self.reading("look for views", "report_settings").await?;
+    /// Whether the views are those of this version or of a later one.
+    fn are_ours(&self, made: Option<&Made>) -> bool {
+        made.is_some_and(|(_, version, hash, _)| {
+            *hash == Some(views_hash(self.dialect()))
+                || hash.is_some() && version.is_some_and(|version| version > VIEWS_VERSION)
+        })
+    }
+
+    /// Whether the views are those of this version or of a later one.
+    pub(super) async fn has_views(&self, tx: &mut Transaction) -> Result<bool, StoreError> {
         let made: Option<Made> = tx.row(MADE, Vec::new()).await?;
-        let mut owned = true;
-        if self.dialect() == Dialect::Postgres {
-            let row: Option<(bool,)> = tx.row(OWNS, Vec::new()).await?;
-            owned = row.is_some_and(|(owned,)| owned);
-        }
-        tx.end().await;
-        if is_ours(&made) || !owned {
-            return Ok(());
-        }
+        Ok(self.are_ours(made.as_ref()))
+    }
+
+    /// Makes the views those of this version, unless a later one has made its own. The role that connects
+    /// must own them.
+    pub(super) async fn make_views(&self) -> Result<(), StoreError> {
         let mut tx = self.writing("make views", "report_settings").await?;
         let sql = format!("{MADE}{}", tx.backend().lock());
         let made: Option<Made> = tx.row(AssertSqlSafe(sql), Vec::new()).await?;
         // Another process may have been faster.
-        if is_ours(&made) {
+        if self.are_ours(made.as_ref()) {
             tx.end().await;
             return Ok(());
         }
@@ -143,7 +136,7 @@ impl Store {
         tx.execute(
             "update report_settings set views = $1, views_version = $2, views_hash = $3, \
              view_grants = null where id = 1",
-            args![names.join(","), VIEWS_VERSION, hash],
+            args![names.join(","), VIEWS_VERSION, views_hash(self.dialect())],
         )
         .await?;
         tx.commit().await

@@ -13,6 +13,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, SqliteConnec
 use uuid::Uuid;
 
 use super::proxy::Proxy;
+use super::template;
 
 /// Which database a story runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +47,9 @@ where
     Fut: Future<Output = ()>,
 {
     let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}/mirror.db", folder.path().display());
+    let file = folder.path().join("mirror.db");
+    template::copy_to(&file).await;
+    let url = format!("sqlite://{}", file.display());
     let database = open(Kind::Sqlite, url).await;
     let opened = database.store.clone();
     // Boxed: a story may be larger than a test's stack has room for.
@@ -60,7 +63,7 @@ where
     F: FnOnce(Database) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let (mut admin, url) = create().await;
+    let (mut admin, url) = create_from(template::name().await.as_deref()).await;
     let database = open(Kind::Postgres, url.clone()).await;
     let opened = database.store.clone();
     let future = story(database);
@@ -93,7 +96,7 @@ where
     F: FnOnce(Database, Proxy) -> Fut,
     Fut: Future<Output = ()>,
 {
-    let (mut admin, url) = create().await;
+    let (mut admin, url) = create_from(template::name().await.as_deref()).await;
     let mut behind = url::Url::parse(&url).unwrap();
     let server = format!(
         "{}:{}",
@@ -132,22 +135,38 @@ pub(crate) async fn open(kind: Kind, url: String) -> Database {
 
 /// An empty Postgres database: a connection that can drop it, and its address.
 pub(crate) async fn create() -> (PgConnection, String) {
-    let admin_url = std::env::var("TEST_POSTGRES_URL").expect(
-        "TEST_POSTGRES_URL is not set: start a Postgres and set it to the address of a superuser, \
-         for example postgres://postgres@127.0.0.1:5432/postgres",
-    );
-    create_on(&admin_url).await
+    create_from(None).await
 }
 
-/// The same on the server of this address of a superuser.
+/// A Postgres database that is a copy of another one, or empty.
+async fn create_from(template: Option<&str>) -> (PgConnection, String) {
+    create_copy_on(&admin_url(), template).await
+}
+
+/// The address of a superuser.
+pub(super) fn admin_url() -> String {
+    std::env::var("TEST_POSTGRES_URL").expect(
+        "TEST_POSTGRES_URL is not set: start a Postgres and set it to the address of a superuser, \
+         for example postgres://postgres@127.0.0.1:5432/postgres",
+    )
+}
+
+/// An empty Postgres database on the server of this address of a superuser.
 pub(crate) async fn create_on(admin_url: &str) -> (PgConnection, String) {
+    create_copy_on(admin_url, None).await
+}
+
+async fn create_copy_on(admin_url: &str, template: Option<&str>) -> (PgConnection, String) {
     let options = PgConnectOptions::from_str(admin_url).unwrap();
     let mut admin = PgConnection::connect_with(&options).await.unwrap();
     let name = format!("helena_test_{}", Uuid::new_v4().simple());
-    sqlx::query(AssertSqlSafe(format!("create database \"{name}\"")))
-        .execute(&mut admin)
-        .await
-        .unwrap();
+    let template = template.map_or_else(String::new, |name| format!(" template \"{name}\""));
+    sqlx::query(AssertSqlSafe(format!(
+        "create database \"{name}\"{template}"
+    )))
+    .execute(&mut admin)
+    .await
+    .unwrap();
     let url = options.database(&name).to_url_lossy();
     (
         admin,
@@ -156,7 +175,7 @@ pub(crate) async fn create_on(admin_url: &str) -> (PgConnection, String) {
 }
 
 /// User, password, host, port and database, without any of the driver's own options.
-fn address(url: &url::Url, name: &str) -> String {
+pub(super) fn address(url: &url::Url, name: &str) -> String {
     let password = url
         .password()
         .map(|password| format!(":{password}"))

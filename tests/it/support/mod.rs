@@ -7,4 +7,5 @@ pub(crate) mod preload;
 pub(crate) mod proof;
 pub(crate) mod proxy;
 pub(crate) mod rows;
+pub(crate) mod template;
 pub(crate) mod truth;
