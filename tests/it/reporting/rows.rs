@@ -2,31 +2,32 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use helena_sync::data::Timestamp;
-use helena_sync::store::meanings;
+use helena_sync::store::{TableMeaning, meanings};
 use serde_json::Value;
 
 use crate::support::database::{Database, Kind, on_both};
 
-/// The names of the views, and of their columns.
-pub(super) fn views() -> Vec<(&'static str, Vec<&'static str>)> {
-    meanings()
-        .into_iter()
-        .filter(|table| table.is_view && table.table.starts_with("report_"))
-        .map(|table| {
-            let columns = table.columns.iter().map(|(column, _)| *column);
-            (table.table, columns.collect())
-        })
-        .collect()
+/// The name of a view, and of its columns.
+type View = (&'static str, Vec<&'static str>);
+
+/// The views and their columns.
+pub(super) fn views() -> &'static [View] {
+    static VIEWS: LazyLock<Vec<View>> = LazyLock::new(|| {
+        let views = meanings().into_iter();
+        let views = views.filter(|table| table.is_view && table.table.starts_with("report_"));
+        let columns = |table: &TableMeaning| table.columns.iter().map(|(name, _)| *name).collect();
+        views.map(|table| (table.table, columns(&table))).collect()
+    });
+    &VIEWS
 }
 
 /// The columns of a view.
-pub(super) fn columns_of(view: &str) -> Vec<&'static str> {
-    let mut views = views();
-    views.retain(|(name, _)| *name == view);
-    views.remove(0).1
+pub(super) fn columns_of(view: &str) -> &'static [&'static str] {
+    let found = views().iter().find(|(name, _)| *name == view);
+    &found.unwrap_or_else(|| panic!("there is no view {view}")).1
 }
 
 /// The rows of a query, each an array of these columns, sorted as texts.
@@ -48,7 +49,7 @@ pub(super) async fn rows(database: &Database, columns: &[&str], from: &str) -> V
             row.into_iter().map(plain).collect()
         })
         .collect();
-    rows.sort_by_key(|row| format!("{row:?}"));
+    rows.sort_by_cached_key(|row| format!("{row:?}"));
     rows
 }
 
@@ -71,7 +72,7 @@ fn plain(value: Value) -> Value {
 pub(super) async fn all(database: &Database) -> BTreeMap<&'static str, Vec<Vec<Value>>> {
     let mut all = BTreeMap::new();
     for (view, columns) in views() {
-        all.insert(view, rows(database, &columns, view).await);
+        all.insert(*view, rows(database, columns, view).await);
     }
     all
 }

@@ -108,7 +108,7 @@ async fn one_story_is_told_alike_by_all_views() {
         all(&database).await
     })
     .await;
-    let columns: BTreeMap<&str, Vec<&str>> = views().into_iter().collect();
+    let columns: BTreeMap<&str, Vec<&str>> = views().iter().cloned().collect();
     let shown: BTreeMap<&str, Vec<Map<String, Value>>> = told
         .into_iter()
         .map(|(view, rows)| {
