@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::data::{Resource, RunKind, Source, Timestamp};
 use crate::schedule::{Trigger, Triggers};
@@ -29,12 +30,12 @@ use crate::sync::{
 pub use lease::{Claim, KeptLease, NoLease, WhenHeld};
 pub use task::{AccountTask, Engines, TaskError};
 
-/// The first pause after the API refused the token, for everything or for one resource. It doubles
-/// with every further refusal.
-const FIRST_PAUSE: Duration = Duration::from_mins(1);
+/// The pauses while the API refuses the token, for everything or for one resource. A token that was
+/// renewed or got more rights is noticed within the longest one.
+const PAUSES: Backoff = Backoff::new(Duration::from_mins(1), Duration::from_hours(1));
 
-/// The longest pause. A token that was renewed or got more rights is noticed within this time.
-const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+/// The waits while the database is away, and before work that panicked starts over.
+const RETRIES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// How often old runs are deleted.
 const FORGET_EVERY: Duration = Duration::from_hours(24);
@@ -99,12 +100,21 @@ struct Verifying {
 }
 
 /// The pause before the next retry. It grows with each failure.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Pause {
-    failures: u32,
+    backoff: Backoff,
     /// By [`Clock::running`]: setting the clock does not change the pause, but a machine that sleeps
     /// makes it longer.
     until: Option<Duration>,
+}
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self {
+            backoff: PAUSES,
+            until: None,
+        }
+    }
 }
 
 impl Pause {
@@ -114,9 +124,7 @@ impl Pause {
 
     /// Starts a pause that is longer than the last one.
     fn grow(&mut self, now: Duration) -> Duration {
-        let pause = FIRST_PAUSE * 2_u32.saturating_pow(self.failures.min(16));
-        let pause = pause.min(LONGEST_PAUSE);
-        self.failures += 1;
+        let pause = self.backoff.after_failure();
         self.until = Some(now + pause);
         pause
     }
@@ -537,50 +545,34 @@ fn is_mendable(error: &StoreError) -> bool {
     )
 }
 
-/// The pause between attempts while the database is away or the work panics. It grows with each
-/// attempt.
-#[derive(Debug, Clone, Copy)]
-struct Backoff(Duration);
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self(Duration::from_secs(1))
+/// Logs the error and waits for the next attempt. Returns false if stopped meanwhile.
+async fn wait(
+    backoff: &mut Backoff,
+    clock: &Arc<dyn Clock>,
+    stop: &CancellationToken,
+    error: &anyhow::Error,
+) -> bool {
+    let delay = backoff.after_failure();
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let causes = causes.join(": ");
+    warn!(
+        error = causes,
+        "{causes}; retry in {}",
+        humantime::format_duration(delay)
+    );
+    let goes_on = rest(clock, stop, delay).await;
+    if !goes_on {
+        info!("stopped while waiting for the database");
     }
+    goes_on
 }
 
-impl Backoff {
-    const LONGEST: Duration = Duration::from_secs(30);
-
-    /// Logs the error and waits for the next attempt. Returns false if stopped meanwhile.
-    async fn wait(
-        &mut self,
-        clock: &Arc<dyn Clock>,
-        stop: &CancellationToken,
-        error: &anyhow::Error,
-    ) -> bool {
-        let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-        let causes = causes.join(": ");
-        warn!(
-            error = causes,
-            "{causes}; retry in {}",
-            humantime::format_duration(self.0)
-        );
-        let goes_on = self.rest(clock, stop).await;
-        if !goes_on {
-            info!("stopped while waiting for the database");
-        }
-        goes_on
-    }
-
-    /// The same without a log line.
-    async fn rest(&mut self, clock: &Arc<dyn Clock>, stop: &CancellationToken) -> bool {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return false,
-            () = clock.sleep(self.0) => {}
-        }
-        self.0 = (self.0 * 2).min(Self::LONGEST);
-        true
+/// Waits. Returns false if stopped meanwhile.
+async fn rest(clock: &Arc<dyn Clock>, stop: &CancellationToken, delay: Duration) -> bool {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => false,
+        () = clock.sleep(delay) => true,
     }
 }
 
@@ -593,7 +585,7 @@ pub async fn patiently<T, F>(
 where
     F: Future<Output = Result<T, anyhow::Error>>,
 {
-    let mut backoff = Backoff::default();
+    let mut backoff = RETRIES;
     loop {
         let error = match open().await {
             Ok(opened) => return Some(Ok(opened)),
@@ -606,7 +598,7 @@ where
         if !mendable {
             return Some(Err(error));
         }
-        if !backoff.wait(clock, stop, &error).await {
+        if !wait(&mut backoff, clock, stop, &error).await {
             return None;
         }
     }

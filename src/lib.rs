@@ -28,6 +28,7 @@
 //! | [`reporting`] | days of a time zone, open hours, the texts of the views; pure | who asks, the database |
 //! | [`output`] | printing: tables, JSON, CSV, progress | where data comes from |
 //! | [`telemetry`] | the log subscriber and the terminal's bottom line | what is logged |
+//! | [`backoff`] | how long to wait before the next attempt | what is retried |
 //! | [`clock`] | the only calls of the machine's clock and timer | what time is used for |
 //! | [`data`] | the shared types, and the interface [`data::Source`] | everything else |
 //!
@@ -103,6 +104,7 @@
 //! `match` that needs a decision. `CONTRIBUTING.md` lists all files, with an example.
 
 pub mod api;
+pub mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -18,7 +18,7 @@ use crate::data::{SourceError, Standing, Timestamp, Trouble, Usage};
 use super::limit::{LONGEST_PAUSE, Limiter, PausedTooLong, WaitReason};
 use super::problem;
 use super::query::Parameters;
-use super::retry::{Failure, FailureKind, RetryDecision, backoff, http_date, retry_after};
+use super::retry::{self, BACKOFF, Failure, FailureKind, RetryDecision, http_date, retry_after};
 use super::token::{Credentials, Scheme};
 use super::wire::{self, Decoded, Shape};
 
@@ -172,7 +172,7 @@ impl Exchange {
         shape: Shape,
     ) -> Result<Answer, FailedRequest> {
         let mut attempts = 0_u32;
-        let mut failed = 0_u32;
+        let mut backoff = BACKOFF;
         let mut trouble_since = None;
         let given_up = |failure: Failure, attempts: u32| FailedRequest {
             failure,
@@ -226,9 +226,8 @@ impl Exchange {
                 }
                 RetryDecision::Pause => (self.limiter.pause_left(), false),
                 RetryDecision::Tries(tries) => {
-                    failed += 1;
-                    let delay = backoff(failed, failure.retry_after, LONGEST_PAUSE);
-                    (delay, failed >= tries)
+                    let delay = retry::wait(&mut backoff, failure.retry_after, LONGEST_PAUSE);
+                    (delay, backoff.failures() >= tries)
                 }
             };
             self.is_in_trouble(&failure);

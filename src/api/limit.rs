@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::data::{RateLimit, Timestamp};
 
@@ -41,15 +42,15 @@ struct Wait {
     reason: WaitReason,
 }
 
-/// The first pause after a 429 without `Retry-After`. It doubles with every further 429.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-
 /// The shortest pause after a 429, whatever the platform says.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause, whatever the platform says. It is this long because a request during a ban may
 /// renew the ban (API notes, 17).
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
+/// The pauses after 429s without `Retry-After`.
+const PAUSES: Backoff = Backoff::new(Duration::from_secs(2), LONGEST_PAUSE).jittered();
 
 /// So many pauses in a row last as long as the platform says. If 429s continue, later pauses are
 /// longer.
@@ -78,7 +79,7 @@ impl Layer {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// When finished requests ended, oldest first, within the longest window.
     ended: VecDeque<Duration>,
@@ -86,13 +87,27 @@ struct State {
     under_way: usize,
     /// No request is sent before this.
     paused_until: Option<Duration>,
-    /// Pauses since the last success.
-    pauses: u32,
+    /// Counts the pauses since the last success.
+    pauses: Backoff,
     /// Incremented with every pause, to distinguish requests sent before and after it.
     generation: u64,
     /// The current waits, each with a number to find it by.
     waiting: Vec<(u64, Wait)>,
     next_wait: u64,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            ended: VecDeque::new(),
+            under_way: 0,
+            paused_until: None,
+            pauses: PAUSES,
+            generation: 0,
+            waiting: Vec::new(),
+            next_wait: 0,
+        }
+    }
 }
 
 impl State {
@@ -284,34 +299,28 @@ impl Permit<'_> {
     pub(super) fn answered(self) {
         let mut state = self.limiter.state();
         if self.generation == state.generation {
-            state.pauses = 0;
+            state.pauses.reset();
         }
     }
 
-    /// Records a 429 and pauses the account: for as long as the platform says, or else for seconds
-    /// that double with every further 429, at most for [`LONGEST_PAUSE`]. After [`BELIEVED_PAUSES`]
-    /// pauses in a row, the longer of the two counts. Requests that were in progress together count
-    /// as one.
+    /// Records a 429 and pauses the account: for as long as the platform says, or else as long as
+    /// [`PAUSES`] says, at most for [`LONGEST_PAUSE`]. After [`BELIEVED_PAUSES`] pauses in a row, the
+    /// longer of the two counts. Requests that were in progress together count as one.
     pub(super) fn refused(self, retry_after: Option<Duration>) {
         let now = self.limiter.clock.running();
         let mut state = self.limiter.state();
         let first = self.generation == state.generation;
-        if first {
+        let growing = first.then(|| {
             state.generation += 1;
-            state.pauses = state.pauses.saturating_add(1);
-        }
-        let growing = growing(FIRST_PAUSE, state.pauses, LONGEST_PAUSE);
-        let pause = match retry_after {
-            Some(pause) => {
-                let pause = pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-                if first && state.pauses > BELIEVED_PAUSES {
-                    pause.max(growing)
-                } else {
-                    pause
-                }
-            }
-            None if first => growing,
-            None => return,
+            state.pauses.after_failure()
+        });
+        let asked = retry_after.map(|pause| pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
+        let is_believed = state.pauses.failures() <= BELIEVED_PAUSES;
+        let pause = match (asked, growing) {
+            (Some(asked), Some(growing)) if !is_believed => asked.max(growing),
+            (Some(asked), _) => asked,
+            (None, Some(growing)) => growing,
+            (None, None) => return,
         };
         let until = now + pause;
         if first {
@@ -338,14 +347,6 @@ impl Drop for Permit<'_> {
         drop(state);
         self.limiter.ended.notify_one();
     }
-}
-
-/// `first`, doubled for every further time, at most `longest`. A random tenth is added or
-/// subtracted, so that several clients do not retry at the same time.
-pub(super) fn growing(first: Duration, times: u32, longest: Duration) -> Duration {
-    let factor = 1_u32 << times.saturating_sub(1).min(20);
-    let whole = first.saturating_mul(factor).min(longest);
-    whole.mul_f64(0.9 + 0.2 * fastrand::f64()).min(longest)
 }
 
 #[cfg(test)]

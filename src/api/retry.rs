@@ -6,9 +6,8 @@
 use std::time::Duration;
 
 use super::exchange::Moment;
+use crate::backoff::Backoff;
 use crate::data::{SourceError, Timestamp};
-
-use super::limit::growing;
 
 /// How a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +57,9 @@ const FEW: u32 = 3;
 /// Attempts for temporary failures: about a minute in total.
 const SEVERAL: u32 = 7;
 
-const FIRST_BACKOFF: Duration = Duration::from_secs(1);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// The waits between the attempts of one request.
+pub(super) const BACKOFF: Backoff =
+    Backoff::new(Duration::from_secs(1), Duration::from_secs(30)).jittered();
 
 impl FailureKind {
     /// The complete retry policy.
@@ -186,11 +186,15 @@ impl Failure {
     }
 }
 
-/// The backoff after so many failed attempts: it starts at a second and doubles up to half a
-/// minute. If the answer asks for a longer wait, that counts, up to `longest`.
-pub(super) fn backoff(failed: u32, retry_after: Option<Duration>, longest: Duration) -> Duration {
-    growing(FIRST_BACKOFF, failed, LONGEST_BACKOFF)
-        .max(retry_after.unwrap_or_default().min(longest))
+/// The wait after another failed attempt. If the answer asks for a longer one than the backoff, that
+/// counts, up to `longest`.
+pub(super) fn wait(
+    backoff: &mut Backoff,
+    retry_after: Option<Duration>,
+    longest: Duration,
+) -> Duration {
+    let asked = retry_after.unwrap_or_default().min(longest);
+    backoff.after_failure().max(asked)
 }
 
 /// Parses a `Retry-After` header: seconds, or an HTTP date. The date is compared with the answer's
@@ -291,11 +295,12 @@ mod tests {
     #[test]
     fn backoff_grows_to_half_a_minute_and_yields_to_what_the_answer_asks_for() {
         let window = Duration::from_mins(5);
-        for (failed, seconds) in [(1, 1.0), (2, 2.0), (4, 8.0), (6, 30.0), (99, 30.0)] {
-            let delay = backoff(failed, None, window).as_secs_f64();
+        let mut backoff = BACKOFF;
+        for seconds in [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] {
+            let delay = wait(&mut backoff, None, window).as_secs_f64();
             assert!(delay >= seconds * 0.9 && delay <= seconds * 1.1, "{delay}");
         }
-        let asked = |seconds| backoff(1, Some(Duration::from_secs(seconds)), window);
+        let asked = |seconds| wait(&mut { BACKOFF }, Some(Duration::from_secs(seconds)), window);
         assert_eq!(asked(40), Duration::from_secs(40));
         assert_eq!(asked(4000), window);
     }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::lease::{Claim, KeptLease, NoLease, WhenHeld};
-use super::{AccountWorker, Backoff, End, Intervals, is_mendable};
+use super::{AccountWorker, End, Intervals, RETRIES, is_mendable, rest, wait};
 use crate::clock::Clock;
 use crate::data::{Resource, Source};
 use crate::schedule::Triggers;
@@ -67,7 +67,7 @@ impl<E: Engines> AccountTask<E> {
         mut triggers: Triggers,
         stop: CancellationToken,
     ) -> Result<(), TaskError> {
-        let mut backoff = Backoff::default();
+        let mut backoff = RETRIES;
         loop {
             let begun = self.clock.running();
             let serving = self.serve(when_held, &mut triggers, &stop);
@@ -77,16 +77,17 @@ impl<E: Engines> AccountTask<E> {
             // The work has ended, so nobody needs to wait until the lease expires.
             self.claim.give_back().await;
             if self.clock.elapsed(begun) > WELL_AFTER {
-                backoff = Backoff::default();
+                backoff.reset();
             }
+            let delay = backoff.after_failure();
             let account = self.claim.account();
             error!(
                 account,
                 "account {account}: its task panicked. This is a bug in helena-sync; please report the \
                  panic message above. The task restarts in {}",
-                humantime::format_duration(backoff.0)
+                humantime::format_duration(delay)
             );
-            if !backoff.rest(&self.clock, &stop).await {
+            if !rest(&self.clock, &stop, delay).await {
                 return Ok(());
             }
             if when_held != WhenHeld::WaitAndWarn {
@@ -134,7 +135,7 @@ impl<E: Engines> AccountTask<E> {
         when_held: WhenHeld,
         stop: &CancellationToken,
     ) -> Result<(KeptLease, Arc<Engine<E::Source>>), NoLease> {
-        let mut backoff = Backoff::default();
+        let mut backoff = RETRIES;
         loop {
             let error = match self.begin(when_held, stop).await {
                 Err(NoLease::Store(error)) if is_mendable(&error) => error,
@@ -143,7 +144,7 @@ impl<E: Engines> AccountTask<E> {
             let account = self.claim.account();
             let error = anyhow::Error::from(error)
                 .context(format!("account {account}: cannot acquire the lease"));
-            if !backoff.wait(&self.clock, stop, &error).await {
+            if !wait(&mut backoff, &self.clock, stop, &error).await {
                 return Err(NoLease::Stopped);
             }
         }
