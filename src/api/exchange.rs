@@ -13,12 +13,14 @@ use reqwest::Response;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
 
 use crate::clock::Clock;
-use crate::data::{SourceError, Standing, Timestamp, Trouble, Usage};
+use crate::data::{Standing, Timestamp, Trouble, Usage};
 
-use super::limit::{LONGEST_PAUSE, Limiter, PausedTooLong, WaitReason};
+use super::limit::{LONGEST_PAUSE, Limiter, PausedTooLong, Permit, WaitReason};
 use super::problem;
 use super::query::Parameters;
-use super::retry::{self, BACKOFF, Failure, FailureKind, RetryDecision, http_date, retry_after};
+use super::retry::{
+    self, BACKOFF, FailedRequest, FailureKind, RetryDecision, http_date, retry_after,
+};
 use super::token::{Credentials, Scheme};
 use super::wire::{self, Decoded, Shape};
 
@@ -112,6 +114,13 @@ struct Question<'a> {
     scheme: Scheme,
 }
 
+impl Question<'_> {
+    /// Method and path, for messages.
+    fn request(self) -> String {
+        format!("GET {}", self.path)
+    }
+}
+
 /// `Date` has whole seconds, rounded down (RFC 9110, 5.6.7).
 const DATE_STEP: Duration = Duration::from_secs(1);
 
@@ -129,31 +138,6 @@ pub(super) struct Moment {
     pub(super) server_time: Timestamp,
     /// When the request was sent, by [`Clock::running`].
     pub(super) asked: Duration,
-}
-
-/// A request that failed for good.
-#[derive(Debug, Clone)]
-pub(super) struct FailedRequest {
-    pub(super) failure: Failure,
-    request: String,
-    attempts: u32,
-}
-
-impl FailedRequest {
-    /// Appends a note to the failure's detail.
-    #[must_use]
-    pub(super) fn noting(mut self, note: &str) -> Self {
-        self.failure.detail.push_str(note);
-        self
-    }
-}
-
-impl From<FailedRequest> for SourceError {
-    fn from(given_up: FailedRequest) -> Self {
-        given_up
-            .failure
-            .into_error(given_up.request, given_up.attempts)
-    }
 }
 
 impl Exchange {
@@ -174,11 +158,6 @@ impl Exchange {
         let mut attempts = 0_u32;
         let mut backoff = BACKOFF;
         let mut trouble_since = None;
-        let given_up = |failure: Failure, attempts: u32| FailedRequest {
-            failure,
-            request: format!("GET {path}"),
-            attempts,
-        };
         loop {
             let question = Question {
                 path,
@@ -187,26 +166,30 @@ impl Exchange {
                 scheme: self.credentials.in_use(),
             };
             let left = self.left(trouble_since);
-            let failure = match self.attempt(question, left, attempts).await {
-                Ok(Ok(answer)) => {
-                    self.credentials.accept(question.scheme);
-                    self.is_answering();
-                    return Ok(answer);
-                }
-                Ok(Err(failure)) => failure,
+            let permit = match self.limiter.acquire(left).await {
+                Ok(permit) => permit,
                 Err(PausedTooLong { until }) => {
                     let detail = format!(
                         "the platform limits this account's requests until {until}, which is too long to \
                          wait"
                     );
-                    return Err(given_up(
-                        Failure::new(FailureKind::Limited, detail),
+                    return Err(FailedRequest {
+                        request: question.request(),
                         attempts,
-                    ));
+                        ..FailedRequest::new(FailureKind::Limited, detail)
+                    });
                 }
             };
             attempts = attempts.saturating_add(1);
-            if failure.kind == FailureKind::Refused(401) {
+            let failed = match self.attempt(question, permit, attempts).await {
+                Ok(answer) => {
+                    self.credentials.accept(question.scheme);
+                    self.is_answering();
+                    return Ok(answer);
+                }
+                Err(failed) => failed,
+            };
+            if failed.kind == FailureKind::Refused(401) {
                 match self.otherwise(question, left, attempts).await {
                     Retried::Answer(answer) => {
                         self.is_answering();
@@ -218,38 +201,37 @@ impl Exchange {
             }
             let since = *trouble_since.get_or_insert_with(|| self.clock.running());
             let left = self.left(Some(since));
-            let (delay, enough) = match failure.kind.decision() {
+            let (delay, enough) = match failed.kind.decision() {
                 RetryDecision::Final => {
                     // This is an answer, too: the platform is available.
                     self.is_answering();
-                    return Err(given_up(failure, attempts));
+                    return Err(failed);
                 }
                 RetryDecision::Pause => (self.limiter.pause_left(), false),
                 RetryDecision::Tries(tries) => {
-                    let delay = retry::wait(&mut backoff, failure.retry_after, LONGEST_PAUSE);
+                    let delay = retry::wait(&mut backoff, failed.retry_after, LONGEST_PAUSE);
                     (delay, backoff.failures() >= tries)
                 }
             };
-            self.is_in_trouble(&failure);
+            self.is_in_trouble(&failed);
             if enough || left.is_some_and(|left| delay > left) {
-                let given_up = given_up(failure, attempts);
-                return Err(if given_up.failure.kind == FailureKind::Limited {
+                return Err(if failed.kind == FailureKind::Limited {
                     let seconds = delay.as_secs_f64().ceil();
-                    given_up.noting(&format!(
+                    failed.noting(&format!(
                         "; the next request is allowed in {seconds} s, which is too long to wait"
                     ))
                 } else {
-                    given_up
+                    failed
                 });
             }
             tracing::debug!(
                 attempts,
                 "GET {path} failed; retry in {:.1} s: {}",
                 delay.as_secs_f64(),
-                failure.detail
+                failed.detail
             );
             // The limiter enforces the pause after a 429, for all requests.
-            if failure.kind != FailureKind::Limited {
+            if failed.kind != FailureKind::Limited {
                 self.limiter.wait(delay, WaitReason::Backoff).await;
             }
         }
@@ -280,8 +262,14 @@ impl Exchange {
         }
         let scheme = refused.scheme.other();
         let question = Question { scheme, ..refused };
-        match self.attempt(question, patience, attempts).await {
-            Ok(Ok(answer)) => {
+        let Ok(permit) = self.limiter.acquire(patience).await else {
+            return Retried::Refused;
+        };
+        match self
+            .attempt(question, permit, attempts.saturating_add(1))
+            .await
+        {
+            Ok(answer) => {
                 credentials.adopt(scheme);
                 let (how, not) = match scheme {
                     Scheme::Bare => ("without", "with"),
@@ -294,13 +282,12 @@ impl Exchange {
                 );
                 Retried::Answer(answer)
             }
-            Ok(Err(failure)) => {
-                if failure.kind == FailureKind::Refused(401) {
+            Err(failed) => {
+                if failed.kind == FailureKind::Refused(401) {
                     credentials.give_up(self.clock.running());
                 }
                 Retried::Refused
             }
-            Err(PausedTooLong { .. }) => Retried::Refused,
         }
     }
 
@@ -324,16 +311,16 @@ impl Exchange {
     }
 
     /// Records that a request failed that is retried, now or by the next sync.
-    fn is_in_trouble(&self, failure: &Failure) {
+    fn is_in_trouble(&self, failed: &FailedRequest) {
         let mut health = self.health();
         let (since, since_after) = health.trouble.as_ref().map_or_else(
             || (self.clock.now(), self.clock.running()),
             |trouble| (trouble.since, trouble.since_after),
         );
         health.trouble = Some(Outage {
-            cause: failure.cause(self.host()),
-            unreachable: failure.kind == FailureKind::Connection,
-            detail: failure.detail.clone(),
+            cause: failed.cause(self.host()),
+            unreachable: failed.kind == FailureKind::Connection,
+            detail: failed.detail.clone(),
             since,
             since_after,
             answered_before: health.answered,
@@ -438,17 +425,33 @@ impl Exchange {
         })
     }
 
+    /// Sends a request once. `attempts` includes this attempt.
     async fn attempt(
         &self,
         question: Question<'_>,
-        patience: Option<Duration>,
+        permit: Permit<'_>,
         attempts: u32,
-    ) -> Result<Result<Answer, Failure>, PausedTooLong> {
-        let permit = self.limiter.acquire(patience).await?;
+    ) -> Result<Answer, FailedRequest> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        if attempts > 0 {
+        if attempts > 1 {
             self.retries.fetch_add(1, Ordering::Relaxed);
         }
+        let answered = self.answer(question, permit).await;
+        answered.map_err(|failed| FailedRequest {
+            // The answer may repeat the token.
+            detail: self.credentials.hide(failed.detail),
+            request: question.request(),
+            attempts,
+            ..failed
+        })
+    }
+
+    /// Sends a request and reads its answer.
+    async fn answer(
+        &self,
+        question: Question<'_>,
+        permit: Permit<'_>,
+    ) -> Result<Answer, FailedRequest> {
         let (sent_at, sent_after) = (self.clock.now(), self.clock.running());
         let known = Timestamp::from_micros(self.latest.load(Ordering::Relaxed));
         let sent = self
@@ -460,7 +463,7 @@ impl Exchange {
             .await;
         let response = match sent {
             Ok(response) => response,
-            Err(error) => return Ok(Err(self.presentable(no_answer(error)))),
+            Err(error) => return Err(no_answer(error)),
         };
         let now = self.clock.now();
         let date = header(&response, &DATE).and_then(http_date);
@@ -480,28 +483,17 @@ impl Exchange {
             } else {
                 permit.answered();
             }
-            let failure = refusal(response, status, question.shape).await;
-            return Ok(Err(self.presentable(Failure {
+            return Err(FailedRequest {
                 retry_after,
                 moment: Some(moment),
-                ..failure
-            })));
+                ..refusal(response, status, question.shape).await
+            });
         }
         let kind = header(&response, &CONTENT_TYPE).map(str::to_owned);
         let body = body(response, LARGEST_BODY).await;
         permit.answered();
-        let decoded = body.and_then(|body| wire::decode(body, kind.as_deref(), question.shape));
-        Ok(decoded
-            .map(|decoded| Answer { decoded, moment })
-            .map_err(|failure| self.presentable(failure)))
-    }
-
-    /// The failure without the token, in case the answer repeats it.
-    fn presentable(&self, failure: Failure) -> Failure {
-        Failure {
-            detail: self.credentials.hide(failure.detail),
-            ..failure
-        }
+        let decoded = wire::decode(body?, kind.as_deref(), question.shape)?;
+        Ok(Answer { decoded, moment })
     }
 }
 
@@ -510,7 +502,7 @@ fn header<'a>(response: &'a Response, name: &HeaderName) -> Option<&'a str> {
 }
 
 /// The failure that an error status means for a request of this shape.
-async fn refusal(response: Response, status: u16, shape: Shape) -> Failure {
+async fn refusal(response: Response, status: u16, shape: Shape) -> FailedRequest {
     let content_type = header(&response, &CONTENT_TYPE).map(str::to_owned);
     let redirected = response.status().is_redirection();
     let body = body(response, LARGEST_PROBLEM).await.unwrap_or_default();
@@ -529,31 +521,42 @@ async fn refusal(response: Response, status: u16, shape: Shape) -> Failure {
     } else {
         FailureKind::of_status(status)
     };
-    let detail = match kind {
-        _ if redirected => {
-            "it redirects to another address, which is not followed; check the base URL".to_owned()
+    let detail = if redirected {
+        "it redirects to another address, which is not followed; check the base URL".to_owned()
+    } else if is_between {
+        format!("status {status} from a firewall or proxy: {said}")
+    } else {
+        match kind {
+            FailureKind::Limited => format!("too many requests (429): {said}"),
+            FailureKind::Gateway(status) => format!("status {status}: {said}"),
+            // The error that the first four become names the status. The others are of no status.
+            FailureKind::Refused(_)
+            | FailureKind::Missing(_)
+            | FailureKind::Declined(_)
+            | FailureKind::Internal
+            | FailureKind::Connection
+            | FailureKind::Timeout
+            | FailureKind::Cut
+            | FailureKind::NoJson
+            | FailureKind::Shape
+            | FailureKind::ErrorInside
+            | FailureKind::Ignored(_) => said,
         }
-        _ if is_between => {
-            format!("status {status} from a firewall or proxy: {said}")
-        }
-        FailureKind::Limited => format!("too many requests (429): {said}"),
-        FailureKind::Gateway(status) => format!("status {status}: {said}"),
-        _ => said,
     };
-    Failure {
+    FailedRequest {
         html,
-        ..Failure::new(kind, detail)
+        ..FailedRequest::new(kind, detail)
     }
 }
 
 /// Reads a whole body.
-async fn body(mut response: Response, largest: usize) -> Result<Vec<u8>, Failure> {
+async fn body(mut response: Response, largest: usize) -> Result<Vec<u8>, FailedRequest> {
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) => {
                 if body.len() + chunk.len() > largest {
-                    return Err(Failure::new(
+                    return Err(FailedRequest::new(
                         FailureKind::Shape,
                         format!("the body is larger than {largest} bytes"),
                     ));
@@ -567,7 +570,7 @@ async fn body(mut response: Response, largest: usize) -> Result<Vec<u8>, Failure
                 } else {
                     "broke off"
                 };
-                return Err(Failure::new(
+                return Err(FailedRequest::new(
                     FailureKind::Cut,
                     format!("the body {how} after {} bytes", body.len()),
                 ));
@@ -577,7 +580,7 @@ async fn body(mut response: Response, largest: usize) -> Result<Vec<u8>, Failure
 }
 
 /// Why there was no answer. Uses the innermost cause, which is the most specific one.
-fn no_answer(error: reqwest::Error) -> Failure {
+fn no_answer(error: reqwest::Error) -> FailedRequest {
     let error = error.without_url();
     let mut cause = error.to_string();
     let mut source = error.source();
@@ -591,11 +594,11 @@ fn no_answer(error: reqwest::Error) -> Failure {
         } else {
             "timeout while waiting for an answer"
         };
-        Failure::new(FailureKind::Timeout, when)
+        FailedRequest::new(FailureKind::Timeout, when)
     } else if error.is_connect() {
-        Failure::new(FailureKind::Connection, format!("no connection: {cause}"))
+        FailedRequest::new(FailureKind::Connection, format!("no connection: {cause}"))
     } else {
-        Failure::new(
+        FailedRequest::new(
             FailureKind::Connection,
             format!("the connection failed before an answer: {cause}"),
         )

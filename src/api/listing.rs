@@ -16,10 +16,10 @@ use crate::data::{
     SessionVersion, SourceError, VersionTotals,
 };
 
-use super::exchange::{Answer, Exchange, FailedRequest, Moment};
+use super::exchange::{Answer, Exchange, Moment};
 use super::limit::WaitReason;
 use super::query::{self, Detail, LiveQuery, Parameters};
-use super::retry::{Failure, FailureKind};
+use super::retry::{FailedRequest, FailureKind};
 use super::wire::{Decoded, Shape};
 
 const CONTACTS: &str = "/core/v1/contact";
@@ -314,7 +314,7 @@ impl Listing {
             Ok(answer) => return self.leave(question, gone, answer).await,
             Err(second) => second,
         };
-        if !says_gone(&second) && !matches!(second.failure.kind, FailureKind::Refused(_)) {
+        if !says_gone(&second) && !matches!(second.kind, FailureKind::Refused(_)) {
             // A temporary failure proves nothing.
             return Err(second.into());
         }
@@ -331,10 +331,9 @@ impl Listing {
             Err(_) => format!("; version {number} of the list does not answer either"),
         };
         // A refusal tells the operator more than a missing path.
-        let told = match (refused.failure.kind, second.failure.kind) {
-            (FailureKind::Missing(_), FailureKind::Refused(_)) => second,
-            _ => refused,
-        };
+        let is_more = matches!(refused.kind, FailureKind::Missing(_))
+            && matches!(second.kind, FailureKind::Refused(_));
+        let told = if is_more { second } else { refused };
         Err(told.noting(&note).into())
     }
 
@@ -504,24 +503,20 @@ impl Listing {
             }),
             // An HTML page is a gateway's 404, which says nothing about the record.
             Err(FailedRequest {
-                failure:
-                    Failure {
-                        kind: FailureKind::Missing(_),
-                        moment: Some(moment),
-                        html: false,
-                        ..
-                    },
+                kind: FailureKind::Missing(_),
+                moment: Some(moment),
+                html: false,
                 ..
             }) => Ok(nothing(moment, unknown)),
-            Err(given_up) => Err(given_up.into()),
+            Err(failed) => Err(failed.into()),
         }
     }
 }
 
 /// Whether the answer may mean that a path was withdrawn. A gateway may say so, too, if it does so
 /// repeatedly.
-fn says_gone(given_up: &FailedRequest) -> bool {
-    let Failure { kind, html, .. } = given_up.failure;
+fn says_gone(failed: &FailedRequest) -> bool {
+    let FailedRequest { kind, html, .. } = *failed;
     matches!(kind, FailureKind::Refused(401) | FailureKind::Missing(_))
         || html && matches!(kind, FailureKind::Gateway(404 | 410))
 }

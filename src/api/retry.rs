@@ -90,9 +90,9 @@ impl FailureKind {
     }
 }
 
-/// A failed request.
+/// A failed request: one that may be retried, or that has failed for good.
 #[derive(Debug, Clone)]
-pub(super) struct Failure {
+pub(super) struct FailedRequest {
     pub(super) kind: FailureKind,
     /// What happened, in one line, without token or body.
     pub(super) detail: String,
@@ -102,9 +102,13 @@ pub(super) struct Failure {
     pub(super) moment: Option<Moment>,
     /// Whether the answer was an HTML page, which rarely comes from the platform itself.
     pub(super) html: bool,
+    /// Method and path; empty if only a body was decoded.
+    pub(super) request: String,
+    /// The number of attempts so far.
+    pub(super) attempts: u32,
 }
 
-impl Failure {
+impl FailedRequest {
     pub(super) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
         Self {
             kind,
@@ -112,55 +116,16 @@ impl Failure {
             retry_after: None,
             moment: None,
             html: false,
+            request: String::new(),
+            attempts: 0,
         }
     }
 
-    /// The error of a request that failed for good after `attempts`.
-    pub(super) fn into_error(self, request: String, attempts: u32) -> SourceError {
-        let detail = self.detail;
-        match self.kind {
-            FailureKind::Refused(status) => SourceError::Refused {
-                request,
-                status,
-                detail,
-            },
-            FailureKind::Missing(status) => SourceError::NotFound {
-                request,
-                status,
-                detail,
-            },
-            FailureKind::Declined(status) => SourceError::NotAccepted {
-                request,
-                status,
-                detail,
-            },
-            FailureKind::Internal => SourceError::NotAccepted {
-                request,
-                status: 500,
-                detail: format!("{detail}; failed {attempts} times"),
-            },
-            FailureKind::Connection
-            | FailureKind::Timeout
-            | FailureKind::Limited
-            | FailureKind::Gateway(_) => SourceError::Unavailable {
-                request,
-                attempts,
-                detail,
-            },
-            FailureKind::Cut
-            | FailureKind::NoJson
-            | FailureKind::Shape
-            | FailureKind::ErrorInside => SourceError::Malformed {
-                request,
-                attempts,
-                detail,
-            },
-            FailureKind::Ignored(parameter) => SourceError::Ignored {
-                request,
-                parameter,
-                detail: format!("{detail}; failed {attempts} times"),
-            },
-        }
+    /// Appends a note to the detail.
+    #[must_use]
+    pub(super) fn noting(mut self, note: &str) -> Self {
+        self.detail.push_str(note);
+        self
     }
 
     /// What happened, without text of the answer: it is stored in the database.
@@ -182,6 +147,62 @@ impl Failure {
             | FailureKind::Declined(status)
             | FailureKind::Gateway(status) => format!("{host} answers {status}"),
             FailureKind::Internal => format!("{host} answers 500"),
+        }
+    }
+}
+
+impl From<FailedRequest> for SourceError {
+    /// The error of a request that failed for good.
+    fn from(failed: FailedRequest) -> Self {
+        let FailedRequest {
+            kind,
+            detail,
+            request,
+            attempts,
+            ..
+        } = failed;
+        match kind {
+            FailureKind::Refused(status) => Self::Refused {
+                request,
+                status,
+                detail,
+            },
+            FailureKind::Missing(status) => Self::NotFound {
+                request,
+                status,
+                detail,
+            },
+            FailureKind::Declined(status) => Self::NotAccepted {
+                request,
+                status,
+                detail,
+            },
+            FailureKind::Internal => Self::NotAccepted {
+                request,
+                status: 500,
+                detail: format!("{detail}; failed {attempts} times"),
+            },
+            FailureKind::Connection
+            | FailureKind::Timeout
+            | FailureKind::Limited
+            | FailureKind::Gateway(_) => Self::Unavailable {
+                request,
+                attempts,
+                detail,
+            },
+            FailureKind::Cut
+            | FailureKind::NoJson
+            | FailureKind::Shape
+            | FailureKind::ErrorInside => Self::Malformed {
+                request,
+                attempts,
+                detail,
+            },
+            FailureKind::Ignored(parameter) => Self::Ignored {
+                request,
+                parameter,
+                detail: format!("{detail}; failed {attempts} times"),
+            },
         }
     }
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::data::{Echo, Head, Item, Timestamp};
 
 use super::problem;
-use super::retry::{Failure, FailureKind};
+use super::retry::{FailedRequest, FailureKind};
 
 /// The expected shape of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,12 +88,12 @@ pub(super) fn decode(
     body: Vec<u8>,
     content_type: Option<&str>,
     shape: Shape,
-) -> Result<Decoded, Failure> {
+) -> Result<Decoded, FailedRequest> {
     if problem::is_html(&body, content_type) || body.iter().all(u8::is_ascii_whitespace) {
         let came = problem::describe(&body, content_type);
-        return Err(Failure {
+        return Err(FailedRequest {
             html: problem::is_html(&body, content_type),
-            ..Failure::new(FailureKind::NoJson, format!("status 200 with {came}"))
+            ..FailedRequest::new(FailureKind::NoJson, format!("status 200 with {came}"))
         });
     }
     // Invalid UTF-8 spoils only the text that contains it, not the page.
@@ -117,11 +117,11 @@ pub(super) fn decode(
 }
 
 /// Says where the JSON is invalid, but shows no content.
-fn no_json(error: &serde_json::Error) -> Failure {
+fn no_json(error: &serde_json::Error) -> FailedRequest {
     if error.is_eof() {
-        Failure::new(FailureKind::NoJson, "the JSON is cut off")
+        FailedRequest::new(FailureKind::NoJson, "the JSON is cut off")
     } else {
-        Failure::new(
+        FailedRequest::new(
             FailureKind::NoJson,
             format!(
                 "the body is not valid JSON at line {}, column {}",
@@ -132,8 +132,8 @@ fn no_json(error: &serde_json::Error) -> Failure {
     }
 }
 
-fn wrong_shape(detail: &str) -> Failure {
-    Failure::new(FailureKind::Shape, detail)
+fn wrong_shape(detail: &str) -> FailedRequest {
+    FailedRequest::new(FailureKind::Shape, detail)
 }
 
 /// The records of an array, as ranges of `text`.
@@ -152,7 +152,7 @@ fn range(text: &str, part: &str) -> Range<usize> {
     start..start + part.len()
 }
 
-fn array(text: &str, shape: Shape) -> Result<Decoded, Failure> {
+fn array(text: &str, shape: Shape) -> Result<Decoded, FailedRequest> {
     let raws = serde_json::from_str(text).map_err(|error| no_json(&error))?;
     let items = items(text, raws);
     // If it is longer than a page, the platform ignored the paging, and this is everything.
@@ -167,7 +167,7 @@ fn array(text: &str, shape: Shape) -> Result<Decoded, Failure> {
     })
 }
 
-fn envelope(text: &str, shape: Shape) -> Result<Decoded, Failure> {
+fn envelope(text: &str, shape: Shape) -> Result<Decoded, FailedRequest> {
     let fields = match serde_json::from_str::<Fields<'_>>(text) {
         // Whatever items come with it.
         Ok(Fields { error: true, .. }) => return Err(error_inside(text)),
@@ -275,14 +275,14 @@ fn is_behind(shape: Shape, said: Option<&RawValue>, total: Option<u64>) -> bool 
 
 /// Refuses a page with another number than the requested one. A page without a number may be the
 /// right one.
-fn turned_to(number: u32, said: Option<&RawValue>) -> Result<(), Failure> {
+fn turned_to(number: u32, said: Option<&RawValue>) -> Result<(), FailedRequest> {
     let said: Option<f64> = said.and_then(|raw| serde_json::from_str(raw.get()).ok());
     match said {
         #[expect(
             clippy::float_cmp,
             reason = "a number that is written the same is the same"
         )]
-        Some(said) if said != f64::from(number) => Err(Failure::new(
+        Some(said) if said != f64::from(number) => Err(FailedRequest::new(
             FailureKind::Ignored("PageNumber"),
             format!("the request was for page {number}, the answer is page {said}"),
         )),
@@ -290,7 +290,7 @@ fn turned_to(number: u32, said: Option<&RawValue>) -> Result<(), Failure> {
     }
 }
 
-fn record(text: &str) -> Result<Decoded, Failure> {
+fn record(text: &str) -> Result<Decoded, FailedRequest> {
     let says_error = says_error(text)?;
     let head = head(text);
     if says_error && head.id.is_none() {
@@ -306,9 +306,9 @@ fn record(text: &str) -> Result<Decoded, Failure> {
     })
 }
 
-fn error_inside(text: &str) -> Failure {
+fn error_inside(text: &str) -> FailedRequest {
     let said = problem::describe(text.as_bytes(), None);
-    Failure::new(
+    FailedRequest::new(
         FailureKind::ErrorInside,
         format!("status 200 with an error in the body: {said}"),
     )
@@ -330,7 +330,7 @@ struct Fields<'a> {
 }
 
 /// Whether an object says that it is an error.
-fn says_error(text: &str) -> Result<bool, Failure> {
+fn says_error(text: &str) -> Result<bool, FailedRequest> {
     let mut says_error = false;
     each_member(text, |name, value| {
         if matches!(name, Name::Error) {
