@@ -19,8 +19,7 @@ use crate::data::{Resource, RunKind, Source as _, Standing};
 use crate::output::{ProgressDisplay, Snapshot};
 use crate::store::{Lease, Store, StoreError};
 use crate::sync::{
-    Engine, EngineSettings, FailureAction, Report, RunError, RunReport, Runs, WalkError,
-    WalkSettings,
+    Engine, EngineSettings, FailureAction, Report, RunError, RunReport, Runs, WalkSettings,
 };
 
 /// How often the progress bar reads the state of the engine.
@@ -328,9 +327,8 @@ pub(super) fn stopped_or(made: Result<Runs, Failure>) -> Result<Runs, Failure> {
         if !failure.is_stop() {
             return Err(failure);
         }
-        let error = WalkError::Stopped.into();
         let (kind, resource) = (RunKind::Incremental, Resource::Sessions);
-        Ok(vec![RunReport::failed(kind, resource, error)])
+        Ok(vec![RunReport::failed(kind, resource, RunError::Stopped)])
     })
 }
 

@@ -10,7 +10,7 @@ use crate::api::{BaseUrlError, ClientError, TokenError};
 use crate::config::ConfigError;
 use crate::data::SourceError;
 use crate::store::StoreError;
-use crate::sync::{RunError, WalkError};
+use crate::sync::RunError;
 use crate::telemetry::TelemetryError;
 
 /// The exit status of the program.
@@ -106,8 +106,8 @@ impl Failure {
     pub fn is_stop(&self) -> bool {
         self.error.chain().any(|cause| {
             cause
-                .downcast_ref::<WalkError>()
-                .is_some_and(|error| matches!(error, WalkError::Stopped))
+                .downcast_ref::<RunError>()
+                .is_some_and(|error| matches!(error, RunError::Stopped))
         })
     }
 
@@ -238,9 +238,14 @@ impl From<StoreError> for Failure {
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match error {
-            RunError::Walk(WalkError::Source(error)) => error.into(),
-            RunError::Walk(error) => Self::failed(error),
+            RunError::Source(error) => error.into(),
             RunError::Store(error) => error.into(),
+            RunError::Unsteady { .. }
+            | RunError::Unfiltered { .. }
+            | RunError::Unpaged { .. }
+            | RunError::Stopped
+            | RunError::Paused
+            | RunError::Closed => Self::failed(error),
         }
     }
 }

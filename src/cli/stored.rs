@@ -8,7 +8,7 @@ use super::{Context, Failure};
 use crate::api::Client;
 use crate::daemon::{Claim, KeptLease, NoLease, WhenHeld};
 use crate::store::{Store, StoredAccount};
-use crate::sync::{self, WalkError};
+use crate::sync::{self, RunError};
 
 /// The accounts in the database that `--account` chooses; without it, all.
 pub(super) async fn accounts(
@@ -139,7 +139,7 @@ pub(super) async fn acquire(
 pub(super) fn no_lease(context: &Context, account: &str, busy: Busy, error: NoLease) -> Failure {
     let (by, since) = match error {
         NoLease::Held { by, since } => (by, since),
-        NoLease::Stopped => return Failure::failed(WalkError::Stopped),
+        NoLease::Stopped => return Failure::failed(RunError::Stopped),
         NoLease::Store(error) => return error.into(),
     };
     let zone = match context.zone() {

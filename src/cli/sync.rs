@@ -14,7 +14,7 @@ use super::{Access, Account, Context, Exit, Failure, duration, positive, stored}
 use crate::data::{Resource, RunKind, SessionFilter, Source, Span, StreamState};
 use crate::output::{Format, Printer, terminal_width};
 use crate::store::Store;
-use crate::sync::{self, Estimate, FailureAction, RunError, RunLimits, RunReport, Runs, WalkError};
+use crate::sync::{self, Estimate, FailureAction, RunError, RunLimits, RunReport, Runs};
 
 /// Sync once and exit.
 ///
@@ -160,7 +160,7 @@ async fn note_unread(leased: &LeasedEngine, resources: &[Resource], runs: &mut R
         let is_loading = loads.iter().any(|load| load.resource == resource);
         if !is_told && (is_loading || !was_read) {
             let kind = RunKind::FirstLoad;
-            runs.push(RunReport::failed(kind, resource, WalkError::Stopped.into()));
+            runs.push(RunReport::failed(kind, resource, RunError::Stopped));
         }
     }
 }

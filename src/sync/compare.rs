@@ -338,7 +338,7 @@ impl<S: Source> Sides<'_, S> {
         state_changes: Vec<StateChange>,
     ) -> Result<(), RunError> {
         match &self.out {
-            Some(out) => Ok(recheck::send(out, page, state_changes).await?),
+            Some(out) => recheck::send(out, page, state_changes).await,
             None => Ok(()),
         }
     }

@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::plan;
-use super::walk::{Chunk, Climb, PROBE_SIZE, Safeguard, Walk, WalkError, WalkSettings};
+use super::policy::RunError;
+use super::walk::{Chunk, Climb, PROBE_SIZE, Safeguard, Walk, WalkSettings};
 use crate::data::{
     BackfillWindow, Direction, Gap, Head, Item, Order, OrderField, Ordering, Page, PageQuery,
     Resource, Source, SourceError, Span, StateChange, StreamState, Timestamp, Usage,
@@ -592,7 +593,7 @@ impl Case {
         (walk, chunks)
     }
 
-    fn pass(&self, server: &Server, mirror: &mut Mirror) -> Result<(), WalkError> {
+    fn pass(&self, server: &Server, mirror: &mut Mirror) -> Result<(), RunError> {
         let stop = CancellationToken::new();
         let (walk, mut chunks) = self.walk(server, mirror, &stop);
         let state = mirror.state();
@@ -609,7 +610,7 @@ impl Case {
     }
 
     /// Plans a first load as the engine does, and reads it.
-    fn load(&self, server: &Server, mirror: &mut Mirror) -> Result<(), WalkError> {
+    fn load(&self, server: &Server, mirror: &mut Mirror) -> Result<(), RunError> {
         let stop = CancellationToken::new();
         let (walk, mut chunks) = self.walk(server, mirror, &stop);
         let survey = walk.query(Span::OPEN, Span::OPEN, Order::CREATED);
@@ -623,7 +624,7 @@ impl Case {
             let mut climb = Climb::new(descending, until);
             while climb.take(&walk.fetch(climb.query()).await?) {}
             let newest = climb.best;
-            Ok::<_, WalkError>((first, newest))
+            Ok::<_, RunError>((first, newest))
         };
         let (first, newest) = drive(server, mirror, None, &mut chunks, plan)?;
         drop(walk);
@@ -658,7 +659,7 @@ impl Case {
     }
 
     /// Looks at every gap again, as happens every night.
-    fn look_again(&self, server: &Server, mirror: &mut Mirror) -> Result<(), WalkError> {
+    fn look_again(&self, server: &Server, mirror: &mut Mirror) -> Result<(), RunError> {
         let stop = CancellationToken::new();
         let gaps = mirror.gaps.clone();
         for (index, gap) in gaps.iter().enumerate().rev() {

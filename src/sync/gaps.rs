@@ -208,7 +208,6 @@ impl<S: Source + 'static> Gaps<'_, S> {
                 Ok(())
             }
             Err(error) => {
-                let error = RunError::from(error);
                 if error.action() == FailureAction::NextResource {
                     let gap = stored.id;
                     super::recheck::send(out, None, vec![StateChange::GapTried { gap }]).await?;

@@ -9,7 +9,6 @@ use uuid::Uuid;
 use super::policy::{FailureAction, RunError};
 use super::stop::unless_stopped;
 use super::survey;
-use super::walk::WalkError;
 use crate::data::{Page, Resource, Source, SourceError, Span};
 
 /// The company that a source's records belong to; `None` if it shows no record.
@@ -72,10 +71,7 @@ pub fn owner(page: &Page) -> Option<Uuid> {
 /// Whether another resource may tell what this one could not. One that answers with nonsense may;
 /// one that does so after another ends the search, since each takes a minute of trying.
 fn elsewhere(trouble: &mut bool, error: RunError) -> Result<(), RunError> {
-    let is_nonsense = matches!(
-        error,
-        RunError::Walk(WalkError::Source(SourceError::Malformed { .. }))
-    );
+    let is_nonsense = matches!(error, RunError::Source(SourceError::Malformed { .. }));
     if error.action() != FailureAction::NextResource || (is_nonsense && *trouble) {
         return Err(error);
     }

@@ -14,9 +14,9 @@ use tracing::warn;
 
 use super::oddities::Oddity;
 use super::plan::{self, STEP};
+use super::policy::RunError;
 use super::walk::{
-    Climb, Mark, PROBE_SIZE, Safeguard, Stamp, Walk, WalkError, distinct_instants, is_sorted,
-    leaves, newest,
+    Climb, Mark, PROBE_SIZE, Safeguard, Stamp, Walk, distinct_instants, is_sorted, leaves, newest,
 };
 use crate::data::{
     Direction, Echo, Ordering, Page, PageQuery, Source, Span, StateChange, Stream, StreamState,
@@ -76,13 +76,13 @@ impl<S: Source> Walk<'_, S> {
         &self,
         state: &StreamState,
         watermark: Timestamp,
-    ) -> Result<PassEnd, WalkError> {
+    ) -> Result<PassEnd, RunError> {
         let mut begun = None;
         match (
             self.changes_since(state, watermark, &mut begun).await,
             begun,
         ) {
-            (Err(WalkError::Unfiltered { .. }), Some(pass)) => {
+            (Err(RunError::Unfiltered { .. }), Some(pass)) => {
                 let stream = self.stream;
                 let is_news = self.is_news(Oddity::ChangesUnfiltered);
                 if stream == Stream::INTERACTIONS {
@@ -115,7 +115,7 @@ impl<S: Source> Walk<'_, S> {
         state: &StreamState,
         watermark: Timestamp,
         begun: &mut Option<Pass>,
-    ) -> Result<PassEnd, WalkError> {
+    ) -> Result<PassEnd, RunError> {
         let overlap = self.settings.overlap;
         let begins = self.start(state, watermark);
         let mut after = begins;
@@ -170,7 +170,7 @@ impl<S: Source> Walk<'_, S> {
         newest_first: &Page,
         mut pass: Pass,
         begun: &mut Option<Pass>,
-    ) -> Result<PassEnd, WalkError> {
+    ) -> Result<PassEnd, RunError> {
         let stamp = self.stamp();
         let mut after = start;
         let mut cap = pass.cap;
@@ -328,7 +328,7 @@ impl<S: Source> Walk<'_, S> {
     }
 
     /// Notes that a pass has read everything.
-    pub(super) async fn finish(&self, pass: Pass) -> Result<PassEnd, WalkError> {
+    pub(super) async fn finish(&self, pass: Pass) -> Result<PassEnd, RunError> {
         let PassEnd {
             server_time,
             newest,
@@ -376,7 +376,7 @@ impl<S: Source> Walk<'_, S> {
         }
     }
 
-    fn require_filter(&self, page: &Page, after: Timestamp) -> Result<(), WalkError> {
+    fn require_filter(&self, page: &Page, after: Timestamp) -> Result<(), RunError> {
         if leaves(page, Span::after(after), self.stamp()) {
             return Err(self.unfiltered());
         }
@@ -385,7 +385,7 @@ impl<S: Source> Walk<'_, S> {
 
     /// How much of what lies behind an instant a page shows. Where a page shows more than is counted it is
     /// the page behind it that tells.
-    async fn extent(&self, page: &Page, after: Timestamp) -> Result<Extent, WalkError> {
+    async fn extent(&self, page: &Page, after: Timestamp) -> Result<Extent, RunError> {
         let query = self.changes_after(after);
         if self.goes_on(page, &query) {
             return Ok(Extent::Part);
@@ -439,7 +439,7 @@ impl<S: Source> Walk<'_, S> {
         after: Timestamp,
         page: &Page,
         descending: &Page,
-    ) -> Result<Ordering, WalkError> {
+    ) -> Result<Ordering, RunError> {
         if self.check_order(known, page) == Ordering::Ignored {
             return Ok(Ordering::Ignored);
         }

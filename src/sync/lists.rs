@@ -14,10 +14,10 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::engine::{RunLimits, Runs, goes_on};
+use super::policy::RunError;
 use super::recheck::send;
 use super::run::{RunReport, Runner, Task};
 use super::stop::unless_stopped;
-use super::walk::WalkError;
 use crate::data::{Guard, Page, Resource, RunKind, Source, StateChange, Stream, Timestamp};
 use crate::schema::BatchBuilder;
 use crate::store::{AccountId, Store, StoreError, StoredVersion};
@@ -128,7 +128,7 @@ pub(super) async fn read<S: Source>(
     stored: &Stored,
     now: Timestamp,
     stop: &CancellationToken,
-) -> Result<Reading, WalkError> {
+) -> Result<Reading, RunError> {
     let mut page = unless_stopped(stop, source.list(resource)).await??;
     let mut listed = keys(resource, &page);
     let missing = |listed: &HashSet<Uuid>| -> BTreeSet<Uuid> {
@@ -238,7 +238,7 @@ impl<S: Source + 'static> Lists<'_, S> {
                     let proof = std::mem::take(&mut reading.proof);
                     send(&out, Some(reading.page), proof).await?;
                     drop(out);
-                    Ok::<_, WalkError>(lacking)
+                    Ok::<_, RunError>(lacking)
                 },
             )
             .await;

@@ -19,7 +19,7 @@ use super::run::{RunReport, Runner, Task};
 use super::survey;
 use super::upkeep::Planned;
 use super::verify::{Verified, Verifier};
-use super::walk::{Mark, WalkError};
+use super::walk::Mark;
 use super::window::WindowEnd;
 use crate::data::{
     BackfillWindow, Gap, Learned, Resource, RunKind, SessionFilter, Source, Span, Stream,
@@ -391,14 +391,14 @@ impl<S: Source + 'static> Loads<'_, S> {
                     // killed here, its checkpoint is lost at most with the two portions of rows
                     // that are on their way into the database, and this one's first pages.
                     let room = out.reserve_many(out.max_capacity()).await;
-                    drop(room.map_err(|_| WalkError::Closed)?);
+                    drop(room.map_err(|_| RunError::Closed)?);
                     let filter = backfill
                         .filters
                         .get(window.filter)
                         .cloned()
                         .unwrap_or_default();
                     if limits.is_spent() {
-                        return Err(WalkError::Stopped);
+                        return Err(RunError::Stopped);
                     }
                     let walk = self
                         .runner
@@ -407,7 +407,7 @@ impl<S: Source + 'static> Loads<'_, S> {
                         .knowing(Arc::clone(known.gaps))
                         .settled(known.watermark(window.stream));
                     let end = walk.backfill_window(window).await;
-                    if matches!(end, Err(WalkError::Unsteady { .. })) {
+                    if matches!(end, Err(RunError::Unsteady { .. })) {
                         let _first = unsteady.set(window.id);
                     }
                     let is_done = matches!(end?, WindowEnd::Done { .. });
@@ -415,7 +415,7 @@ impl<S: Source + 'static> Loads<'_, S> {
                         break;
                     }
                 }
-                Ok::<_, WalkError>(())
+                Ok::<_, RunError>(())
             })
             .await;
         (report, failed.into_inner())

@@ -60,4 +60,4 @@ pub use policy::{FailureAction, RunError};
 pub use run::{RunReport, interactions_ahead};
 pub use survey::{Estimate, estimate, estimate_changes};
 pub use verify::{Mirror, Outcome, Verification, Verified};
-pub use walk::{WalkError, WalkSettings};
+pub use walk::WalkSettings;

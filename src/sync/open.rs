@@ -16,7 +16,7 @@ use super::policy::{FailureAction, RunError};
 use super::portion::Portion;
 use super::recheck::{ask_each, send};
 use super::run::{RunReport, Runner, Task};
-use super::walk::{Chunk, Walk, WalkError};
+use super::walk::{Chunk, Walk};
 use crate::data::{
     Order, PageQuery, Partition, RecheckReason, Resource, RunKind, SessionFilter, Source, Span,
     StateChange, Stream,
@@ -156,7 +156,7 @@ impl<S: Source + 'static> OpenRefresh<'_, S> {
             }
             left.pop_front();
             if !left.is_empty() && portion.is_over() {
-                break Err(WalkError::Paused.into());
+                break Err(RunError::Paused);
             }
         };
         left.extend(unread);
@@ -199,7 +199,6 @@ impl<S: Source + 'static> OpenRefresh<'_, S> {
         match ask_each(&mut by_id, &missing, out).await {
             Ok(failed) => sessions.failed.extend(failed),
             Err(error) => {
-                let error = RunError::from(error);
                 if error.action() != FailureAction::NextResource {
                     return Err(error);
                 }

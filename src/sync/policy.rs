@@ -1,24 +1,57 @@
-//! Decides what a failure means for the rest of the pass.
+//! The error of a run, and what it means for the rest of the pass.
 
-use super::walk::WalkError;
-use crate::data::SourceError;
+use crate::data::{SourceError, Stream};
 use crate::store::StoreError;
 
-/// Why a run did not end well.
+/// Why a run did not end well. What was stored before remains true.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The pages could not be read.
+    /// A request failed.
     #[error(transparent)]
-    Walk(#[from] WalkError),
-    /// The pages could not be stored.
+    Source(#[from] SourceError),
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl From<SourceError> for RunError {
-    fn from(error: SourceError) -> Self {
-        Self::Walk(error.into())
-    }
+    /// A range kept changing: every attempt showed other records.
+    #[error(
+        "{stream} between {after} and {before} could not be read completely in {attempts} \
+         attempts; the last one: {last}"
+    )]
+    Unsteady {
+        /// Which stream.
+        stream: Stream,
+        /// Beginning of the range.
+        after: String,
+        /// End of the range.
+        before: String,
+        /// How often it was read.
+        attempts: u32,
+        /// The problem of the last attempt.
+        last: String,
+    },
+    /// The server ignores a filter.
+    #[error("the server ignores the filter by which {stream} are read")]
+    Unfiltered {
+        /// Which stream.
+        stream: Stream,
+    },
+    /// The server answers every request with the first page.
+    #[error("the server ignores PageNumber: page {number} of {stream} is the first page again")]
+    Unpaged {
+        /// Which stream.
+        stream: Stream,
+        /// The requested page.
+        number: u32,
+    },
+    /// The operator or a limit of time or rows stopped it.
+    #[error("stopped early")]
+    Stopped,
+    /// A portion of long work is done. The rest follows after the next pass.
+    #[error("continues after the next sync")]
+    Paused,
+    /// The storing side has failed, and reports the cause.
+    #[error("the pages could not be stored")]
+    Closed,
 }
 
 /// What follows from a failed run.
@@ -41,41 +74,13 @@ impl RunError {
     /// What follows from it.
     pub fn action(&self) -> FailureAction {
         match self {
-            Self::Walk(WalkError::Stopped | WalkError::Paused) => FailureAction::Stop,
-            Self::Walk(WalkError::Source(SourceError::Unavailable { .. }) | WalkError::Closed) => {
-                FailureAction::EndPass
+            Self::Source(error) => after_source(error),
+            Self::Store(error) => after_store(error),
+            Self::Unsteady { .. } | Self::Unfiltered { .. } | Self::Unpaged { .. } => {
+                FailureAction::NextResource
             }
-            Self::Walk(
-                WalkError::Unsteady { .. }
-                | WalkError::Unfiltered { .. }
-                | WalkError::Unpaged { .. }
-                | WalkError::Source(
-                    SourceError::Refused { .. }
-                    | SourceError::NotFound { .. }
-                    | SourceError::NotAccepted { .. }
-                    | SourceError::Malformed { .. }
-                    | SourceError::Ignored { .. },
-                ),
-            )
-            | Self::Store(StoreError::Unfit { .. }) => FailureAction::NextResource,
-            Self::Store(StoreError::LeaseLost) => FailureAction::LeaseLost,
-            Self::Store(
-                StoreError::Unavailable { .. }
-                | StoreError::Inconsistent { .. }
-                | StoreError::Database { .. },
-            ) => FailureAction::EndPass,
-            Self::Store(
-                StoreError::Url(_)
-                | StoreError::SameCompany { .. }
-                | StoreError::OtherCompany { .. }
-                | StoreError::TooOld { .. }
-                | StoreError::TooNew { .. }
-                | StoreError::Locked { .. }
-                | StoreError::Foreign { .. }
-                | StoreError::Altered { .. }
-                | StoreError::SharedIds { .. }
-                | StoreError::Migrate(_),
-            ) => FailureAction::EndAccount,
+            Self::Stopped | Self::Paused => FailureAction::Stop,
+            Self::Closed => FailureAction::EndPass,
         }
     }
 
@@ -86,10 +91,7 @@ impl RunError {
 
     /// Whether the platform refuses the token for this.
     pub fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::Walk(WalkError::Source(SourceError::Refused { .. }))
-        )
+        matches!(self, Self::Source(SourceError::Refused { .. }))
     }
 
     /// The error and its causes in one line.
@@ -104,6 +106,37 @@ impl RunError {
             cause = error.source();
         }
         line
+    }
+}
+
+fn after_source(error: &SourceError) -> FailureAction {
+    match error {
+        SourceError::Unavailable { .. } => FailureAction::EndPass,
+        SourceError::Refused { .. }
+        | SourceError::NotFound { .. }
+        | SourceError::NotAccepted { .. }
+        | SourceError::Malformed { .. }
+        | SourceError::Ignored { .. } => FailureAction::NextResource,
+    }
+}
+
+fn after_store(error: &StoreError) -> FailureAction {
+    match error {
+        StoreError::Unfit { .. } => FailureAction::NextResource,
+        StoreError::Unavailable { .. }
+        | StoreError::Inconsistent { .. }
+        | StoreError::Database { .. } => FailureAction::EndPass,
+        StoreError::LeaseLost => FailureAction::LeaseLost,
+        StoreError::Url(_)
+        | StoreError::SameCompany { .. }
+        | StoreError::OtherCompany { .. }
+        | StoreError::TooOld { .. }
+        | StoreError::TooNew { .. }
+        | StoreError::Locked { .. }
+        | StoreError::Foreign { .. }
+        | StoreError::Altered { .. }
+        | StoreError::SharedIds { .. }
+        | StoreError::Migrate(_) => FailureAction::EndAccount,
     }
 }
 

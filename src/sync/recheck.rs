@@ -16,7 +16,7 @@ use super::engine::{RunLimits, goes_on};
 use super::run::{RunReport, Runner, Task};
 use super::stop::unless_stopped;
 use super::upkeep::Pauses;
-use super::walk::{Chunk, WalkError};
+use super::walk::Chunk;
 use super::{RunError, Runs};
 use crate::clock::Clock;
 use crate::data::{
@@ -104,7 +104,7 @@ impl<'a, S: Source> ById<'a, S> {
     }
 
     /// Asks for one. Fails only where no other can be asked for either.
-    pub(super) async fn ask(&mut self, id: Uuid) -> Result<Lookup, WalkError> {
+    pub(super) async fn ask(&mut self, id: Uuid) -> Result<Lookup, RunError> {
         let answer = unless_stopped(self.stop, self.source.by_id(self.resource, id)).await?;
         let answer = match answer {
             Ok(page) if page.items.is_empty() => Lookup::NotFound,
@@ -127,7 +127,7 @@ impl<'a, S: Source> ById<'a, S> {
 
     /// The proof, later than all answers, without which nothing counts as gone or as one that cannot be
     /// asked for. `None` if nothing is listed that could be asked for.
-    pub(super) async fn prove(&mut self) -> Result<Option<ByIdProof>, WalkError> {
+    pub(super) async fn prove(&mut self) -> Result<Option<ByIdProof>, RunError> {
         if let Some(proof) = self.proof.take() {
             return Ok(Some(proof));
         }
@@ -160,7 +160,7 @@ pub(super) async fn ask_each<S: Source>(
     by_id: &mut ById<'_, S>,
     ids: &[Uuid],
     out: &mpsc::Sender<Chunk>,
-) -> Result<Vec<(Uuid, String)>, WalkError> {
+) -> Result<Vec<(Uuid, String)>, RunError> {
     let resource = by_id.resource;
     let mut all_failed = Vec::new();
     for ids in ids.chunks(BATCH) {
@@ -222,7 +222,7 @@ pub(super) async fn send(
     out: &mpsc::Sender<Chunk>,
     page: Option<Page>,
     state_changes: Vec<StateChange>,
-) -> Result<(), WalkError> {
+) -> Result<(), RunError> {
     if page.is_none() && state_changes.is_empty() {
         return Ok(());
     }
@@ -230,7 +230,7 @@ pub(super) async fn send(
         page,
         state_changes,
     };
-    out.send(chunk).await.map_err(|_| WalkError::Closed)
+    out.send(chunk).await.map_err(|_| RunError::Closed)
 }
 
 /// Asks by their ids for records that a listing left in doubt.

@@ -16,7 +16,7 @@ use super::oddities::Oddities;
 use super::platform::{Remembered, VersionNote};
 use super::policy::{FailureAction, RunError};
 use super::upkeep::ReportedFailures;
-use super::walk::{Chunk, Walk, WalkError, WalkSettings};
+use super::walk::{Chunk, Walk, WalkSettings};
 use crate::clock::Clock;
 use crate::data::{
     Batch, ColumnGroup, Counters, Head, Page, Resource, RunKind, RunOutcome, Source, StateChange,
@@ -77,12 +77,12 @@ impl RunReport {
 
     /// The report of a run that a limit kept from beginning.
     pub(super) fn stopped(kind: RunKind, resource: Resource) -> Self {
-        Self::failed(kind, resource, WalkError::Stopped.into())
+        Self::failed(kind, resource, RunError::Stopped)
     }
 
     /// The same, where the end of a portion is no end of the work.
     pub(super) fn unpaused(mut self) -> Self {
-        if matches!(self.error, Some(RunError::Walk(WalkError::Paused))) {
+        if matches!(self.error, Some(RunError::Paused)) {
             self.error = None;
         }
         self
@@ -229,7 +229,7 @@ impl<S: Source> Writer<S> {
     async fn write(&mut self, mut portions: mpsc::Receiver<Portion>) -> Result<(), RunError> {
         while let Some(portion) = portions.recv().await {
             if self.stop.is_cancelled() {
-                return Err(WalkError::Stopped.into());
+                return Err(RunError::Stopped);
             }
             if portion.of_first {
                 self.versions
@@ -405,15 +405,14 @@ impl<S: Source + 'static> Runner<S> {
     /// Carries out a walk and stores what it sends, as one recorded run.
     ///
     /// The second part of the answer is what the walk yields, if it ended well.
-    pub(super) async fn run<T, E, F>(
+    pub(super) async fn run<T, F>(
         &self,
         task: Task,
         stop: &CancellationToken,
         walk: impl FnOnce(mpsc::Sender<Chunk>) -> F,
     ) -> (RunReport, Option<T>)
     where
-        F: Future<Output = Result<T, E>>,
-        E: Into<RunError>,
+        F: Future<Output = Result<T, RunError>>,
     {
         let (begun, begun_after) = (self.clock.now(), self.clock.running());
         let Task {
@@ -471,14 +470,10 @@ impl<S: Source + 'static> Runner<S> {
                 }
                 report.counters = writer.counters;
                 report.watermark = writer.watermark;
-                match (written, walked) {
-                    (Err(error), _) => Err(error),
-                    (Ok(()), Err(error)) => Err(error.into()),
-                    (Ok(()), Ok(value)) => Ok(value),
-                }
+                written.and(walked)
             }
             // Neither panics and nobody aborts them, but the runtime may be going down.
-            _ => Err(RunError::Walk(WalkError::Closed)),
+            _ => Err(RunError::Closed),
         };
         let (value, error) = match result {
             Ok(value) => (Some(value), None),
@@ -487,7 +482,12 @@ impl<S: Source + 'static> Runner<S> {
         let outcome = match error.as_ref().map(RunError::action) {
             None => RunOutcome::Succeeded,
             Some(FailureAction::Stop) => RunOutcome::Stopped,
-            Some(_) => RunOutcome::Failed,
+            Some(
+                FailureAction::NextResource
+                | FailureAction::EndPass
+                | FailureAction::LeaseLost
+                | FailureAction::EndAccount,
+            ) => RunOutcome::Failed,
         };
         report.error = error;
         let line = report.error.as_ref().map(RunError::line);
@@ -519,7 +519,7 @@ impl<S: Source + 'static> Runner<S> {
         if self.was_told(report) {
             return;
         }
-        if matches!(report.error, Some(RunError::Walk(WalkError::Paused))) {
+        if matches!(report.error, Some(RunError::Paused)) {
             let (account, resource, kind) = (&self.name, report.stream, report.kind.as_str());
             debug!(
                 account,

@@ -20,7 +20,7 @@ use super::policy::{FailureAction, RunError};
 use super::portion::Portion;
 use super::recheck::{A_NIGHT, send};
 use super::run::{RunReport, Runner, Task};
-use super::walk::{WalkError, WalkSettings};
+use super::walk::WalkSettings;
 use crate::clock::Clock;
 use crate::data::{
     Guard, Page, Resource, RunKind, Source, Span, StateChange, Stream, Timestamp, grouped,
@@ -304,7 +304,7 @@ impl<S: Source> Sides<'_, S> {
                     return Ok(());
                 }
                 if self.is_over() {
-                    return Err(WalkError::Paused.into());
+                    return Err(RunError::Paused);
                 }
             },
             Work::List {
@@ -365,7 +365,7 @@ impl<S: Source> Sides<'_, S> {
             .collect();
         let differing = StateChange::Differing { resource, keys };
         let state_changes = std::iter::once(differing).chain(reading.proof);
-        Ok(send(out, Some(reading.page), state_changes.collect()).await?)
+        send(out, Some(reading.page), state_changes.collect()).await
     }
 }
 
@@ -649,7 +649,7 @@ impl<S: Source + 'static> Verifier<'_, S> {
             })
             .await;
         let requests = requests + report.counters.requests;
-        let is_paused = matches!(report.error, Some(RunError::Walk(WalkError::Paused)));
+        let is_paused = matches!(report.error, Some(RunError::Paused));
         let proven = self.prove(resource, work.found()).await;
         let failed = report.unpaused().error;
         let error = failed.or_else(|| proven.err().map(RunError::from));

@@ -16,9 +16,10 @@ use uuid::Uuid;
 
 use super::oddities::{Oddities, Oddity};
 use super::plan::{self, STEP, TOLERANCE};
+use super::policy::RunError;
 use crate::data::{
-    Direction, Gap, Head, Order, OrderField, Page, PageQuery, SessionFilter, Source, SourceError,
-    Span, StateChange, Stream, Timestamp,
+    Direction, Gap, Head, Order, OrderField, Page, PageQuery, SessionFilter, Source, Span,
+    StateChange, Stream, Timestamp,
 };
 
 /// Records of an answer that is to show what is newest, or whether the server orders. The greatest page
@@ -49,54 +50,6 @@ pub struct Chunk {
     pub page: Option<Page>,
     /// What is true once this chunk and all chunks before it are stored.
     pub state_changes: Vec<StateChange>,
-}
-
-/// Why a walk ended early. What it sent before remains true.
-#[derive(Debug, thiserror::Error)]
-pub enum WalkError {
-    /// A request failed.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// A range kept changing: every attempt showed other records.
-    #[error(
-        "{stream} between {after} and {before} could not be read completely in {attempts} \
-         attempts; the last one: {last}"
-    )]
-    Unsteady {
-        /// Which stream.
-        stream: Stream,
-        /// Beginning of the range.
-        after: String,
-        /// End of the range.
-        before: String,
-        /// How often it was read.
-        attempts: u32,
-        /// The problem of the last attempt.
-        last: String,
-    },
-    /// The server ignores a filter.
-    #[error("the server ignores the filter by which {stream} are read")]
-    Unfiltered {
-        /// Which stream.
-        stream: Stream,
-    },
-    /// The server answers every request with the first page.
-    #[error("the server ignores PageNumber: page {number} of {stream} is the first page again")]
-    Unpaged {
-        /// Which stream.
-        stream: Stream,
-        /// The requested page.
-        number: u32,
-    },
-    /// The operator or a limit of time or rows stopped it.
-    #[error("stopped early")]
-    Stopped,
-    /// A portion of long work is done. The rest follows after the next pass.
-    #[error("continues after the next sync")]
-    Paused,
-    /// The storing side has failed, and reports the cause.
-    #[error("the pages could not be stored")]
-    Closed,
 }
 
 /// The checks on which the promise rests. Each can be taken out in a test, which must then find
@@ -314,7 +267,7 @@ impl<'a, S: Source> Walk<'a, S> {
         first: &HashSet<Uuid>,
         page: &Page,
         query: &PageQuery,
-    ) -> Result<(), WalkError> {
+    ) -> Result<(), RunError> {
         let is_on = |first: &HashSet<Uuid>| ids(page).all(|id| first.contains(&id));
         if query.number <= 1 || ids(page).next().is_none() || !is_on(first) {
             return Ok(());
@@ -333,19 +286,19 @@ impl<'a, S: Source> Walk<'a, S> {
         if !is_on(&ids(&again).collect()) {
             return Ok(());
         }
-        Err(WalkError::Unpaged {
+        Err(RunError::Unpaged {
             stream: self.stream,
             number: query.number,
         })
     }
 
     /// Asks, unless the walk is to stop.
-    pub(super) async fn fetch(&self, query: &PageQuery) -> Result<Page, WalkError> {
+    pub(super) async fn fetch(&self, query: &PageQuery) -> Result<Page, RunError> {
         tokio::select! {
             biased;
-            () = self.stop.cancelled() => Err(WalkError::Stopped),
+            () = self.stop.cancelled() => Err(RunError::Stopped),
             // A database that went away is noticed at once, and not after minutes of rate limit.
-            () = self.out.closed() => Err(WalkError::Closed),
+            () = self.out.closed() => Err(RunError::Closed),
             page = self.source.page(query) => Ok(page?),
         }
     }
@@ -355,7 +308,7 @@ impl<'a, S: Source> Walk<'a, S> {
         &self,
         page: Option<Page>,
         state_changes: Vec<StateChange>,
-    ) -> Result<(), WalkError> {
+    ) -> Result<(), RunError> {
         let records = page.as_ref().map_or(0, |page| page.items.len() as u64);
         self.out
             .send(Chunk {
@@ -363,7 +316,7 @@ impl<'a, S: Source> Walk<'a, S> {
                 state_changes,
             })
             .await
-            .map_err(|_| WalkError::Closed)?;
+            .map_err(|_| RunError::Closed)?;
         if let Some(budget) = self.budget
             && records > 0
         {
@@ -376,9 +329,9 @@ impl<'a, S: Source> Walk<'a, S> {
 
     /// Ends the walk if as many records were read as may be. Asked where what was read is proven,
     /// or will be by the next page: whoever goes on begins there, and not where this walk began.
-    pub(super) fn pause(&self) -> Result<(), WalkError> {
+    pub(super) fn pause(&self) -> Result<(), RunError> {
         match self.budget {
-            Some(budget) if budget.load(Atomic::SeqCst) == 0 => Err(WalkError::Stopped),
+            Some(budget) if budget.load(Atomic::SeqCst) == 0 => Err(RunError::Stopped),
             _ => Ok(()),
         }
     }

@@ -23,10 +23,9 @@ use uuid::Uuid;
 use super::keyset::{Pass, PassEnd};
 use super::oddities::Oddity;
 use super::plan::{self, STEP};
+use super::policy::RunError;
 use super::tally::{Judgement, Readings, Tally};
-use super::walk::{
-    Mark, PROBE_SIZE, Safeguard, Walk, WalkError, ids, leaves, mostly_leaves, window_of,
-};
+use super::walk::{Mark, PROBE_SIZE, Safeguard, Walk, ids, leaves, mostly_leaves, window_of};
 use crate::data::{
     BackfillWindow, Direction, Gap, Order, OrderField, Page, PageQuery, Source, Span, StateChange,
     Timestamp, grouped,
@@ -102,7 +101,7 @@ impl<S: Source> Walk<'_, S> {
     /// First the part that is settled: changes that carry a stamp of before the newest at the beginning
     /// of the pass less the overlap have all become visible. Then what came since, for the sake of
     /// freshness alone: it still moves, so nothing is concluded from it, and the watermark stays before it.
-    pub(super) async fn windows(&self, after: Timestamp, pass: Pass) -> Result<PassEnd, WalkError> {
+    pub(super) async fn windows(&self, after: Timestamp, pass: Pass) -> Result<PassEnd, RunError> {
         let settled = self.read_settled(after, pass.cap).await?;
         let rest = Span::after(after.max(settled - STEP));
         let query = self.changes(rest, Direction::Ascending);
@@ -120,13 +119,13 @@ impl<S: Source> Walk<'_, S> {
         &self,
         after: Timestamp,
         pass: Pass,
-    ) -> Result<PassEnd, WalkError> {
+    ) -> Result<PassEnd, RunError> {
         self.read_settled(after, pass.cap).await?;
         self.finish(pass).await
     }
 
     /// Reads what changed after an instant and is settled. Yields up to where that goes.
-    async fn read_settled(&self, after: Timestamp, cap: Timestamp) -> Result<Timestamp, WalkError> {
+    async fn read_settled(&self, after: Timestamp, cap: Timestamp) -> Result<Timestamp, RunError> {
         let settled = if self.has(Safeguard::Settled) {
             cap - self.settings.overlap
         } else {
@@ -146,7 +145,7 @@ impl<S: Source> Walk<'_, S> {
         range: Span,
         settled: bool,
         cap: Timestamp,
-    ) -> Result<WindowCount, WalkError> {
+    ) -> Result<WindowCount, RunError> {
         let mut windows = vec![range];
         let mut shown = WindowCount::default();
         // Oldest first, since the watermark only moves forward.
@@ -184,7 +183,7 @@ impl<S: Source> Walk<'_, S> {
         settled: bool,
         cap: Timestamp,
         splitting: Splitting,
-    ) -> Result<Found, WalkError> {
+    ) -> Result<Found, RunError> {
         let field = self.stream.cursor();
         let query = self.changes(window, Direction::Ascending);
         let until = window.before.map_or(cap, |before| before.min(cap));
@@ -248,7 +247,7 @@ impl<S: Source> Walk<'_, S> {
         objection: Option<String>,
         window: Span,
         most: u32,
-    ) -> Result<Judgement, WalkError> {
+    ) -> Result<Judgement, RunError> {
         let judgement = match (readings.judge(tally, objection.clone()), objection) {
             (Judgement::Still { .. }, Some(objection)) if !self.has(Safeguard::Gaps) => {
                 Judgement::Moving(objection)
@@ -335,7 +334,7 @@ impl<S: Source> Walk<'_, S> {
         query: &PageQuery,
         first: Page,
         until: Timestamp,
-    ) -> Result<(Tally, u32), WalkError> {
+    ) -> Result<(Tally, u32), RunError> {
         let mut tally = Tally::new(self.stamp(), until);
         let window = window_of(query);
         if !self.may_go_on(&first, query) {
@@ -381,7 +380,7 @@ impl<S: Source> Walk<'_, S> {
         query: &PageQuery,
         first: &HashSet<Uuid>,
         from: u32,
-    ) -> Result<(u32, Page), WalkError> {
+    ) -> Result<(u32, Page), RunError> {
         let mut below = from.saturating_sub(1);
         let mut number = from;
         let mut stride = 1_u32;
@@ -392,7 +391,7 @@ impl<S: Source> Walk<'_, S> {
             }
             if stride > MOST_UNCOUNTED {
                 let stream = self.stream;
-                return Err(WalkError::Unpaged { stream, number });
+                return Err(RunError::Unpaged { stream, number });
             }
             self.tell_contradiction();
             below = number;
@@ -418,7 +417,7 @@ impl<S: Source> Walk<'_, S> {
         query: &PageQuery,
         first: &HashSet<Uuid>,
         number: u32,
-    ) -> Result<(Page, bool), WalkError> {
+    ) -> Result<(Page, bool), RunError> {
         let query = PageQuery {
             number,
             ..query.clone()
@@ -461,7 +460,7 @@ impl<S: Source> Walk<'_, S> {
         first: &HashSet<Uuid>,
         page: &Page,
         query: &PageQuery,
-    ) -> Result<bool, WalkError> {
+    ) -> Result<bool, RunError> {
         if !page.silent || !self.has(Safeguard::FullPages) {
             return Ok(false);
         }
@@ -475,7 +474,7 @@ impl<S: Source> Walk<'_, S> {
     }
 
     /// Reads everything there is, for a server that knows no filter.
-    pub(super) async fn everything(&self, mut pass: Pass) -> Result<PassEnd, WalkError> {
+    pub(super) async fn everything(&self, mut pass: Pass) -> Result<PassEnd, RunError> {
         let field = self.stream.cursor();
         let probe = PageQuery {
             size: PROBE_SIZE,
@@ -520,7 +519,7 @@ impl<S: Source> Walk<'_, S> {
     }
 
     /// Reads one window of a backfill, or replaces it by parts.
-    pub async fn backfill_window(&self, window: &BackfillWindow) -> Result<WindowEnd, WalkError> {
+    pub async fn backfill_window(&self, window: &BackfillWindow) -> Result<WindowEnd, RunError> {
         let found = self
             .created_part(window.created, &mut HashSet::new(), Splitting::Allowed)
             .await?;
@@ -563,7 +562,7 @@ impl<S: Source> Walk<'_, S> {
     }
 
     /// Reads a range of creation times whole, splitting it as needed. Yields the ids it showed.
-    pub async fn created_range(&self, range: Span) -> Result<HashSet<Uuid>, WalkError> {
+    pub async fn created_range(&self, range: Span) -> Result<HashSet<Uuid>, RunError> {
         let mut seen = HashSet::new();
         let mut windows = vec![range];
         while let Some(window) = windows.pop() {
@@ -579,7 +578,7 @@ impl<S: Source> Walk<'_, S> {
     }
 
     /// Looks at a gap again: it is closed if everything that is counted there is shown.
-    pub async fn look_again(&self, id: i64, gap: &Gap) -> Result<GapCheck, WalkError> {
+    pub async fn look_again(&self, id: i64, gap: &Gap) -> Result<GapCheck, RunError> {
         let splitting = Splitting::No;
         let found = match gap.field {
             OrderField::CreatedAt => {
@@ -607,7 +606,7 @@ impl<S: Source> Walk<'_, S> {
         window: Span,
         seen: &mut HashSet<Uuid>,
         splitting: Splitting,
-    ) -> Result<Found, WalkError> {
+    ) -> Result<Found, RunError> {
         let query = self.query(plan::widen(window), Span::OPEN, Order::CREATED);
         let depth = self.settings.window_pages;
         let split = |pages, depth| match splitting {
@@ -677,7 +676,7 @@ impl<S: Source> Walk<'_, S> {
         query: &PageQuery,
         first: Page,
         most: Option<u32>,
-    ) -> Result<Forward, WalkError> {
+    ) -> Result<Forward, RunError> {
         let mut tally = Tally::new(|head| head.updated_at, Timestamp::from_micros(i64::MAX));
         let mut goes_on = self.may_go_on(&first, query);
         let mut pages = plan::pages(first.total.unwrap_or(0), query.size).max(1);
@@ -697,7 +696,7 @@ impl<S: Source> Walk<'_, S> {
                     };
                     async move {
                         let page = self.fetch(&query).await?;
-                        Ok::<_, WalkError>((page, query))
+                        Ok::<_, RunError>((page, query))
                     }
                 })
                 .buffered(self.settings.concurrency.max(1));
@@ -740,17 +739,17 @@ impl<S: Source> Walk<'_, S> {
             .then(|| "a record changed while it was read, and may have moved into it".to_owned())
     }
 
-    pub(super) fn unfiltered(&self) -> WalkError {
-        WalkError::Unfiltered {
+    pub(super) fn unfiltered(&self) -> RunError {
+        RunError::Unfiltered {
             stream: self.stream,
         }
     }
 
-    fn unsteady(&self, window: Span, attempts: u32, last: String) -> WalkError {
+    fn unsteady(&self, window: Span, attempts: u32, last: String) -> RunError {
         let show = |end: Option<Timestamp>, open: &str| {
             end.map_or_else(|| open.to_owned(), |at| at.to_string())
         };
-        WalkError::Unsteady {
+        RunError::Unsteady {
             stream: self.stream,
             after: show(window.after, "the beginning"),
             before: show(window.before, "now"),

@@ -14,7 +14,7 @@ use helena_sync::config::{
 use helena_sync::daemon::NoLease;
 use helena_sync::data::{RateLimit, Resource, SourceError, Stream, Timestamp};
 use helena_sync::store::{Cause, OpenOptions, Store, StoreError};
-use helena_sync::sync::{RunError, WalkError};
+use helena_sync::sync::RunError;
 use helena_sync::telemetry::TelemetryError;
 use uuid::Uuid;
 
@@ -221,37 +221,31 @@ fn errors_of_requests() {
 fn errors_of_syncs() {
     let stream = Stream::whole(Resource::Sessions);
     let errors = [
-        WalkError::Source(source_errors().remove(0)),
-        WalkError::Unsteady {
+        RunError::Source(source_errors().remove(0)),
+        RunError::Unsteady {
             stream,
             after: "the beginning".into(),
             before: "now".into(),
             attempts: 5,
             last: "the server counts 100 records but showed 98".into(),
         },
-        WalkError::Unfiltered { stream },
-        WalkError::Unpaged { stream, number: 2 },
-        WalkError::Stopped,
-        WalkError::Paused,
-        WalkError::Closed,
-    ];
-    let mut text = paragraphs(&errors, |error| match error {
-        WalkError::Source(_) => "Source",
-        WalkError::Unsteady { .. } => "Unsteady",
-        WalkError::Unfiltered { .. } => "Unfiltered",
-        WalkError::Unpaged { .. } => "Unpaged",
-        WalkError::Stopped => "Stopped",
-        WalkError::Paused => "Paused",
-        WalkError::Closed => "Closed",
-    });
-    let errors = [
-        RunError::Walk(WalkError::Stopped),
+        RunError::Unfiltered { stream },
+        RunError::Unpaged { stream, number: 2 },
+        RunError::Stopped,
+        RunError::Paused,
+        RunError::Closed,
         RunError::Store(StoreError::LeaseLost),
     ];
-    text.push_str(&paragraphs(&errors, |error| match error {
-        RunError::Walk(_) => "Run of a walk",
+    let mut text = paragraphs(&errors, |error| match error {
+        RunError::Source(_) => "Source",
+        RunError::Unsteady { .. } => "Unsteady",
+        RunError::Unfiltered { .. } => "Unfiltered",
+        RunError::Unpaged { .. } => "Unpaged",
+        RunError::Stopped => "Stopped",
+        RunError::Paused => "Paused",
+        RunError::Closed => "Closed",
         RunError::Store(_) => "Run of the store",
-    }));
+    });
     let since = Timestamp::parse("2026-01-31T12:34:56Z").unwrap();
     let errors = [
         NoLease::Held {
