@@ -27,8 +27,8 @@ use crate::sync::{
     Verification, Verified,
 };
 
-pub use lease::{Claim, KeptLease, NoLease, WhenHeld};
-pub use task::{AccountTask, Engines, TaskError};
+pub use lease::{Claim, KeptLease, WhenHeld};
+pub use task::{AccountTask, Engines};
 
 /// The pauses while the API refuses the token, for everything or for one resource. A token that was
 /// renewed or got more rights is noticed within the longest one.
@@ -55,15 +55,35 @@ pub struct Intervals {
     pub refresh_open: Duration,
 }
 
-/// Why an account's worker ended.
-#[derive(Debug)]
+/// Why an account is not synced, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// Another process holds the lease, and this one does not wait for it.
+    #[error("another process holds the lease: {by}, since {since}")]
+    Held {
+        /// The holder, as text.
+        by: String,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// A failure that no retry mends, or a stop while waiting for the lease.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+impl From<StoreError> for AccountError {
+    fn from(error: StoreError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+/// Why an account's worker ended without a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// The daemon was stopped.
     Stopped,
     /// Another process has acquired the lease.
     LeaseLost,
-    /// A failure that no retry mends; see [`FailureAction::EndAccount`].
-    Failed(RunError),
 }
 
 /// Handles the triggers of an account while this process holds its lease.
@@ -160,21 +180,22 @@ impl<S: Source + 'static> AccountWorker<S> {
         }
     }
 
-    /// Handles triggers until stopped. The first pass starts without a trigger. `lost` is cancelled
-    /// when the lease is lost.
+    /// Handles triggers until stopped, or until a failure that no retry mends; see
+    /// [`FailureAction::EndAccount`]. The first pass starts without a trigger. `lost` is cancelled when
+    /// the lease is lost.
     pub async fn work(
         &mut self,
         triggers: &mut Triggers,
         stop: &CancellationToken,
         lost: &CancellationToken,
-    ) -> End {
+    ) -> Result<End, RunError> {
         let mut trigger = Some(Trigger::Pass);
         loop {
             let began = trigger == Some(Trigger::Verify);
             if let Some(trigger) = trigger {
                 let runs = self.step(trigger, lost).await;
                 if let Some(error) = unmendable(runs) {
-                    return End::Failed(error);
+                    return Err(error);
                 }
                 let skipped = triggers.take_skipped();
                 if skipped > 0 {
@@ -188,10 +209,10 @@ impl<S: Source + 'static> AccountWorker<S> {
                 }
             }
             if stop.is_cancelled() {
-                return End::Stopped;
+                return Ok(End::Stopped);
             }
             if lost.is_cancelled() {
-                return End::LeaseLost;
+                return Ok(End::LeaseLost);
             }
             if self.is_verifying() {
                 if !began {
@@ -208,7 +229,7 @@ impl<S: Source + 'static> AccountWorker<S> {
                 () = lost.cancelled() => None,
                 trigger = triggers.next() => match trigger {
                     Some(trigger) => Some(trigger),
-                    None => return End::Stopped,
+                    None => return Ok(End::Stopped),
                 },
             };
         }
@@ -534,15 +555,25 @@ fn unmendable(runs: Runs) -> Option<RunError> {
         .find(|error| error.action() == FailureAction::EndAccount)
 }
 
-/// Whether a retry may succeed.
+/// Whether opening the database or acquiring a lease may succeed at a retry.
 fn is_mendable(error: &StoreError) -> bool {
-    matches!(
-        error,
+    match error {
         StoreError::Unavailable { .. }
-            | StoreError::Locked { .. }
-            | StoreError::Database { .. }
-            | StoreError::LeaseLost
-    )
+        | StoreError::Locked { .. }
+        | StoreError::Database { .. }
+        | StoreError::LeaseLost => true,
+        StoreError::Url(_)
+        | StoreError::SameCompany { .. }
+        | StoreError::OtherCompany { .. }
+        | StoreError::TooOld { .. }
+        | StoreError::TooNew { .. }
+        | StoreError::Foreign { .. }
+        | StoreError::Altered { .. }
+        | StoreError::SharedIds { .. }
+        | StoreError::Inconsistent { .. }
+        | StoreError::Unfit { .. }
+        | StoreError::Migrate(_) => false,
+    }
 }
 
 /// Logs the error and waits for the next attempt. Returns false if stopped meanwhile.
@@ -576,14 +607,16 @@ async fn rest(clock: &Arc<dyn Clock>, stop: &CancellationToken, delay: Duration)
     }
 }
 
-/// Opens the database, and retries until it is available. Returns errors that no retry mends.
-pub async fn patiently<T, F>(
+/// Opens the database, and retries until it is available. Returns errors that no retry mends; `None` if
+/// stopped meanwhile.
+pub async fn patiently<T, E, F>(
     clock: &Arc<dyn Clock>,
     stop: &CancellationToken,
     mut open: impl FnMut() -> F,
-) -> Option<Result<T, anyhow::Error>>
+) -> Option<Result<T, E>>
 where
-    F: Future<Output = Result<T, anyhow::Error>>,
+    E: AsRef<anyhow::Error>,
+    F: Future<Output = Result<T, E>>,
 {
     let mut backoff = RETRIES;
     loop {
@@ -592,14 +625,28 @@ where
             Err(error) => error,
         };
         let mendable = error
+            .as_ref()
             .chain()
             .filter_map(|cause| cause.downcast_ref::<StoreError>())
             .any(is_mendable);
         if !mendable {
             return Some(Err(error));
         }
-        if !wait(&mut backoff, clock, stop, &error).await {
+        if !wait(&mut backoff, clock, stop, error.as_ref()).await {
             return None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locked_tables_are_waited_for_and_those_of_another_program_are_not() {
+        let holders = "process 4711".to_owned();
+        assert!(is_mendable(&StoreError::Locked { holders }));
+        let found = "it has a table customers".to_owned();
+        assert!(!is_mendable(&StoreError::Foreign { found }));
     }
 }

@@ -69,6 +69,17 @@ impl Outcome {
     }
 }
 
+impl From<Exit> for Outcome {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::Good,
+            Exit::Failed => Self::Failed,
+            Exit::Usage => Self::Wrong,
+            Exit::Refused => Self::Refused,
+        }
+    }
+}
+
 /// One line of the result.
 struct Finding {
     account: String,
@@ -181,11 +192,7 @@ fn exit(findings: &[Finding]) -> Exit {
 /// Why the token's company does not match the stored data, if it does not.
 async fn mismatch(store: Option<&Store>, name: &str, company: Uuid) -> Option<(Outcome, String)> {
     let error = store?.check_company(name, company).await.err()?;
-    let outcome = match error {
-        StoreError::SameCompany { .. } | StoreError::OtherCompany { .. } => Outcome::Wrong,
-        _ => Outcome::Failed,
-    };
-    Some((outcome, chain(&error)))
+    Some((Outcome::from(Exit::of_store(&error)), chain(&error)))
 }
 
 /// Checks the database. Returns the store if its tables can be read.
@@ -326,11 +333,7 @@ async fn check_api(
                 }
                 Err(error) => {
                     unreachable = matches!(error, SourceError::Unavailable { .. });
-                    let outcome = match error {
-                        SourceError::Refused { .. } => Outcome::Refused,
-                        _ => Outcome::Failed,
-                    };
-                    (outcome, error.to_string())
+                    (Outcome::from(Exit::of_source(&error)), error.to_string())
                 }
             }
         };

@@ -36,6 +36,39 @@ impl Exit {
             Self::Refused => 3,
         }
     }
+
+    /// That of a failed request.
+    pub(super) const fn of_source(error: &SourceError) -> Self {
+        match error {
+            SourceError::Refused { .. } => Self::Refused,
+            SourceError::NotFound { .. }
+            | SourceError::NotAccepted { .. }
+            | SourceError::Unavailable { .. }
+            | SourceError::Malformed { .. }
+            | SourceError::Ignored { .. } => Self::Failed,
+        }
+    }
+
+    /// That of a failure of the store.
+    pub(super) const fn of_store(error: &StoreError) -> Self {
+        match error {
+            StoreError::Url(_)
+            | StoreError::SameCompany { .. }
+            | StoreError::OtherCompany { .. } => Self::Usage,
+            StoreError::TooOld { .. }
+            | StoreError::TooNew { .. }
+            | StoreError::Locked { .. }
+            | StoreError::Foreign { .. }
+            | StoreError::Altered { .. }
+            | StoreError::SharedIds { .. }
+            | StoreError::LeaseLost
+            | StoreError::Unavailable { .. }
+            | StoreError::Inconsistent { .. }
+            | StoreError::Unfit { .. }
+            | StoreError::Database { .. }
+            | StoreError::Migrate(_) => Self::Failed,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -73,15 +106,6 @@ impl Failure {
             exit: Exit::Failed,
             error: error.into(),
         }
-    }
-
-    /// An error whose exit status is not known any more; finds it again in its causes.
-    pub fn of(error: anyhow::Error) -> Self {
-        let exit = error
-            .chain()
-            .find_map(|cause| cause.downcast_ref::<StoreError>())
-            .map_or(Exit::Failed, exit_of_store);
-        Self { exit, error }
     }
 
     /// Adds what the program was doing.
@@ -146,6 +170,12 @@ impl Failure {
     }
 }
 
+impl AsRef<anyhow::Error> for Failure {
+    fn as_ref(&self) -> &anyhow::Error {
+        &self.error
+    }
+}
+
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::usage(error)
@@ -190,46 +220,17 @@ impl From<super::NameError> for Failure {
 
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
-        let exit = match &error {
-            SourceError::Refused { .. } => Exit::Refused,
-            SourceError::NotFound { .. }
-            | SourceError::NotAccepted { .. }
-            | SourceError::Unavailable { .. }
-            | SourceError::Malformed { .. }
-            | SourceError::Ignored { .. } => Exit::Failed,
-        };
         Self {
-            exit,
+            exit: Exit::of_source(&error),
             error: error.into(),
         }
     }
 }
 
-fn exit_of_store(error: &StoreError) -> Exit {
-    match error {
-        StoreError::Url(_) | StoreError::SameCompany { .. } | StoreError::OtherCompany { .. } => {
-            Exit::Usage
-        }
-        StoreError::TooOld { .. }
-        | StoreError::TooNew { .. }
-        | StoreError::Locked { .. }
-        | StoreError::Foreign { .. }
-        | StoreError::Altered { .. }
-        | StoreError::SharedIds { .. }
-        | StoreError::LeaseLost
-        | StoreError::Unavailable { .. }
-        | StoreError::Inconsistent { .. }
-        | StoreError::Unfit { .. }
-        | StoreError::Database { .. }
-        | StoreError::Migrate(_) => Exit::Failed,
-    }
-}
-
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let exit = exit_of_store(&error);
         Self {
-            exit,
+            exit: Exit::of_store(&error),
             error: error.into(),
         }
     }

@@ -12,7 +12,7 @@ use super::engine::{self, EngineMaker};
 use super::stored::{self, Busy};
 use super::{Access, Account, Context, Exit, Failure};
 use crate::api::Client;
-use crate::daemon::{self, AccountTask, Intervals, NoLease, TaskError, WhenHeld};
+use crate::daemon::{self, AccountError, AccountTask, Intervals, WhenHeld};
 use crate::schedule::{self, Scheduler, Trigger};
 use crate::store::{Lease, StoreError};
 use crate::sync::Engine;
@@ -62,18 +62,11 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
         clients.push(engine::client(context, account, None)?);
     }
     let stop = engine::signals(Exit::Done)?;
-    let open = || async {
-        context
-            .store(Access::Create)
-            .await
-            .map_err(|failure| failure.error)
+    let open = || context.store(Access::Create);
+    let Some(store) = daemon::patiently(&context.clock, &stop, open).await else {
+        return Ok(Exit::Done);
     };
-    let store = match daemon::patiently(&context.clock, &stop, open).await {
-        None => return Ok(Exit::Done),
-        Some(Ok(store)) => store,
-        // The failure's exit status is found again in the error.
-        Some(Err(error)) => return Err(Failure::of(error)),
-    };
+    let store = store?;
     let mut scheduler = Scheduler::new(Arc::clone(&context.clock))
         .await
         .map_err(Failure::failed)?;
@@ -154,7 +147,7 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
 fn conclude(
     context: &Context,
     account: &Account,
-    ended: Result<Result<(), TaskError>, JoinError>,
+    ended: Result<Result<(), AccountError>, JoinError>,
 ) -> Result<(), Failure> {
     let name = &account.name;
     let error = match ended {
@@ -166,9 +159,8 @@ fn conclude(
         }
     };
     Err(match error {
-        TaskError::NoLease(NoLease::Store(error)) => account.concern(error.into()),
-        TaskError::NoLease(error) => stored::no_lease(context, name, Busy::GiveUp, error),
-        TaskError::Run(error) => account.concern(error.into()),
+        AccountError::Held { .. } => stored::no_lease(context, name, Busy::GiveUp, error),
+        AccountError::Run(error) => account.concern(error.into()),
     })
 }
 

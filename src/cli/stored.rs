@@ -6,9 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, Failure};
 use crate::api::Client;
-use crate::daemon::{Claim, KeptLease, NoLease, WhenHeld};
+use crate::daemon::{AccountError, Claim, KeptLease, WhenHeld};
 use crate::store::{Store, StoredAccount};
-use crate::sync::{self, RunError};
+use crate::sync;
 
 /// The accounts in the database that `--account` chooses; without it, all.
 pub(super) async fn accounts(
@@ -136,11 +136,15 @@ pub(super) async fn acquire(
 }
 
 /// The failure of a lease that could not be acquired, with advice.
-pub(super) fn no_lease(context: &Context, account: &str, busy: Busy, error: NoLease) -> Failure {
+pub(super) fn no_lease(
+    context: &Context,
+    account: &str,
+    busy: Busy,
+    error: AccountError,
+) -> Failure {
     let (by, since) = match error {
-        NoLease::Held { by, since } => (by, since),
-        NoLease::Stopped => return Failure::failed(RunError::Stopped),
-        NoLease::Store(error) => return error.into(),
+        AccountError::Held { by, since } => (by, since),
+        AccountError::Run(error) => return error.into(),
     };
     let zone = match context.zone() {
         Ok(zone) => zone,

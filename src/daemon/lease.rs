@@ -10,10 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
 
+use super::AccountError;
 use crate::clock::Clock;
 use crate::config::Zone;
 use crate::data::Timestamp;
 use crate::store::{AccountId, Acquired, Holder, LEASE_TTL, Lease, Store, StoreError};
+use crate::sync::RunError;
 
 /// How often a lease is renewed. Two failures in a row do not lose it.
 const RENEW_EVERY: Duration = Duration::from_secs(LEASE_TTL.as_secs() / 3);
@@ -36,25 +38,6 @@ pub enum WhenHeld {
     Wait,
     /// Wait until it ends, and warn, since the user may not know about the other process.
     WaitAndWarn,
-}
-
-/// Why there is no lease.
-#[derive(Debug, thiserror::Error)]
-pub enum NoLease {
-    /// Another process holds the lease.
-    #[error("another process holds the lease: {by}, since {since}")]
-    Held {
-        /// The holder, as text.
-        by: String,
-        /// Since when.
-        since: Timestamp,
-    },
-    /// Stopped while waiting.
-    #[error("stopped while waiting for the lease")]
-    Stopped,
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// A claim to the lease of an account.
@@ -114,14 +97,14 @@ impl Claim {
         &mut self,
         when_held: WhenHeld,
         stop: &CancellationToken,
-    ) -> Result<KeptLease, NoLease> {
+    ) -> Result<KeptLease, AccountError> {
         let mut first: Option<(Seen, Duration)> = None;
         loop {
             let acquired = tokio::select! {
                 biased;
                 // This comes first, so that a lease that was just acquired is not lost.
                 acquired = self.attempt() => acquired.inspect_err(|_| self.id = None)?,
-                () = stop.cancelled() => return Err(NoLease::Stopped),
+                () = stop.cancelled() => return Err(RunError::Stopped.into()),
             };
             let seen = match acquired {
                 Acquired::Lease(lease) => {
@@ -156,13 +139,13 @@ impl Claim {
             };
             if gives_up {
                 let Seen { by, since, .. } = seen;
-                return Err(NoLease::Held { by, since });
+                return Err(AccountError::Held { by, since });
             }
             self.tell(&seen, when_held);
             first.get_or_insert_with(|| (seen, self.clock.running()));
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Err(NoLease::Stopped),
+                () = stop.cancelled() => return Err(RunError::Stopped.into()),
                 () = self.clock.sleep(LOOK_AGAIN) => {}
             }
         }

@@ -10,8 +10,8 @@ use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use super::lease::{Claim, KeptLease, NoLease, WhenHeld};
-use super::{AccountWorker, End, Intervals, RETRIES, is_mendable, rest, wait};
+use super::lease::{Claim, KeptLease, WhenHeld};
+use super::{AccountError, AccountWorker, End, Intervals, RETRIES, is_mendable, rest, wait};
 use crate::clock::Clock;
 use crate::data::{Resource, Source};
 use crate::schedule::Triggers;
@@ -31,17 +31,6 @@ pub trait Engines: Send + Sync + 'static {
         &self,
         lease: &Lease,
     ) -> impl Future<Output = Result<Arc<Engine<Self::Source>>, StoreError>> + Send;
-}
-
-/// Why an account's task ended without being stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum TaskError {
-    /// It could not acquire the lease.
-    #[error(transparent)]
-    NoLease(#[from] NoLease),
-    /// A failure that no retry mends.
-    #[error(transparent)]
-    Run(#[from] RunError),
 }
 
 /// The task that keeps an account's mirror up to date.
@@ -66,7 +55,7 @@ impl<E: Engines> AccountTask<E> {
         mut when_held: WhenHeld,
         mut triggers: Triggers,
         stop: CancellationToken,
-    ) -> Result<(), TaskError> {
+    ) -> Result<(), AccountError> {
         let mut backoff = RETRIES;
         loop {
             let begun = self.clock.running();
@@ -101,12 +90,12 @@ impl<E: Engines> AccountTask<E> {
         mut when_held: WhenHeld,
         triggers: &mut Triggers,
         stop: &CancellationToken,
-    ) -> Result<(), TaskError> {
+    ) -> Result<(), AccountError> {
         loop {
             let (kept, engine) = match self.begin_patiently(when_held, stop).await {
                 Ok(begun) => begun,
-                Err(NoLease::Stopped) => return Ok(()),
-                Err(error) => return Err(error.into()),
+                Err(AccountError::Run(RunError::Stopped)) => return Ok(()),
+                Err(error) => return Err(error),
             };
             // Earlier skips do not concern this lease.
             let _skipped = triggers.take_skipped();
@@ -117,9 +106,8 @@ impl<E: Engines> AccountTask<E> {
             let end = worker.work(triggers, stop, kept.stop()).await;
             engine.note_trouble(true).await;
             kept.release().await;
-            match end {
+            match end? {
                 End::Stopped => return Ok(()),
-                End::Failed(error) => return Err(error.into()),
                 End::LeaseLost => {}
             }
             // When the new lease holder ends, this process continues.
@@ -134,18 +122,18 @@ impl<E: Engines> AccountTask<E> {
         &mut self,
         when_held: WhenHeld,
         stop: &CancellationToken,
-    ) -> Result<(KeptLease, Arc<Engine<E::Source>>), NoLease> {
+    ) -> Result<(KeptLease, Arc<Engine<E::Source>>), AccountError> {
         let mut backoff = RETRIES;
         loop {
             let error = match self.begin(when_held, stop).await {
-                Err(NoLease::Store(error)) if is_mendable(&error) => error,
+                Err(AccountError::Run(RunError::Store(error))) if is_mendable(&error) => error,
                 done => return done,
             };
             let account = self.claim.account();
             let error = anyhow::Error::from(error)
                 .context(format!("account {account}: cannot acquire the lease"));
             if !wait(&mut backoff, &self.clock, stop, &error).await {
-                return Err(NoLease::Stopped);
+                return Err(RunError::Stopped.into());
             }
         }
     }
@@ -154,7 +142,7 @@ impl<E: Engines> AccountTask<E> {
         &mut self,
         when_held: WhenHeld,
         stop: &CancellationToken,
-    ) -> Result<(KeptLease, Arc<Engine<E::Source>>), NoLease> {
+    ) -> Result<(KeptLease, Arc<Engine<E::Source>>), AccountError> {
         let kept = self.claim.acquire(when_held, stop).await?;
         match self.engines.begin(kept.lease()).await {
             Ok(engine) => Ok((kept, engine)),

@@ -223,11 +223,6 @@ impl StoreError {
             error => Self::Migrate(Cause(error.to_string())),
         }
     }
-
-    /// Whether a retry may succeed without a change of the program or its configuration.
-    pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Locked { .. })
-    }
 }
 
 fn is_unavailable(error: &dyn DatabaseError) -> bool {

@@ -11,7 +11,7 @@ use helena_sync::cli::{Cli, DateError, NameError};
 use helena_sync::config::{
     ConfigError, Environment, Flag, Schedule, ScheduleError, Settings, Zone,
 };
-use helena_sync::daemon::NoLease;
+use helena_sync::daemon::AccountError;
 use helena_sync::data::{RateLimit, Resource, SourceError, Stream, Timestamp};
 use helena_sync::store::{Cause, OpenOptions, Store, StoreError};
 use helena_sync::sync::RunError;
@@ -248,17 +248,15 @@ fn errors_of_syncs() {
     });
     let since = Timestamp::parse("2026-01-31T12:34:56Z").unwrap();
     let errors = [
-        NoLease::Held {
+        AccountError::Held {
             by: "process 4711 on reports-1".into(),
             since,
         },
-        NoLease::Stopped,
-        NoLease::Store(StoreError::LeaseLost),
+        AccountError::Run(RunError::Store(StoreError::LeaseLost)),
     ];
     text.push_str(&paragraphs(&errors, |error| match error {
-        NoLease::Held { .. } => "Held",
-        NoLease::Stopped => "NoLease stopped",
-        NoLease::Store(_) => "NoLease of the store",
+        AccountError::Held { .. } => "Held",
+        AccountError::Run(_) => "Account of a run",
     }));
     insta::assert_snapshot!(text);
 }

@@ -107,7 +107,7 @@ async fn a_pass_that_waits_goes_before_the_next_portion() {
             }
         });
         let end = worker.work(&mut triggers, &stop, &mirror.stop).await;
-        assert!(matches!(end, End::Stopped), "{end:?}");
+        assert!(matches!(end, Ok(End::Stopped)), "{end:?}");
         let kinds = mirror
             .database
             .texts(

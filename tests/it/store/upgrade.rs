@@ -353,7 +353,6 @@ async fn a_migration_names_those_who_hold_its_locks_and_no_timeout_of_the_server
         let store = store.unwrap().with_patience(Duration::from_secs(12));
         let error = store.migrate().await.unwrap_err();
         assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
-        assert!(error.is_temporary());
         assert!(
             error.to_string().contains("(reports, idle in transaction)"),
             "{error}"
