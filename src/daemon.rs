@@ -7,6 +7,11 @@
 //! Owns when work is due, when a lease is acquired and released ([`lease`]), and what a failed pass
 //! means for the next one. Must not know SQL, HTTP or the command line.
 
+#![warn(
+    clippy::wildcard_enum_match_arm,
+    reason = "each layer decides about every case of a failure"
+)]
+
 pub mod lease;
 pub mod task;
 

@@ -79,12 +79,25 @@
 //!
 //! # Failures
 //!
-//! [`api`] retries and keeps the rate limits; a [`data::SourceError`] is final for the pass.
-//! [`sync::policy`] decides in one `match` what each failure means: continue with the next resource,
-//! end the pass, stop writing, or end the account. The daemon retries at the next trigger. Each of its
-//! accounts is a task of its own ([`daemon::AccountTask`]), which acquires the lease, syncs, releases
-//! the lease and starts over, even if its work panics. Tasks are independent of each other. Each
-//! module has its own error enum; only [`cli`] and [`daemon`] use `anyhow`.
+//! Six types lie between the status code of an answer and the exit status. Each decides something that
+//! the one before it cannot know:
+//!
+//! | decision | type |
+//! |---|---|
+//! | retry after a backoff, retry after the pause of a 429, or give up; use the other session list | `FailedRequest` in [`api`] |
+//! | what failed, in terms of any platform: refused, not found, unavailable …; final for the pass | [`data::SourceError`] |
+//! | continue with the next resource, end the pass, stop writing, or end the account | [`sync::RunError`] |
+//! | wait for the lease or the database, or end the account's task | [`daemon::AccountError`] |
+//! | the message of the command, with what it was doing, and its exit status | [`cli::Failure`] |
+//! | the one exit status of several accounts | [`cli::Exit`] |
+//!
+//! Failures of the database are a [`store::StoreError`], which is one of the cases of
+//! [`sync::RunError`]. [`sync::policy`] decides in one place what follows from each case. A `match` on
+//! one of these types lists all cases: a new one does not compile until each layer has decided.
+//!
+//! The daemon retries at the next trigger. Each of its accounts is a task of its own
+//! ([`daemon::AccountTask`]), which acquires the lease, syncs, releases the lease and starts over, even
+//! if its work panics. Tasks are independent of each other. Only [`cli`] and [`daemon`] use `anyhow`.
 //!
 //! Changes that belong together are one transaction, so the process may be killed between any two
 //! transactions: a backfill with its windows and watermarks, a reset with the loads that it cancels, a

@@ -194,6 +194,10 @@ impl SessionRequest<'_> {
 }
 
 impl Listing {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all resources but these are lists"
+    )]
     pub(super) async fn page(&self, query: &PageQuery) -> Result<Page, SourceError> {
         let shape = Shape::Page {
             number: query.number.max(1),
@@ -475,6 +479,10 @@ impl Listing {
         Ok(None)
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all resources but these are lists"
+    )]
     pub(super) async fn by_id(&self, resource: Resource, id: Uuid) -> Result<Page, SourceError> {
         let (path, parameters, unknown) = match resource {
             // Version 1 has no such route.

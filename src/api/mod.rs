@@ -5,6 +5,11 @@
 //! where they go. All waits use the injected [`Clock`]; only the timeouts of connections are real
 //! time.
 
+#![warn(
+    clippy::wildcard_enum_match_arm,
+    reason = "each layer decides about every case of a failure"
+)]
+
 mod address;
 mod exchange;
 mod limit;

@@ -87,7 +87,7 @@ fn words(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => line(text),
         Value::Number(number) => Some(number.to_string()),
-        _ => None,
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
 

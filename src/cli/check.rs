@@ -1,5 +1,10 @@
 //! `check`: checks the configuration, the database, and what the token may read.
 
+#![warn(
+    clippy::wildcard_enum_match_arm,
+    reason = "each layer decides about every case of a failure"
+)]
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -406,6 +411,10 @@ async fn readable(client: &Client, resource: Resource, page: &Page) -> (Outcome,
         .total
         .unwrap_or(u64::try_from(page.items.len()).unwrap_or(u64::MAX));
     let count = number(count);
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all resources but these are lists"
+    )]
     let text = match resource {
         Resource::Sessions => return sessions(client, &count).await,
         Resource::Contacts => format!("{count} active contacts"),

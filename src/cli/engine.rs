@@ -1,6 +1,11 @@
 //! Builds the engine that syncs a configured account, and takes its lease. `run`, `sync`,
 //! `backfill`, `verify --repair` and `rejects retry` share it.
 
+#![warn(
+    clippy::wildcard_enum_match_arm,
+    reason = "each layer decides about every case of a failure"
+)]
+
 use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};

@@ -2,6 +2,11 @@
 //!
 //! Only this module maps errors to exit statuses.
 
+#![warn(
+    clippy::wildcard_enum_match_arm,
+    reason = "each layer decides about every case of a failure"
+)]
+
 use std::fmt::Write;
 use std::io;
 use std::process::ExitCode;

@@ -1,5 +1,10 @@
 //! `run`: the daemon. Starts a task for each account and combines their results into the exit status.
 
+#![warn(
+    clippy::wildcard_enum_match_arm,
+    reason = "each layer decides about every case of a failure"
+)]
+
 use std::sync::Arc;
 
 use clap::Args;

@@ -1,5 +1,10 @@
 //! The database's accounts and their leases, for all commands that use the database.
 
+#![warn(
+    clippy::wildcard_enum_match_arm,
+    reason = "each layer decides about every case of a failure"
+)]
+
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;

@@ -237,7 +237,14 @@ impl Model {
             Change::Failure => self.fails = true,
             Change::Stale => self.is_stale = true,
             Change::Date(minutes) => self.minutes_ahead = minutes,
-            change => self.write(change),
+            change @ (Change::Update(_)
+            | Change::Insert
+            | Change::LateUpdate(_)
+            | Change::LateInsert
+            | Change::HangingUpdate(_)
+            | Change::HangingInsert
+            | Change::BackUpdate(_)
+            | Change::BulkUpdate) => self.write(change),
         }
     }
 

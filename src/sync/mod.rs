@@ -26,6 +26,11 @@
 //! The module's tests try every interleaving of a few changes with every request of a pass, and
 //! show for each of these safeguards that records are lost without it.
 
+#![warn(
+    clippy::wildcard_enum_match_arm,
+    reason = "each layer decides about every case of a failure"
+)]
+
 mod compare;
 pub mod engine;
 #[cfg(test)]

@@ -619,9 +619,10 @@ fn summary(report: &RunReport, lag: Option<u64>) -> String {
         "({requests}, {:.1} s{lag}{stopped})",
         report.duration.as_secs_f64()
     );
-    let kind = match report.kind {
-        RunKind::Incremental | RunKind::List => String::new(),
-        kind => format!("{}: ", kind.as_str().replace('_', " ")),
+    let kind = if matches!(report.kind, RunKind::Incremental | RunKind::List) {
+        String::new()
+    } else {
+        format!("{}: ", report.kind.as_str().replace('_', " "))
     };
     // Unchanged rows that an incremental pass reads again are not worth printing.
     if !is_news {

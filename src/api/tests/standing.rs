@@ -31,7 +31,7 @@ async fn ask(client: &Client) {
 fn trouble(client: &Client) -> Trouble {
     match client.standing() {
         Standing::Troubled(trouble) => trouble,
-        other => panic!("{other:?}"),
+        other @ (Standing::Unknown | Standing::Answering) => panic!("{other:?}"),
     }
 }
 
