@@ -26,8 +26,18 @@ const SHOWN: &str =
     "(updated_at is not null or created_at is not null or content_hash is not null)";
 
 /// The condition of a contact whose status is not among those of its
-/// [`Descriptor`](crate::data::Descriptor).
-const NO_LIST: &str = "(status is not null and status not in ('ACTIVE', 'ARCHIVED', 'BLOCKED'))";
+/// [`Descriptor`](crate::data::Descriptor), so that no stream shows it.
+fn in_no_stream() -> String {
+    let streams = Resource::Contacts.streams();
+    let listed: Vec<String> = streams
+        .iter()
+        .map(|stream| format!("'{}'", stream.partition))
+        .collect();
+    format!(
+        "(status is not null and status not in ({}))",
+        listed.join(", ")
+    )
+}
 
 /// The rows of a stream in a range: 1 the account, 2 the status or nothing, 3 and 4 the range.
 fn in_range(stream: Stream) -> String {
@@ -242,9 +252,10 @@ impl Store {
         let mut tx = self
             .reading("read the contacts that no list shows", "contacts")
             .await?;
+        let in_no_stream = in_no_stream();
         let from = format!(
             "from contacts where account_id = $1 and removed_at is null \
-             and (not {SHOWN} or {NO_LIST}) and not exists (select 1 from rechecks \
+             and (not {SHOWN} or {in_no_stream}) and not exists (select 1 from rechecks \
              where rechecks.account_id = contacts.account_id and resource = 'contacts' \
              and record_id = contacts.id)"
         );
@@ -307,7 +318,8 @@ impl Store {
             .await?;
         let sql = format!(
             "select status, count(*) from contacts \
-             where account_id = $1 and removed_at is null and {NO_LIST} group by status"
+             where account_id = $1 and removed_at is null and {} group by status",
+            in_no_stream()
         );
         let rows: Vec<(String, i64)> = tx.rows(AssertSqlSafe(sql), args![account.0]).await?;
         tx.end().await;
