@@ -436,7 +436,8 @@ impl Exchange {
         if attempts > 1 {
             self.retries.fetch_add(1, Ordering::Relaxed);
         }
-        let answered = self.answer(question, permit).await;
+        // The future is large, and those of all walks contain it.
+        let answered = Box::pin(self.answer(question, permit)).await;
         answered.map_err(|failed| FailedRequest {
             // The answer may repeat the token.
             detail: self.credentials.hide(failed.detail),
