@@ -243,10 +243,7 @@ fn without_comment(block: &str) -> &str {
 
 /// The views in a database's SQL, those that others rest on first.
 pub fn views(dialect: Dialect) -> Vec<View> {
-    let mut shared = Fragments::new();
-    for text in [dialect.fragments(), FRAGMENTS] {
-        defined(text, &mut shared);
-    }
+    let shared = shared(dialect);
     FILES
         .iter()
         .map(|&(name, text)| {
@@ -258,6 +255,15 @@ pub fn views(dialect: Dialect) -> Vec<View> {
             }
         })
         .collect()
+}
+
+/// The fragments that all texts share.
+fn shared(dialect: Dialect) -> Fragments {
+    let mut shared = Fragments::new();
+    for text in [dialect.fragments(), FRAGMENTS] {
+        defined(text, &mut shared);
+    }
+    shared
 }
 
 /// A hash of all that the views in a database's SQL are made of.

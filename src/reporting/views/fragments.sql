@@ -72,6 +72,18 @@ else @lower(s.classification_category) end
 define amount_won
 case when s.classification_category = 'WON' then s.classification_amount end
 
+define is_new_contact
+case when s.contact_id is not null then case when exists (select 1 from sessions e
+where e.contact_id = s.contact_id and e.created_at < s.created_at and e.removed_at is null)
+then 0 else 1 end end
+
+define returned
+case when @is_closed and s.contact_id is not null and coalesce(s.type, '') <> 'GROUP'
+and @later(s.end_at, 604800) <= @as_of then case when exists (select 1 from sessions e
+where e.contact_id = s.contact_id and e.created_at > s.end_at and e.created_at < @later(s.end_at, 604800)
+and e.id <> s.id and e.removed_at is null and coalesce(e.status, '') <> 'HIDDEN'
+and coalesce(e.type, '') <> 'GROUP') then 1 else 0 end end
+
 define channel_name(x)
 coalesce(nullif(:x.identity_display_name, ''), nullif(:x.number_formatted, ''), nullif(:x.number, ''),
 nullif(:x.identity_human_id, ''), substr(cast(:x.id as text), 1, 8))

@@ -32,14 +32,7 @@ case when @is_closed then @seconds(s.first_response_at, s.end_at) end as after_r
 @turn as turn, s.last_message_in, @attendance as attendance,
 p.sla_wait_seconds, p.sla_first_response_seconds, p.sla_service_seconds, p.sla_resolution_seconds,
 @arrived_open as arrived_open,
-case when @is_closed and s.contact_id is not null and coalesce(s.type, '') <> 'GROUP'
-and @later(s.end_at, 604800) <= @as_of then case when exists (select 1 from sessions e
-where e.contact_id = s.contact_id and e.created_at > s.end_at and e.created_at < @later(s.end_at, 604800)
-and e.id <> s.id and e.removed_at is null and coalesce(e.status, '') <> 'HIDDEN'
-and coalesce(e.type, '') <> 'GROUP') then 1 else 0 end end as returned_7d,
-case when s.contact_id is not null then case when exists (select 1 from sessions e
-where e.contact_id = s.contact_id and e.created_at < s.created_at and e.removed_at is null)
-then 0 else 1 end end as is_new_contact,
+@returned as returned_7d, @is_new_contact as is_new_contact,
 @outcome as outcome, coalesce(s.classification_category_description, s.classification_category_name) as reason,
 @amount_won as amount_won, @campaign,
 nullif(s.utm_content, '') as utm_content, nullif(s.utm_term, '') as utm_term,
