@@ -71,7 +71,7 @@ pub enum AccountError {
         /// Since when.
         since: Timestamp,
     },
-    /// A failure that no retry mends, or a stop while waiting for the lease.
+    /// A failure that no retry can repair, or a stop while waiting for the lease.
     #[error(transparent)]
     Run(#[from] RunError),
 }
@@ -185,9 +185,9 @@ impl<S: Source + 'static> AccountWorker<S> {
         }
     }
 
-    /// Handles triggers until stopped, or until a failure that no retry mends; see
-    /// [`FailureAction::EndAccount`]. The first pass starts without a trigger. `lost` is cancelled when
-    /// the lease is lost.
+    /// Handles triggers until stopped, or until a failure that no retry can repair; see
+    /// [`FailureAction::EndAccount`]. The first pass starts without a trigger. `lost` is cancelled when the
+    /// lease is lost.
     pub async fn work(
         &mut self,
         triggers: &mut Triggers,
@@ -223,7 +223,7 @@ impl<S: Source + 'static> AccountWorker<S> {
                 if !began {
                     self.go_on(lost).await;
                 }
-                // A pass goes first, between any two portions.
+                // Between two portions, a waiting pass goes first.
                 trigger = triggers.waiting_pass();
                 if trigger.is_some() || self.is_verifying() {
                     continue;
@@ -473,15 +473,15 @@ impl<S: Source + 'static> AccountWorker<S> {
         }
     }
 
-    /// Starts to compare the mirror with the account and to repair it. It syncs first, lists
-    /// included, so that recent changes are not differences. Resources that the API refuses are
-    /// left out.
+    /// Begins a verification, which compares the mirror with the account and repairs it. It syncs first,
+    /// lists included, so that recent changes are not differences. Resources that the API refuses are left
+    /// out.
     async fn verify(&mut self, limits: RunLimits<'_>) -> Result<Runs, RunError> {
         self.lists_at.clear();
         self.pauses.values_mut().for_each(Pause::cut);
         let passed = self.pass(limits).await;
         let resources = self.wanted();
-        // A verification that still waits for passes of single resources starts over with all
+        // If only parts are left that wait for passes of their own, the verification starts over with all
         // resources.
         let goes_on = |verifying: &Verifying| verifying.is_held || verifying.work.can_go_on();
         if !self.verifying.as_ref().is_some_and(goes_on) && !resources.is_empty() {
@@ -508,8 +508,8 @@ impl<S: Source + 'static> AccountWorker<S> {
         Ok(runs)
     }
 
-    /// Lets a held verification continue if these runs completed the pass. Resources that could not
-    /// be read are left out until they can.
+    /// Lets a held verification continue if these runs completed the pass. Resources that could not be read
+    /// are left out until a pass can read them.
     fn release(&mut self, runs: &[RunReport]) {
         if let Some(verifying) = &mut self.verifying
             && !runs.is_empty()
@@ -612,7 +612,7 @@ async fn rest(clock: &Arc<dyn Clock>, stop: &CancellationToken, delay: Duration)
     }
 }
 
-/// Opens the database, and retries until it is available. Returns errors that no retry mends; `None` if
+/// Opens the database, and retries until it is available. Returns errors that no retry can repair; `None` if
 /// stopped meanwhile.
 pub async fn patiently<T, E, F>(
     clock: &Arc<dyn Clock>,

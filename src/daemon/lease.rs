@@ -20,7 +20,7 @@ use crate::sync::RunError;
 /// How often a lease is renewed. Two failures in a row do not lose it.
 const RENEW_EVERY: Duration = Duration::from_secs(LEASE_TTL.as_secs() / 3);
 
-/// If the lease holder is silent for this long, the lease has expired.
+/// If the lease holder has not renewed the lease for this long, the lease has expired.
 const LAST_WORD: Duration = Duration::from_secs(LEASE_TTL.as_secs() + 5);
 
 /// How often a waiting process checks the lease.
@@ -221,7 +221,7 @@ pub struct KeptLease {
     store: Store,
     lease: Lease,
     stop: CancellationToken,
-    /// Not the same as `stop`, which is cancelled for other reasons, too.
+    /// Unlike `stop`, which is also cancelled for other reasons.
     is_lost: Arc<AtomicBool>,
     renewing: AbortOnDropHandle<()>,
 }

@@ -97,7 +97,7 @@ impl<E: Engines> AccountTask<E> {
                 Err(AccountError::Run(RunError::Stopped)) => return Ok(()),
                 Err(error) => return Err(error),
             };
-            // Earlier skips do not concern this lease.
+            // Triggers that were skipped earlier do not concern this lease.
             let _skipped = triggers.take_skipped();
             let clock = Arc::clone(&self.clock);
             let resources = self.resources.clone();

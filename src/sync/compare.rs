@@ -1,32 +1,35 @@
 //! Comparing a stream with the API by count, at a cost that grows with the differences.
 //!
-//! Only beginnings are counted: C(t), the number of records created before t, is one request of one
-//! record. A window's count is the difference of two of them, so a window is halved at the price of
-//! one request, and whatever the server makes of the instant t itself, each record lies in exactly
-//! one of two neighbours. Which of them a stored row belongs to is certain too, since windows are
-//! cut where no row is stored within two milliseconds, the coarsest precision at which the platform
-//! may compare being one.
+//! Every count starts at the beginning of time. C(t) is the number of records created before t, and costs one
+//! request for a page of one record. The count of a window is the difference of two such counts, so it costs
+//! one request to halve a window. It does not matter how the server treats the instant t itself: each record
+//! lies in exactly one of two neighbouring windows. The window of a stored row is certain, too. A cut lies at
+//! an instant with no stored row within two milliseconds, and one millisecond is the coarsest precision at
+//! which the platform may compare instants.
 //!
-//! A miss and a surplus in one window cancel. So an account is always cut into [`windows::WINDOWS`] windows
-//! of equally many rows, and each is counted; those that differ are halved. The borders are others
-//! each time, so that what cancels once does not cancel for ever. An account of no more pages than
-//! that is read whole, at the same price. So is any account of a platform that does not count.
+//! A missing record and a surplus record in one window cancel out. So an account is always cut into
+//! [`windows::WINDOWS`] windows with equal numbers of rows. Each window is counted, and windows whose counts
+//! differ are halved. The borders change each time, so that differences that cancel out once do not cancel
+//! out forever. An account with at most that many pages is read completely, which costs as many requests. If
+//! the platform does not count, the account is read completely, too.
 //!
-//! Of a record that is read, everything is compared: its `updatedAt` in both directions, and where
-//! that is the same, its content.
+//! The `updatedAt` of each record that is read is compared: the stored version may be older or newer. If both
+//! have the same `updatedAt`, the content is compared.
 //!
-//! The account lives meanwhile. Nothing is compared that the next pass will read anyway: records
-//! created or changed after the instant up to which passes have read everything. And no difference
-//! counts until it has been seen twice: what a page shows is looked for by id among what is stored
-//! then, and what it does not show is asked for by id. So is a record whose stored version is newer
-//! than the one shown and young enough for that to be a stale copy of the platform's.
+//! The account changes while it is compared. Records that the next pass reads anyway are not compared: those
+//! created or changed after the instant up to which passes have read everything. No difference counts until
+//! it has been seen twice. A record on a page is looked up by its id in the store when the page has been
+//! read. A stored record that no page shows is read from the platform by id. A record is also read by id if
+//! the stored version is newer than the listed one and so recent that the listed one may come from a stale
+//! replica.
 //!
-//! A record in doubt that cannot be asked for is read from the listing, in a window of its own,
-//! each night until what is shown is certain.
+//! If a record in doubt cannot be read by id, it is read from the listing, in a window of its own. That is
+//! repeated each night until it is certain what the listing shows.
 //!
-//! It is done step by step, so that passes can be made in between: [`windows`] counts, [`pages`] reads
-//! and compares, [`undated`] looks for records that no window holds, and [`by_id`] asks for records by
-//! their ids. Must not know what is done about differences, but for sending the pages that hold them on.
+//! A comparison is done step by step, so that passes can be made in between: [`windows`] counts, [`pages`]
+//! reads and compares, [`undated`] looks for records that no window holds, and [`by_id`] reads records by id.
+//! Must not know what is done about differences, except that it sends the pages with differences to be
+//! stored.
 
 mod by_id;
 mod findings;
@@ -58,30 +61,30 @@ pub(super) use findings::{Difference, ListedVersion};
 use pages::Reading;
 use windows::{Cutting, QUIET, Window, complement};
 
-/// Rows of a stream that are in doubt, round which a night reads the listing; the next night reads round
-/// others.
+/// For how many rows in doubt, of each stream, a night reads windows of the listing. The next night takes
+/// other rows.
 const DOUBTED: u32 = 200;
 
-/// A gap that was found again within this time is still there.
+/// A gap that was last seen within this time counts as still open, without being counted again.
 const COUNTED_LATELY: Duration = Duration::from_hours(1);
 
-/// Other gaps of a stream that are counted again before a comparison.
+/// How many other gaps of a stream are counted again before a comparison.
 const COUNTED_AGAIN: usize = 50;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// What is to be done next.
+/// The next step of a comparison.
 #[derive(Debug)]
 enum Step {
-    /// Ask for what the last night left.
+    /// Load the records that earlier nights left to be read by id.
     Queue,
-    /// Ask for contacts that no list shows.
+    /// Queue contacts that no list shows, to be read by id.
     NeverListed,
-    /// Read what may be another version than the one that is stored.
+    /// Read windows around rows that may differ from the platform's version.
     Doubted,
-    /// Find out what there is to compare.
+    /// Determine what to compare.
     Begin,
-    /// Count a span, and cut it.
+    /// Count the records of a span, and cut it into windows.
     Span(Span),
     /// Count the parts of a window, one by one.
     Cut(Cutting),
@@ -89,7 +92,7 @@ enum Step {
     Narrow(Window),
     /// Read a window and compare every record of it.
     Read(Reading),
-    /// Choose windows to be read although their counts agree.
+    /// Choose windows to read although their counts are equal.
     Samples(Span),
     /// Look for records that no window holds.
     Undated,
@@ -97,12 +100,12 @@ enum Step {
     End,
 }
 
-/// The two sides, and where what is found goes.
+/// The two sides of a comparison, and the channel for its findings.
 pub(super) struct Sides<'a, S> {
     pub(super) mirror: Mirror<'a, S>,
-    /// Where pages with differences go, if those are to be repaired.
+    /// The channel for pages with differences; `None` if differences are not repaired.
     pub(super) out: Option<mpsc::Sender<Chunk>>,
-    /// When to let others go first.
+    /// The portion that this work belongs to. At its end, other work goes first.
     pub(super) portion: Option<&'a Portion<'a, S>>,
 }
 
@@ -111,8 +114,8 @@ impl<S: Source> Sides<'_, S> {
         survey::ask(self.mirror.source, query, self.mirror.stop).await
     }
 
-    /// What each version of the session list counts. Nothing else depends on it, so that a failure that
-    /// concerns no other question says nothing.
+    /// The totals of both versions of the session list; `None` if only this query fails. Nothing else depends
+    /// on the totals, so a failure that does not concern other queries is ignored.
     async fn session_totals(&self) -> Result<Option<VersionTotals>, RunError> {
         let Mirror { source, stop, .. } = self.mirror;
         let totals = unless_stopped(stop, source.session_totals()).await?;
@@ -123,7 +126,7 @@ impl<S: Source> Sides<'_, S> {
         }
     }
 
-    /// Sends on what is to be repaired, if it is.
+    /// Sends a page and state changes to be stored, if differences are repaired.
     async fn send(
         &self,
         page: Option<Page>,
@@ -140,52 +143,54 @@ impl<S: Source> Sides<'_, S> {
     }
 }
 
-/// A comparison of one stream under way.
+/// A comparison of one stream that is in progress.
 #[derive(Debug)]
 pub(super) struct Comparing {
     stream: Stream,
-    /// Everything that was created or changed before should have been read by a pass, as far as the
-    /// `Date` header of its answers tells.
+    /// Passes should have read everything that was created or changed before this instant, as far as the
+    /// `Date` header of their answers shows.
     horizon: Timestamp,
-    /// Everything that changed before has certainly been read by a pass.
+    /// Passes have certainly read everything that changed before this instant.
     read_until: Timestamp,
     /// Windows of a first load that are not read yet.
     unread: Vec<Span>,
-    /// Whether windows are counted though the totals agree, and what no list shows is asked for.
+    /// Whether windows are counted although the totals are equal, and records that no list shows are read by
+    /// id.
     is_thorough: bool,
-    /// Whether the platform does not say how many records there are.
+    /// Whether the platform sends no totals.
     is_uncounted: bool,
     samples: u32,
-    /// Records that may still be asked for by their ids.
+    /// How many more records may be read by id.
     pub(super) may_ask: u32,
     pub(super) found: Comparison,
-    /// The next one last.
+    /// The remaining steps; the last element is the next step.
     steps: Vec<Step>,
-    /// Creation times of the records that are nowhere but among the rejects.
+    /// Creation times of the records that exist only as rejects.
     rejects: Vec<Timestamp>,
     rejected: HashSet<Uuid>,
-    /// Rows that are to be asked for anyway since they are no longer listed, by earlier comparisons.
+    /// Rows that earlier comparisons queued because they are no longer listed. They are read by id anyway.
     unlisted: HashMap<Uuid, Timestamp>,
-    /// Rows that are in doubt, by earlier passes or comparisons.
+    /// Rows in doubt: earlier passes or comparisons found that they may differ from the platform's version.
     doubted: HashSet<Uuid>,
-    /// Where the platform is known to count more than it shows, and how many.
+    /// Windows in which the platform is known to count more records than it shows, and how many more.
     gaps: Vec<(Span, u64)>,
-    /// Windows that were read.
+    /// Windows that were read completely.
     read: Vec<Span>,
-    /// How many records the platform counts that were created before the end of what is compared.
+    /// The platform's count of records created before the end of the compared range.
     counted: Option<u64>,
     to_ask: VecDeque<Uuid>,
-    /// Records that earlier nights left, which come after those that this one finds.
+    /// Records that earlier nights left to be read by id. They are read after the records that this night
+    /// finds.
     backlog: Vec<Uuid>,
-    /// Records that were put there, or here.
+    /// All records that are in `to_ask` or `backlog`, or were queued for the next night.
     asked: HashSet<Uuid>,
-    /// Why nothing can be asked for by its id.
+    /// Why no record can be read by id.
     by_id_error: Option<RunError>,
 }
 
 impl Comparing {
-    /// A comparison of what was created in a stream up to an instant, without these windows of a first
-    /// load. What changed after `read_until` may not have been read yet.
+    /// A comparison of the records of a stream that were created before `horizon`, without the windows
+    /// `unread` of a first load. Changes after `read_until` may not have been read yet.
     pub(super) fn new(
         stream: Stream,
         horizon: Timestamp,
@@ -217,13 +222,13 @@ impl Comparing {
         }
     }
 
-    /// Whether there is nothing to compare: none of it was read yet.
+    /// Whether there is nothing to compare, because nothing was read yet.
     pub(super) fn is_empty(&self) -> bool {
         complement(self.horizon, &self.unread).is_empty()
     }
 
-    /// Counts every window, re-reads so many whose counts agree, and asks for at most so many records
-    /// by their ids, those that no list shows included.
+    /// Counts every window, reads `samples` windows although their counts are equal, and reads at most
+    /// `may_ask` records by id, including records that no list shows.
     pub(super) fn thorough(mut self, samples: u32, may_ask: u32) -> Self {
         self.is_thorough = true;
         self.samples = samples;
@@ -241,9 +246,10 @@ impl Comparing {
         self
     }
 
-    /// Does the next bit of it: some requests at most. Yields whether that was the last.
+    /// Takes the next step, which needs a few requests at most. Returns whether it was the last step.
     pub(super) async fn step<S: Source>(&mut self, on: &Sides<'_, S>) -> Result<bool, RunError> {
-        // What is missing here is stored first; what may be gone there can wait.
+        // Records that are missing in the mirror are stored first. Records that the platform may have deleted
+        // can wait.
         let is_last = matches!(self.steps.as_slice(), [Step::End]);
         if is_last && self.to_ask.is_empty() {
             let backlog: Vec<Uuid> = self.backlog.drain(..).collect();
@@ -270,7 +276,7 @@ impl Comparing {
         Ok(self.steps.is_empty())
     }
 
-    /// Finds out what is to be compared.
+    /// Determines what to compare.
     async fn begin<S: Source>(&mut self, on: &Sides<'_, S>) -> Result<(), RunError> {
         let Mirror { store, account, .. } = on.mirror;
         if self.is_thorough && self.stream.resource == Resource::Sessions {
@@ -278,7 +284,7 @@ impl Comparing {
         }
         self.note_rejects(on).await?;
         if on.out.is_some() {
-            // They are asked for anyway.
+            // These rows are read by id anyway.
             let unlisted = store.unlisted(account, self.stream).await?;
             self.unlisted = unlisted.into_iter().collect();
         }
@@ -289,7 +295,7 @@ impl Comparing {
                 continue;
             }
             self.found.gaps += gap.missing();
-            // One that is there no longer would hide that something else is missing.
+            // A gap that no longer exists would hide another missing record.
             let is_fresh = now >= stored.last_seen_at && now < stored.last_seen_at + COUNTED_LATELY;
             if gap.field == OrderField::CreatedAt && is_fresh {
                 self.gaps.push((gap.window, gap.missing()));
@@ -318,7 +324,8 @@ impl Comparing {
         Ok(())
     }
 
-    /// Reads the windows of rows that are in doubt, in turns. What was read already is not read again.
+    /// Reads windows around rows in doubt; each night reads others. Windows that were already read are not
+    /// read again.
     async fn doubted<S: Source>(&mut self, on: &Sides<'_, S>) -> Result<(), RunError> {
         let Mirror { store, account, .. } = on.mirror;
         let turn = tonight(on.mirror.clock.now());
@@ -331,7 +338,7 @@ impl Comparing {
         Ok(())
     }
 
-    /// Sums up. It has failed if nothing could be asked for by its id.
+    /// Sums up. Returns an error if no record could be read by id.
     async fn end<S: Source>(&mut self, on: &Sides<'_, S>) -> Result<(), RunError> {
         let Mirror { store, account, .. } = on.mirror;
         if self.is_thorough
@@ -347,7 +354,7 @@ impl Comparing {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Rejected {
-            // Of a record that another account holds, the names of the columns.
+            // The raw text of a record that another account holds has the names of the columns.
             #[serde(alias = "created_at")]
             created_at: Timestamp,
             status: Option<String>,
@@ -373,7 +380,7 @@ impl Comparing {
     }
 }
 
-/// The number of the night: what is looked at in turns begins with another part in each.
+/// The number of the night. Work that is spread over several nights begins at a different part each night.
 fn tonight(now: Timestamp) -> u64 {
     let day = i64::try_from(DAY.as_micros()).unwrap_or(i64::MAX);
     u64::try_from(now.micros().div_euclid(day)).unwrap_or(0)

@@ -1,7 +1,7 @@
 //! The engine of one account: which walks are due, in which order, and what their failures mean.
 //!
-//! Owns the sequence; what is read completely is decided by the walks, what is stored by the store.
-//! Must not know the HTTP client, schedules or the command line.
+//! Owns the sequence. The walks decide what was read completely, and the store decides what is stored. Must
+//! not know the HTTP client, schedules or the command line.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -37,36 +37,36 @@ pub struct EngineSettings {
     pub walk: WalkSettings,
     /// Whether the complete JSON of every record is kept.
     pub keep_raw: bool,
-    /// How long runs are remembered.
+    /// How long runs are kept in the database.
     pub keep_runs: Duration,
-    /// How often incremental passes are made while a long load goes on.
+    /// How often incremental passes are made during a long load.
     pub interleave: Duration,
-    /// How often the lists are read while a long load goes on.
+    /// How often the lists are read during a long load.
     pub catalog: Duration,
 }
 
-/// How far the present work has come, for progress bars.
+/// The progress of the current work, for progress bars.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// What is being done.
     pub phase: String,
     /// Records read.
     pub rows: u64,
-    /// Records there will be, if that is known.
+    /// The expected number of records, if it is known.
     pub total: Option<u64>,
 }
 
-/// What is asked of one call of the engine.
+/// The limits of one call of the engine.
 #[derive(Debug, Clone, Copy)]
 pub struct RunLimits<'a> {
-    /// Cancelled when nothing new is to begin.
+    /// Cancelled when no new work may begin.
     pub stop: &'a CancellationToken,
-    /// Records that may still be read.
+    /// How many more records may be read; `None` without a limit.
     pub budget: Option<&'a AtomicU64>,
 }
 
 impl RunLimits<'_> {
-    /// Whether as many records were read as may be.
+    /// Whether the limit of records is reached.
     pub fn is_spent(&self) -> bool {
         self.budget
             .is_some_and(|left| left.load(std::sync::atomic::Ordering::SeqCst) == 0)
@@ -76,7 +76,8 @@ impl RunLimits<'_> {
 /// The runs of a pass, in the order in which they were made.
 pub type Runs = Vec<RunReport>;
 
-/// Reads one account into the store: the door to its jobs, each of which is made of what it needs.
+/// Reads one account into the store. It is the entry point to the jobs, each of which holds only what it
+/// needs.
 pub struct Engine<S> {
     runner: Runner<S>,
     planned: Planned,
@@ -107,7 +108,7 @@ impl<S: Source + 'static> Engine<S> {
         }
     }
 
-    /// The engine of an account of which this is stored.
+    /// Takes over what is stored about the account's platform.
     #[must_use]
     pub fn remembering(self, learned: Learned) -> Self {
         self.runner.remember(learned);
@@ -119,12 +120,12 @@ impl<S: Source + 'static> Engine<S> {
         self.runner.name()
     }
 
-    /// Where to look how far it has come.
+    /// A receiver for the progress of the current work.
     pub fn reports(&self) -> watch::Receiver<Report> {
         self.runner.report().subscribe()
     }
 
-    /// The lease it writes under.
+    /// The lease under which the engine writes.
     pub fn lease(&self) -> &Lease {
         self.runner.lease()
     }
@@ -186,8 +187,8 @@ impl<S: Source + 'static> Engine<S> {
         }
     }
 
-    /// Makes sure that the token still belongs to the company whose data is here, and that no other
-    /// account is the same company. Asks for as little as shows a company's id.
+    /// Verifies that the token still belongs to the company whose data is stored, and that no other account
+    /// has the same company. Sends as few requests as needed to find the company's id.
     pub async fn identify(&self, stop: &CancellationToken) -> Result<(), RunError> {
         let runner = &self.runner;
         runner.begin("checking the token's company".to_owned(), None);
@@ -200,36 +201,36 @@ impl<S: Source + 'static> Engine<S> {
         Ok(())
     }
 
-    /// Records a run that failed before it could begin, so that whoever asks later is told why.
+    /// Records a run that failed before it could begin, so that the reason can be looked up later.
     pub async fn failed(&self, kind: RunKind, resource: Resource, error: RunError) -> RunReport {
         self.runner.failed(kind, resource, error).await
     }
 
-    /// Reads the lists among `resources` whole.
+    /// Reads the lists among `resources` completely.
     pub async fn lists(&self, resources: &[Resource], limits: RunLimits<'_>) -> Runs {
         self.lists_job().all(resources, limits).await
     }
 
-    /// Reads one list whole: what is stored and not in it is marked as removed, unless that is too much
-    /// to be believed at once.
+    /// Reads one list completely. Stored records that the list lacks are marked as removed, unless the list
+    /// lacks too many of them to be believed at once.
     pub async fn list(&self, resource: Resource, limits: RunLimits<'_>) -> RunReport {
         self.lists_job().one(resource, limits).await
     }
 
-    /// Makes one incremental pass over every stream of `resources` that has been loaded, or whose
-    /// load has begun, and asks by their ids for the records of which it may have seen stale versions.
+    /// Makes one incremental pass over every stream of `resources` whose load has begun or ended. Then reads
+    /// by id the records of which a pass may have seen stale versions.
     pub async fn incremental(&self, resources: &[Resource], limits: RunLimits<'_>) -> Runs {
         self.passes_job().incremental(resources, limits).await
     }
 
-    /// The resources among `resources` of which nothing was loaded yet.
+    /// The resources among `resources` of which nothing is loaded yet.
     pub async fn unloaded(&self, resources: &[Resource]) -> Result<Vec<Resource>, StoreError> {
         let runner = &self.runner;
         load::unloaded(runner.store(), runner.account(), resources).await
     }
 
-    /// Records the first load of a resource. From here on the incremental passes read what changes,
-    /// and the load what was there.
+    /// Plans the first load of a resource. From then on, incremental passes read changes, and the load reads
+    /// the records that already exist.
     pub async fn plan_first_load(
         &self,
         resource: Resource,
@@ -240,8 +241,8 @@ impl<S: Source + 'static> Engine<S> {
             .await
     }
 
-    /// Records a backfill, in place of an unfinished one that asks the same. Nothing is read yet but
-    /// what planning it takes.
+    /// Plans a backfill. It replaces an unfinished backfill with the same range and filters. Reads only what
+    /// planning needs.
     pub async fn plan_backfill(
         &self,
         resource: Resource,
@@ -255,8 +256,8 @@ impl<S: Source + 'static> Engine<S> {
             .await
     }
 
-    /// Works on a backfill until it is finished, or something ends it. Incremental passes over
-    /// `fresh` are made between its windows whenever they are due, and its lists are read.
+    /// Works on a backfill until it is finished or a failure or limit ends it. Between its windows,
+    /// incremental passes over `fresh` are made, and the lists of `fresh` are read, whenever they are due.
     pub async fn work_on(
         &self,
         backfill: &Backfill,
@@ -266,14 +267,14 @@ impl<S: Source + 'static> Engine<S> {
         self.loads_job().work_on(backfill, fresh, limits).await
     }
 
-    /// Goes on with every unfinished load and backfill of these resources, oldest first, with
-    /// incremental passes over the same resources in between.
+    /// Continues every unfinished load and backfill of these resources, oldest first. Incremental passes over
+    /// the same resources are made in between.
     pub async fn work_off(&self, resources: &[Resource], limits: RunLimits<'_>) -> Runs {
         self.loads_job().work_off(resources, limits).await
     }
 
-    /// Asks for records of the queue by their ids, at most so many, those that are there for one reason
-    /// only or all. `None` if there are none.
+    /// Reads at most `limit` queued records by id, either all of them or those with the reason `only`.
+    /// Returns `None` if there are none.
     pub async fn recheck(
         &self,
         resource: Resource,
@@ -286,8 +287,8 @@ impl<S: Source + 'static> Engine<S> {
             .await
     }
 
-    /// Fetches rejected records again by their ids. Those that are gone are rejects no longer; one that
-    /// cannot be asked for stays, and holds up no other.
+    /// Reads rejected records again by id. A record that was deleted is no longer a reject. A record that
+    /// cannot be read by id stays a reject, and does not delay the others.
     pub async fn retry_rejects(
         &self,
         resource: Resource,
@@ -300,19 +301,20 @@ impl<S: Source + 'static> Engine<S> {
         self.rechecks_job().rejects(resource, ids, limits).await
     }
 
-    /// Reads the windows of gaps again, those first that were not looked at for longest: what is shown is
-    /// stored, and a gap of which everything is shown is closed. One recorded run a stream.
+    /// Reads the windows of gaps again, beginning with those that were not read for the longest time. Records
+    /// that are shown are stored, and a gap is closed if all its records are shown. Each stream is one
+    /// recorded run.
     pub async fn recheck_gaps(&self, limits: RunLimits<'_>) -> Runs {
         self.gaps_job().all(limits).await
     }
 
-    /// Reads all open sessions again, and asks for those that are stored as open and no longer listed
-    /// so. A daemon does it in portions.
+    /// Reads all open sessions again. Then reads by id the sessions that are stored as open but no longer
+    /// listed as open. A daemon does this in portions.
     pub async fn refresh_open(&self, limits: RunLimits<'_>) -> RunReport {
         self.open_job().all(limits).await
     }
 
-    /// Goes on with it for half a minute.
+    /// Continues a refresh of open sessions for half a minute.
     pub async fn refresh_portion(
         &self,
         sessions: &mut OpenSessions,
@@ -321,12 +323,12 @@ impl<S: Source + 'static> Engine<S> {
         self.open_job().portion(sessions, limits).await
     }
 
-    /// Compares these resources with the API and repairs what differs: what is missing or another
-    /// version is stored, what is gone gets `removed_at`. Each stream and list is a recorded run, or
-    /// several if it takes long, which counts what differed; that should stay 0.
+    /// Compares these resources with the API and repairs the differences: records that are missing or have
+    /// another version are stored, and deleted records get `removed_at`. Each stream and list is one recorded
+    /// run, or several if it takes long. The run counts the differences; the count should stay 0.
     ///
-    /// What changed since the last pass is no difference, so a pass should go before. While it goes on,
-    /// passes are made as they are while a load does.
+    /// Changes since the last pass are not differences, so a pass should be made first. During the
+    /// verification, passes are made as often as during a load.
     pub async fn verify(
         &self,
         resources: &[Resource],
@@ -336,8 +338,8 @@ impl<S: Source + 'static> Engine<S> {
         self.verifier().resources(resources, samples, limits).await
     }
 
-    /// Goes on with a verification for half a minute. Yields the part that ended it, if one did, by a
-    /// failure that concerns all of them; the next portion begins that part anew.
+    /// Continues a verification for half a minute. If a failure that concerns all parts ended it, returns the
+    /// current part; the next portion begins that part anew.
     pub async fn verify_portion(
         &self,
         verification: &mut Verification,
@@ -346,27 +348,27 @@ impl<S: Source + 'static> Engine<S> {
         self.verifier().portion(verification, limits).await
     }
 
-    /// Stores since when and why the platform does not answer, once that has lasted for a while, and
-    /// that it answers again: at most once a minute, or at once where it is `last` time to.
+    /// Stores since when and why the platform does not answer, once that has lasted for a while. Also stores
+    /// that it answers again. Writes at most once a minute, unless this is the `last` call.
     pub async fn note_trouble(&self, last: bool) {
         self.runner.note_trouble(last).await;
     }
 
-    /// When the open sessions were last as fresh as reading them again makes them: the beginning of
-    /// the last time that this ended well, or their first load.
+    /// When the open sessions were last up to date: when the last successful refresh began, or their first
+    /// load.
     pub async fn open_refreshed_at(&self) -> Result<Option<Timestamp>, StoreError> {
         self.upkeep().open_refreshed_at().await
     }
 
-    /// Forgets old runs; see [`Store::forget_runs`](crate::store::Store::forget_runs). That this fails is
-    /// no reason to leave other work undone: it is said, and tried again the next time.
+    /// Deletes old runs; see [`Store::forget_runs`](crate::store::Store::forget_runs). A failure does not
+    /// stop other work: it is logged, and the next call retries.
     pub async fn forget_runs(&self) {
         self.upkeep().forget_runs().await;
     }
 
     /// Adds the days of reports that have come into reach; see
-    /// [`Store::extend_days`](crate::store::Store::extend_days). That this fails is no reason to leave
-    /// other work undone: a year of days is there.
+    /// [`Store::extend_days`](crate::store::Store::extend_days). A failure does not stop other work, since
+    /// the stored days reach a year ahead.
     pub async fn extend_days(&self) {
         self.upkeep().extend_days().await;
     }
@@ -387,7 +389,7 @@ impl RunReport {
     }
 }
 
-/// Whether a pass goes on after this run.
+/// Whether a pass continues after this run.
 pub(super) fn goes_on(run: &RunReport) -> bool {
     run.error
         .as_ref()

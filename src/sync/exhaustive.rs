@@ -1,17 +1,16 @@
-//! Both walks against a model of the server, under every interleaving of a few changes.
+//! Tests both walks against a model of the server, under every interleaving of a few changes.
 //!
-//! The model has six records and shows two a page. Up to two changes, or more if asked (an update,
-//! a bulk edit, an insert, a commit that becomes visible late but within the overlap, a version
-//! whose stamp goes back, an answer of a stale copy, a request that fails) are made at every
-//! combination of points of one pass or first load; then come quiet passes; then the mirror must
-//! hold exactly what the model shows. With one safeguard taken out the same search must find a
-//! loss.
+//! The model has six records and shows two on each page. A change is an update, a bulk edit, an insert, a
+//! commit that becomes visible late but within the overlap, a version whose stamp goes back, an answer of a
+//! stale replica, or a request that fails. Up to two changes, or more if requested, are made at every
+//! combination of points of one pass or first load. Then quiet passes follow. After them the mirror must hold
+//! exactly what the model shows. If one safeguard is disabled, the same search must find a loss.
 //!
-//! In some moods the model's `Date` header is minutes ahead or behind, its totals are too small or
-//! absent, or it counts a record that it never shows. There the account lives on afterwards: what
-//! changes then must be found, too, and what is never shown must be named.
+//! In some moods the model's `Date` header is minutes ahead or behind, its totals are too small or absent, or
+//! it counts a record that it never shows. In these moods the account changes again after the quiet passes.
+//! The mirror must find those changes, too, and must record a gap for the record that is never shown.
 //!
-//! The mirror believes versions as the store does (see `store/upsert.rs`).
+//! The mirror decides as the store does which version to believe (see `store/upsert.rs`).
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -37,19 +36,20 @@ const PAGE: u32 = 2;
 const OVERLAP: Duration = Duration::from_secs(20);
 /// A late commit takes this long to become visible: longer than any pass lasts here.
 const LATE: Duration = Duration::from_secs(19);
-/// A commit that has been under way for a while still takes this long: it appears within the pass,
-/// in a place that the pass may have left behind.
+/// How long a commit that has been in progress for a while still takes to become visible. It appears during
+/// the pass, at a place that the pass may already have read.
 const HANGING: Duration = Duration::from_millis(2005);
 const TICK: Duration = Duration::from_secs(1);
-/// How far back the stamp of a second server goes whose clock is behind, at most.
+/// How far back a stamp goes at most if a second server, whose clock is behind, writes the record.
 const BACK: Duration = Duration::from_secs(18);
-/// How old a stale answer is.
+/// The age of a stale answer.
 const STALE: Duration = Duration::from_secs(12);
-/// How far a wrong `Date` is off.
+/// The error of a wrong `Date` header.
 const OFF: Duration = Duration::from_mins(10);
-/// The clock of the mirror's machine has nothing to do with the server's.
+/// How far the clock of the mirror's machine is from the server's clock. The two are independent.
 const HERE: Duration = Duration::from_hours(7);
-/// Quiet passes that make a mirror perfect at the latest: a record that is never shown is waited for.
+/// After this many quiet passes, the mirror must be complete. Some are needed to wait for a record that is
+/// never shown.
 const QUIET: usize = 6;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ enum Change {
     BulkUpdate,
     /// No change of a record: the next request fails, and with it the pass.
     Failure,
-    /// The next answer is that of a copy which lags.
+    /// The next answer comes from a stale replica.
     Stale,
     /// The `Date` of the next answer is ahead by so many minutes.
     Date(i64),
@@ -83,7 +83,8 @@ impl Change {
             Self::Stale,
         ];
         all.extend((0..RECORDS).map(Self::Update));
-        // The first, a middle and the last record stand for the places a late one can leave.
+        // The first, a middle and the last record represent all places that a late change can move a record
+        // from.
         for record in [0, 2, RECORDS - 1] {
             all.extend([Self::LateUpdate(record), Self::HangingUpdate(record)]);
         }
@@ -95,14 +96,14 @@ impl Change {
         all
     }
 
-    /// Whether it is combined with others where there is little time.
+    /// Whether it is combined with other changes in the short search.
     fn is_combined(self, mood: Mood) -> bool {
         let is_odd = mood.is_odd();
         match self {
             Self::Insert | Self::Date(_) => true,
             Self::Update(record) => record == 0 || record == 3,
             Self::HangingUpdate(record) => record == 0,
-            // Where the totals are right, they tell a page of one copy from that of another.
+            // If the totals are right, they distinguish the pages of two replicas.
             Self::Stale => !is_odd || mood.totals != Totals::Right,
             Self::HangingInsert | Self::Failure | Self::BulkUpdate => !is_odd,
             Self::LateUpdate(record) | Self::BackUpdate(record) => !is_odd && record == RECORDS - 1,
@@ -111,7 +112,7 @@ impl Change {
     }
 }
 
-/// A change, and before which request it happens.
+/// A change, and the number of the request before which it happens.
 type Event = (usize, Change);
 
 #[derive(Debug, Clone, Copy)]
@@ -127,12 +128,12 @@ struct Record {
     versions: Vec<Version>,
 }
 
-/// A version of a record: its stamp, and which one it is.
+/// A version of a record: its stamp and its index.
 type ShownVersion = (Timestamp, usize);
 
 impl Record {
-    /// What an answer shows that is as old as `stale`: the version that became visible last. What is older
-    /// than the overlap is visible in every copy.
+    /// The version that an answer of the age `stale` shows: the one that became visible last. Versions older
+    /// than the overlap are visible in every replica.
     fn shown(&self, now: Timestamp, stale: Duration) -> Option<ShownVersion> {
         let visible = |version: &Version| {
             let everywhere = (version.updated + OVERLAP).max(version.visible);
@@ -146,11 +147,11 @@ impl Record {
     }
 }
 
-/// What the model counts.
+/// Which totals the model sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Totals {
     Right,
-    /// A page at most.
+    /// At most the size of a page.
     TooSmall,
     Absent,
 }
@@ -159,7 +160,7 @@ enum Totals {
 struct Mood {
     ordered: bool,
     inclusive: bool,
-    /// The order of the six records' last changes, by their order of creation.
+    /// For each of the six records, in order of creation: its place in the order of last changes.
     shuffle: [i64; RECORDS],
     /// How many minutes the `Date` header is ahead.
     date: i64,
@@ -169,7 +170,7 @@ struct Mood {
 }
 
 impl Mood {
-    /// Whether it is one of those that the account lives on in.
+    /// Whether it is one of the moods in which the account changes again after the quiet passes.
     fn is_odd(self) -> bool {
         self.date != 0 || self.totals != Totals::Right || self.ghost.is_some()
     }
@@ -182,7 +183,7 @@ struct Model {
     records: Vec<Record>,
     pending: Vec<Event>,
     requests: usize,
-    /// Of the next answer.
+    /// Whether the next request fails. This field and the next two describe the next answer.
     fails: bool,
     is_stale: bool,
     minutes_ahead: i64,
@@ -249,7 +250,7 @@ impl Model {
     }
 
     fn write(&mut self, change: Change) {
-        // No two changes share an instant, as they would not on a server.
+        // No two changes have the same instant, as on a real server.
         self.now = self.now + Duration::from_millis(10);
         let (age, delay) = match change {
             Change::Update(_) | Change::Insert | Change::BulkUpdate => {
@@ -300,7 +301,7 @@ impl Model {
         self.mood.ghost == Some(index)
     }
 
-    /// What every record will be once nothing is on its way any more.
+    /// The final version of a record, when all its versions are visible; `None` if it is never shown.
     fn truth(&self, index: usize) -> Option<ShownVersion> {
         let end = Timestamp::from_micros(i64::MAX);
         self.records[index]
@@ -308,7 +309,7 @@ impl Model {
             .filter(|_| !self.is_ghost(index))
     }
 
-    /// A record that the mirror does not hold as the model shows it once everything is visible.
+    /// A record whose version in the mirror is not the model's final version.
     fn differing(&self, mirror: &Mirror) -> Option<usize> {
         (0..self.records.len())
             .find(|index| self.truth(*index) != mirror.rows.get(&id(*index)).copied())
@@ -322,7 +323,8 @@ impl Model {
         ))
     }
 
-    /// Whether what is counted and never shown is named, as far as it is counted.
+    /// Whether the mirror has a gap for the record that is counted but never shown. Without such a record, or
+    /// without totals, no gap is required.
     fn is_named(&self, mirror: &Mirror) -> bool {
         let missing: u64 = mirror.gaps.iter().map(Gap::missing).sum();
         self.mood.ghost.is_none() || self.mood.totals == Totals::Absent || missing > 0
@@ -396,7 +398,8 @@ impl Model {
         let matching = shown.len();
         let size = query.size as usize;
         let from = (query.number - 1) as usize * size;
-        // The version stands where the record's text would: it is what the record holds.
+        // The range that would be the record's text holds the index of the version, which is the record's
+        // content.
         let items: Vec<Item> = shown
             .into_iter()
             .skip(from)
@@ -412,7 +415,7 @@ impl Model {
             Totals::TooSmall => Some(matching.min(PAGE as usize)),
             Totals::Absent => None,
         };
-        // What the `Date` header would say, in whole seconds, less the time the answer took.
+        // The `Date` header in whole seconds, minus the duration of the request.
         let server_time = Timestamp::from_micros(self.now.micros() / 1_000_000 * 1_000_000) - TICK;
         let minutes = self.mood.date + std::mem::take(&mut self.minutes_ahead);
         Ok(Page {
@@ -475,8 +478,8 @@ impl Mirror {
         state
     }
 
-    /// Stores a page as the store does: a version that is older by its stamp is believed if the one that is
-    /// stored was older than the overlap when the last pass began, and asked for by its id otherwise.
+    /// Stores a page as the store does. A version with an older stamp replaces the stored version if that was
+    /// older than the overlap when the last pass began. Otherwise the record is read by id.
     fn store(&mut self, chunk: Chunk, window: Option<Span>, model: &Model) {
         let here = model.now - HERE;
         let state = self.state();
@@ -545,7 +548,7 @@ impl Mirror {
     }
 }
 
-/// Runs a walk to its end without a runtime: nothing in it waits for anything but the channel.
+/// Runs a walk to its end without a runtime. A walk waits for nothing but the channel.
 fn drive<T>(
     server: &Server,
     mirror: &mut Mirror,
@@ -569,12 +572,12 @@ fn drive<T>(
 #[derive(Debug)]
 struct Case {
     mood: Mood,
-    /// Where the watermark of the mirror stands at first, in seconds; what lies before it by more
-    /// than the overlap is mirrored already.
+    /// The mirror's first watermark, in seconds. Records that changed more than the overlap before it are
+    /// already in the mirror.
     watermark: i64,
     first_load: bool,
     depth: u32,
-    /// What an earlier pass has found out of the order; the server may have changed since.
+    /// What an earlier pass has found out about the server's order. The server may have changed since then.
     believed: Ordering,
     without: Option<Safeguard>,
 }
@@ -665,7 +668,7 @@ impl Case {
         Ok(())
     }
 
-    /// Looks at every gap again, as happens every night.
+    /// Reads every gap again, as each nightly verification does.
     fn look_again(&self, server: &Server, mirror: &mut Mirror) -> Result<(), RunError> {
         let stop = CancellationToken::new();
         let gaps = mirror.gaps.clone();
@@ -678,8 +681,8 @@ impl Case {
         Ok(())
     }
 
-    /// What the mirror lacks after the events and quiet passes; and how many requests the disturbed
-    /// part took.
+    /// Returns what the mirror lacks after the events and the quiet passes, and how many requests the
+    /// disturbed pass or load took.
     fn run(&self, events: &[Event]) -> (Option<String>, usize) {
         let server = Server(Mutex::new(Model::new(self.mood, events)));
         let mut mirror = Mirror {
@@ -701,16 +704,16 @@ impl Case {
             self.pass(&server, &mut mirror)
         };
         let requests = server.0.lock().unwrap().requests;
-        // A first load that failed would go on; here it is simply begun again.
+        // A real first load would resume after a failure. Here it starts over.
         let failed = disturbed.is_err();
-        // A record that comes or goes in the wrong moment hides from a pass that one is counted and not
-        // shown: the counts of the night tell.
+        // If a record enters or leaves at the wrong moment, a pass cannot see that another record is counted
+        // but not shown. The counts of the nightly verification show it.
         let is_calm = events.is_empty();
         let loss = self.rest(&server, &mut mirror, failed, is_calm);
         (loss, requests)
     }
 
-    /// The quiet passes behind what was disturbed. What the mirror lacks then.
+    /// Makes the quiet passes after the disturbed one. Returns what the mirror then lacks.
     fn rest(
         &self,
         server: &Server,
@@ -737,7 +740,7 @@ impl Case {
             let model = server.0.lock().unwrap();
             let is_quiet = model.pending.is_empty() && !failed;
             let is_named = model.is_named(mirror) || !is_calm;
-            // Quiet passes only read again what is there.
+            // Further quiet passes would only read the same records again.
             if is_quiet && is_named && model.differing(mirror).is_none() {
                 break;
             }
@@ -757,7 +760,7 @@ impl Case {
         if !self.mood.is_odd() {
             return None;
         }
-        // The account lives on.
+        // The account changes again.
         for later in [
             [Change::Insert, Change::LateUpdate(0)],
             [Change::Update(3); 2],
@@ -780,15 +783,15 @@ impl Case {
         (is_calm && !model.is_named(mirror)).then(|| "the gap is forgotten".to_owned())
     }
 
-    /// Every combination of changes at every point; the first loss, and how many combinations were
-    /// tried.
+    /// Tries every combination of changes at every point. Returns the first loss, and how many combinations
+    /// were tried.
     fn search(&self) -> (Option<(Vec<Event>, String)>, usize) {
         let (calm, points) = self.run(&[]);
         if let Some(loss) = calm {
             return (Some((Vec::new(), loss)), 1);
         }
-        // Changes make a walk longer; two points more than it takes in calm reach into what
-        // it does about them.
+        // Changes make a walk longer than a walk without changes. So two more points are tried, to reach the
+        // requests with which the walk reacts to changes.
         let points = points + 2;
         let changes = Change::all(self.mood);
         let singles: Vec<Event> = (0..points)
@@ -845,7 +848,8 @@ fn cases(without: Option<Safeguard>) -> Vec<Case> {
                 (0, true, 50, unknown),
                 (0, true, 2, unknown),
             ] {
-                // Where the order is honoured, to believe so is to find it out.
+                // If the server honours the order, believing it beforehand makes no difference: the pass
+                // finds it out anyway.
                 if ordered && believed == Ordering::Honoured {
                     continue;
                 }
@@ -863,7 +867,7 @@ fn cases(without: Option<Safeguard>) -> Vec<Case> {
     cases
 }
 
-/// A platform that is odd in one way at a time.
+/// Cases of a platform with one odd behaviour at a time.
 fn odd(without: Option<Safeguard>) -> Vec<Case> {
     let off = i64::try_from(OFF.as_secs() / 60).unwrap();
     let mut cases = Vec::new();
@@ -905,9 +909,9 @@ fn odd(without: Option<Safeguard>) -> Vec<Case> {
     cases
 }
 
-/// How many changes are combined, if somebody says so: then all kinds of them are, and otherwise two of
-/// those that find most. `EXHAUSTIVE=2 cargo test --release --lib exhaustive` takes an optimised build
-/// and a minute, with 3 patience.
+/// How many changes are combined, from the variable `EXHAUSTIVE`. If it is set, changes of all kinds are
+/// combined; otherwise two changes of the kinds that find the most losses. `EXHAUSTIVE=2 cargo test --release
+/// --lib exhaustive` uses an optimised build and takes a minute. With 3 it takes very long.
 fn asked() -> Option<usize> {
     let asked = std::env::var("EXHAUSTIVE").ok()?;
     Some(asked.parse().unwrap())
@@ -977,7 +981,7 @@ fn without_backward_reading_a_record_is_lost() {
 
 #[test]
 fn without_the_count_check_a_record_is_lost() {
-    // A page of one copy of the data and the next of another that lags.
+    // One page comes from one replica, and the next page from a stale replica.
     let loads = cases(None).into_iter().filter(|case| case.first_load);
     loss_without(Safeguard::Count, loads);
 }

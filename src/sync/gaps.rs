@@ -21,23 +21,23 @@ use crate::data::{
 };
 use crate::store::StoredGap;
 
-/// Gaps that are looked at in one night. The others are looked at in the nights after.
+/// How many gaps a night reads again. The others are read in the following nights.
 const MOST: usize = 200;
 
-/// Older gaps of a stream that are looked at by a pass which has found another one.
+/// How many older gaps of a stream a pass reads again after it has found a new gap.
 const AFTER_A_PASS: usize = 10;
 
-/// The windows of what is known to be missing.
+/// The gaps themselves, without the details of their rows.
 pub(super) fn known(gaps: &[StoredGap]) -> Arc<[Gap]> {
     gaps.iter().map(|stored| stored.gap).collect()
 }
 
-/// The gaps that a night looks at.
+/// The gaps that one night reads again.
 #[derive(Debug, Default)]
 pub(super) struct Night {
-    /// All that are open, to know what others tell.
+    /// All open gaps, to know which missing records other gaps account for.
     open: Vec<StoredGap>,
-    /// Those to be looked at; `None` before they were chosen.
+    /// The gaps still to read; `None` before they were chosen.
     due: Option<VecDeque<StoredGap>>,
 }
 
@@ -50,13 +50,13 @@ impl Night {
         let mut due = open.clone();
         due.sort_by_key(touched);
         due.truncate(MOST);
-        // The narrower ones first: what they tell, the wider ones need not.
+        // Narrower gaps first: the wider ones need not account for the same missing records.
         due.sort_by_key(|stored| (stored.gap.stream, width(stored.gap.window), stored.id));
         self.open = open;
         self.due = Some(due.into());
     }
 
-    /// What other gaps tell of the window of this one.
+    /// The other gaps that account for missing records in the window of this gap.
     fn told_by_others(&self, stored: &StoredGap) -> Arc<[Gap]> {
         let Gap {
             stream,
@@ -92,7 +92,7 @@ impl Night {
     }
 }
 
-/// When a gap was last looked at.
+/// When a gap was last read.
 fn touched(stored: &StoredGap) -> Timestamp {
     stored
         .last_tried_at
@@ -114,19 +114,20 @@ fn contains(whole: Span, part: Span) -> bool {
     begins && ends && whole != part
 }
 
-/// Looks again at what the platform counted and did not show.
+/// Reads windows again in which the platform counted records that it did not show.
 pub(super) struct Gaps<'a, S> {
     pub(super) runner: &'a Runner<S>,
 }
 
 impl<S: Source + 'static> Gaps<'_, S> {
-    /// Reads the windows of gaps again, those first that were not looked at for longest: what is shown is
-    /// stored, and a gap of which everything is shown is closed. One recorded run a stream.
+    /// Reads the windows of gaps again, beginning with those that were not read for the longest time. Records
+    /// that are shown are stored, and a gap is closed if all its records are shown. Each stream is one
+    /// recorded run.
     pub(super) async fn all(&self, limits: RunLimits<'_>) -> Runs {
         self.some(&mut Night::default(), None, limits).await.0
     }
 
-    /// Goes on with them until the portion is over. Yields whether that was the last of them.
+    /// Continues with the gaps until the portion is over. Returns the runs, and whether no gap is left.
     pub(super) async fn some(
         &self,
         night: &mut Night,
@@ -190,7 +191,7 @@ impl<S: Source + 'static> Gaps<'_, S> {
         (runs, night.is_done())
     }
 
-    /// Looks at one gap again. That this failed is noted, so that others go first the next time.
+    /// Reads one gap again. A failure is recorded, so that other gaps go first the next time.
     async fn look_again(
         &self,
         night: &mut Night,
@@ -217,8 +218,8 @@ impl<S: Source + 'static> Gaps<'_, S> {
         }
     }
 
-    /// Looks at some older gaps of a stream after a pass that has found another one. A record that is never
-    /// shown and changes again and again is a gap somewhere else each time.
+    /// Reads some older gaps of a stream again after a pass that has found a new gap. If a record is never
+    /// shown and changes again and again, each change leaves a gap in another window.
     pub(super) async fn close_older(
         &self,
         stream: Stream,
@@ -230,7 +231,7 @@ impl<S: Source + 'static> Gaps<'_, S> {
             stored.gap.stream == stream && stored.gap.field != OrderField::CreatedAt
         };
         let mut older: Vec<StoredGap> = open.iter().filter(its).cloned().collect();
-        // The newest is the likeliest place that it has left.
+        // The record has most likely left the window of the newest gap.
         older.sort_by_key(|stored| Reverse(touched(stored)));
         let rest = older.split_off(older.len().min(AFTER_A_PASS / 2));
         older.extend(rest.into_iter().rev().take(AFTER_A_PASS / 2));

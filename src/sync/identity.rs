@@ -11,10 +11,10 @@ use super::stop::unless_stopped;
 use super::survey;
 use crate::data::{Page, Resource, Source, SourceError, Span};
 
-/// The company that a source's records belong to; `None` if it shows no record.
+/// The company that a source's records belong to; `None` if the source shows no record.
 ///
-/// A token that may read nothing at all is an error; one that may not read something is asked
-/// elsewhere.
+/// A token that may read no resource at all is an error. If the token may not read one resource, another
+/// resource is tried.
 pub async fn company<S: Source>(
     source: &S,
     stop: &CancellationToken,
@@ -49,8 +49,8 @@ pub async fn company<S: Source>(
             Err(error) => elsewhere(&mut trouble, error)?,
         }
     }
-    // Everything was refused: the token is no good. An account without any record has no
-    // company yet, and nothing to mix up.
+    // If every resource was refused, the token is invalid. An account without records has no company yet, and
+    // no data that could be mixed up.
     refusal.map_or(Ok(None), Err)
 }
 
@@ -68,8 +68,8 @@ pub fn owner(page: &Page) -> Option<Uuid> {
     })
 }
 
-/// Whether another resource may tell what this one could not. One that answers with nonsense may;
-/// one that does so after another ends the search, since each takes a minute of trying.
+/// Decides whether to try another resource after this error. After one malformed answer, another resource is
+/// tried. A second malformed answer ends the search, since the retries of each one take a minute.
 fn elsewhere(trouble: &mut bool, error: RunError) -> Result<(), RunError> {
     let is_nonsense = matches!(error, RunError::Source(SourceError::Malformed { .. }));
     if error.action() != FailureAction::NextResource || (is_nonsense && *trouble) {

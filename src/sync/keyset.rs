@@ -1,14 +1,14 @@
-//! The keyset walk: what changed since the watermark, oldest change first.
+//! The keyset walk: reads what changed since the watermark, oldest change first.
 //!
-//! Offset pages over moving data lose records: one that is updated moves to the end, its followers
-//! move up, and one of them slips over a page boundary unread. This walk always asks for page 1,
-//! beginning where the last page ended, so that whatever moves is met later. It is only right where
-//! the server orders by the field of changes; that is verified, and where it does not hold the
-//! window walk reads instead (see [`super::window`]).
+//! Offset pages over moving data lose records. A record that is updated moves to the end, the records behind
+//! it move up, and one of them crosses a page boundary unread. This walk always requests page 1, beginning
+//! where the last page ended, so that every record that moves is met later. That is only right if the server
+//! orders by the field of changes. The walk verifies the order. If the server does not order, the window walk
+//! reads instead (see [`super::window`]).
 //!
-//! A pass that one answer completes is not torn, so that the newest record of that answer is the
-//! watermark. One of several pages asks first for the newest change there is, and then for the
-//! pages: the watermark stays at or before what was visible when the first of them was read.
+//! If one answer completes a pass, no record can have moved between pages, so the newest record of that
+//! answer is the watermark. A pass of several pages first requests the newest change, and then the pages. Its
+//! watermark stays at or before what was visible when the first page was read.
 
 use tracing::warn;
 
@@ -23,17 +23,17 @@ use crate::data::{
     Timestamp,
 };
 
-/// Different instants that both answers must show. A server that ignores the order answers both
-/// questions in the same one; to make the second look descending nonetheless, all of these
-/// records but one would have to change in between, newest last.
+/// How many different instants both answers must show. A server that ignores the order answers both queries
+/// in the same order. The second answer would still look descending only if all of these records but one
+/// changed between the two answers, the newest last.
 const PROBE_INSTANTS: usize = 5;
 
-/// Pages that are read beyond the newest change at the beginning of the pass and those that were counted
-/// then. What lies there is read again by the next pass, and an account that changes faster than it can be
-/// read, or dates its records in the future, must not keep a pass from ending.
+/// How many pages a pass reads beyond the newest change at its beginning, in addition to as many as were
+/// counted then. The next pass reads those pages again. Without a limit, a pass might never end if an account
+/// changes faster than it can be read, or dates its records in the future.
 const PAGES_BEYOND: u32 = 20;
 
-/// How a pass ended that read everything.
+/// The end of a pass that read everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PassEnd {
     /// What is now known of the server's ordering.
@@ -44,34 +44,34 @@ pub struct PassEnd {
     pub newest: Option<Timestamp>,
 }
 
-/// A pass under way.
+/// A pass in progress.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pass {
     state: StreamState,
-    /// What the clock that stamps records had reached before the pass.
+    /// A lower bound for the clock that stamps records, known from earlier passes.
     reached: Timestamp,
-    /// Up to which stamp the stream may be called complete.
+    /// The stamp up to which the pass may declare the stream complete.
     pub(super) cap: Timestamp,
     pub(super) end: PassEnd,
 }
 
-/// What a page shows of what lies behind the instant that it was asked for.
+/// How many of the changes after the requested instant a page shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Extent {
-    /// Everything that is counted.
+    /// All that are counted.
     Whole,
-    /// Everything there is to be shown, which is less than is counted. It is one answer all the same.
+    /// All that the server shows, which are fewer than it counts. They still come in a single answer.
     Short,
-    /// A part.
+    /// Only some of them.
     Part,
 }
 
 impl<S: Source> Walk<'_, S> {
     /// Reads everything that changed since the watermark of `state`.
     ///
-    /// The watermark moves with every page that proves it, and stays at or before what was visible at the
-    /// beginning of the pass: what lies behind it is stored, but read again next time,
-    /// since records may still appear among it.
+    /// The watermark moves with every page that proves it. It stays at or before what was visible at the
+    /// beginning of the pass. Later changes are stored, but the next pass reads them again, since more
+    /// records may still appear among them.
     pub async fn incremental(
         &self,
         state: &StreamState,
@@ -108,8 +108,8 @@ impl<S: Source> Walk<'_, S> {
         }
     }
 
-    /// The same, of a server that knows the filter. What it knows at the beginning is left in
-    /// `begun`.
+    /// The same, for a server that honours the filter. Stores the pass in `begun`, so that the caller has it
+    /// after an error.
     async fn changes_since(
         &self,
         state: &StreamState,
@@ -121,12 +121,12 @@ impl<S: Source> Walk<'_, S> {
         let mut after = begins;
         let mut page = self.fetch(&self.changes_after(after)).await?;
         let server_time = page.server_time;
-        // A pass cannot have ended in the future: its answer's time was wrong, and says nothing of
-        // how long ago the newest change was.
+        // The last pass cannot have been made in the future. So the time of its answer was wrong, and does
+        // not show how long ago the newest change was.
         if state.observed_at.is_some_and(|at| at > server_time) {
             after = after.min(watermark - overlap);
         }
-        // A server whose clock was set back stamps changes before the watermark.
+        // A server whose clock was set back stamps new changes with times before the watermark.
         after = after.min(server_time - overlap);
         if after < begins {
             page = self.fetch(&self.changes_after(after)).await?;
@@ -157,12 +157,12 @@ impl<S: Source> Walk<'_, S> {
             goes_on = climb.take(&self.fetch(climb.query()).await?);
         }
         self.learn(&mut pass, climb.best.map(|mark| mark.to));
-        // Read again: what was read before the newest change was known proves nothing.
+        // Read the page again: a page that was read before the newest change was known proves nothing.
         let page = self.fetch(&self.changes_after(after)).await?;
         self.pages(after, page, &newest_first, pass, begun).await
     }
 
-    /// Reads page after page, from the one that begins after an instant.
+    /// Reads page after page. The first page begins after `start`.
     async fn pages(
         &self,
         start: Timestamp,
@@ -177,8 +177,7 @@ impl<S: Source> Walk<'_, S> {
         let counted = plan::pages(page.total.unwrap_or(0), self.settings.page_size);
         let mut beyond = 0;
         let mut is_first = true;
-        // What the pages sent so far prove once the answer after them has shown that nothing was
-        // passed over.
+        // What the pages sent so far prove, once the next answer has shown that no record was skipped.
         let mut proven: Option<Mark> = None;
         loop {
             pass.see(newest(&page, stamp));
@@ -210,8 +209,8 @@ impl<S: Source> Walk<'_, S> {
                 }
             }
             is_first = false;
-            // Behind a page without one readable time there is no instant to go on from; nor
-            // behind one whose changes are all before the instant that was asked for.
+            // If no record of the page has a readable time, there is no instant to continue from. The same
+            // holds if all changes on the page are before the requested instant.
             let Some(last) = newest(&page, stamp).filter(|last| *last + STEP > after) else {
                 return self.windows(start, pass).await;
             };
@@ -224,9 +223,8 @@ impl<S: Source> Walk<'_, S> {
                 self.pause()?;
                 after = last - STEP;
                 let next = self.fetch(&self.changes_after(after)).await?;
-                // Records only ever join the end of an ordered list. If fewer are left than were
-                // there, some were passed over, or deleted, or are counted and not shown: the windows
-                // tell.
+                // Records only join the end of an ordered list. If fewer records are left than expected, some
+                // were skipped or deleted, or are counted but not shown. Reading windows finds out which.
                 if self.has(Safeguard::OrderCheck)
                     && next
                         .total
@@ -237,22 +235,24 @@ impl<S: Source> Walk<'_, S> {
                 }
                 next
             } else {
-                // Hundreds of records share one instant: there is no progress within it.
+                // Hundreds of records share one instant, so the cursor cannot advance. The instant is read as
+                // a window.
                 let until = last + STEP * 2;
                 let settled = pass.cap - self.settings.overlap;
                 let on_page = page.items.len() as u64;
                 let seen = Mark::of(&page, stamp, last);
                 let window = Span::between(after, until);
                 let shown = self.changed_window(window, until <= settled, cap).await?;
-                // A server that compares by a coarser step than this shows another window.
+                // A server that compares at a coarser precision than `STEP` shows another window.
                 if self.has(Safeguard::Count) && shown.records < on_page {
                     return self.windows(start, pass).await;
                 }
                 if shown.is_short {
-                    // It is not settled that something is missing: the watermark waits for that.
+                    // It is not certain yet that a record is missing, so the watermark stays before this
+                    // instant.
                     cap = cap.min(last - STEP);
                 } else if until > settled {
-                    // The next pass begins before it, and reads it again.
+                    // The next pass must begin before this instant and read it again.
                     cap = cap.min(last + self.settings.overlap - STEP);
                 }
                 let is_within = |mark: &Mark| mark.to <= cap;
@@ -276,7 +276,7 @@ impl<S: Source> Walk<'_, S> {
         self.finish(pass).await
     }
 
-    /// A pass that begins.
+    /// Begins a pass.
     fn begin(&self, state: &StreamState, watermark: Timestamp, server_time: Timestamp) -> Pass {
         let reached = state.reached(watermark, self.settings.overlap);
         let mut pass = Pass {
@@ -296,8 +296,8 @@ impl<S: Source> Walk<'_, S> {
         pass
     }
 
-    /// Sets up to where a pass may call the stream complete, given the newest change that was visible
-    /// before the first of its pages was read.
+    /// Sets the stamp up to which a pass may declare the stream complete. `newest` is the newest change that
+    /// was visible before the first page was read.
     pub(super) fn learn(&self, pass: &mut Pass, newest: Option<Timestamp>) {
         pass.cap = if !self.has(Safeguard::Cap) {
             Timestamp::from_micros(i64::MAX)
@@ -327,7 +327,7 @@ impl<S: Source> Walk<'_, S> {
         }
     }
 
-    /// Notes that a pass has read everything.
+    /// Sends the state change that a pass has read everything.
     pub(super) async fn finish(&self, pass: Pass) -> Result<PassEnd, RunError> {
         let PassEnd {
             server_time,
@@ -383,8 +383,8 @@ impl<S: Source> Walk<'_, S> {
         Ok(())
     }
 
-    /// How much of what lies behind an instant a page shows. Where a page shows more than is counted it is
-    /// the page behind it that tells.
+    /// How many of the changes after an instant a page shows. If a page shows more than is counted, the page
+    /// behind it decides.
     async fn extent(&self, page: &Page, after: Timestamp) -> Result<Extent, RunError> {
         let query = self.changes_after(after);
         if self.goes_on(page, &query) {
@@ -407,7 +407,7 @@ impl<S: Source> Walk<'_, S> {
         })
     }
 
-    /// What is known of the order after a page that should be in it.
+    /// What is known of the server's order after this page, which should be sorted.
     fn check_order(&self, known: Ordering, page: &Page) -> Ordering {
         if is_sorted(page, self.stamp(), false) {
             return known;
@@ -426,13 +426,13 @@ impl<S: Source> Walk<'_, S> {
         Ordering::Ignored
     }
 
-    /// Whether the server orders by the field of changes, from what is known and what it shows now.
+    /// Decides whether the server orders by the field of changes, from what is known and what it shows now.
     ///
-    /// A page in order proves little by itself: records that were never updated since they were
-    /// created are in order whatever the server does. A server that ignores the order answers the
-    /// ascending and the descending question alike, so both are asked by every pass that has more
-    /// than one page to read: a server may change overnight. What is already known decides only
-    /// where their answers show too few instants to tell, unless they say that the order was ignored.
+    /// A sorted page proves little by itself: if its records were never updated since they were created, it
+    /// is sorted whatever the server does. A server that ignores the order answers the ascending and the
+    /// descending query alike. So every pass of more than one page sends both queries, since a server may
+    /// change overnight. What is already known decides only if the answers show too few instants, and do not
+    /// say that the order was ignored.
     async fn prove_order(
         &self,
         known: Ordering,
@@ -476,8 +476,8 @@ impl Pass {
     }
 }
 
-/// How many records the server must still count behind an instant that the page ends with: those
-/// that it counted, less those of the page that are read for good. `None` if it does not count.
+/// How many records the server must still count behind `last`, the instant with which the page ends: those
+/// that it counted, minus those of the page that are read for good. `None` if the server sends no total.
 fn left_behind(page: &Page, last: Timestamp, stamp: Stamp) -> Option<u64> {
     let is_passed = |at: Option<Timestamp>| at.is_none_or(|at| at < last);
     let times = page.items.iter().map(|item| stamp(&item.head));

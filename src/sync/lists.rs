@@ -22,39 +22,39 @@ use crate::data::{Guard, Page, Resource, RunKind, Source, StateChange, Stream, T
 use crate::schema::BatchBuilder;
 use crate::store::{AccountId, Store, StoreError, StoredVersion};
 
-/// A list that never had more entries than this may lose most of them at once.
+/// A list with at most this many stored entries may lose most of them at once.
 const FEW: usize = 5;
 
-/// How long after a reading that is doubted another one may confirm it.
+/// How long after the reading that put a list in doubt another reading may confirm it.
 const AGREED_AFTER: Duration = Duration::from_mins(5);
 
 /// What is stored of a list.
 pub(super) struct Stored {
     pub(super) rows: HashMap<Uuid, StoredVersion>,
-    /// Since when the list is doubted.
+    /// Since when the list is in doubt.
     doubted_at: Option<Timestamp>,
-    /// What it lacked then and has lacked since.
+    /// The records that the list lacked then and has lacked since.
     doubted: BTreeSet<Uuid>,
 }
 
-/// A list as it was shown.
+/// What a list showed.
 pub(super) struct Reading {
-    /// One answer, or two as one.
+    /// The answer, or two answers joined.
     pub(super) page: Page,
-    /// What is stored and not shown, and is believed to be gone.
+    /// Stored records that were not shown and are believed to be deleted.
     pub(super) gone: BTreeSet<Uuid>,
-    /// What is stored and not shown, and from which nothing follows yet.
+    /// Stored records that were not shown. Nothing follows from that yet.
     pub(super) doubted: BTreeSet<Uuid>,
-    /// What it proves, if anything.
+    /// The state changes that the reading proves, if any.
     pub(super) proof: Vec<StateChange>,
 }
 
-/// What follows from what a list lacks.
+/// What follows for the records that a list lacks.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Judged {
     gone: BTreeSet<Uuid>,
     doubted: BTreeSet<Uuid>,
-    /// Whether what is doubted was doubted before.
+    /// Whether the records in doubt were already in doubt before.
     again: bool,
 }
 
@@ -78,7 +78,7 @@ impl Stored {
         })
     }
 
-    /// How much of what a list lacks is believed now.
+    /// Decides which of the records that a list lacks are believed to be deleted now.
     fn judge(&self, missing: BTreeSet<Uuid>, now: Timestamp) -> Judged {
         let (all, lacking) = (self.rows.len(), missing.len());
         let is_much = lacking == all || (all > FEW && lacking * 2 > all);
@@ -97,7 +97,7 @@ impl Stored {
                 again: false,
             };
         }
-        // A doubt of the future is from before the clock was set back.
+        // If the doubt began in the future, the clock was set back since then.
         let is_confirmed = self
             .doubted_at
             .is_some_and(|at| now < at || now >= at + AGREED_AFTER);
@@ -111,7 +111,7 @@ impl Stored {
                 gone: agreed.into_iter().chain(new).collect(),
                 ..Judged::default()
             },
-            // What is lacking besides can wait until that is decided.
+            // Other missing records can wait until the doubt is resolved.
             (false, _) => Judged {
                 gone: BTreeSet::new(),
                 doubted: agreed,
@@ -135,7 +135,7 @@ pub(super) async fn read<S: Source>(
         let is_missing = |key: &&Uuid| !listed.contains(*key);
         stored.rows.keys().filter(is_missing).copied().collect()
     };
-    // What was missing from one answer and not from the other is not gone.
+    // A record that only one of the two answers lacks is not deleted.
     if listed
         .as_ref()
         .is_some_and(|keys| !missing(keys).is_empty())
@@ -143,7 +143,7 @@ pub(super) async fn read<S: Source>(
         page = page.followed_by(unless_stopped(stop, source.list(resource)).await??);
         listed = keys(resource, &page);
     }
-    // A record that cannot be read may be any of those that are missing.
+    // An unreadable record may be any of the missing ones. Then none counts as missing.
     let missing = listed.as_ref().map(missing).unwrap_or_default();
     let Judged {
         gone,
@@ -153,7 +153,7 @@ pub(super) async fn read<S: Source>(
     let mut proof = Vec::new();
     if let Some(listed) = listed {
         if doubted.is_empty() || !gone.is_empty() {
-            // What is doubted counts as listed until it is not.
+            // Records in doubt count as listed until the doubt is resolved.
             let keys = listed.into_iter().chain(doubted.iter().copied()).collect();
             proof.push(StateChange::ListRead { resource, keys });
         }
@@ -174,8 +174,8 @@ pub(super) async fn read<S: Source>(
     })
 }
 
-/// The keys of all records of a list; `None` if one of them has none that can be read, so that
-/// nothing can be said of what is missing.
+/// The keys of all records of a list. `None` if one record has no readable key, since then it is unknown
+/// which records are missing.
 fn keys(resource: Resource, page: &Page) -> Option<HashSet<Uuid>> {
     let mut builder = BatchBuilder::new(resource, false);
     builder.add(page);
@@ -200,7 +200,7 @@ pub(super) struct Lists<'a, S> {
 }
 
 impl<S: Source + 'static> Lists<'_, S> {
-    /// Reads the lists among `resources` whole.
+    /// Reads the lists among `resources` completely.
     pub(super) async fn all(&self, resources: &[Resource], limits: RunLimits<'_>) -> Runs {
         let mut runs = Runs::new();
         for &resource in resources.iter().filter(|resource| resource.is_list()) {
@@ -214,8 +214,8 @@ impl<S: Source + 'static> Lists<'_, S> {
         runs
     }
 
-    /// Reads one list whole: what is stored and not in it is marked as removed, unless that is too much
-    /// to be believed at once.
+    /// Reads one list completely. Stored records that the list lacks are marked as removed, unless the list
+    /// lacks too many of them to be believed at once.
     pub(super) async fn one(&self, resource: Resource, limits: RunLimits<'_>) -> RunReport {
         self.runner.begin(resource.to_string(), None);
         let account = self.runner.account();

@@ -27,10 +27,11 @@ use crate::data::{
 };
 use crate::store::{AccountId, Backfill, FirstWatermark, NewBackfill, Store, StoreError};
 
-/// Where passes will begin whose streams are loaded now, given when that was and what was newest then.
+/// The first watermarks of streams whose load begins now, from the server time and the newest mark then.
 ///
-/// A stream that shows nothing is complete for ever up to its first record. What happens in sessions is not
-/// followed unless it has to be; if so, from the beginning of the load on.
+/// A stream that shows no record is complete up to its first record, whenever that comes. The interactions of
+/// sessions are only followed if that is necessary. If so, they are followed from the beginning of the load
+/// on.
 fn watermarks(newest: &HashMap<Stream, (Timestamp, Option<Mark>)>) -> Vec<FirstWatermark> {
     let mut watermarks = Vec::new();
     for (&stream, &(server_time, mark)) in newest {
@@ -64,7 +65,7 @@ impl Known<'_> {
     }
 }
 
-/// The resources among `resources` of which nothing was loaded yet.
+/// The resources among `resources` of which nothing is loaded yet.
 pub(super) async fn unloaded(
     store: &Store,
     account: AccountId,
@@ -83,9 +84,9 @@ pub(super) async fn unloaded(
         .collect())
 }
 
-/// Records a backfill over all sessions, and with it, in one transaction, what was learned of the
-/// platform: sessions are read from the usual version of their list again, and the other one may have
-/// left out some.
+/// Plans a backfill over all sessions. The same transaction stores what was learned about the platform:
+/// sessions are read from the usual version of their list again, and the other version may have omitted some
+/// of them.
 pub(super) async fn plan_rereading<S: Source + 'static>(
     runner: &Runner<S>,
     learned: &Learned,
@@ -108,7 +109,8 @@ pub(super) async fn plan_rereading<S: Source + 'static>(
     Ok(())
 }
 
-/// What it takes to plan a backfill, and how many records it has to read, if the server counts them.
+/// Surveys what is needed to plan a backfill. Also returns how many records the backfill has to read, if the
+/// server counts them.
 async fn survey_backfill<S: Source + 'static>(
     runner: &Runner<S>,
     resource: Resource,
@@ -133,7 +135,7 @@ async fn survey_backfill<S: Source + 'static>(
                 stop,
             )
             .await?;
-            // What was changed last is older than what stamps records shows now, whatever the
+            // The newest change is older than the current time of the clock that stamps records, whatever the
             // `Date` header says.
             let (server_time, mark) = if let Some(known) = newest.get(&stream) {
                 *known
@@ -180,15 +182,15 @@ pub(super) struct Loads<'a, S> {
     pub(super) passes: Passes<'a, S>,
     pub(super) lists: Lists<'a, S>,
     pub(super) verifier: Verifier<'a, S>,
-    /// How often passes are made meanwhile.
+    /// How often passes are made during a load.
     pub(super) interleave: Duration,
-    /// How often the lists are read meanwhile.
+    /// How often the lists are read during a load.
     pub(super) catalog: Duration,
 }
 
 impl<S: Source + 'static> Loads<'_, S> {
-    /// Records a backfill, in place of an unfinished one that asks the same. Nothing is read yet but
-    /// what planning it takes.
+    /// Plans a backfill. It replaces an unfinished backfill with the same range and filters. Reads only what
+    /// planning needs.
     pub(super) async fn plan(
         &self,
         resource: Resource,
@@ -209,8 +211,8 @@ impl<S: Source + 'static> Loads<'_, S> {
         Ok(id)
     }
 
-    /// How many records a backfill reads, for progress bars, and whether the server counts them. One that
-    /// was just planned was counted.
+    /// How many records a backfill reads, for progress bars, and whether the server counts them. A backfill
+    /// that was just planned is already counted.
     async fn records_of(&self, backfill: &Backfill, limits: RunLimits<'_>) -> (Option<u64>, bool) {
         if let Some(records) = self.planned.take(backfill.id) {
             return (Some(records), true);
@@ -230,8 +232,8 @@ impl<S: Source + 'static> Loads<'_, S> {
         }
     }
 
-    /// Works on a backfill until it is finished, or something ends it. Incremental passes over
-    /// `fresh` are made between its windows whenever they are due, and its lists are read.
+    /// Works on a backfill until it is finished or a failure or limit ends it. Between its windows,
+    /// incremental passes over `fresh` are made, and the lists of `fresh` are read, whenever they are due.
     pub(super) async fn work_on(
         &self,
         backfill: &Backfill,
@@ -239,7 +241,8 @@ impl<S: Source + 'static> Loads<'_, S> {
         limits: RunLimits<'_>,
     ) -> Runs {
         let mut runs = Runs::new();
-        // Not by what the clock shows: set back, it would hold them off for as long.
+        // By the running time, and not by the clock: if the clock were set back, passes would wait that much
+        // longer.
         let mut due = self.runner.clock().running() + self.interleave;
         let mut lists_due = self.runner.clock().running() + self.catalog;
         let what = if backfill.first_load {
@@ -297,8 +300,8 @@ impl<S: Source + 'static> Loads<'_, S> {
                     .await;
                 return runs;
             }
-            // One that cannot be read keeps no other from being read. It stays, and with it the
-            // run that failed; whoever goes on later tries again.
+            // A window that cannot be read does not delay the others. The window stays pending and its run is
+            // recorded as failed. The next call tries it again.
             pending.retain(|window| !unsteady.contains(&window.id));
             if pending.is_empty() {
                 return runs;
@@ -342,10 +345,10 @@ impl<S: Source + 'static> Loads<'_, S> {
         }
     }
 
-    /// Counts what a first load has read, where each part of the resource is a stream of its own: a
-    /// record that leaves a part while its window is read and one that enters it cancel in the
-    /// window's own counts, and a third slips over the border of two pages. It is missing from then
-    /// on, and no pass shows it.
+    /// Counts what a first load has read, if each partition of the resource is a stream of its own. While a
+    /// window is read, one record may leave its partition and another may enter it. The two cancel out in the
+    /// window's own counts, and a third record slips over the border between two pages. That record is
+    /// missing from then on, and no pass shows it.
     async fn count(&self, load: &Backfill, limits: RunLimits<'_>) -> Runs {
         let resource = load.resource;
         if resource.streams().len() < 2 {
@@ -354,8 +357,8 @@ impl<S: Source + 'static> Loads<'_, S> {
         if limits.is_spent() {
             return vec![RunReport::stopped(RunKind::Recheck, resource)];
         }
-        // Whatever has moved to another part is taken along first: stored where it was before, it
-        // would stand for the one that is missing.
+        // A pass first reads the records that have moved to another partition. Otherwise such a record would
+        // still count in its old partition, and would hide the missing one.
         let mut runs = self.passes.incremental(&[resource], limits).await;
         if !runs.iter().all(goes_on) {
             return runs;
@@ -365,8 +368,8 @@ impl<S: Source + 'static> Loads<'_, S> {
         runs
     }
 
-    /// Reads windows until one is split, a pass is due, or all are read. Yields the window that
-    /// would not hold still, if there was one.
+    /// Reads windows until one is split, a pass is due, or all are read. Returns the window that kept
+    /// changing, if there was one.
     async fn read_windows(
         &self,
         backfill: &Backfill,
@@ -387,9 +390,10 @@ impl<S: Source + 'static> Loads<'_, S> {
             .runner
             .run(Task::of(kind, resource), limits.stop, |out| async move {
                 for window in pending {
-                    // No window begins before what was read of the last one has left the queue:
-                    // killed here, its checkpoint is lost at most with the two portions of rows
-                    // that are on their way into the database, and this one's first pages.
+                    // A window begins only when all pages of the last window have left the queue. So a
+                    // process that is killed here loses at most the last window's checkpoint with the two
+                    // batches of rows that are on their way into the database, and the first pages of this
+                    // window.
                     let room = out.reserve_many(out.max_capacity()).await;
                     drop(room.map_err(|_| RunError::Closed)?);
                     let filter = backfill
@@ -421,8 +425,8 @@ impl<S: Source + 'static> Loads<'_, S> {
         (report, failed.into_inner())
     }
 
-    /// Goes on with every unfinished load and backfill of these resources, oldest first, with
-    /// incremental passes over the same resources in between.
+    /// Continues every unfinished load and backfill of these resources, oldest first. Incremental passes over
+    /// the same resources are made in between.
     pub(super) async fn work_off(&self, resources: &[Resource], limits: RunLimits<'_>) -> Runs {
         let mut runs = Runs::new();
         let backfills = match self
@@ -462,7 +466,7 @@ impl<S: Source + 'static> Loads<'_, S> {
                 );
             }
             let more = self.work_on(&backfill, resources, limits).await;
-            // A finished load is nothing to show while the daemon waits for its next pass.
+            // The progress of a finished load is not shown while the daemon waits for its next pass.
             self.runner.report().send_replace(Report::default());
             let go_on = more.iter().all(goes_on);
             runs.extend(more);

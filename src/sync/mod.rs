@@ -1,30 +1,29 @@
 //! The engine: reads an account through a [`Source`](crate::data::Source) and stores it so that no
 //! record is lost.
 //!
-//! [`walk`], [`keyset`] and [`window`] decide what was read completely; [`plan`] computes ranges,
-//! and [`tally`] counts records. [`run`] connects a walk with the store. [`engine`] is the door to the
-//! jobs, each of which holds what it needs and no more: [`lists`], [`passes`], [`load`], [`gaps`] (reads
-//! gaps again), [`recheck`] (reads records by id), [`open`] (open sessions), [`verify`] (compares the
-//! mirror with the account) and [`upkeep`]. [`identity`] finds the token's company.
-//! [`policy`] decides what a failure means. Must not know where pages come from (`api`), when it is
-//! called (`schedule`), or SQL.
+//! [`walk`], [`keyset`] and [`window`] decide what was read completely; [`plan`] computes ranges, and
+//! [`tally`] counts records. [`run`] connects a walk with the store. [`engine`] is the entry point to the
+//! jobs: [`lists`], [`passes`], [`load`], [`gaps`] (reads gaps again), [`recheck`] (reads records by id),
+//! [`open`] (open sessions), [`verify`] (compares the mirror with the account) and [`upkeep`]. Each job holds
+//! only what it needs. [`identity`] finds the token's company. [`policy`] decides what a failure means. The
+//! engine must not know where pages come from (`api`), when it is called (`schedule`), or SQL.
 //!
 //! # Why nothing is lost
 //!
-//! One assumption: a change appears everywhere in the list at most the *overlap* after its
-//! `updatedAt`. Let N be the newest `updatedAt` that was visible when a pass began. Then changes
-//! that appear later have an `updatedAt` later than N minus the overlap. So the watermark never
-//! passes N, the next pass begins one overlap before it, and windows of change are only trusted up
-//! to N minus the overlap. The order and the filter of every page are checked, and so are the
-//! counts. If counts and pages keep disagreeing, the pages count.
+//! One assumption: a change is visible in the whole list at most the *overlap* after its `updatedAt`. Let N
+//! be the newest `updatedAt` that was visible when a pass began. Then every change that becomes visible later
+//! has an `updatedAt` later than N minus the overlap. So the watermark never passes N, the next pass begins
+//! one overlap before the watermark, and windows of change are only trusted up to N minus the overlap. The
+//! order, the filter and the counts of every page are checked. If counts and pages keep disagreeing, the
+//! pages are trusted.
 //!
-//! No clock is used to find out what time it is: `Date` need not come from the clock that stamps
-//! records, and this machine's clock is another one. Both are only used for durations
-//! ([`StreamState::reached`](crate::data::StreamState::reached)). In addition, `Date` keeps records
-//! that are dated in the future from moving a watermark there.
+//! No clock tells the walks the time. The `Date` header need not come from the clock that stamps records, and
+//! this machine's clock is a different clock. Both only measure durations
+//! ([`StreamState::reached`](crate::data::StreamState::reached)). `Date` has one more use: it keeps a record
+//! that is dated in the future from moving a watermark into the future.
 //!
-//! The module's tests try every interleaving of a few changes with every request of a pass, and
-//! show for each of these safeguards that records are lost without it.
+//! The module's tests try every interleaving of a few changes with the requests of a pass. For each of these
+//! safeguards, they show that records are lost without it.
 
 #![warn(
     clippy::wildcard_enum_match_arm,

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::data::Stream;
 
-/// How a platform may behave that the mirror copes with, and that an operator should know.
+/// Odd behaviour of a platform that the mirror copes with, and that an operator should know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Oddity {
     /// It ignores the filter by which changes are read.
@@ -23,14 +23,14 @@ pub(super) enum Oddity {
     Clock,
 }
 
-/// What was told.
+/// The oddities that were logged.
 #[derive(Debug, Default)]
 pub struct Oddities(Mutex<HashSet<(Stream, Oddity)>>);
 
 impl Oddities {
-    /// Whether this was not told before; from now on it was.
+    /// Whether this oddity was not logged before. From now on it counts as logged.
     pub(super) fn is_news(&self, stream: Stream, oddity: Oddity) -> bool {
-        // Nothing in here panics while it is held.
+        // No code here panics while it holds the lock.
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         told.insert((stream, oddity))
     }

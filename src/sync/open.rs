@@ -22,34 +22,34 @@ use crate::data::{
     StateChange, Stream,
 };
 
-/// Stored open sessions of a window.
+/// How many stored open sessions a window holds.
 const WINDOW: u64 = 2_000;
 
-/// Sessions that are asked for by their ids at once, at most, because they are no longer listed as
-/// open: a minute of the platform's request limit. The others wait for the next night.
+/// How many sessions a refresh reads by id at most because they are no longer listed as open: a minute of the
+/// platform's request limit. The others wait for the next night.
 const ASKED: usize = 200;
 
 /// The statuses of a session that is not over (API notes, 4.2).
 const OPEN: [&str; 3] = ["STARTED", "PENDING", "IN_PROGRESS"];
 
-/// Open sessions that are being read again.
+/// A refresh of open sessions that is in progress.
 #[derive(Debug, Default)]
 pub struct OpenSessions {
-    /// Windows of creation that are still to be read, oldest first; `None` before the first request.
+    /// Windows of creation times that are still to be read, oldest first; `None` before the first request.
     left: Option<VecDeque<Span>>,
-    /// How many were asked for by their ids.
+    /// How many sessions were read by id.
     asked: usize,
-    /// Those that could not be, until that is told.
+    /// Sessions that could not be read by id, until that is logged.
     failed: Vec<(Uuid, String)>,
 }
 
 impl OpenSessions {
-    /// All of them, of which none was read.
+    /// A refresh that has read no session yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether all were read.
+    /// Whether all windows were read.
     pub fn is_done(&self) -> bool {
         self.left.as_ref().is_some_and(VecDeque::is_empty)
     }
@@ -61,8 +61,8 @@ pub(super) struct OpenRefresh<'a, S> {
 }
 
 impl<S: Source + 'static> OpenRefresh<'_, S> {
-    /// Reads all open sessions again, and asks for those that are stored as open and no longer listed
-    /// so. A daemon does it in portions.
+    /// Reads all open sessions again. Then reads by id the sessions that are stored as open but no longer
+    /// listed as open. A daemon does this in portions.
     pub(super) async fn all(&self, limits: RunLimits<'_>) -> RunReport {
         let mut sessions = OpenSessions::new();
         loop {
@@ -73,7 +73,7 @@ impl<S: Source + 'static> OpenRefresh<'_, S> {
         }
     }
 
-    /// Goes on with it for half a minute.
+    /// Continues a refresh of open sessions for half a minute.
     pub(super) async fn portion(
         &self,
         sessions: &mut OpenSessions,
@@ -136,7 +136,7 @@ impl<S: Source + 'static> OpenRefresh<'_, S> {
                     .collect()
             }
         };
-        // Those that cannot be read now hold up no other: they are tried again last.
+        // A window that cannot be read now does not delay the others. It is retried last.
         let mut unread = VecDeque::new();
         let mut failure = None;
         let ended = loop {
@@ -164,8 +164,8 @@ impl<S: Source + 'static> OpenRefresh<'_, S> {
         ended
     }
 
-    /// Reads the open sessions of a window, and asks for those that are stored as open there and were not
-    /// shown. Those that cannot be asked for wait in the queue.
+    /// Reads the open sessions of a window. Then reads by id the sessions that are stored as open in it but
+    /// were not shown. Those that cannot be read by id wait in the queue.
     async fn refresh_window(
         &self,
         walk: &Walk<'_, S>,
@@ -175,8 +175,8 @@ impl<S: Source + 'static> OpenRefresh<'_, S> {
         out: &mpsc::Sender<Chunk>,
     ) -> Result<(), RunError> {
         let resource = Resource::Sessions;
-        // What was created after the window's end is not expected in it, so that a `Date` which is
-        // behind makes nobody suspect.
+        // Sessions created after the window's end are not expected in it. So a `Date` header that is behind
+        // does not make them look missing.
         let stored = self
             .runner
             .store()

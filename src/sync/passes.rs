@@ -1,7 +1,7 @@
 //! Incremental passes: what changed since the watermark of each stream.
 //!
-//! Owns which streams are due and what is asked for after them; what of a stream is read completely is the
-//! walk's to say.
+//! Owns which streams are due, and which records are read by id after a pass. The walk decides what of a
+//! stream was read completely.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::run::{RunReport, Runner, Task};
 use crate::data::{Ordering, Resource, RunKind, Source, Stream, StreamState};
 use crate::store::StoreError;
 
-/// How long it is believed that the server orders, or does not, before it is shown again.
+/// How long a finding about the server's order is trusted before it is checked again.
 const ORDERING_KEPT: Duration = Duration::from_hours(24);
 
 /// Makes incremental passes.
@@ -25,8 +25,8 @@ pub(super) struct Passes<'a, S> {
 }
 
 impl<S: Source + 'static> Passes<'_, S> {
-    /// Makes one incremental pass over every stream of `resources` that has been loaded, or whose
-    /// load has begun, and asks by their ids for the records of which it may have seen stale versions.
+    /// Makes one incremental pass over every stream of `resources` whose load has begun or ended. Then reads
+    /// by id the records of which a pass may have seen stale versions.
     pub(super) async fn incremental(&self, resources: &[Resource], limits: RunLimits<'_>) -> Runs {
         let mut runs = Runs::new();
         let mut streams = Vec::new();
@@ -67,10 +67,12 @@ impl<S: Source + 'static> Passes<'_, S> {
         };
         let state = |stream| states.iter().find(|state| state.stream == stream).copied();
         let watermark = if stream == Stream::INTERACTIONS {
-            // Followed once a session has shown that messages do not always touch `updatedAt`.
+            // Interactions are followed once a session has shown that messages do not always change
+            // `updatedAt`.
             let sessions = Resource::Sessions.streams().into_iter().find_map(state);
             sessions?.interactions_ahead_at?;
-            // A mirror that was loaded before this was known does not know when its load began.
+            // If there is no watermark yet, the mirror was loaded before loads stored one. Then the beginning
+            // of the load is unknown.
             let known = state(stream).and_then(|state| state.watermark);
             known.unwrap_or(plan::FLOOR)
         } else {

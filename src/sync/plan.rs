@@ -4,35 +4,34 @@ use std::time::Duration;
 
 use crate::data::{Span, StreamState, Timestamp};
 
-/// The coarsest precision at which the platform is known to compare instants (API notes, 16:
-/// milliseconds, microseconds or 100 ns). Going back by one step re-reads the records of an
-/// instant whatever the precision, and whether its ends are inclusive or not.
+/// The coarsest precision at which the platform is known to compare instants (API notes, 16: milliseconds,
+/// microseconds or 100 ns). Going back by one step reads the records of an instant again, whatever the
+/// precision, and whether the server includes the ends of a window or not.
 pub const STEP: Duration = Duration::from_millis(1);
 
-/// How far outside the window it asked for a record may lie before the filter counts as ignored.
-/// Generous, since a server that ignores a filter answers with records that are months off.
+/// How far outside the requested window a record may lie before the filter counts as ignored. The tolerance
+/// is generous, since a server that ignores a filter answers with records that are months off.
 pub const TOLERANCE: Duration = Duration::from_secs(2);
 
-/// A window of a backfill aims at this share of the greatest depth, so that an uneven stretch of
-/// time does not have to be split again.
+/// The planned depth of a backfill's windows, as a share of the maximum depth. The margin keeps windows with
+/// unevenly distributed records from being split again.
 const AIM: f64 = 0.7;
 
-/// A window of this length or less is not split. Half of a longer one, begun earlier by
-/// [`touching`], is shorter by a quarter at least: what is split again and again comes to an end,
-/// also where more records share one instant than a window may hold.
+/// A window of this length or less is not split. Half of a longer window, extended by [`touching`], is still
+/// shorter than the window by at least a quarter. So repeated splitting comes to an end, even if more records
+/// share one instant than a window may hold.
 const SMALLEST: Duration = Duration::from_millis(8);
 
-/// 2010: no account of the platform is older. What is older still, by a broken clock, stays in a
-/// window that is open below. It is also the watermark of a stream that showed nothing yet.
+/// The year 2010: no account of the platform is older. Records that a broken clock has dated earlier stay in
+/// a window without a beginning. This is also the watermark of a stream that has shown no record yet.
 pub const FLOOR: Timestamp = Timestamp::from_micros(1_262_304_000_000_000);
 
-/// Where an incremental pass begins to read: everything that changed before has been read for
-/// good.
+/// Where an incremental pass begins to read. Everything that changed before has been read for good.
 ///
-/// That is the watermark less the overlap, within which changes may still have become visible. But
-/// where the last complete pass began long after the newest change, twice the overlap, the wait is
-/// over: nothing can appear at or before the watermark any more, and reading its neighbourhood
-/// again would cost a quiet account that ended with a bulk edit hundreds of pages every minute.
+/// This is usually the watermark minus the overlap, since changes within the overlap may still have become
+/// visible. But if the last complete pass began at least twice the overlap after the newest change, nothing
+/// can appear at or before the watermark any more. Then the pass begins after the watermark. Otherwise, a
+/// quiet account whose last change was a bulk edit would cost hundreds of pages every minute.
 pub fn start(state: &StreamState, watermark: Timestamp, overlap: Duration) -> Timestamp {
     if state.reached(watermark, overlap) - overlap >= watermark {
         watermark + STEP
@@ -41,18 +40,19 @@ pub fn start(state: &StreamState, watermark: Timestamp, overlap: Duration) -> Ti
     }
 }
 
-/// Up to which `updatedAt` passes have read everything for good; `None` before the first load.
+/// The `updatedAt` up to which passes have read everything for good; `None` before the first load.
 pub fn read_until(state: &StreamState, overlap: Duration) -> Option<Timestamp> {
     let watermark = state.watermark?;
     Some(state.reached(watermark, overlap) - overlap)
 }
 
-/// Up to which stamp a pass may call a stream complete, whatever else it reads: at or before what the
-/// stamping clock showed when the pass began, since that much may still appear behind it less the overlap.
+/// The stamp up to which a pass may declare a stream complete, whatever else it reads. It is at or before the
+/// time of the stamping clock when the pass began: later changes may still appear with stamps after that time
+/// minus the overlap.
 ///
 /// `newest` is the newest stamp that the platform showed at the beginning of the pass, `reached` what is
-/// known from the passes before. The `Date` header, `server_time`, can only make it earlier: it keeps
-/// records that are dated in the future from moving the watermark there.
+/// known from earlier passes. `server_time`, the `Date` header, can only make the result earlier. It keeps a
+/// record that is dated in the future from moving the watermark into the future.
 pub fn cap(server_time: Timestamp, newest: Option<Timestamp>, reached: Timestamp) -> Timestamp {
     newest
         .map_or(reached, |newest| newest.max(reached))
@@ -62,8 +62,9 @@ pub fn cap(server_time: Timestamp, newest: Option<Timestamp>, reached: Timestamp
 /// How far the `Date` header is ahead of the stamps of records, in milliseconds, if the two disagree;
 /// negative if it is behind, or if records are dated in the future.
 ///
-/// `newest` is the newest stamp that a pass saw. If it is newer than the watermark it was not there when
-/// the last complete pass began, at `observed_at` by the header, so that it is at most one overlap older.
+/// `newest` is the newest stamp that a pass saw. If it is newer than the watermark, it was not visible yet
+/// when the last complete pass began, at `observed_at` by the header. So it is at most one overlap older than
+/// that.
 pub fn clock_difference(
     state: &StreamState,
     newest: Timestamp,
@@ -80,8 +81,8 @@ pub fn clock_difference(
     (is_new && (ahead || behind)).then(|| (server_time.micros() - newest.micros()) / 1_000)
 }
 
-/// The window to ask for so that a range is covered, its ends included, however the server treats
-/// them.
+/// The window to request so that a range is covered with both its ends, whether the server includes the ends
+/// of a window or not.
 pub fn widen(range: Span) -> Span {
     Span {
         after: range.after.map(|after| after - STEP),
@@ -89,15 +90,16 @@ pub fn widen(range: Span) -> Span {
     }
 }
 
-/// Pages that hold so many records.
+/// How many pages this many records fill.
 pub fn pages(total: u64, size: u32) -> u32 {
     u32::try_from(total.div_ceil(u64::from(size.max(1)))).unwrap_or(u32::MAX)
 }
 
-/// The windows of a backfill over `range`, newest first, given how many pages the whole of it has
-/// and when its oldest record was made. `now` is the newest stamp that the platform shows: windows end
-/// there, and one more looks for records that come meanwhile, or are dated in the future. What was made within the overlap is a window of its
-/// own, since records may still appear in it, and a window that grew is read again.
+/// The windows of a backfill over `range`, newest first. `pages` is the number of pages of the whole range,
+/// and `oldest` the creation time of its oldest record. `now` is the newest stamp that the platform shows.
+/// The windows end there. One more window looks for records that come meanwhile or are dated in the future.
+/// The records created within the overlap have a window of their own: more records may still appear in it,
+/// and a window that grew is read again.
 pub fn windows(
     range: Span,
     oldest: Option<Timestamp>,
@@ -126,8 +128,8 @@ pub fn windows(
     match bottom {
         Some(bottom) if pages > depth && bottom < top => {
             let mut slices = split(Span::between(bottom, top), pages, depth);
-            // The oldest record was only an answer of the server's: the last window is as open as
-            // the range, so that a record that is older still is not left out.
+            // The server may have shown an oldest record that is not the oldest. So the last window begins
+            // where the range begins, and does not leave out an older record.
             if let Some(last) = slices.last_mut() {
                 last.after = range.after;
             }
@@ -141,8 +143,9 @@ pub fn windows(
     windows
 }
 
-/// What replaces a window of so many pages, newest first: equal slices of time, as many as make
-/// each shallow enough if its records are evenly spread. Empty if the window can't be split.
+/// The windows that replace a window of this many pages, newest first: equal slices of time. There are as
+/// many slices as make each one shallow enough if the records are evenly distributed. Empty if the window
+/// cannot be split.
 pub fn split(window: Span, pages: u32, depth: u32) -> Vec<Span> {
     let Some(before) = window.before else {
         return Vec::new();
@@ -179,8 +182,8 @@ pub fn split(window: Span, pages: u32, depth: u32) -> Vec<Span> {
         .collect()
 }
 
-/// A part of a window, begun two steps earlier, so that a record on the border is in one of the two
-/// neighbours even if both exclude their ends.
+/// A part of a window, extended to begin two steps earlier. So a record on the border is in one of the two
+/// neighbours, even if the server excludes both ends.
 pub fn touching(part: Span, whole: Span) -> Span {
     if part.after == whole.after {
         part
@@ -205,8 +208,8 @@ mod tests {
         Timestamp::from_micros(1_700_000_000_000_000 + seconds * 1_000_000)
     }
 
-    /// A state whose watermark was seen at its own time and that was observed so much later, by the
-    /// platform's clock and by this machine's, which is seven hours behind.
+    /// A state whose watermark was first seen at its own time. Its last pass was `theirs` seconds later by
+    /// the platform's clock, and `ours` seconds later by this machine's clock, which is seven hours behind.
     fn state(theirs: i64, ours: i64) -> StreamState {
         let local = Duration::from_hours(7);
         StreamState {
@@ -246,7 +249,7 @@ mod tests {
     #[test]
     fn a_header_that_is_ahead_or_behind_is_noticed_by_what_is_new() {
         let difference = |newest, now| clock_difference(&state(60, 60), newest, now, OVERLAP);
-        // Seen before, or as old as what is new may be.
+        // The newest change was seen before, or is as old as a new change may be.
         assert_eq!(difference(at(0), at(700)), None);
         assert_eq!(difference(at(1), at(70)), None);
         assert_eq!(difference(at(190), at(70)), None);
@@ -281,8 +284,8 @@ mod tests {
         assert!(split(Span::between(at(0), at(0) + STEP), 9, 5).is_empty());
     }
 
-    /// What a stamping clock, a `Date` header and a machine's clock show, in microseconds, when a record
-    /// was first shown and when a later pass began. One of the two last may be set in between.
+    /// What a stamping clock, a `Date` header and a machine's clock show, in microseconds, when a record was
+    /// first shown and when a later pass began. One of the last two clocks may be set in between.
     fn clocks() -> impl Strategy<Value = (StreamState, Timestamp, Timestamp)> {
         const DAY: i64 = 86_400_000_000;
         let set = prop_oneof![
@@ -317,7 +320,7 @@ mod tests {
         fn whatever_clocks_show_nothing_appears_where_passes_no_longer_read(
             (state, watermark, observed) in clocks(),
         ) {
-            // What becomes visible after the last complete pass began is younger than this.
+            // Changes that become visible after the last complete pass began have later stamps than this.
             let appears = observed - OVERLAP;
             prop_assert!(state.reached(watermark, OVERLAP) <= observed);
             prop_assert!(read_until(&state, OVERLAP).unwrap() <= appears);
@@ -328,7 +331,7 @@ mod tests {
         fn a_header_moves_the_cap_of_a_pass_only_back(
             header in -100_000_i64..100_000, newest in -100_000_i64..0, known in -100_000_i64..0,
         ) {
-            // Both are what the stamping clock has shown: it shows 0.
+            // The stamping clock shows 0, so both instants are at or before its time.
             let cap = cap(at(header), Some(at(newest)), at(known));
             prop_assert!(cap <= at(0));
             prop_assert!(cap <= at(header));

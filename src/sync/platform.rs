@@ -1,10 +1,10 @@
 //! Stores what was learned about the platform, and since when it does not answer, in the account's
 //! row.
 //!
-//! Owns when that is written; the source owns its content. A failed write does not fail the run: it
-//! is written again later. There is one exception: before any session from version 1 of the session
-//! list is stored, the row must say that version 1 is read. Otherwise a killed process would not
-//! make the next one read all sessions again.
+//! Owns when that is written; the source owns its content. A failed write does not fail the run: a later call
+//! writes again. There is one exception. Before any session from version 1 of the session list is stored, the
+//! row must say that version 1 is read. Otherwise, if this process were killed, the next one would not read
+//! all sessions again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,36 +18,37 @@ use super::run::Runner;
 use crate::data::{Learned, Resource, SessionVersion, Source, Standing, Timestamp, Trouble};
 use crate::store::{Lease, Store, StoreError};
 
-/// Requests that fail for less than this are a hiccup.
+/// A failure that has lasted for less than this is not stored.
 const WORTH_TELLING: Duration = Duration::from_secs(30);
 
 /// The shortest time between two writes.
 const WRITE_EVERY: Duration = Duration::from_mins(1);
 
-/// When a wait is so short that nobody needs to know its end.
+/// If the wait before the next retry is at most this long, the end of the wait is not stored.
 const SHORT: Duration = Duration::from_mins(1);
 
-/// What is stored of the platform.
+/// What is stored about the platform.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
     learned: Arc<Mutex<Learned>>,
     trouble: tokio::sync::Mutex<Noted>,
 }
 
-/// Notes that the first version of the session list is read.
+/// Stores that the first version of the session list is read.
 pub(super) struct VersionNote {
     learned: Arc<Mutex<Learned>>,
 }
 
 impl VersionNote {
-    /// Stores that, unless it is stored. To be called before anything that it showed is.
+    /// Stores that the first version is read, unless that is already stored. Must be called before any record
+    /// from that version is stored.
     pub(super) async fn first_is_read(
         &self,
         store: &Store,
         lease: &Lease,
     ) -> Result<(), StoreError> {
         let first = Some(SessionVersion::First);
-        // Nothing panics while it is held.
+        // No code panics while it holds this lock.
         let stored = *self.learned.lock().unwrap_or_else(PoisonError::into_inner);
         if stored.session_list == first {
             return Ok(());
@@ -62,39 +63,39 @@ impl VersionNote {
     }
 }
 
-/// What is stored of a trouble.
+/// What is stored about an outage.
 #[derive(Debug, Default)]
 struct Noted {
-    /// Since when, and what; of no meaning until it has been read.
+    /// Since when, and why. Has no meaning until `was_read` is true.
     stored: Option<(Timestamp, String)>,
     was_read: bool,
-    /// By [`crate::clock::Clock::running`].
+    /// The last write, by [`crate::clock::Clock::running`].
     written_after: Option<Duration>,
 }
 
 impl<S: Source + 'static> Runner<S> {
-    /// Takes over what is stored of the account's platform.
+    /// Takes over what is stored about the account's platform.
     pub(super) fn remember(&self, learned: Learned) {
         *self.learned() = learned;
     }
 
     fn learned(&self) -> std::sync::MutexGuard<'_, Learned> {
-        // Nothing panics while it is held.
+        // No code panics while it holds this lock.
         let learned = &self.remembered().learned;
         learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What makes sure that nothing is stored which the first version of the session list showed before
-    /// it is stored that it was read.
+    /// The handle that stores that the first version of the session list is read, before any record from that
+    /// version is stored.
     pub(super) fn version_note(&self) -> VersionNote {
         VersionNote {
             learned: Arc::clone(&self.remembered().learned),
         }
     }
 
-    /// Stores what the source has learned of the platform, if that has changed. If sessions are read from
-    /// the usual version of their list again, all of them are to be read again: the first one may have
-    /// left out some. Until that is planned it counts as in use.
+    /// Stores what the source has learned about the platform, if that has changed. If sessions are read from
+    /// the usual version of their list again, all of them must be read again, since the first version may
+    /// have omitted some. Until that is planned, the first version counts as in use.
     pub(super) async fn keep_learned(&self, stop: &CancellationToken) {
         let learned = self.source().learned();
         let stored = *self.learned();
@@ -118,7 +119,7 @@ impl<S: Source + 'static> Runner<S> {
         stop: &CancellationToken,
     ) -> Result<(), RunError> {
         let sessions = Resource::Sessions;
-        // What was not loaded yet will be, from the usual version.
+        // Sessions that were not loaded yet will be loaded from the usual version anyway.
         if !is_back
             || load::unloaded(self.store(), self.account(), &[sessions])
                 .await?
@@ -136,8 +137,8 @@ impl<S: Source + 'static> Runner<S> {
         Ok(())
     }
 
-    /// Stores since when and why the platform does not answer, once that has lasted for a while, and
-    /// that it answers again: at most once a minute, or at once where it is `last` time to.
+    /// Stores since when and why the platform does not answer, once that has lasted for a while. Also stores
+    /// that it answers again. Writes at most once a minute, unless this is the `last` call.
     pub(super) async fn note_trouble(&self, last: bool) {
         if let Err(error) = self.look_for_trouble(last).await {
             debug!(error = %error, "could not store the platform's outage");
@@ -148,7 +149,7 @@ impl<S: Source + 'static> Runner<S> {
         let standing = self.source().standing();
         let is_hiccup = |trouble: &Trouble| trouble.lasting < WORTH_TELLING;
         match &standing {
-            // What an earlier process wrote may still be so.
+            // The outage that an earlier process stored may not be over.
             Standing::Unknown => return Ok(()),
             Standing::Troubled(trouble) if is_hiccup(trouble) => return Ok(()),
             Standing::Answering | Standing::Troubled(_) => {}
@@ -162,7 +163,7 @@ impl<S: Source + 'static> Runner<S> {
         let due = match standing {
             Standing::Unknown | Standing::Answering => None,
             Standing::Troubled(trouble) => {
-                // No answer has come since an earlier process wrote when it began.
+                // If no answer has come since an earlier process stored the beginning, that beginning stays.
                 let earlier = noted.stored.as_ref().map(|(since, _)| *since);
                 let earlier = earlier.filter(|_| !trouble.answered_before);
                 let since = earlier.map_or(trouble.since, |at| at.min(trouble.since));
@@ -181,7 +182,8 @@ impl<S: Source + 'static> Runner<S> {
     }
 }
 
-/// `api.helena.run answers 429 (too many requests); retry at 2026-05-04 15:03 UTC`.
+/// The text that is stored, such as `api.helena.run answers 429 (too many requests); retry at 2026-05-04
+/// 15:03 UTC`.
 fn text(trouble: &Trouble, now: Timestamp) -> String {
     let next = trouble.next_try.filter(|at| at.since(now) > SHORT);
     let next = next.map_or_else(String::new, |at| {
@@ -201,7 +203,7 @@ mod tests {
     use crate::store::{AccountId, Acquired, Holder, OpenOptions};
     use crate::sync::WalkSettings;
 
-    /// A source of which only this is known.
+    /// A source of which only the standing is known.
     struct Known(Mutex<Standing>);
 
     impl Source for Known {
@@ -245,7 +247,7 @@ mod tests {
             }
         }
 
-        /// As of a process that has just begun.
+        /// The runner of a process that has just begun.
         async fn runner(
             clock: &Arc<FakeClock>,
             store: &Store,
@@ -278,7 +280,7 @@ mod tests {
             *self.runner.source().0.lock().unwrap() = standing;
         }
 
-        /// In trouble for so many seconds.
+        /// Puts the source into an outage that has lasted for so many seconds. Returns its beginning.
         fn in_trouble(&self, cause: &str, seconds: u64, answered_before: bool) -> Timestamp {
             let lasting = Duration::from_secs(seconds);
             let since = self.clock.now() - lasting;
@@ -309,7 +311,7 @@ mod tests {
         let since = world.in_trouble("429", 30, true);
         world.runner.note_trouble(false).await;
         assert_eq!(world.stored().await, Some((since, "429".to_owned())));
-        // Once a minute at most …
+        // At most once a minute …
         world.clock.advance(Duration::from_secs(59));
         assert_eq!(world.in_trouble("503", 89, true), since);
         world.runner.note_trouble(false).await;
@@ -318,7 +320,7 @@ mod tests {
         world.in_trouble("503", 90, true);
         world.runner.note_trouble(false).await;
         assert_eq!(world.stored().await, Some((since, "503".to_owned())));
-        // … but where there is no next time.
+        // … unless this is the last call.
         world.is(Standing::Answering);
         world.runner.note_trouble(false).await;
         assert_eq!(world.stored().await, Some((since, "503".to_owned())));

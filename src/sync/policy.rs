@@ -3,7 +3,7 @@
 use crate::data::{SourceError, Stream};
 use crate::store::StoreError;
 
-/// Why a run did not end well. What was stored before remains true.
+/// Why a run did not succeed. Everything that was stored before remains correct.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A request failed.
@@ -49,7 +49,7 @@ pub enum RunError {
     /// A portion of long work is done. The rest follows after the next pass.
     #[error("continues after the next sync")]
     Paused,
-    /// The storing side has failed, and reports the cause.
+    /// The writer has failed, and reports the cause.
     #[error("the pages could not be stored")]
     Closed,
 }
@@ -57,21 +57,21 @@ pub enum RunError {
 /// What follows from a failed run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureAction {
-    /// The resource could not be read or stored; the others may be.
+    /// This resource could not be read or stored. Other resources may succeed.
     NextResource,
-    /// Nothing else will work either; the next trigger tries again.
+    /// No other resource can succeed either. The next trigger retries.
     EndPass,
     /// The operator, or a limit of time or rows, ended it.
     Stop,
     /// Another process has taken over the account.
     LeaseLost,
-    /// Nothing of this account will work until somebody changes the configuration or the program, which
-    /// are read when the program starts.
+    /// No work on this account can succeed until somebody changes the configuration or the program. Both are
+    /// only read when the program starts.
     EndAccount,
 }
 
 impl RunError {
-    /// What follows from it.
+    /// What follows from this error.
     pub fn action(&self) -> FailureAction {
         match self {
             Self::Source(error) => after_source(error),
@@ -84,12 +84,12 @@ impl RunError {
         }
     }
 
-    /// Whether it is no failure: somebody, or a limit, ended the work.
+    /// Whether this is not a failure: the operator, a limit or the end of a portion ended the work.
     pub fn is_stop(&self) -> bool {
         self.action() == FailureAction::Stop
     }
 
-    /// Whether the platform refuses the token for this.
+    /// Whether the platform refuses the token for the requested resource.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Source(SourceError::Refused { .. }))
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::data::Source;
 
-/// Requests of a portion: half a minute of the platform's request limit.
+/// How many requests a portion sends: half a minute of the platform's request limit.
 const REQUESTS: u64 = 100;
 
-/// How long a portion takes, so that a slow platform does not hold up passes either.
+/// How long a portion takes at most, so that a slow platform does not delay passes either.
 const TIME: Duration = Duration::from_secs(30);
 
-/// When a portion is over.
+/// A portion of long work, which ends after some requests or some time.
 pub(super) struct Portion<'a, S> {
     source: &'a S,
     clock: &'a dyn Clock,
@@ -30,7 +30,7 @@ impl<'a, S: Source> Portion<'a, S> {
         }
     }
 
-    /// Whether no further request belongs to it.
+    /// Whether the portion is over and may send no further request.
     pub(super) fn is_over(&self) -> bool {
         self.source.usage().requests - self.requests >= REQUESTS
             || self.clock.elapsed(self.began) >= TIME

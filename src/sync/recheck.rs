@@ -24,52 +24,53 @@ use crate::data::{
     Stream,
 };
 
-/// Records that a pass asks for, at most. Those of which it met an older version are few; more of them
-/// wait for the next pass, so that none takes half a minute longer.
+/// How many records are read by id after a pass, at most. A pass meets older versions of few records. If
+/// there are more, the rest waits for the next pass, so that no pass takes more than half a minute longer.
 const AFTER_A_PASS: u32 = 50;
 
-/// Records of a resource that a night asks for: eleven minutes of the platform's request limit. The others
-/// wait for the next night. Each resource has its own, so that none eats up what another needs.
+/// How many records of a resource a night reads by id: eleven minutes of the platform's request limit. The
+/// others wait for the next night. Each resource has its own limit, so that none uses up the limit of
+/// another.
 pub(super) const A_NIGHT: u32 = 2_000;
 
-/// How long one that could not be asked for is left alone.
+/// How long a record that could not be read by id is not retried.
 pub(super) const AGAIN_AFTER: Duration = Duration::from_hours(24);
 
-/// How long passes ask for nothing by its id after nothing could be asked for so.
+/// How long passes read nothing by id after no record could be read by id.
 const PAUSE: Duration = Duration::from_mins(30);
 
-/// How long it is believed that records can be asked for by their ids, where one of them fails.
+/// For how long a record that was found proves that records can be read by id, if another one fails.
 const BELIEVED: Duration = Duration::from_mins(1);
 
-/// How long the platform is asked between two passes, where each answer takes its time.
+/// The time limit of reading by id between two passes, in case each answer takes long.
 const TIME: Duration = Duration::from_mins(2);
 
-/// Records whose answers wait for the proof that those which were not found are gone.
+/// How many records are read before the proof is obtained that those not found are deleted.
 pub(super) const BATCH: usize = 50;
 
-/// Asks for records of one resource by their ids, one at a time.
+/// Reads records of one resource by id, one at a time.
 pub(super) struct ById<'a, S> {
     source: &'a S,
     clock: &'a dyn Clock,
     stop: &'a CancellationToken,
     resource: Resource,
-    /// When one was last found, by [`Clock::running`], and which.
+    /// When a record was last found, by [`Clock::running`], and its id.
     found_at: Option<Duration>,
     found: Option<Uuid>,
-    /// The proof, if it was made after the last answer that needs one.
+    /// The proof, if it was obtained after the last answer that needs one.
     proof: Option<ByIdProof>,
-    /// Until when to ask, by the same.
+    /// When to stop reading, by [`Clock::running`].
     until: Option<Duration>,
 }
 
-/// What was answered for one of them.
+/// The answer for one record.
 #[derive(Debug)]
 pub(super) enum Lookup {
     /// The record.
     Found(Page),
-    /// There is no such record, if that is proven.
+    /// The platform has no such record. This needs a proof.
     NotFound,
-    /// Something else.
+    /// Any other answer, as text.
     Failed(String),
 }
 
@@ -92,7 +93,7 @@ impl<'a, S: Source> ById<'a, S> {
         }
     }
 
-    /// Asks for no more once so much time went by that a pass should not have to wait.
+    /// Stops reading after so much time that a pass should not have to wait longer.
     pub(super) fn between_passes(mut self) -> Self {
         self.until = Some(self.clock.running() + TIME);
         self
@@ -103,7 +104,7 @@ impl<'a, S: Source> ById<'a, S> {
             .is_some_and(|until| self.clock.running() >= until)
     }
 
-    /// Asks for one. Fails only where no other can be asked for either.
+    /// Reads one record. Returns an error only if no other record can be read either.
     pub(super) async fn ask(&mut self, id: Uuid) -> Result<Lookup, RunError> {
         let answer = unless_stopped(self.stop, self.source.by_id(self.resource, id)).await?;
         let answer = match answer {
@@ -119,14 +120,14 @@ impl<'a, S: Source> ById<'a, S> {
         self.proof = None;
         let is_believed = |at: Duration| self.clock.elapsed(at) < BELIEVED;
         if !self.found_at.is_some_and(is_believed) {
-            // Not after fifty others, each of which may take a minute.
+            // Obtain the proof now, and not after fifty other records, each of which may take a minute.
             self.proof = self.prove().await?;
         }
         Ok(answer)
     }
 
-    /// The proof, later than all answers, without which nothing counts as gone or as one that cannot be
-    /// asked for. `None` if nothing is listed that could be asked for.
+    /// Obtains the proof, which is later than all answers. Without it, no record counts as deleted or as
+    /// unreadable by id. `None` if no record is listed that could be read by id.
     pub(super) async fn prove(&mut self) -> Result<Option<ByIdProof>, RunError> {
         if let Some(proof) = self.proof.take() {
             return Ok(Some(proof));
@@ -140,7 +141,7 @@ impl<'a, S: Source> ById<'a, S> {
     }
 }
 
-/// Why a record that was not found does not count as gone.
+/// Why a record that was not found does not count as deleted.
 pub(super) const UNPROVEN: &str =
     "not found, but no listed record could prove that reading by id works";
 
@@ -154,8 +155,8 @@ fn line(error: &SourceError) -> String {
     RunError::from(error.clone()).line()
 }
 
-/// Asks for these records and sends on what is answered, and that they have been asked for. Yields
-/// those that could not be.
+/// Reads these records by id. Sends each answer, and the state change that the record was read. Returns the
+/// records that could not be read.
 pub(super) async fn ask_each<S: Source>(
     by_id: &mut ById<'_, S>,
     ids: &[Uuid],
@@ -193,7 +194,7 @@ pub(super) async fn ask_each<S: Source>(
     Ok(all_failed)
 }
 
-/// That these records could not be asked for.
+/// The state changes that these records could not be read by id.
 pub(super) fn not_asked(resource: Resource, failed: &[(Uuid, String)]) -> Vec<StateChange> {
     let state_changes = failed.iter().map(|(id, error)| StateChange::RecheckFailed {
         resource,
@@ -203,7 +204,7 @@ pub(super) fn not_asked(resource: Resource, failed: &[(Uuid, String)]) -> Vec<St
     state_changes.collect()
 }
 
-/// That these records are gone, and have been asked for.
+/// The state changes that these records are deleted and were read by id.
 pub(super) fn gone(proof: ByIdProof, keys: Vec<Uuid>) -> Vec<StateChange> {
     let rechecked = StateChange::Rechecked {
         resource: proof.resource(),
@@ -212,12 +213,12 @@ pub(super) fn gone(proof: ByIdProof, keys: Vec<Uuid>) -> Vec<StateChange> {
     vec![StateChange::Gone { proof, keys }, rechecked]
 }
 
-/// One that was not found where nothing proves that it is gone.
+/// The failure of a record that was not found, if nothing proves that it is deleted.
 pub(super) fn unproven(id: Uuid) -> (Uuid, String) {
     (id, UNPROVEN.to_owned())
 }
 
-/// Sends a chunk, unless there is nothing in it.
+/// Sends a chunk, unless it is empty.
 pub(super) async fn send(
     out: &mpsc::Sender<Chunk>,
     page: Option<Page>,
@@ -233,7 +234,7 @@ pub(super) async fn send(
     out.send(chunk).await.map_err(|_| RunError::Closed)
 }
 
-/// Asks by their ids for records that a listing left in doubt.
+/// Reads by id the records that a listing left in doubt.
 pub(super) struct Rechecks<'a, S> {
     pub(super) runner: &'a Runner<S>,
     pub(super) pauses: &'a Pauses,
@@ -244,7 +245,7 @@ impl<S: Source + 'static> Runner<S> {
         ById::new(self.source(), self.clock(), limits.stop, resource)
     }
 
-    /// Tells which records could not be asked for.
+    /// Logs which records could not be read by id.
     pub(super) fn tell_failed(&self, resource: Resource, failed: &[(Uuid, String)]) {
         let Some((id, error)) = failed.first() else {
             return;
@@ -266,8 +267,8 @@ impl<S: Source + 'static> Runner<S> {
 }
 
 impl<S: Source + 'static> Rechecks<'_, S> {
-    /// Asks for records of the queue by their ids, at most so many, those that are there for one reason
-    /// only or all. `None` if there are none.
+    /// Reads at most `limit` queued records by id, either all of them or those with the reason `only`.
+    /// Returns `None` if there are none.
     pub(super) async fn queued(
         &self,
         resource: Resource,
@@ -277,7 +278,7 @@ impl<S: Source + 'static> Rechecks<'_, S> {
     ) -> Option<RunReport> {
         let now = self.runner.clock().now();
         let account = self.runner.account();
-        // One that failed in the future failed before the clock was set back.
+        // If a record failed in the future, the clock was set back since then.
         let lately = Span::between(now - AGAIN_AFTER, now);
         let queued = self
             .runner
@@ -315,7 +316,7 @@ impl<S: Source + 'static> Rechecks<'_, S> {
         Some(report)
     }
 
-    /// What follows a pass over these resources: asks for the records of which it, or one before it,
+    /// Runs after a pass over these resources. Reads by id the records of which this pass or an earlier one
     /// met an older version.
     pub(super) async fn after(
         &self,
@@ -348,8 +349,8 @@ impl<S: Source + 'static> Rechecks<'_, S> {
         }
     }
 
-    /// Fetches rejected records again by their ids. Those that are gone are rejects no longer; one that
-    /// cannot be asked for stays, and holds up no other.
+    /// Reads rejected records again by id. A record that was deleted is no longer a reject. A record that
+    /// cannot be read by id stays a reject, and does not delay the others.
     pub(super) async fn rejects(
         &self,
         resource: Resource,

@@ -25,18 +25,18 @@ use crate::data::{
 use crate::schema::{BatchBuilder, ReadingOrder};
 use crate::store::{AccountId, Commit, Lease, Store, StoreError};
 
-/// The name of an account that nobody has named.
+/// The name of an account that has no name of its own.
 const DEFAULT_NAME: &str = "default";
 
-/// Pages that wait to become rows.
+/// How many pages may wait to be mapped to rows.
 const QUEUE: usize = 4;
 
-/// Pages that are stored in one transaction at most. A transaction costs the database a wait for
-/// the disk, so several share one; but never does a page wait for others to come.
+/// How many pages one transaction stores at most. A transaction costs the database a wait for the disk, so
+/// several pages share one. But a page never waits for later pages.
 const PAGES_A_COMMIT: u64 = 10;
 
-/// Pages of more than this are not kept waiting for others: rows travel to the database as
-/// parameters of one statement, of which it takes a gigabyte at most.
+/// If the waiting pages have more bytes than this, they do not wait for others. The rows travel to the
+/// database as parameters of one statement, and a statement takes a gigabyte at most.
 const BYTES_A_COMMIT: usize = 16 << 20;
 
 /// How much later than the `updatedAt` of a session its `lastInteractionDate` may be (API notes, 14).
@@ -45,19 +45,19 @@ const INTERACTION_AHEAD: Duration = Duration::from_secs(10);
 /// What a run did.
 #[derive(Debug)]
 pub struct RunReport {
-    /// What it read, as displayed.
+    /// The stream that it read, as displayed.
     pub stream: Stream,
     /// The account's name, where runs of several accounts are shown together.
     pub account: Option<String>,
-    /// Why.
+    /// Why it was made.
     pub kind: RunKind,
     /// What it did until it ended.
     pub counters: Counters,
-    /// Up to where the stream is complete, if it is one and that is known.
+    /// The instant up to which the stream is complete, if it is a stream and that is known.
     pub watermark: Option<Timestamp>,
     /// How long it took.
     pub duration: Duration,
-    /// Why it did not end well.
+    /// Why it did not succeed.
     pub error: Option<RunError>,
 }
 
@@ -75,12 +75,12 @@ impl RunReport {
         }
     }
 
-    /// The report of a run that a limit kept from beginning.
+    /// The report of a run that a limit prevented.
     pub(super) fn stopped(kind: RunKind, resource: Resource) -> Self {
         Self::failed(kind, resource, RunError::Stopped)
     }
 
-    /// The same, where the end of a portion is no end of the work.
+    /// The same report without [`RunError::Paused`], since the end of a portion is not the end of the work.
     pub(super) fn unpaused(mut self) -> Self {
         if matches!(self.error, Some(RunError::Paused)) {
             self.error = None;
@@ -109,7 +109,7 @@ pub(super) struct Task {
     pub(super) kind: RunKind,
     /// What is read.
     pub(super) stream: Stream,
-    /// Up to where the stream was complete before, if it is one.
+    /// The instant up to which the stream was complete before, if it is a stream.
     pub(super) watermark: Option<Timestamp>,
 }
 
@@ -124,7 +124,7 @@ impl Task {
     }
 }
 
-/// How many sessions of a page had something happen in them well after the last change that they carry.
+/// How many sessions of a page had an interaction well after their `updatedAt`.
 pub fn interactions_ahead(resource: Resource, page: &Page) -> u64 {
     if resource != Resource::Sessions {
         return 0;
@@ -138,19 +138,19 @@ pub fn interactions_ahead(resource: Resource, page: &Page) -> u64 {
     items.filter(|item| is_ahead(&item.head)).count() as u64
 }
 
-/// Some pages as rows, and what they prove.
+/// A batch: several pages, mapped to rows, and what they prove.
 struct Portion {
     batch: Batch,
     state_changes: Vec<StateChange>,
     pages: u64,
-    /// Whether any is of the first version of the session list.
+    /// Whether any of the pages is from the first version of the session list.
     of_first: bool,
 }
 
-/// Makes rows of what a walk sends, while the rows before them are being stored.
+/// Maps the pages that a walk sends to rows, while earlier rows are being stored.
 ///
-/// The longer that takes, the more pages share the next transaction; when nothing waits to be
-/// stored, a page goes on at once.
+/// The longer storing takes, the more pages share the next transaction. If no batch waits to be stored, a
+/// page is sent on at once.
 async fn normalise(
     resource: Resource,
     (keep_raw, order): (bool, ReadingOrder),
@@ -160,7 +160,7 @@ async fn normalise(
     loop {
         let next = tokio::select! {
             biased;
-            // The walk is to notice at once that nobody stores any more, not with its next page.
+            // If the writer has ended, the walk must notice that at once, and not only with its next page.
             () = out.closed() => None,
             chunk = chunks.recv() => chunk,
         };
@@ -187,7 +187,7 @@ async fn normalise(
                 chunk = chunks.recv(), if !is_full => chunk,
                 permit = out.reserve() => match permit {
                     Ok(_) => None,
-                    // Nobody stores anything any more; the cause is known there.
+                    // The writer has ended, and reports the cause.
                     Err(_) => return,
                 },
             };
@@ -224,8 +224,8 @@ struct Writer<S> {
 }
 
 impl<S: Source> Writer<S> {
-    /// Until the walk ends or is stopped. What waits of a stopped walk is dropped with what it
-    /// would prove, and read again.
+    /// Stores batches until the walk ends or is stopped. If the walk is stopped, waiting batches are dropped
+    /// together with what they would prove, and are read again.
     async fn write(&mut self, mut portions: mpsc::Receiver<Portion>) -> Result<(), RunError> {
         while let Some(portion) = portions.recv().await {
             if self.stop.is_cancelled() {
@@ -278,7 +278,7 @@ impl<S: Source> Writer<S> {
     }
 }
 
-/// What every job needs: where records come from, where they go, and the record of each run.
+/// What every job needs: the source of records, the store, and the recording of runs.
 pub(super) struct Runner<S> {
     name: String,
     source: Arc<S>,
@@ -290,7 +290,7 @@ pub(super) struct Runner<S> {
     report: watch::Sender<Report>,
     reported: ReportedFailures,
     remembered: Remembered,
-    /// What answers are placed in before they are stored.
+    /// The order of answers by the time of reading.
     order: ReadingOrder,
     oddities: Oddities,
 }
@@ -306,7 +306,7 @@ impl<S: Source + 'static> Runner<S> {
     ) -> Self {
         let (report, _) = watch::channel(Report::default());
         let order = ReadingOrder {
-            // Another engine may have read under this lease.
+            // Another engine may already have read under this lease.
             base: lease.reads_from().max(clock.now()),
             from: clock.running(),
         };
@@ -368,7 +368,7 @@ impl<S: Source + 'static> Runner<S> {
         &self.report
     }
 
-    /// Says what is being done from now on.
+    /// Reports what is done from now on.
     pub(super) fn begin(&self, phase: String, total: Option<u64>) {
         self.report.send_replace(Report {
             phase,
@@ -389,7 +389,7 @@ impl<S: Source + 'static> Runner<S> {
             .telling(&self.oddities)
     }
 
-    /// Records a run that failed before it could begin, so that whoever asks later is told why.
+    /// Records a run that failed before it could begin, so that the reason can be looked up later.
     pub(super) async fn failed(
         &self,
         kind: RunKind,
@@ -402,9 +402,9 @@ impl<S: Source + 'static> Runner<S> {
         self.run(task, &stop, walk).await.0
     }
 
-    /// Carries out a walk and stores what it sends, as one recorded run.
+    /// Runs a walk and stores what it sends, as one recorded run.
     ///
-    /// The second part of the answer is what the walk yields, if it ended well.
+    /// The second part of the result is what the walk returned, if the run succeeded.
     pub(super) async fn run<T, F>(
         &self,
         task: Task,
@@ -464,15 +464,15 @@ impl<S: Source + 'static> Runner<S> {
             (Ok((mut writer, written)), Ok(())) => {
                 let stored = written.as_ref().err().is_none_or(RunError::is_stop);
                 if stored && self.source.usage() != writer.used {
-                    // The requests of a failed walk count too, and those that brought nothing to
-                    // store; a failure of its own is worth more than theirs.
+                    // Requests of a failed walk count, too, and so do requests without anything to store. If
+                    // this commit fails, the walk's own failure is more important.
                     let _uncounted = writer.commit(&Batch::default(), &[], 0).await;
                 }
                 report.counters = writer.counters;
                 report.watermark = writer.watermark;
                 written.and(walked)
             }
-            // Neither panics and nobody aborts them, but the runtime may be going down.
+            // Neither task panics and nobody aborts them, but the runtime may be shutting down.
             _ => Err(RunError::Closed),
         };
         let (value, error) = match result {

@@ -1,4 +1,4 @@
-//! Being stopped while something is waited for.
+//! Waits for something until the work is stopped.
 
 use std::future::Future;
 
@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::policy::RunError;
 
-/// What is waited for, unless `stop` is cancelled before it is there.
+/// Waits for a future. Returns [`RunError::Stopped`] if `stop` is cancelled before the future is ready.
 pub(super) async fn unless_stopped<F: Future>(
     stop: &CancellationToken,
     waited_for: F,

@@ -13,14 +13,14 @@ use crate::data::{
     StreamState, Timestamp,
 };
 
-/// What reading something would take.
+/// What it takes to read a range.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Estimate {
     /// Records.
     pub records: u64,
-    /// Requests, at least; those for the estimate not included.
+    /// The minimum number of requests, without those for the estimate.
     pub requests: u64,
-    /// Whether the server leaves the number of records out somewhere, so that there may be more.
+    /// Whether some answers have no total, so that there may be more records.
     pub uncounted: bool,
 }
 
@@ -37,12 +37,12 @@ pub(super) struct Range<'a> {
 pub(super) struct Survey {
     pub(super) total: u64,
     pub(super) uncounted: bool,
-    /// Creation of the record that the server shows first when asked for the oldest.
+    /// Creation time of the first record that the server shows if the oldest is requested.
     pub(super) oldest: Option<Timestamp>,
     pub(super) server_time: Timestamp,
 }
 
-/// The question for everything of a stream within a range of creation times.
+/// The query for all records of a stream that were created within a range.
 pub(super) fn everything(stream: Stream, created: Span, size: u32) -> PageQuery {
     PageQuery {
         stream,
@@ -55,7 +55,7 @@ pub(super) fn everything(stream: Stream, created: Span, size: u32) -> PageQuery 
     }
 }
 
-/// Asks, unless the operator wants to stop.
+/// Sends a query, unless the operator stops the program.
 pub(super) async fn ask<S: Source>(
     source: &S,
     query: &PageQuery,
@@ -87,8 +87,8 @@ pub(super) async fn survey<S: Source>(
     })
 }
 
-/// The newest change that the server shows of a stream; `until`, the server's time, if there are later
-/// ones only. `None` if there is none.
+/// The newest change that the server shows of a stream. If all changes are later than `until`, the server's
+/// time, the result is `until`. `None` if the stream shows no change.
 pub(super) async fn newest<S: Source>(
     source: &S,
     stream: Stream,

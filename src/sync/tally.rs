@@ -1,4 +1,4 @@
-//! Counts the records of a window, and decides whether they are all.
+//! Counts the records of a window, and decides whether these are all its records.
 
 use std::collections::HashSet;
 
@@ -18,17 +18,17 @@ pub(super) struct Tally {
     stamp: Stamp,
     until: Timestamp,
     ids: HashSet<Uuid>,
-    /// Hashes of the texts that show no id.
+    /// Hashes of the records without a readable id.
     unreadable: HashSet<u64>,
     /// Whether a record came twice.
     repeated: bool,
-    /// Totals in the order of the answers' pages being taken in.
+    /// Totals, in the order in which the pages were added.
     first_total: Option<u64>,
     last_total: Option<u64>,
     grew: bool,
     shrank: bool,
     silent: bool,
-    /// Answers taken into account.
+    /// How many pages were added.
     pages: u32,
     /// The newest change.
     pub(super) newest: Option<Timestamp>,
@@ -37,7 +37,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Of nothing yet. Changes are told by `stamp`, and are no mark after `until`.
+    /// An empty tally. `stamp` is the time of a change. Changes after `until` do not count for the mark.
     pub(super) fn new(stamp: Stamp, until: Timestamp) -> Self {
         Self {
             stamp,
@@ -56,7 +56,7 @@ impl Tally {
         }
     }
 
-    /// Takes a page into account.
+    /// Adds a page.
     pub(super) fn add(&mut self, page: &Page) {
         self.add_total(page);
         self.newest = self.newest.max(newest(page, self.stamp));
@@ -70,7 +70,7 @@ impl Tally {
         }
     }
 
-    /// Takes only a page's total into account, where its records will be read again.
+    /// Adds only a page's total, if its records will be read again.
     pub(super) fn add_total(&mut self, page: &Page) {
         self.pages += 1;
         let Some(total) = page.total else {
@@ -83,8 +83,8 @@ impl Tally {
         self.last_total = Some(total);
     }
 
-    /// Adds what another reading of the same window showed. The smallest total of all counts: a copy of
-    /// the platform's data that counts more need not be right.
+    /// Adds another reading of the same window. The smallest of all totals is kept: a replica that counts
+    /// more need not be right.
     fn join(&mut self, other: &Self) {
         self.ids.extend(&other.ids);
         self.unreadable.extend(&other.unreadable);
@@ -94,28 +94,28 @@ impl Tally {
         self.last_total = totals.into_iter().flatten().min();
     }
 
-    /// The ids seen.
+    /// The ids that were seen.
     pub(super) fn ids(&self) -> impl Iterator<Item = Uuid> {
         self.ids.iter().copied()
     }
 
-    /// Records seen, each once.
+    /// How many different records were seen.
     pub(super) fn records(&self) -> u64 {
         (self.ids.len() + self.unreadable.len()) as u64
     }
 
-    /// Records that the server counted in the end.
+    /// The last total of the server.
     pub(super) fn counted(&self) -> u64 {
         self.last_total.unwrap_or(0)
     }
 
-    /// Whether a record came twice: the border between two pages was not the same for both.
+    /// Whether a record came twice. Then the border between two pages moved between their answers.
     pub(super) const fn is_repeated(&self) -> bool {
         self.repeated
     }
 
-    /// Whether the total only grew, and as many different records came as the server counted in
-    /// the end.
+    /// Whether the total did not become smaller, and at least as many different records came as the last
+    /// total says.
     pub(super) fn is_complete(&self) -> bool {
         !self.silent
             && self.last_total >= self.first_total
@@ -150,10 +150,10 @@ impl Tally {
         }
     }
 
-    /// The same for two readings that showed the same records, in whatever order, and counted as many.
-    /// `None` where the pages of one reading do not agree in that: a copy of the platform's data may lag
-    /// behind another, and each may answer for the same pages every time. What is one answer is not torn,
-    /// so that it is the same whatever it counts.
+    /// A value that is equal for two readings if they showed the same records, in any order, with the same
+    /// total. `None` if the pages of one reading have different totals: one replica may lag behind another,
+    /// and each replica may answer for the same pages every time. A reading of one page is a single answer,
+    /// which cannot be torn. So its total is left out of the comparison.
     fn print(&self) -> Option<Print> {
         let is_silent = self.silent && self.last_total.is_some();
         if self.grew || self.shrank || is_silent {
@@ -179,29 +179,30 @@ struct Print {
 /// The readings of one window.
 #[derive(Debug, Default)]
 pub(super) struct Readings {
-    /// Those that could not be believed.
+    /// How many readings were not believed.
     pub(super) attempts: u32,
     last: Option<Print>,
-    /// What they showed, all in all.
+    /// What all of them showed together.
     union: Option<Tally>,
 }
 
-/// What a reading of a window is worth.
+/// The judgement on a reading of a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Judgement {
     /// It showed everything.
     Complete,
-    /// It showed the same as the one before: nothing moves, and so many records are counted and not
-    /// shown.
+    /// It showed the same as the reading before. So nothing changes, and this many records are counted but
+    /// not shown.
     Still { missing: u64 },
-    /// Something moved while it was made.
+    /// Records changed during the reading.
     Moving(String),
-    /// No two readings in a row showed the same, often enough: what all of them showed is believed.
+    /// After enough attempts, no two consecutive readings showed the same. What all of them showed together
+    /// is believed.
     Torn,
 }
 
 impl Readings {
-    /// Judges the next reading, given what speaks against it.
+    /// Judges the next reading. `objection` is the reason why it may not be complete.
     pub(super) fn judge(&mut self, tally: &Tally, objection: Option<String>) -> Judgement {
         let Some(objection) = objection else {
             return Judgement::Complete;
@@ -224,7 +225,7 @@ impl Readings {
         Judgement::Moving(objection)
     }
 
-    /// What all readings showed together, with the smallest total that was counted.
+    /// What all readings showed together, with the smallest total.
     pub(super) fn united(&mut self) -> Option<Tally> {
         self.union.take()
     }

@@ -13,15 +13,15 @@ use crate::clock::Clock;
 use crate::data::{Resource, RunKind, Source, Timestamp};
 use crate::store::StoreError;
 
-/// The failures that were told, so that one that lasts is told once.
+/// The failures that were logged, so that a lasting failure is logged once.
 #[derive(Debug, Default)]
 pub(super) struct ReportedFailures(Mutex<HashMap<(RunKind, String), String>>);
 
 impl ReportedFailures {
-    /// Notes how a run ended: with this error, or well. Yields whether that is another end than it
-    /// had the last time.
+    /// Notes how a run ended: with this error, or successfully. Returns whether it ended differently the last
+    /// time.
     fn note(&self, kind: RunKind, subject: &str, error: Option<String>) -> bool {
-        // Nothing in here panics while it is held.
+        // No code here panics while it holds the lock.
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let run = (kind, subject.to_owned());
         match error {
@@ -31,23 +31,23 @@ impl ReportedFailures {
     }
 }
 
-/// Until when passes ask for nothing of a resource by its id, by the clock's running time.
+/// For each resource: until when passes read no record by id, by the clock's running time.
 #[derive(Debug, Default)]
 pub(super) struct Pauses(Mutex<HashMap<Resource, Duration>>);
 
-/// How many records the backfills hold that were just planned, by their ids in the database.
+/// How many records the backfills have that were just planned, by the backfill's id in the database.
 #[derive(Debug, Default)]
 pub(super) struct Planned(Mutex<HashMap<i64, u64>>);
 
 impl Planned {
-    /// Notes that a backfill was counted.
+    /// Stores the count of a backfill.
     pub(super) fn note(&self, backfill: i64, records: u64) {
-        // Nothing in here panics while it is held.
+        // No code here panics while it holds the lock.
         let mut planned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         planned.insert(backfill, records);
     }
 
-    /// What was counted of a backfill, once.
+    /// Returns the count of a backfill, and forgets it.
     pub(super) fn take(&self, backfill: i64) -> Option<u64> {
         let mut planned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         planned.remove(&backfill)
@@ -55,13 +55,13 @@ impl Planned {
 }
 
 impl Pauses {
-    /// Lets passes ask for nothing of a resource by its id until the clock has run for so long.
+    /// From now on, passes read no record of a resource by id until the clock's running time is `until`.
     pub(super) fn begin(&self, resource: Resource, until: Duration) {
         let mut pauses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pauses.insert(resource, until);
     }
 
-    /// Whether passes may ask for records of a resource by their ids.
+    /// Whether passes may read records of a resource by id.
     pub(super) fn are_over(&self, resource: Resource, clock: &dyn Clock) -> bool {
         let pauses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let until = pauses.get(&resource).copied().unwrap_or_default();
@@ -70,12 +70,12 @@ impl Pauses {
 }
 
 impl<S: Source + 'static> Runner<S> {
-    /// Whether it is news that this line is to be said of a subject, or that none is.
+    /// Whether this line about a subject, or the absence of a line, differs from the last call.
     pub(super) fn is_news(&self, kind: RunKind, subject: &str, line: Option<String>) -> bool {
         self.reported().note(kind, subject, line)
     }
 
-    /// Whether a run failed as it did the last time, which is told to those alone who look for more.
+    /// Whether a run failed for the same reason as the last time. Then only the debug log has the failure.
     pub(super) fn was_told(&self, report: &RunReport) -> bool {
         let error = match &report.error {
             Some(error) if error.action() == FailureAction::Stop => return false,
@@ -96,16 +96,16 @@ impl<S: Source + 'static> Runner<S> {
     }
 }
 
-/// What is done for the store beside reading.
+/// Maintenance of the store, in addition to reading.
 pub(super) struct Upkeep<'a, S> {
     pub(super) runner: &'a Runner<S>,
-    /// How long runs are remembered.
+    /// How long runs are kept in the database.
     pub(super) keep_runs: Duration,
 }
 
 impl<S: Source + 'static> Upkeep<'_, S> {
-    /// When the open sessions were last as fresh as reading them again makes them: the beginning of
-    /// the last time that this ended well, or their first load.
+    /// When the open sessions were last up to date: when the last successful refresh began, or their first
+    /// load.
     pub(super) async fn open_refreshed_at(&self) -> Result<Option<Timestamp>, StoreError> {
         self.runner
             .store()
@@ -113,8 +113,8 @@ impl<S: Source + 'static> Upkeep<'_, S> {
             .await
     }
 
-    /// Forgets old runs; see [`Store::forget_runs`](crate::store::Store::forget_runs). That this fails is
-    /// no reason to leave other work undone: it is said, and tried again the next time.
+    /// Deletes old runs; see [`Store::forget_runs`](crate::store::Store::forget_runs). A failure does not
+    /// stop other work: it is logged, and the next call retries.
     pub(super) async fn forget_runs(&self) {
         let account = self.runner.name();
         let forgotten = self
@@ -139,8 +139,8 @@ impl<S: Source + 'static> Upkeep<'_, S> {
     }
 
     /// Adds the days of reports that have come into reach; see
-    /// [`Store::extend_days`](crate::store::Store::extend_days). That this fails is no reason to leave
-    /// other work undone: a year of days is there.
+    /// [`Store::extend_days`](crate::store::Store::extend_days). A failure does not stop other work, since
+    /// the stored days reach a year ahead.
     pub(super) async fn extend_days(&self) {
         let account = self.runner.name();
         if let Err(error) = self

@@ -1,6 +1,6 @@
 //! Verifies every stream and list against the account, and repairs the mirror.
 //!
-//! Owns up to when and in which portions it compares, and what it does about differences. `compare`
+//! Owns up to which instant and in which portions it compares, and what it does about differences. `compare`
 //! finds the differences. Must not know the command line.
 
 use std::collections::{HashSet, VecDeque};
@@ -28,27 +28,27 @@ use crate::data::{
 use crate::schema::BatchBuilder;
 use crate::store::{AccountId, Store, StoreError};
 
-/// One stream or list, verified.
+/// The result of verifying one stream or list.
 #[derive(Debug)]
 pub struct Verified {
-    /// As displayed.
+    /// The name of the stream or list, as displayed.
     pub subject: String,
     /// The resource.
     pub resource: Resource,
     /// Requests used.
     pub requests: u64,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-/// What came of verifying.
+/// The outcome of verifying one stream or list.
 #[derive(Debug)]
 pub enum Outcome {
     /// It was compared; differences were repaired if that was asked for.
     Compared(Comparison),
-    /// Nothing of it is loaded yet that could be compared.
+    /// Nothing of it is loaded yet, so there is nothing to compare.
     NotLoaded,
-    /// It could not be compared to its end, or not be repaired.
+    /// The comparison could not be completed, or a difference could not be repaired.
     Failed {
         /// Why.
         error: RunError,
@@ -58,7 +58,7 @@ pub enum Outcome {
 }
 
 impl Verified {
-    /// What was found, as far as it was compared.
+    /// What was found, as far as the comparison went.
     pub fn found(&self) -> Option<&Comparison> {
         match &self.outcome {
             Outcome::Compared(found) | Outcome::Failed { found, .. } => Some(found),
@@ -71,7 +71,7 @@ impl Verified {
         self.found().map_or(0, Comparison::differences)
     }
 
-    /// As a run that failed, if it could not be compared or repaired.
+    /// The report of a failed run, if it could not be compared or repaired.
     pub fn into_failure(self) -> Option<RunReport> {
         match self.outcome {
             Outcome::Failed { error, .. } => {
@@ -125,7 +125,7 @@ impl Part {
     }
 }
 
-/// How many records of each resource may still be asked for by their ids.
+/// How many more records of each resource may be read by id.
 #[derive(Debug, Clone)]
 struct MayAsk(Vec<(Resource, u32)>);
 
@@ -149,7 +149,7 @@ impl MayAsk {
     }
 }
 
-/// A part under way.
+/// A part that is in progress.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Work {
@@ -170,7 +170,7 @@ impl Work {
     }
 }
 
-/// A mirror beside the API it mirrors. Compares without writing anything, and so without a lease.
+/// A mirror and the API that it mirrors. Comparing them writes nothing, so it needs no lease.
 #[derive(Debug)]
 pub struct Mirror<'a, S> {
     /// The API.
@@ -181,11 +181,11 @@ pub struct Mirror<'a, S> {
     pub account: AccountId,
     /// How walks behave.
     pub settings: WalkSettings,
-    /// Windows to re-read of every stream although their counts agree.
+    /// How many windows of each stream are read although their counts are equal.
     pub samples: u32,
-    /// What time it is.
+    /// The clock.
     pub clock: &'a dyn Clock,
-    /// Cancelled when nothing new is to begin.
+    /// Cancelled when no new work may begin.
     pub stop: &'a CancellationToken,
 }
 
@@ -240,7 +240,7 @@ impl<S: Source> Mirror<'_, S> {
         all
     }
 
-    /// What is to be done for a part; `None` while nothing of it is loaded.
+    /// The work for a part; `None` while nothing of the part is loaded.
     async fn work(
         &self,
         part: Part,
@@ -296,7 +296,7 @@ impl<S: Source> Mirror<'_, S> {
 }
 
 impl<S: Source> Sides<'_, S> {
-    /// Goes on with a part until it is done, or the portion is over.
+    /// Continues a part until it is done, or the portion is over.
     async fn work(&self, work: &mut Work) -> Result<(), RunError> {
         match work {
             Work::Stream(comparing) => loop {
@@ -315,8 +315,8 @@ impl<S: Source> Sides<'_, S> {
         }
     }
 
-    /// Compares a list, whole. What vanished from it is gone once it is believed that it did: the
-    /// platform has no lists' records by id.
+    /// Compares a list completely. Records that vanished from the list count as deleted once that is
+    /// believed, since records of lists cannot be read by id.
     async fn list(
         &self,
         resource: Resource,
@@ -369,7 +369,7 @@ impl<S: Source> Sides<'_, S> {
     }
 }
 
-/// The readable records of a list, each once, and how many there are in all.
+/// The readable records of a list, each once, and the number of all its records.
 struct Listed {
     records: u64,
     versions: Vec<(Uuid, Option<Timestamp>)>,
@@ -391,28 +391,29 @@ fn versions(resource: Resource, page: &Page) -> Listed {
     Listed { records, versions }
 }
 
-/// A verification under way. Passes can be made between its portions. It lives as long as its process:
-/// whatever a portion found is stored with it, and what is still to be asked for waits in the database.
+/// A verification in progress. Passes can be made between its portions. It only exists in this process, but
+/// nothing is lost with it: each portion stores what it finds, and records that are still to be read by id
+/// wait in the database.
 #[derive(Debug)]
 pub struct Verification {
     samples: u32,
     is_thorough: bool,
-    /// Parts that were not begun.
+    /// Parts that have not begun.
     parts: VecDeque<Part>,
-    /// Of them those that wait for a pass of their own that ends well.
+    /// The streams of those parts that wait for a successful pass of their own.
     held: HashSet<Stream>,
-    /// The one under way, and the requests that it took.
+    /// The part in progress, and the requests that it took.
     current: Option<(Part, Work, u64)>,
-    /// Records that may still be asked for by their ids.
+    /// How many more records may be read by id.
     may_ask: MayAsk,
-    /// The gaps that are still to be looked at again.
+    /// The gaps that are still to be read again.
     gaps: Option<gaps::Night>,
     done: Vec<Verified>,
 }
 
 impl Verification {
-    /// Of these resources, nothing of which was compared yet. Re-reads so many windows of each stream
-    /// whose counts agree.
+    /// A verification of these resources that has compared nothing yet. It reads `samples` windows of each
+    /// stream although their counts are equal.
     pub fn new(resources: &[Resource], samples: u32) -> Self {
         Self {
             samples,
@@ -431,21 +432,22 @@ impl Verification {
         self.parts.is_empty() && self.current.is_none()
     }
 
-    /// Whether there is something to do that does not wait for a pass.
+    /// Whether there is work that does not wait for a pass.
     pub fn can_go_on(&self) -> bool {
         let waits = |part: &Part| self.held.contains(&part.stream());
         let is_over = self.parts.iter().all(waits) && self.current.is_none();
         !is_over || self.gaps.is_some()
     }
 
-    /// What is left to be compared, as displayed.
+    /// The parts that have not begun, as displayed.
     pub fn left(&self) -> String {
         let parts: Vec<String> = self.parts.iter().map(|part| part.subject()).collect();
         parts.join(", ")
     }
 
-    /// Takes a pass into account: what it could not read waits for one that can, and nothing else does.
-    /// What the platform refuses does not wait: that is told by the comparison.
+    /// Takes a pass into account. Streams that the pass could not read wait for a pass that can read them;
+    /// all others do not wait. Streams that the platform refuses do not wait either: the comparison reports
+    /// the refusal.
     pub fn follow(&mut self, runs: &[RunReport]) {
         for run in runs {
             if matches!(run.kind, RunKind::Incremental | RunKind::List) {
@@ -459,7 +461,7 @@ impl Verification {
         }
     }
 
-    /// What is left of it, where a pass in between has ended everything.
+    /// The failure of the current part, if a pass in between has ended everything.
     fn ended(&self, run: RunReport) -> Option<Verified> {
         let current = self.current.as_ref().map(|(part, ..)| *part);
         let part = current.or_else(|| self.parts.front().copied())?;
@@ -489,17 +491,17 @@ impl Verification {
 pub(super) struct Verifier<'a, S> {
     pub(super) runner: &'a Runner<S>,
     pub(super) passes: Passes<'a, S>,
-    /// How often passes are made meanwhile.
+    /// How often passes are made during a verification.
     pub(super) interleave: Duration,
 }
 
 impl<S: Source + 'static> Verifier<'_, S> {
-    /// Compares these resources with the API and repairs what differs: what is missing or another
-    /// version is stored, what is gone gets `removed_at`. Each stream and list is a recorded run, or
-    /// several if it takes long, which counts what differed; that should stay 0.
+    /// Compares these resources with the API and repairs the differences: records that are missing or have
+    /// another version are stored, and deleted records get `removed_at`. Each stream and list is one recorded
+    /// run, or several if it takes long. The run counts the differences; the count should stay 0.
     ///
-    /// What changed since the last pass is no difference, so a pass should go before. While it goes on,
-    /// passes are made as they are while a load does.
+    /// Changes since the last pass are not differences, so a pass should be made first. During the
+    /// verification, passes are made as often as during a load.
     pub(super) async fn resources(
         &self,
         resources: &[Resource],
@@ -510,7 +512,7 @@ impl<S: Source + 'static> Verifier<'_, S> {
         self.all(verification, resources, limits).await
     }
 
-    /// Compares what a load has read by its totals, and looks closer only where they differ.
+    /// Compares what a load has read by its totals. Reads more only if the totals differ.
     pub(super) async fn loaded(&self, resource: Resource, limits: RunLimits<'_>) -> Vec<Verified> {
         let verification = Verification {
             is_thorough: false,
@@ -544,8 +546,8 @@ impl<S: Source + 'static> Verifier<'_, S> {
         verification.into_verified()
     }
 
-    /// Goes on with a verification for half a minute. Yields the part that ended it, if one did, by a
-    /// failure that concerns all of them; the next portion begins that part anew.
+    /// Continues a verification for half a minute. If a failure that concerns all parts ended it, returns the
+    /// current part; the next portion begins that part anew.
     pub(super) async fn portion(
         &self,
         verification: &mut Verification,
@@ -579,7 +581,7 @@ impl<S: Source + 'static> Verifier<'_, S> {
         None
     }
 
-    /// Goes on with the part under way, or begins the next one. Yields it once it is done.
+    /// Continues the part in progress, or begins the next one. Returns the part once it is done.
     async fn part(
         &self,
         verification: &mut Verification,
@@ -626,7 +628,7 @@ impl<S: Source + 'static> Verifier<'_, S> {
         };
         let (subject, resource) = (part.subject(), part.resource());
         self.runner.begin(format!("verifying {subject}"), None);
-        // Totals after a load are no comparison that `status` could name.
+        // `status` must not show a comparison of totals after a load as a verification.
         let kind = if verification.is_thorough {
             RunKind::Verify
         } else {
@@ -676,7 +678,7 @@ impl<S: Source + 'static> Verifier<'_, S> {
         Some(verified)
     }
 
-    /// Looks for what was to be repaired among what is stored now, rejects included.
+    /// Checks that the records to be repaired are stored now, or are rejects.
     async fn prove(&self, resource: Resource, found: &mut Comparison) -> Result<(), StoreError> {
         let account = self.runner.account();
         let expected = std::mem::take(&mut found.expected);
@@ -706,7 +708,7 @@ impl<S: Source + 'static> Verifier<'_, S> {
         Ok(())
     }
 
-    /// The run's own line counts what was read and stored; this one is for what should not be.
+    /// Logs what a verification should not find. The log line of the run counts what was read and stored.
     fn log_verified(&self, verified: &Verified) {
         let Some(found) = verified.found() else {
             return;

@@ -22,12 +22,13 @@ use crate::data::{
     StateChange, Stream, Timestamp,
 };
 
-/// Records of an answer that is to show what is newest, or whether the server orders. The greatest page
-/// there is.
+/// The page size of queries that look for the newest change, or check whether the server orders. This is the
+/// maximum page size.
 pub(super) const PROBE_SIZE: u32 = 100;
 
-/// Questions for the newest stamp at most. A server that orders answers with the first; one that does not
-/// shows a hundred records of any age, so that each question leaves a hundredth of those that are newer.
+/// How many queries for the newest stamp are sent at most. A server that orders shows it in the first answer.
+/// A server that does not order shows a hundred records of any age. So after each query, about a hundredth of
+/// the newer records is left.
 const MOST_QUESTIONS: u32 = 20;
 
 /// How walks behave.
@@ -35,47 +36,47 @@ const MOST_QUESTIONS: u32 = 20;
 pub struct WalkSettings {
     /// A change becomes visible at most this long after the `updatedAt` it carries.
     pub overlap: Duration,
-    /// Records a page, 1 to 100.
+    /// Records on a page, 1 to 100.
     pub page_size: u32,
-    /// A window deeper than this is split, in pages.
+    /// A window with more pages than this is split.
     pub window_pages: u32,
-    /// Pages of a window of creation times that are read at a time.
+    /// How many pages of a window of creation times are read concurrently.
     pub concurrency: usize,
 }
 
 /// A page on its way to the store, and what it proves once it is stored.
 #[derive(Debug)]
 pub struct Chunk {
-    /// The page; `None` where only the progress is new.
+    /// The page; `None` if there are only state changes.
     pub page: Option<Page>,
     /// What is true once this chunk and all chunks before it are stored.
     pub state_changes: Vec<StateChange>,
 }
 
-/// The checks on which the promise rests. Each can be taken out in a test, which must then find
-/// the loss.
+/// The checks on which the promise rests. A test can disable each of them, and must then find the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Safeguard {
-    /// That pages come in the order asked for is verified, not assumed.
+    /// The order of every page is verified, not assumed.
     OrderCheck,
     /// The watermark stays at or before what was visible when the pass began.
     Cap,
-    /// That is told by the stamps of records, and not by the `Date` header.
+    /// The stamps of records tell what was visible then, and not the `Date` header.
     Stamps,
-    /// How long the newest change is known is measured as a duration, and not by comparing its stamp with
-    /// the `Date` header.
+    /// The time for which the newest change has been known is measured as a duration. Its stamp is not
+    /// compared with the `Date` header.
     Durations,
-    /// A full page may have another one behind it, whatever the totals say.
+    /// Another page may follow a full page, whatever the totals say.
     FullPages,
-    /// What is counted and never shown is noted, and does not hold up the stream.
+    /// Records that are counted but never shown are recorded as a gap, and do not block the stream.
     Gaps,
-    /// A window of change ends where changes may still appear.
+    /// A window of change ends where changes may still appear, and not later.
     Settled,
     /// A settled window is read from its last page to its first.
     Backward,
     /// Totals and distinct ids of a window must agree.
     Count,
-    /// What is read later is right, also if its stamp is older. The store's, and modelled.
+    /// The version that is read later is right, even if its stamp is older. The store implements this, and
+    /// the test models it.
     #[cfg(test)]
     LaterWins,
 }
@@ -88,13 +89,13 @@ pub struct Walk<'a, S> {
     pub(super) settings: WalkSettings,
     pub(super) stop: &'a CancellationToken,
     pub(super) out: mpsc::Sender<Chunk>,
-    /// Records that may still be read, if they are limited.
+    /// How many more records may be read; `None` without a limit.
     pub(super) budget: Option<&'a AtomicU64>,
-    /// The gaps of the account that are known.
+    /// The known gaps of the account.
     pub(super) gaps: Arc<[Gap]>,
-    /// Whether others were found.
+    /// Whether this walk found other gaps.
     pub(super) has_gaps: AtomicBool,
-    /// What changed before was visible when the walk began, if that is known.
+    /// Changes before this instant were visible when the walk began; `None` if that is not known.
     pub(super) settled: Option<Timestamp>,
     oddities: Option<&'a Oddities>,
     #[cfg(test)]
@@ -127,15 +128,15 @@ impl<'a, S: Source> Walk<'a, S> {
         }
     }
 
-    /// Reads only what this filter lets through.
+    /// Reads only records that match this filter.
     #[must_use]
     pub fn filtered(mut self, filter: Arc<SessionFilter>) -> Self {
         self.filter = filter;
         self
     }
 
-    /// Stops where so many records have been read and proven, counted across walks. Windows are
-    /// cut so that one of them is not much more than what is left.
+    /// Stops when the records of the budget have been read and proven, counted across walks. Windows are
+    /// split so that one window is not much larger than the rest of the budget.
     #[must_use]
     pub fn limited(mut self, budget: Option<&'a AtomicU64>) -> Self {
         if let Some(budget) = budget {
@@ -146,7 +147,7 @@ impl<'a, S: Source> Walk<'a, S> {
         self
     }
 
-    /// Expects these gaps to be there still: they are not asked for again.
+    /// Expects that these gaps still exist, and does not search for their records again.
     #[must_use]
     pub fn knowing(mut self, gaps: Arc<[Gap]>) -> Self {
         self.gaps = gaps;
@@ -158,21 +159,21 @@ impl<'a, S: Source> Walk<'a, S> {
         self.has_gaps.load(Atomic::SeqCst)
     }
 
-    /// Knows that everything that changed before was visible when the walk began.
+    /// Changes before `settled` were visible when the walk began.
     #[must_use]
     pub fn settled(mut self, settled: Option<Timestamp>) -> Self {
         self.settled = settled;
         self
     }
 
-    /// Tells only what was not told before.
+    /// Logs only oddities that were not logged before.
     #[must_use]
     pub fn telling(mut self, oddities: &'a Oddities) -> Self {
         self.oddities = Some(oddities);
         self
     }
 
-    /// Whether an oddity of the platform is to be told.
+    /// Whether an oddity of the platform is to be logged.
     pub(super) fn is_news(&self, oddity: Oddity) -> bool {
         self.oddities
             .is_none_or(|oddities| oddities.is_news(self.stream, oddity))
@@ -189,7 +190,7 @@ impl<'a, S: Source> Walk<'a, S> {
         true
     }
 
-    /// The question for one page.
+    /// The query for the first page.
     pub(super) fn query(&self, created: Span, updated: Span, order: Order) -> PageQuery {
         PageQuery {
             stream: self.stream,
@@ -202,7 +203,7 @@ impl<'a, S: Source> Walk<'a, S> {
         }
     }
 
-    /// The question for what changed within a window, by the field that the stream is followed by.
+    /// The query for what changed within a window, by the stream's cursor field.
     pub(super) fn changes(&self, window: Span, direction: Direction) -> PageQuery {
         let field = self.stream.cursor();
         let order = Order { field, direction };
@@ -218,12 +219,12 @@ impl<'a, S: Source> Walk<'a, S> {
         }
     }
 
-    /// Where a record's stamp stands, by which the stream is followed.
+    /// Reads a record's stamp from the stream's cursor field.
     pub(super) fn stamp(&self) -> Stamp {
         stamp_of(self.stream.cursor())
     }
 
-    /// How many records of a window are known to be counted and not shown.
+    /// How many records of a window are known to be counted but not shown.
     pub(super) fn missing(&self, field: OrderField, window: Span) -> u64 {
         self.gaps
             .iter()
@@ -233,7 +234,7 @@ impl<'a, S: Source> Walk<'a, S> {
             .sum()
     }
 
-    /// Whether a page has another one behind it, by any sign.
+    /// Whether any sign says that another page follows this page.
     pub(super) fn goes_on(&self, page: &Page, query: &PageQuery) -> bool {
         let counted = u64::from(query.number) * u64::from(query.size);
         let counts_on = page.total.is_some_and(|total| total > counted);
@@ -241,13 +242,13 @@ impl<'a, S: Source> Walk<'a, S> {
         counts_on || (page.has_more && is_believed)
     }
 
-    /// The same, or the counts are wrong or absent, so that the next page has to tell.
+    /// The same. Also true if the counts are wrong or absent, so that only the next page can tell.
     pub(super) fn may_go_on(&self, page: &Page, query: &PageQuery) -> bool {
         let is_wrong = page.is_doubtful() && self.has(Safeguard::FullPages);
         self.goes_on(page, query) || is_wrong
     }
 
-    /// Warns once that counts of the platform contradict its pages.
+    /// Warns once that the platform's counts contradict its pages.
     pub(super) fn tell_contradiction(&self) {
         if self.is_news(Oddity::Contradiction) {
             warn!(
@@ -258,10 +259,10 @@ impl<'a, S: Source> Walk<'a, S> {
         }
     }
 
-    /// Makes sure that a page other than the first is not the first once more.
+    /// Verifies that a page other than the first is not the first page again.
     ///
-    /// That its records were on the first page when that was read may be an accident: they may have moved.
-    /// So the first page is read again.
+    /// If its records were on the first page, they may have moved since that was read. So the first page is
+    /// read again before this is an error.
     pub(super) async fn require_paging(
         &self,
         first: &HashSet<Uuid>,
@@ -272,7 +273,7 @@ impl<'a, S: Source> Walk<'a, S> {
         if query.number <= 1 || ids(page).next().is_none() || !is_on(first) {
             return Ok(());
         }
-        // Where only the first page is counted, it may be what is answered for any page behind it.
+        // If only the first page is counted, the server may answer every later page with the first one.
         let size = u64::from(query.size);
         if page.total.is_some_and(|total| total <= size) {
             return Ok(());
@@ -292,18 +293,18 @@ impl<'a, S: Source> Walk<'a, S> {
         })
     }
 
-    /// Asks, unless the walk is to stop.
+    /// Sends a query, unless the walk is stopped.
     pub(super) async fn fetch(&self, query: &PageQuery) -> Result<Page, RunError> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(RunError::Stopped),
-            // A database that went away is noticed at once, and not after minutes of rate limit.
+            // If the database goes away, the walk notices that at once, and not after minutes of rate limit.
             () = self.out.closed() => Err(RunError::Closed),
             page = self.source.page(query) => Ok(page?),
         }
     }
 
-    /// Hands a page on to be stored.
+    /// Sends a page and state changes to the storing side.
     pub(super) async fn send(
         &self,
         page: Option<Page>,
@@ -327,8 +328,8 @@ impl<'a, S: Source> Walk<'a, S> {
         Ok(())
     }
 
-    /// Ends the walk if as many records were read as may be. Asked where what was read is proven,
-    /// or will be by the next page: whoever goes on begins there, and not where this walk began.
+    /// Ends the walk if the limit of records is reached. Called where everything that was read is proven, or
+    /// will be proven by the next page. So a later walk continues there, and not where this walk began.
     pub(super) fn pause(&self) -> Result<(), RunError> {
         match self.budget {
             Some(budget) if budget.load(Atomic::SeqCst) == 0 => Err(RunError::Stopped),
@@ -345,7 +346,7 @@ impl<'a, S: Source> Walk<'a, S> {
     }
 }
 
-/// Where a record says when it changed.
+/// Reads the time of change from a record.
 pub(super) type Stamp = fn(&Head) -> Option<Timestamp>;
 
 fn stamp_of(field: OrderField) -> Stamp {
@@ -372,7 +373,7 @@ impl Mark {
         Some(Self { to, seen_at })
     }
 
-    /// The later one; of two with one stamp that which was shown first.
+    /// The later of two marks. If both have the same stamp, the one that was shown first.
     pub(super) fn later(one: Option<Self>, other: Option<Self>) -> Option<Self> {
         match (one, other) {
             (Some(one), Some(other)) if other.to > one.to => Some(other),
@@ -381,19 +382,19 @@ impl Mark {
     }
 }
 
-/// Looks for the newest stamp that the server shows, not counting those after `until`, by a few questions.
-/// Only where the first answer shows that the server does not order is there a second.
+/// Looks for the newest stamp that the server shows, not counting those after `until`, with a few queries. A
+/// second query is only sent if the first answer shows that the server does not order.
 #[derive(Debug)]
 pub(super) struct Climb {
     query: PageQuery,
     until: Timestamp,
     questions: u32,
-    /// What was found.
+    /// The newest stamp found so far.
     pub(super) best: Option<Mark>,
 }
 
 impl Climb {
-    /// Begins with a question for descending stamps.
+    /// Begins with a query for descending stamps.
     pub(super) const fn new(query: PageQuery, until: Timestamp) -> Self {
         Self {
             query,
@@ -403,12 +404,12 @@ impl Climb {
         }
     }
 
-    /// The next question.
+    /// The next query.
     pub(super) const fn query(&self) -> &PageQuery {
         &self.query
     }
 
-    /// Takes the answer to it. Yields whether there is another question.
+    /// Takes the answer to the query. Returns whether another query follows.
     pub(super) fn take(&mut self, page: &Page) -> bool {
         let stamp = stamp_of(self.query.stream.cursor());
         let before = self.best;
@@ -421,7 +422,7 @@ impl Climb {
             return false;
         }
         match self.best {
-            // Nothing but what is dated later, so far.
+            // So far all stamps are after `until`.
             None if is_first => window_mut(&mut self.query).before = Some(self.until + STEP),
             Some(best) if before != self.best && self.questions < MOST_QUESTIONS => {
                 window_mut(&mut self.query).after = Some(best.to);
@@ -432,7 +433,7 @@ impl Climb {
     }
 }
 
-/// The window of changes of a question.
+/// The window of changes of a query.
 pub(super) fn window_of(query: &PageQuery) -> Span {
     match query.stream.cursor() {
         OrderField::LastInteractionAt => query.filter.interacted,
@@ -471,7 +472,8 @@ pub(super) fn newest(page: &Page, stamp: Stamp) -> Option<Timestamp> {
     stamps(page, stamp).max()
 }
 
-/// Whether the changes on a page go up, or down. Records without a readable time are passed over.
+/// Whether the stamps on a page ascend, or descend if `descending`. Records without a readable time are
+/// skipped.
 pub(super) fn is_sorted(page: &Page, stamp: Stamp, descending: bool) -> bool {
     if descending {
         stamps(page, stamp).is_sorted_by(|a, b| a >= b)
@@ -480,12 +482,12 @@ pub(super) fn is_sorted(page: &Page, stamp: Stamp, descending: bool) -> bool {
     }
 }
 
-/// How many different instants the changes on a page have.
+/// How many different stamps the records of a page have.
 pub(super) fn distinct_instants(page: &Page, stamp: Stamp) -> usize {
     stamps(page, stamp).collect::<HashSet<_>>().len()
 }
 
-/// How many records of a page a window cannot hold, by more than the tolerance.
+/// How many records of a page lie outside the window by more than the tolerance.
 fn outside(page: &Page, window: Span, field: Stamp) -> usize {
     stamps(page, field)
         .filter(|at| {
@@ -495,14 +497,14 @@ fn outside(page: &Page, window: Span, field: Stamp) -> usize {
         .count()
 }
 
-/// Whether a page shows records that the window cannot hold: the server ignored the filter (API
-/// notes, 3.4).
+/// Whether a page shows records outside the window. If so, the server ignored the filter (API notes, 3.4).
 pub(super) fn leaves(page: &Page, window: Span, field: Stamp) -> bool {
     outside(page, window, field) > 0
 }
 
-/// The same where a few strays are no proof: windows of creation are only a way to read everything
-/// in parts, and one record whose two times disagree must not make one part of them all.
+/// Whether most records of a page lie outside the window. A few of them prove nothing here: windows of
+/// creation times only divide the reading into parts, and one record whose two times disagree must not turn
+/// all parts into one.
 pub(super) fn mostly_leaves(page: &Page, window: Span, field: Stamp) -> bool {
     outside(page, window, field) * 2 > page.items.len()
 }

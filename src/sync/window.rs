@@ -5,13 +5,12 @@
 //! From a window of creation, no record leaves, so its pages are read concurrently. In both cases
 //! the totals and the number of distinct records must be equal, or the window is read again.
 //!
-//! Pages count more than totals. After a full page, another one is read, whatever the total says.
-//! If two readings in a row show the same records, nothing changed, and the totals are wrong. If
-//! more records are shown than counted, these are all. If fewer are shown, the window is split,
-//! since a window of one page is one answer that cannot change while it is read. If one answer
-//! counts more than it shows, that is a gap: it is recorded, and the stream continues. If replicas
-//! answer in turn and disagree, all records that any of them shows are stored, and the surplus of
-//! the smallest total is a gap.
+//! Pages are trusted more than totals. After a full page, another one is read, whatever the total says. If
+//! two readings in a row show the same records, nothing changed, and the totals are wrong. If more records
+//! are shown than counted, these are all. If fewer are shown, the window is split, since a window of one page
+//! is one answer that cannot change while it is read. If one answer counts more than it shows, that is a gap:
+//! it is recorded, and the stream continues. If replicas answer in turn and disagree, all records that any of
+//! them shows are stored, and the surplus of the smallest total is a gap.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering as Atomic;
@@ -31,76 +30,77 @@ use crate::data::{
     Timestamp, grouped,
 };
 
-/// Times a window is read before it is read in parts.
+/// How often a window is read before it is split.
 const ATTEMPTS: u32 = 3;
-/// Times a window that can't be split is read.
+/// How often a window that cannot be split is read.
 const LAST_ATTEMPTS: u32 = 8;
-/// How far behind the pages that are counted the last one is looked for. A server that shows records
-/// there, too, shows them on any page.
+/// How far behind the counted pages the last page is searched. A server that still shows records there shows
+/// them on every page.
 const MOST_UNCOUNTED: u32 = 1 << 20;
 
-/// What became of a window of creation times.
+/// The result of reading a window of creation times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WindowEnd {
     /// It was read completely.
     Done {
-        /// Records it showed.
+        /// How many records it showed.
         records: u64,
     },
-    /// The server shows everything, whatever range is asked for.
+    /// The server shows all records, whatever range is requested.
     Unfiltered,
-    /// It was too deep, or would not hold still, and has to be read in these parts, newest first.
+    /// It has too many pages or kept changing, and must be read in these parts, newest first.
     Split(Vec<Span>),
 }
 
-/// What was found of a window.
+/// What was found in a window.
 #[derive(Debug)]
 enum Found {
-    /// Everything there is.
+    /// All its records.
     Whole(Tally),
-    /// Everything that is shown; more is counted.
+    /// All records that are shown; more are counted.
     Gap(Tally, Gap),
-    /// It has to be read in these parts, newest first.
+    /// It must be read in these parts, newest first.
     Parts(Vec<Span>),
-    /// The server knows no windows.
+    /// The server ignores the filter of the window.
     Unfiltered,
 }
 
-/// What became of a gap that was looked at again.
+/// The result of reading a gap again.
 #[derive(Debug, Clone, Copy)]
 pub enum GapCheck {
-    /// Everything that is counted there is shown.
+    /// All records that are counted there are shown.
     Closed,
     /// It is still there.
     Open(Gap),
-    /// Nothing can be said of its window any more.
+    /// Nothing can be said about its window any more.
     Nothing,
 }
 
 /// What a window of change showed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct WindowCount {
-    /// So many records; one on a border between two parts counts in both.
+    /// How many records. A record on the border between two parts counts in both.
     pub(super) records: u64,
-    /// Whether more were counted than shown, where nothing is settled yet, so that no gap is noted.
+    /// Whether more records were counted than shown in a window that is not settled, so that no gap is
+    /// recorded.
     pub(super) is_short: bool,
 }
 
 /// Whether a window may be read in parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Splitting {
-    /// Where it is deep, will not hold still, or hides something.
+    /// The window may be split if it has too many pages, keeps changing, or does not show all records.
     Allowed,
-    /// A gap is looked at again: it is what it is.
+    /// The window of a gap that is read again stays as it is.
     No,
 }
 
 impl<S: Source> Walk<'_, S> {
     /// Reads what changed after an instant without relying on the server's order.
     ///
-    /// First the part that is settled: changes that carry a stamp of before the newest at the beginning
-    /// of the pass less the overlap have all become visible. Then what came since, for the sake of
-    /// freshness alone: it still moves, so nothing is concluded from it, and the watermark stays before it.
+    /// First it reads the settled part: all changes with stamps before the newest stamp at the beginning of
+    /// the pass, minus the overlap, are visible. Then it reads the later changes, only to be up to date. They
+    /// may still move, so nothing is concluded from them, and the watermark stays before them.
     pub(super) async fn windows(&self, after: Timestamp, pass: Pass) -> Result<PassEnd, RunError> {
         let settled = self.read_settled(after, pass.cap).await?;
         let rest = Span::after(after.max(settled - STEP));
@@ -113,8 +113,8 @@ impl<S: Source> Walk<'_, S> {
         self.finish(pass).await
     }
 
-    /// The same where one answer has shown all of it, which is less than is counted: only what is missing
-    /// is looked for.
+    /// The same, if one answer has shown all changes, but fewer than are counted. Only the missing ones are
+    /// looked for.
     pub(super) async fn settled_changes(
         &self,
         after: Timestamp,
@@ -124,7 +124,7 @@ impl<S: Source> Walk<'_, S> {
         self.finish(pass).await
     }
 
-    /// Reads what changed after an instant and is settled. Yields up to where that goes.
+    /// Reads the settled changes after an instant. Returns the end of the settled part.
     async fn read_settled(&self, after: Timestamp, cap: Timestamp) -> Result<Timestamp, RunError> {
         let settled = if self.has(Safeguard::Settled) {
             cap - self.settings.overlap
@@ -138,8 +138,7 @@ impl<S: Source> Walk<'_, S> {
         Ok(settled)
     }
 
-    /// Reads a window of change and, where it is settled, moves the watermark through it, at most to
-    /// `cap`.
+    /// Reads a window of change. If the window is settled, moves the watermark through it, at most to `cap`.
     pub(super) async fn changed_window(
         &self,
         range: Span,
@@ -176,7 +175,7 @@ impl<S: Source> Walk<'_, S> {
         Ok(shown)
     }
 
-    /// Reads a window of change until it is known what it holds.
+    /// Reads a window of change until its content is known.
     async fn changed_part(
         &self,
         window: Span,
@@ -213,7 +212,7 @@ impl<S: Source> Walk<'_, S> {
                 Judgement::Still { missing } => {
                     let missing = missing.saturating_sub(known);
                     let narrower = split(pages, 1);
-                    // A part of one page that shows nothing is as narrow as it needs to be.
+                    // A part of one page that shows no record need not be split further.
                     let is_narrow = pages <= 1 && tally.records() == 0;
                     let torn = pages > 1 && tally.is_repeated();
                     if settled && (missing > 0 && !is_narrow || torn) && !narrower.is_empty() {
@@ -239,7 +238,8 @@ impl<S: Source> Walk<'_, S> {
         }
     }
 
-    /// Judges a reading of a window. After so many that were in vain, what they showed is believed.
+    /// Judges a reading of a window. After `most` unsuccessful attempts, what all of them showed together is
+    /// believed.
     fn judge(
         &self,
         readings: &mut Readings,
@@ -271,7 +271,7 @@ impl<S: Source> Walk<'_, S> {
         Ok(judgement)
     }
 
-    /// What came of a window of which no two readings showed the same.
+    /// The result for a window of which no two readings showed the same.
     fn torn(
         &self,
         field: OrderField,
@@ -289,8 +289,8 @@ impl<S: Source> Walk<'_, S> {
         Found::Gap(tally, gap)
     }
 
-    /// The gap of a window in which so many records are missing besides those that are known to be. What
-    /// another gap tells is not told twice.
+    /// The gap of a window in which `missing` records are missing, in addition to those that are already
+    /// known. Records for which another gap accounts are not counted twice.
     fn gap(&self, field: OrderField, window: Span, tally: &Tally, missing: u64) -> Gap {
         let is_it =
             |gap: &&Gap| (gap.stream, gap.field, gap.window) == (self.stream, field, window);
@@ -328,7 +328,7 @@ impl<S: Source> Walk<'_, S> {
         StateChange::Gap(gap)
     }
 
-    /// Reads a window from its last page to its first. Yields how many pages it has.
+    /// Reads a window from its last page to its first. Returns the tally, and how many pages the window has.
     async fn backward(
         &self,
         query: &PageQuery,
@@ -346,7 +346,7 @@ impl<S: Source> Walk<'_, S> {
         let ids: HashSet<Uuid> = ids(&first).collect();
         let total = first.total.unwrap_or(0);
         let counted = plan::pages(total, query.size).max(1);
-        // Where the last page that is counted is full, or is this one, there may be one behind it.
+        // If the last counted page is full, or is the first page, another page may follow it.
         let is_full = total.is_multiple_of(u64::from(query.size.max(1)));
         let behind = u32::from((is_full || counted == 1) && self.has(Safeguard::FullPages));
         let ends = counted.saturating_add(behind);
@@ -373,8 +373,8 @@ impl<S: Source> Walk<'_, S> {
         }
     }
 
-    /// The page behind which there is no other, if that is not before page `from`, and its number. The
-    /// page before it goes on. It may be empty.
+    /// Returns the number of the last page and the page itself. The search begins at page `from`: the page
+    /// before it is known to be followed by another. The last page may be empty.
     async fn last_page(
         &self,
         query: &PageQuery,
@@ -410,8 +410,9 @@ impl<S: Source> Walk<'_, S> {
         Ok((number, last))
     }
 
-    /// A page other than the first, and whether there is none behind it. One that shows what the page
-    /// before it shows is none: the server answers with its last page where there is no other.
+    /// Reads a page other than the first. Returns the page, and whether it is the last one. A page that shows
+    /// the same as the page before it counts as empty: a server may answer a request past the end with its
+    /// last page.
     async fn nth_page(
         &self,
         query: &PageQuery,
@@ -442,7 +443,7 @@ impl<S: Source> Walk<'_, S> {
         let is_on =
             |page: &Page| ids(page).next().is_some() && ids(page).all(|id| before.contains(&id));
         if is_on(&page) {
-            // They may have moved there meanwhile.
+            // The records may have moved there meanwhile.
             page = self.fetch(&query).await?;
             if is_on(&page) {
                 page.items.clear();
@@ -453,8 +454,8 @@ impl<S: Source> Walk<'_, S> {
         Ok((page, ends))
     }
 
-    /// Whether records are shown behind a page that shows none. Where nothing is said of what follows, all
-    /// records of a page may be some that are not shown; two such pages in a row are the end.
+    /// Whether records are shown behind a page that shows none. If no sign says whether a page follows, all
+    /// records of this page may be records that are not shown. Two such pages in a row are the end.
     async fn shows_behind(
         &self,
         first: &HashSet<Uuid>,
@@ -473,7 +474,7 @@ impl<S: Source> Walk<'_, S> {
         Ok(!page.items.is_empty())
     }
 
-    /// Reads everything there is, for a server that knows no filter.
+    /// Reads all records, for a server that ignores the filter.
     pub(super) async fn everything(&self, mut pass: Pass) -> Result<PassEnd, RunError> {
         let field = self.stream.cursor();
         let probe = PageQuery {
@@ -518,7 +519,7 @@ impl<S: Source> Walk<'_, S> {
         self.finish(pass).await
     }
 
-    /// Reads one window of a backfill, or replaces it by parts.
+    /// Reads one window of a backfill, or splits it.
     pub async fn backfill_window(&self, window: &BackfillWindow) -> Result<WindowEnd, RunError> {
         let found = self
             .created_part(window.created, &mut HashSet::new(), Splitting::Allowed)
@@ -561,14 +562,14 @@ impl<S: Source> Walk<'_, S> {
         })
     }
 
-    /// Reads a range of creation times whole, splitting it as needed. Yields the ids it showed.
+    /// Reads a range of creation times completely, and splits it as needed. Returns the ids that it showed.
     pub async fn created_range(&self, range: Span) -> Result<HashSet<Uuid>, RunError> {
         let mut seen = HashSet::new();
         let mut windows = vec![range];
         while let Some(window) = windows.pop() {
             let splitting = Splitting::Allowed;
             match self.created_part(window, &mut seen, splitting).await? {
-                // What is counted and not shown is for those to note who read everything.
+                // Only a walk that reads everything records gaps.
                 Found::Whole(_) | Found::Gap(..) => {}
                 Found::Parts(parts) => windows.extend(parts),
                 Found::Unfiltered => windows = vec![Span::OPEN],
@@ -577,7 +578,7 @@ impl<S: Source> Walk<'_, S> {
         Ok(seen)
     }
 
-    /// Looks at a gap again: it is closed if everything that is counted there is shown.
+    /// Reads a gap again. The gap is closed if all records that are counted there are shown.
     pub async fn look_again(&self, id: i64, gap: &Gap) -> Result<GapCheck, RunError> {
         let splitting = Splitting::No;
         let found = match gap.field {
@@ -599,8 +600,8 @@ impl<S: Source> Walk<'_, S> {
         Ok(looked)
     }
 
-    /// Reads one window of creation times until it is known what it holds, its pages concurrently, adding
-    /// what it shows to `seen`.
+    /// Reads one window of creation times until its content is known. Its pages are read concurrently. Adds
+    /// the ids that it shows to `seen`.
     async fn created_part(
         &self,
         window: Span,
@@ -626,7 +627,7 @@ impl<S: Source> Walk<'_, S> {
                 return Ok(Found::Parts(parts));
             }
             let begun = first.server_time;
-            // Nothing is torn where one answer shows all that it counts.
+            // If one answer shows all records that it counts, nothing can have moved between pages.
             let shown = first.items.len() as u64;
             let whole =
                 !self.may_go_on(&first, &query) && first.total.is_none_or(|total| total <= shown);
@@ -637,8 +638,9 @@ impl<S: Source> Walk<'_, S> {
                 Forward::Unfiltered => return Ok(Found::Unfiltered),
             };
             seen.extend(tally.ids());
-            // Where the end is open, new records arrive while it is read; those carry a change after the
-            // beginning, which the incremental passes read. The rest of it must have come.
+            // If the end of the window is open, new records arrive while it is read. Their changes are later
+            // than the beginning of the reading, so incremental passes read them. All other records must have
+            // come.
             let arrived = window.before.is_none() && tally.is_complete();
             let objection = tally
                 .objection(false, 0)
@@ -670,7 +672,7 @@ impl<S: Source> Walk<'_, S> {
         }
     }
 
-    /// Reads a window from its first page to its last, several pages at a time.
+    /// Reads a window from its first page to its last, several pages concurrently.
     async fn forward(
         &self,
         query: &PageQuery,
@@ -714,7 +716,7 @@ impl<S: Source> Walk<'_, S> {
                 return Ok(Forward::Read(tally, pages));
             }
             let (end, last) = self.last_page(query, &ids, pages + 1).await?;
-            // A full last page has an empty one behind it, which makes the window no deeper.
+            // An empty page behind a full last page does not make the window deeper.
             let filled = end - u32::from(last.items.is_empty());
             if most.is_some_and(|most| filled > most) {
                 return Ok(Forward::Deep(filled));
@@ -729,11 +731,12 @@ impl<S: Source> Walk<'_, S> {
         }
     }
 
-    /// Where a filter chooses, one session that leaves and one that enters cancel in every count,
-    /// and a third slips through. Both changed while the window was read, and the one that entered
-    /// shows it. (Contacts, which are listed by status, are counted after their load instead.)
+    /// If a filter is set, one session may leave the window and another may enter it. The two cancel out in
+    /// every count, and a third session may be skipped. Both of them changed while the window was read, and
+    /// the one that entered shows that. (Contacts, which are listed by status, are counted after their load
+    /// instead.)
     fn may_have_swapped(&self, tally: &Tally, begun: Timestamp) -> Option<String> {
-        // What the header shows need not be what stamps records.
+        // The `Date` header need not come from the clock that stamps records.
         let begun = self.settled.map_or(begun, |settled| settled.min(begun));
         (!self.filter.is_empty() && tally.newest >= Some(begun))
             .then(|| "a record changed while it was read, and may have moved into it".to_owned())
@@ -759,13 +762,13 @@ impl<S: Source> Walk<'_, S> {
     }
 }
 
-/// What came of reading a window from its first page on.
+/// The result of reading a window from its first page on.
 #[derive(Debug)]
 enum Forward {
-    /// This, on so many pages.
+    /// The tally, and the number of pages.
     Read(Tally, u32),
-    /// It has so many pages that it is better read in parts.
+    /// It has this many pages, so it is better read in parts.
     Deep(u32),
-    /// The server knows no windows.
+    /// The server ignores the filter of the window.
     Unfiltered,
 }

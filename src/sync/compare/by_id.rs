@@ -1,7 +1,6 @@
-//! Asking for records by their ids: those in doubt, those that earlier nights left, and contacts that no
-//! list shows.
+//! Reads records by id: those in doubt, those that earlier nights left, and contacts that no list shows.
 //!
-//! Owns how many are asked for in one night. Must not know why a record is in doubt.
+//! Owns how many records are read by id in one night. Must not know why a record is in doubt.
 
 use uuid::Uuid;
 
@@ -11,12 +10,12 @@ use crate::sync::policy::{FailureAction, RunError};
 use crate::sync::recheck::{self, AGAIN_AFTER, BATCH, ById, Lookup};
 use crate::sync::verify::Mirror;
 
-/// Contacts that no list shows and that a night asks for by their ids; the next night asks for others.
+/// How many contacts that no list shows a night reads by id. The next night reads others.
 const NEVER_LISTED: u32 = 200;
 
 impl Comparing {
-    /// Takes records that are to be asked for by their ids: as many as may be asked for, and for the
-    /// others the next night.
+    /// Queues records to be read by id. As many as allowed are read in this night, and the others in the next
+    /// night.
     pub(super) async fn queue<S: Source>(
         &mut self,
         on: &Sides<'_, S>,
@@ -44,12 +43,12 @@ impl Comparing {
         };
         let taken = ids.len().min(may_ask as usize);
         self.to_ask.extend(&ids[..taken]);
-        // Not more than there was.
+        // `taken` is not more than `may_ask`.
         self.may_ask -= u32::try_from(taken).unwrap_or(self.may_ask);
         self.found.left += (ids.len() - taken) as u64;
     }
 
-    /// Finds what earlier nights left to be asked for.
+    /// Loads the records that earlier nights left to be read by id.
     pub(super) async fn take_queue<S: Source>(
         &mut self,
         on: &Sides<'_, S>,
@@ -72,7 +71,7 @@ impl Comparing {
         Ok(())
     }
 
-    /// Takes contacts that no list shows, in turns.
+    /// Queues contacts that no list shows; each night others.
     pub(super) async fn never_listed<S: Source>(
         &mut self,
         on: &Sides<'_, S>,
@@ -83,8 +82,8 @@ impl Comparing {
         self.queue(on, ids, RecheckReason::NeverListed).await
     }
 
-    /// Asks for some records by their ids. Where nothing can be asked for so, the rest of the comparison
-    /// can be made all the same.
+    /// Reads some records by id. If no record can be read by id, the rest of the comparison continues all the
+    /// same.
     pub(super) async fn ask<S: Source>(&mut self, on: &Sides<'_, S>) -> Result<(), RunError> {
         let (mut missing, mut failed) = (Vec::new(), Vec::new());
         let asked = self.ask_each(on, &mut missing, &mut failed).await;
@@ -100,8 +99,8 @@ impl Comparing {
         }
     }
 
-    /// The same: only what the platform says it has not is gone. Until that is proven it is among
-    /// `missing`, and what could not be asked for among `failed`.
+    /// Does the work of `ask`. Only records that the platform does not find are deleted. Until that is
+    /// proven, they are in `missing`. Records that could not be read are in `failed`.
     async fn ask_each<S: Source>(
         &mut self,
         on: &Sides<'_, S>,

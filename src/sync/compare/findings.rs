@@ -10,47 +10,47 @@ use crate::store::StoredVersion;
 /// What was found of one stream or list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// Up to which creation time it was compared; `None` for a list, which is compared whole.
+    /// The creation time up to which it was compared; `None` for a list, which is compared completely.
     pub until: Option<Timestamp>,
-    /// Records that the API counts.
+    /// How many records the API counts.
     pub shown: u64,
-    /// Rows that are stored.
+    /// How many rows are stored.
     pub stored: u64,
-    /// Records that the API shows and that are not stored.
+    /// Records that the API shows but that are not stored.
     pub missing: BTreeSet<Uuid>,
     /// Records that are stored in an older version, or in another partition.
     pub older: BTreeSet<Uuid>,
-    /// Records that are stored in a version which is newer by its `updatedAt`.
+    /// Records that are stored in a version with a newer `updatedAt`.
     pub newer: BTreeSet<Uuid>,
-    /// Records that are stored in this version with another content.
+    /// Records that are stored in this version with different content.
     pub altered: BTreeSet<Uuid>,
-    /// Records that are stored and that the API has no longer.
+    /// Records that are stored but that the API no longer has.
     pub gone: BTreeSet<Uuid>,
-    /// Records met that changed after the last pass: the next one reads them.
+    /// How many of the records that were met changed after the last pass. The next pass reads them.
     pub unread: u64,
-    /// Records met that are kept among the rejects.
+    /// How many of the records that were met are kept as rejects.
     pub rejected: u64,
-    /// Windows that were re-read although their counts agree.
+    /// How many windows were read although their counts are equal.
     pub sampled: u64,
-    /// Windows of a first load that are not read yet, and were not compared.
+    /// How many windows of a first load are not read yet, and were not compared.
     pub loading: u64,
-    /// Records that the platform counts and was found never to show.
+    /// How many records the platform counts but never showed.
     pub gaps: u64,
-    /// Records that could not be asked for by their ids, and what was answered.
+    /// Records that could not be read by id, with the errors.
     pub failed: Vec<(Uuid, String)>,
-    /// Records that are still to be asked for by their ids.
+    /// How many records are still to be read by id.
     pub left: u64,
-    /// Whether a list lacks too much to be believed at once.
+    /// Whether a list lacks too many records to be believed at once.
     pub doubted: bool,
-    /// How many sessions each version of their list counts, if both answered.
+    /// How many sessions each version of the session list counts, if both answered.
     pub versions: Option<VersionTotals>,
-    /// How many contacts have which status that no list shows.
+    /// For each status that no list shows: how many contacts have it.
     pub unlisted: BTreeMap<String, u64>,
-    /// Of what was to be repaired, what is as it was.
+    /// Records that were to be repaired but did not change.
     pub unrepaired: BTreeSet<Uuid>,
-    /// What the platform shows of the differences that were found last.
+    /// What the platform shows of the records whose repair was not checked yet.
     pub(in crate::sync) expected: BTreeMap<Uuid, ListedVersion>,
-    /// Those of `gone` that were found last.
+    /// The records of `gone` whose repair was not checked yet.
     pub(in crate::sync) vanished: BTreeSet<Uuid>,
 }
 
@@ -59,28 +59,29 @@ pub struct Comparison {
 pub(in crate::sync) struct ListedVersion {
     /// Its `updatedAt`.
     pub(in crate::sync) version: Option<Timestamp>,
-    /// Where the resource is listed in several parts, the one that the record belongs to by its own
-    /// words; `None` if it does not say.
+    /// The partition that the record itself names, if the resource is listed in several partitions; `None` if
+    /// the record names none.
     pub(in crate::sync) partition: Option<String>,
-    /// What its content is compared by, if that was compared.
+    /// The hash of its content, if the content was compared.
     pub(in crate::sync) hash: Option<i64>,
 }
 
-/// How a record that is stored differs from what is shown.
+/// How a stored record differs from what the platform shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sync) enum Difference {
     /// It is not stored.
     Missing,
-    /// The stored one is older, or elsewhere.
+    /// The stored version is older, or belongs to another partition.
     Older,
-    /// The stored one is newer.
+    /// The stored version is newer.
     Newer,
-    /// Only the content is another.
+    /// Only the content differs.
     Altered,
 }
 
 impl ListedVersion {
-    /// How the stored row differs from this by what both say of themselves; `None` if it does not.
+    /// How the stored row differs from this version, by `updatedAt` and partition; `None` if it does not
+    /// differ.
     pub(in crate::sync) fn differs(&self, stored: Option<&StoredVersion>) -> Option<Difference> {
         let Some(stored) = stored.filter(|stored| !stored.removed) else {
             return Some(Difference::Missing);
@@ -93,7 +94,7 @@ impl ListedVersion {
         }
     }
 
-    /// Whether a row that is this record is stored.
+    /// Whether the stored row equals this version.
     pub(in crate::sync) fn is_stored(&self, stored: Option<&StoredVersion>) -> bool {
         let has_content = |stored: &StoredVersion| self.hash.is_none() || self.hash == stored.hash;
         self.differs(stored).is_none() && stored.is_some_and(has_content)
@@ -106,27 +107,27 @@ impl Comparison {
         (self.missing.len() + self.differing().count() + self.gone.len()) as u64
     }
 
-    /// The records that are there on both sides, and not the same.
+    /// The records that exist on both sides but differ.
     pub fn differing(&self) -> impl Iterator<Item = Uuid> {
         let sets = [&self.older, &self.newer, &self.altered];
         sets.into_iter().flatten().copied()
     }
 
-    /// Whether the counts differ although nothing was found that explains it: no difference, nothing
-    /// that the next pass reads, no reject, no known gap, and nothing that is still to be asked for. A
-    /// server may count what it does not show.
+    /// Whether the counts differ and nothing explains it: no difference, no record that the next pass reads,
+    /// no reject, no known gap, and no record that is still to be read by id. A server may count records that
+    /// it does not show.
     pub fn is_unexplained(&self) -> bool {
         let asked = self.failed.len() as u64 + self.left;
         let explained = self.differences() + self.unread + self.rejected + asked;
         explained == 0 && self.shown.abs_diff(self.stored) > self.gaps
     }
 
-    /// Whether another version of the session list shows sessions that the one which is read does not.
+    /// Whether another version of the session list shows sessions that the version in use does not show.
     pub fn is_lacking(&self) -> bool {
         self.versions.is_some_and(|versions| versions.lacks())
     }
 
-    /// Notes a difference.
+    /// Records a difference.
     pub(in crate::sync) fn note(&mut self, id: Uuid, how: Difference, shown: ListedVersion) {
         let set = match how {
             Difference::Missing => &mut self.missing,

@@ -1,7 +1,7 @@
-//! Reading a window page by page, and comparing every record of a page.
+//! Reads a window page by page, and compares every record of a page.
 //!
-//! Owns when the last page was read, and what a page proves of a record. Must not know why a window is
-//! read.
+//! Owns which page of a window is the last one, and what a page proves of a record. Must not know why a
+//! window is read.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -24,11 +24,11 @@ use crate::sync::survey;
 use crate::sync::verify::Mirror;
 use crate::sync::walk::leaves;
 
-/// Pages in a row that show nothing new although more are said to follow: the number of the page is
-/// ignored.
+/// After this many pages in a row that show nothing new, although more are said to follow, the server counts
+/// as ignoring the page number.
 const MOST_STALE: u32 = 3;
 
-/// A row that was written so long ago is no newer than what any copy of the platform's data shows now.
+/// If a row was written so long ago, no replica shows an older version of the record now.
 const STORED_LONG_AGO: Duration = Duration::from_hours(1);
 
 /// A window that is being read.
@@ -42,14 +42,14 @@ pub(super) struct Reading {
     blank: bool,
 }
 
-/// What a page brought.
+/// What was found on a page.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     /// Records that differ.
     pub(super) differing: Vec<Uuid>,
-    /// Records of which the page may be stale.
+    /// Records of which the page may show a stale version.
     doubtful: Vec<Uuid>,
-    /// Records that need not be asked for by their ids, if they were to be.
+    /// Records that need not be read by id any more, if they were queued for it.
     listed: Vec<Uuid>,
 }
 
@@ -96,11 +96,11 @@ impl Comparing {
         reading.seen.extend(&ids);
         let is_stale = !ids.is_empty() && reading.seen.len() == before;
         reading.stale = if is_stale { reading.stale + 1 } else { 0 };
-        // Behind the last page a server may answer with that one.
+        // A server may answer a request past the end with its last page.
         let seen = reading.seen.len() as u64;
         let is_all = is_stale && page.total.is_some_and(|total| seen >= total);
-        // No page is the last one because some of its records are not shown, or because counts say so that
-        // its records contradict.
+        // A page is not the last one only because some of its records are not shown. Nor is it the last one
+        // if only counts say so that its records contradict.
         let counted = u64::from(reading.query.number) * u64::from(reading.query.size);
         let counts_on = page.total.is_some_and(|total| total > counted);
         let ends = page.items.is_empty() && (reading.blank || !page.silent);
@@ -130,7 +130,7 @@ impl Comparing {
         self.queue(on, unseen, RecheckReason::NotListed).await
     }
 
-    /// Compares the records of a page, and sends it on if some of them differ.
+    /// Compares the records of a page. If some of them differ, sends the page to be stored.
     pub(super) async fn take_page<S: Source>(
         &mut self,
         on: &Sides<'_, S>,
@@ -181,8 +181,8 @@ impl Comparing {
         let (table, rows) = mapped(resource, page);
         let mut findings = Findings::default();
         let mut same_version = Vec::new();
-        // What changed within the overlap may be shown by a stale copy as it was before. What was stored
-        // long ago was shown long ago, whatever its stamp.
+        // A stale replica may show the earlier version of a record that changed within the overlap. A version
+        // that was stored long ago was shown long ago, whatever its stamp.
         let read_until = self.read_until;
         let settled = |stored: &StoredVersion| {
             let changed = stored.updated_at;
@@ -195,7 +195,7 @@ impl Comparing {
             };
             let row = rows.get(&id);
             let shown = ListedVersion {
-                // As it would be stored.
+                // The version as it would be stored.
                 version: row.map_or(item.head.updated_at, |row| row.version),
                 partition: self.partition(page.raw(item)),
                 hash: None,
@@ -251,7 +251,7 @@ impl Comparing {
         Ok(findings)
     }
 
-    /// Which part of its resource a record belongs to by its own words, if there are parts.
+    /// The partition that a record itself names, if the resource has several partitions.
     fn partition(&self, raw: &str) -> Option<String> {
         #[derive(Deserialize)]
         struct Record {
@@ -265,7 +265,7 @@ impl Comparing {
     }
 }
 
-/// The table of a stream's records, and the rows that the records of a page are mapped to.
+/// The table of a stream's records, and the rows to which the records of a page are mapped.
 fn mapped(resource: Resource, page: &Page) -> (Option<&'static Table>, HashMap<Uuid, Row>) {
     let mut builder = BatchBuilder::new(resource, false);
     builder.add(page);
@@ -282,10 +282,10 @@ fn mapped(resource: Resource, page: &Page) -> (Option<&'static Table>, HashMap<U
     }
 }
 
-/// Whether a stored row of the same version has another content than a record that is shown, in the
-/// columns that its answer knows. Those that some answers cannot know are compared where one did when
-/// the row was read. A row that is no faithful copy of any version has got what others tell, too, from
-/// their answers.
+/// Whether a stored row of the same version has different content than a record that is shown, in the columns
+/// that the record's answer has. Columns that only some answers have are compared only if the stored row has
+/// a value. If the stored row does not equal any version (`is_whole` is false), other records' answers may
+/// have filled its shared columns, so those are not compared.
 fn is_altered(table: &Table, row: &Row, stored: &Value, is_whole: bool) -> bool {
     let shown: Value = serde_json::from_str(&row.object(table)).unwrap_or_default();
     let mut columns = table.known(row.unknown).filter(|column| {

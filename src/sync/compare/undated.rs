@@ -1,7 +1,7 @@
 //! Records without a creation time, which no window holds.
 //!
-//! Those that are stored are asked for by their ids. Those that the platform shows are looked for at both
-//! ends of the whole listing.
+//! Stored ones are read by id. Those that the platform shows are looked for at both ends of the whole
+//! listing.
 
 use super::{Comparing, Sides, tonight};
 use crate::data::{Page, PageQuery, RecheckReason, Source, Span};
@@ -10,16 +10,16 @@ use crate::sync::policy::RunError;
 use crate::sync::survey;
 use crate::sync::verify::Mirror;
 
-/// Stored rows without a creation time that a night asks for by their ids; the next night asks for others.
+/// How many stored rows without a creation time a night reads by id. The next night reads others.
 const UNDATED: u32 = 200;
 
-/// Pages of a listing without a window that are read for records without a creation time.
+/// How many pages at each end of a listing without a window are searched for records without a creation time.
 const UNDATED_PAGES: u32 = 64;
 
 impl Comparing {
-    /// Compares records without a creation time, which no window holds: those that are stored by their ids,
-    /// and those that the listing shows if all of it counts more than what was created before and after an
-    /// instant. Ordered by creation they are the first ones, or the last.
+    /// Compares records without a creation time, which no window holds. Stored ones are read by id. The
+    /// listing is searched if it counts more records than were created before and after an instant together.
+    /// If it is ordered by creation time, records without one come first or last.
     pub(super) async fn undated<S: Source>(&mut self, on: &Sides<'_, S>) -> Result<(), RunError> {
         let Mirror { store, account, .. } = on.mirror;
         let turn = tonight(on.mirror.clock.now());
@@ -33,7 +33,7 @@ impl Comparing {
         let mut page = on.ask(&query).await?;
         let total = page.total.unwrap_or(0);
         let mut left = match page.total.zip(self.counted) {
-            // It does not count: what the first page shows decides.
+            // The server sends no total, so the first page decides.
             None => u64::from(size) * u64::from(UNDATED_PAGES),
             Some((total, before)) if total > before => {
                 let later = survey::everything(self.stream, Span::after(until), 1);
@@ -78,7 +78,7 @@ impl Comparing {
         Ok(())
     }
 
-    /// Compares those records of a page that have no creation time. Yields how many there are.
+    /// Compares the records of a page that have no creation time. Returns how many there are.
     async fn take_undated<S: Source>(
         &mut self,
         on: &Sides<'_, S>,

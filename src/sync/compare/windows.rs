@@ -1,7 +1,7 @@
-//! Windows of creation times: counting them, and cutting those whose counts differ.
+//! Windows of creation times: counts them, and cuts those whose counts differ.
 //!
-//! A cut lies where no row is stored near it, so that it is certain which part a row belongs to. Must not
-//! know what differs in a window: [`super::pages`] reads it.
+//! A cut lies at an instant without stored rows near it, so that it is certain to which part a row belongs.
+//! Must not know what differs in a window: [`super::pages`] reads it.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -15,19 +15,19 @@ use crate::sync::policy::{FailureAction, RunError};
 use crate::sync::survey;
 use crate::sync::verify::Mirror;
 
-/// Into how many windows an account is cut: 20 seconds of the platform's request limit.
+/// Into how many windows an account is cut. Counting them takes 20 seconds of the platform's request limit.
 pub(super) const WINDOWS: u64 = 64;
 
-/// Neighbouring rows among which a place to cut is looked for.
+/// How many neighbouring rows are searched for a place to cut.
 const NEIGHBOURS: u64 = 8;
 
-/// Rows of a window that are looked through for a place to cut, if its middle has none.
+/// How many rows of a window are searched at most for a place to cut, if its middle has none.
 const SEARCHED: u64 = 20_000;
 
-/// How far a cut stays away from the stored rows.
+/// The minimum distance of a cut from the stored rows.
 pub(super) const QUIET: Duration = STEP.saturating_mul(2);
 
-/// A window: what it holds here and there.
+/// A window, and the counts of both sides.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window {
     span: Span,
@@ -62,7 +62,7 @@ pub(super) struct Cutting {
 }
 
 impl Comparing {
-    /// How much of a gap is still there: nothing, if that cannot be told from one page.
+    /// How many records of a gap are still missing; 0 if one page cannot tell.
     pub(super) async fn count_gap<S: Source>(
         &self,
         on: &Sides<'_, S>,
@@ -82,8 +82,8 @@ impl Comparing {
         })
     }
 
-    /// Counts a span that was read completely. Its windows are counted, too, where that is asked for or
-    /// the totals differ.
+    /// Counts a span that the mirror has read completely. Its windows are counted, too, if the comparison is
+    /// thorough or the totals differ.
     pub(super) async fn span<S: Source>(
         &mut self,
         on: &Sides<'_, S>,
@@ -177,7 +177,7 @@ impl Comparing {
             ..
         } = cutting;
         if parts.iter().all(|part| part.upto == whole.upto) {
-            // A server that counts everything whatever the window.
+            // This server counts all records, whatever the window.
             self.steps.push(self.reading(on, whole.span));
             return Ok(());
         }
@@ -197,7 +197,7 @@ impl Comparing {
             return Ok(());
         }
         let pages = window.pages(on.mirror.settings.page_size);
-        // As many differences as pages: reading all of them costs no more than looking.
+        // If there are as many differences as pages, reading all pages costs no more than searching.
         let cuts = if pages <= 1 || window.differing() >= pages {
             Vec::new()
         } else {
@@ -210,7 +210,8 @@ impl Comparing {
         Ok(())
     }
 
-    /// Reads a span, in parts that are not too deep by what is stored of it.
+    /// Reads a span in parts. The number of stored rows decides how many parts are needed, so that none has
+    /// too many pages.
     async fn read_span<S: Source>(
         &mut self,
         on: &Sides<'_, S>,
@@ -234,7 +235,7 @@ impl Comparing {
         Ok(())
     }
 
-    /// Chooses windows of about a page that were not read yet, in turns.
+    /// Chooses windows of about one page that were not read yet; each night others.
     pub(super) async fn sample<S: Source>(
         &mut self,
         on: &Sides<'_, S>,
@@ -251,10 +252,10 @@ impl Comparing {
             self.found.sampled += rows.div_ceil(page);
             return self.read_span(on, whole).await;
         }
-        // Of every `step` rows the first ones.
+        // Take the first `width` of every `step` rows.
         let width = page.saturating_sub(NEIGHBOURS).max(1) + 2 * NEIGHBOURS;
         let step = (rows / samples).max(width + 1);
-        // Each night those behind the ones of the night before, so that all of them have their turn.
+        // Each night takes the rows behind those of the night before, so that all rows are taken over time.
         let forward = page.saturating_sub(NEIGHBOURS).max(1);
         let offset = tonight(on.mirror.clock.now()).wrapping_mul(forward) % step;
         let ranks = store
@@ -283,7 +284,8 @@ impl Comparing {
         if !cuts.is_empty() || window.stored > SEARCHED {
             return Ok(cuts);
         }
-        // Many rows share an instant there: the quiet place nearest to the middle.
+        // Many rows around the middle share an instant. Cut at the place without rows that is nearest to the
+        // middle.
         let Mirror { store, account, .. } = on.mirror;
         let ranks = store
             .created_ranks(account, self.stream, window.span, (0, 1, 1))
@@ -296,7 +298,7 @@ impl Comparing {
         Ok(nearest.map(|(_, cut)| cut).into_iter().collect())
     }
 
-    /// A cut behind the row of the rank `offset`, and behind about every `step` rows from there.
+    /// Cuts behind the row with the rank `offset`, and behind about every `step` rows from there.
     async fn ranked_cuts<S: Source>(
         &self,
         on: &Sides<'_, S>,
@@ -313,7 +315,7 @@ impl Comparing {
             let [(left, before), (right, after)] = [pair[0], pair[1]];
             let group = (right - offset) / step;
             let is_first = cuts.last().is_none_or(|(last, _)| *last < group);
-            // A part of nothing is none.
+            // A part without rows is not cut off.
             if offset + group > 0
                 && is_first
                 && left + 1 == right
@@ -367,8 +369,8 @@ impl Comparing {
         Ok(store.count_created(account, self.stream, near).await? == 0)
     }
 
-    /// C(at): how many records the API counts that were created before an instant; `None` if it does not
-    /// say.
+    /// C(at): how many records the API counts that were created before an instant; `None` if it sends no
+    /// total.
     async fn count_before<S: Source>(
         &self,
         on: &Sides<'_, S>,
@@ -382,8 +384,9 @@ impl Comparing {
         Ok(on.ask(&query).await?.total)
     }
 
-    /// Whether more records that were created before an instant are shown than are counted. Where totals are
-    /// short, a record that is missing here and one that is not counted there cancel in every window.
+    /// Whether the API shows more records created before an instant than it counts. If its totals are too
+    /// small, a record that is missing in the mirror and a record that is not counted by the API cancel out
+    /// in every window.
     async fn shows_uncounted<S: Source>(
         &self,
         on: &Sides<'_, S>,
@@ -402,7 +405,7 @@ impl Comparing {
             let query = survey::everything(self.stream, span, size);
             match on.ask(&PageQuery { number, ..query }).await {
                 Ok(page) => Ok(Some(page)),
-                // Pages may end somewhere.
+                // The server may refuse pages past the end.
                 Err(error) if error.action() == FailureAction::NextResource => Ok(None),
                 Err(error) => Err(error),
             }
@@ -413,7 +416,7 @@ impl Comparing {
         if number == 1 {
             return Ok(true);
         }
-        // Behind its last page a server may answer with that one.
+        // A server may answer a request past the end with its last page.
         let Some(before) = ask(number - 1).await? else {
             return Ok(true);
         };
@@ -423,8 +426,8 @@ impl Comparing {
         Ok(!ids(&last).is_subset(&ids(&before)))
     }
 
-    /// Rows of a window, as the API should count them: with the records among the rejects and those that
-    /// it never shows, without the rows that it no longer lists.
+    /// The rows of a window, as the API should count them: including rejects and records that the API never
+    /// shows, without rows that it no longer lists.
     async fn stored<S: Source>(&self, on: &Sides<'_, S>, span: Span) -> Result<u64, RunError> {
         let Mirror { store, account, .. } = on.mirror;
         let rows = store.count_created(account, self.stream, span).await?;
@@ -453,7 +456,7 @@ fn cutting(whole: Window, cuts: Vec<Timestamp>) -> Step {
     })
 }
 
-/// The span of a run of rows, begun and ended at quiet places near its ends.
+/// The span of consecutive rows. It begins and ends near the first and the last row, at places without rows.
 fn quiet_span(rows: &[(u64, Timestamp)]) -> Option<Span> {
     let neighbours = usize::try_from(NEIGHBOURS).unwrap_or(usize::MAX);
     let cut = |pair: &[(u64, Timestamp)]| between(pair[0].1, pair[1].1);
@@ -462,13 +465,13 @@ fn quiet_span(rows: &[(u64, Timestamp)]) -> Option<Span> {
     (after < before).then(|| Span::between(after, before))
 }
 
-/// What of all the time before an instant belongs to none of these spans.
+/// The parts of all the time before an instant that belong to none of these spans.
 pub(super) fn complement(until: Timestamp, spans: &[Span]) -> Vec<Span> {
     let mut spans = spans.to_vec();
-    // An open beginning first.
+    // The span without a beginning comes first.
     spans.sort_unstable_by_key(|span| span.after);
     let mut left = Vec::new();
-    // Where what is left begins; `None` is the beginning of time.
+    // Where the rest begins; `None` is the beginning of time.
     let mut from = None;
     for span in spans {
         if let Some(after) = span
@@ -507,7 +510,7 @@ fn between(before: Timestamp, after: Timestamp) -> Option<Timestamp> {
     (after.since(before) >= QUIET * 2 + STEP).then(|| whole_step(before.middle(after)))
 }
 
-/// The last whole step at or before an instant, which is the same instant at any precision.
+/// The last whole step at or before an instant. A whole step is the same instant at any precision.
 fn whole_step(at: Timestamp) -> Timestamp {
     let step = i64::try_from(STEP.as_micros()).unwrap_or(1);
     Timestamp::from_micros(at.micros() - at.micros().rem_euclid(step))
