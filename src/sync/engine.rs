@@ -366,7 +366,7 @@ impl<S: Source + 'static> Engine<S> {
         self.upkeep().forget_runs().await;
     }
 
-    /// Adds the days of reports that have come into reach; see
+    /// Adds the days that reports are to have for a year ahead; see
     /// [`Store::extend_days`](crate::store::Store::extend_days). A failure does not stop other work, since
     /// the stored days reach a year ahead.
     pub async fn extend_days(&self) {

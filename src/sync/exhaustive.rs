@@ -121,7 +121,7 @@ struct Version {
     visible: Timestamp,
 }
 
-/// The versions of a record, oldest first; it was created with the first.
+/// The versions of a record, oldest first.
 #[derive(Debug, Clone)]
 struct Record {
     created: Timestamp,
@@ -197,8 +197,8 @@ fn seconds(count: i64) -> Timestamp {
     Timestamp::from_micros(origin().micros() + count * 1_000_000)
 }
 
-/// When the records were last changed, in the order of their changes. The newest is a second more than
-/// twice the overlap newer than the third, so that a settled window has two pages.
+/// When the records were last changed, in the order of their changes. The newest is more than the
+/// overlap newer than the fourth, so that a settled window has two pages.
 fn changed(place: i64) -> Timestamp {
     seconds(100 + place * 10 + place / 5)
 }
@@ -775,7 +775,7 @@ impl Case {
         if let Some(difference) = server.0.lock().unwrap().difference(mirror) {
             return Some(format!("later, {difference}"));
         }
-        // The night after, what was never shown is shown.
+        // The gap is read again at night. Its record is still not shown, so the gap must stay.
         if let Err(error) = self.look_again(server, mirror) {
             return Some(format!("a gap could not be looked at again: {error}"));
         }

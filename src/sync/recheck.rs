@@ -25,7 +25,8 @@ use crate::data::{
 };
 
 /// How many records are read by id after a pass, at most. A pass meets older versions of few records. If
-/// there are more, the rest waits for the next pass, so that no pass takes more than half a minute longer.
+/// there are more, the rest waits for the next pass, so that no pass takes more than a quarter of a minute
+/// longer.
 const AFTER_A_PASS: u32 = 50;
 
 /// How many records of a resource a night reads by id: eleven minutes of the platform's request limit. The

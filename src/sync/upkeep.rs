@@ -138,7 +138,7 @@ impl<S: Source + 'static> Upkeep<'_, S> {
         }
     }
 
-    /// Adds the days of reports that have come into reach; see
+    /// Adds the days that reports are to have for a year ahead; see
     /// [`Store::extend_days`](crate::store::Store::extend_days). A failure does not stop other work, since
     /// the stored days reach a year ahead.
     pub(super) async fn extend_days(&self) {
