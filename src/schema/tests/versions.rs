@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{CONTACT, ID, TAG, batch, page, row, rows};
-use crate::data::{ColumnGroup, Resource};
+use super::{
+    CHANNELS, CONTACT, CONTACTS, ID, SESSIONS_V2, TAG, TAGS, batch, page, row, rows, sample,
+};
+use crate::data::{Batch, ColumnGroup, Resource, Row};
 use crate::schema::tables;
 
 #[test]
@@ -145,4 +147,71 @@ fn the_hash_follows_the_content_and_the_tags_but_not_the_time_of_reading() {
     );
     assert_ne!(tagged.0, plain.0);
     assert_ne!(tagged.1, plain.1);
+}
+
+/// Rows that an earlier version of the program stored are compared by these hashes. A version that
+/// made others would write every row again.
+#[test]
+fn the_hash_of_a_record_is_the_same_in_every_version_of_the_program() {
+    let none = ColumnGroup::NONE;
+    let every_kind = r#"{"id":"9fbdd75d-d514-4b3e-968d-13c2857dfb76",
+        "createdAt":"2026-05-02T09:00:01.0000019Z","updatedAt":"2026-05-04T10:15:00-03:00",
+        "status":"IN_PROGRESS","companyId":"00000000-0000-0000-0000-000000000000",
+        "contactId":"43F4D144-BFF5-4A50-B940-B74D0B95E198","previewUrl":"",
+        "title":"Ação \"1\"\n\\ \u0000\u0001\u007f \ud83d\ude00\ud83d/","number":null,
+        "utm":{"source":"x","new":[1, 2.50, {"b":true,"a":null}]},
+        "contactDetails":{"id":"43f4d144-bff5-4a50-b940-b74d0b95e198","name":"Ana","phonenumber":"+55|11900000001",
+            "tagsId":["c08c3b90-df0d-4571-acac-7f5468e5d12c"],"tagsName":["VIP"]},
+        "departmentDetails":{"id":"2784b2ff-53b8-41cc-ab9a-f22f149d5f58","isDefault":false,"isSupervisor":true},
+        "classification":{"amount":349.90},"timeService":"52:14:59","timeWait":"long",
+        "unreadCount":-3,"metadata":{ "z":1e5, "a":"\u00e7" },"zebra":"\u0000z"}"#;
+    let fewer = r#"{"id":"9fbdd75d-d514-4b3e-968d-13c2857dfb76",
+        "updatedAt":"2026-05-04T13:15:00Z","contactDetails":{"id":"43f4d144-bff5-4a50-b940-b74d0b95e198"}}"#;
+    let groups = ColumnGroup::CLASSIFICATION
+        .with(ColumnGroup::CHANNEL_TYPE)
+        .with(ColumnGroup::SESSION_TYPE);
+    let sessions = [page(&[every_kind], 0, none), page(&[fewer], 0, groups)];
+    let mut found = Vec::new();
+    for page in &sessions {
+        found.extend(hashes(&batch(Resource::Sessions, &[page])));
+    }
+    for (resource, body) in [
+        (Resource::Sessions, SESSIONS_V2),
+        (Resource::Contacts, CONTACTS),
+        (Resource::Channels, CHANNELS),
+        (Resource::Tags, TAGS),
+    ] {
+        found.extend(hashes(&batch(resource, &[&sample(body, none)])));
+    }
+    let expected = [
+        ("tags", -4_104_370_547_766_078_011),
+        ("departments", -1_966_694_443_919_973_368),
+        ("contacts", -210_400_711_290_770_868),
+        ("sessions", -1_053_722_635_600_023_604),
+        ("contacts", -3_501_914_969_567_925_374),
+        ("sessions", 4_035_641_446_798_485_574),
+        ("tags", -2_032_767_013_653_291_879),
+        ("channels", -8_324_474_508_981_861_215),
+        ("departments", -1_828_059_355_773_800_880),
+        ("agents", -1_457_383_085_656_225_190),
+        ("contacts", -4_569_459_399_873_241_525),
+        ("sessions", -5_852_420_452_808_882_776),
+        ("tags", -2_032_767_013_653_291_879),
+        ("contacts", -2_215_529_445_510_319_701),
+        ("channels", -8_722_271_994_010_354_729),
+        ("tags", 4_035_287_799_225_175_170),
+    ];
+    assert_eq!(found, expected);
+}
+
+/// The hashes of all rows of a table together, for each table.
+fn hashes(batch: &Batch) -> Vec<(&'static str, i64)> {
+    let sum = |rows: &[Row]| {
+        rows.iter()
+            .fold(0_i64, |sum, row| sum.rotate_left(7) ^ row.hash)
+    };
+    let tables = batch.writes.iter();
+    tables
+        .map(|write| (write.table.name, sum(&write.rows)))
+        .collect()
 }
