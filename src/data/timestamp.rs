@@ -196,21 +196,23 @@ fn digits_of(micros: i64) -> Option<[u8; 27]> {
         return None;
     }
     let mut text = *b"0000-00-00T00:00:00.000000Z";
-    let seconds = of_day / 1_000_000;
-    for (value, from, to) in [
-        (year, 0, 4),
-        (month, 5, 7),
-        (day, 8, 10),
-        (seconds / 3_600, 11, 13),
-        (seconds / 60 % 60, 14, 16),
-        (seconds % 60, 17, 19),
-        (of_day % 1_000_000, 20, 26),
+    let (seconds, fraction) = (of_day / 1_000_000, of_day % 1_000_000);
+    for (value, place) in [
+        (year / 100, 0),
+        (year % 100, 2),
+        (month, 5),
+        (day, 8),
+        (seconds / 3_600, 11),
+        (seconds / 60 % 60, 14),
+        (seconds % 60, 17),
+        (fraction / 10_000, 20),
+        (fraction / 100 % 100, 22),
+        (fraction % 100, 24),
     ] {
-        let mut rest = value;
-        for place in text[from..to].iter_mut().rev() {
-            *place = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-            rest /= 10;
-        }
+        // Each is less than 100.
+        let value = u8::try_from(value).unwrap_or(0);
+        text[place] = b'0' + value / 10;
+        text[place + 1] = b'0' + value % 10;
     }
     Some(text)
 }
