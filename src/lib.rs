@@ -25,7 +25,8 @@
 //! | [`schema`] | descriptors of tables, and mapping a record's JSON to rows; pure | SQL, HTTP, clocks |
 //! | [`store`] | all SQL: commits, state, leases, migrations, for both databases | where rows come from |
 //! | [`config`] | every key, from defaults, file, environment and flags | what values are used for |
-//! | [`reporting`] | days of a time zone, open hours, the texts of the views; pure | who asks, the database |
+//! | [`report`] | a report as people read it: tables, CSV, HTML, XLSX, languages; pure | SQL, clap, clocks |
+//! | [`reporting`] | days of a time zone, open hours, the texts of the views, figures; pure | who asks, the database |
 //! | [`output`] | printing: tables, JSON, CSV, progress | where data comes from |
 //! | [`telemetry`] | the log subscriber and the terminal's bottom line | what is logged |
 //! | [`backoff`] | how long to wait before the next attempt | what is retried |
@@ -124,6 +125,7 @@ pub mod config;
 pub mod daemon;
 pub mod data;
 pub mod output;
+pub mod report;
 pub mod reporting;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;

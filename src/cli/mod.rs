@@ -31,6 +31,7 @@ pub mod demo;
 pub mod lists;
 pub mod migrate;
 pub mod rejects;
+pub mod report;
 pub mod run;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
@@ -159,6 +160,7 @@ pub enum Command {
     Verify(verify::VerifyArgs),
     Migrate(migrate::MigrateArgs),
     Rejects(rejects::RejectsArgs),
+    Report(report::ReportArgs),
     Sessions(sessions::SessionsArgs),
     Contacts(contacts::ContactsArgs),
     Tags(lists::TagsArgs),
@@ -245,6 +247,7 @@ pub async fn run_command(
         Command::Verify(args) => verify::run(&context, args).boxed(),
         Command::Migrate(args) => migrate::run(&context, args).boxed(),
         Command::Rejects(args) => rejects::run(&context, args).boxed(),
+        Command::Report(args) => report::run(&context, args).boxed(),
         Command::Sessions(args) => sessions::run(&context, args).boxed(),
         Command::Contacts(args) => contacts::run(&context, args).boxed(),
         Command::Tags(args) => lists::tags(&context, args.list).boxed(),

@@ -94,6 +94,22 @@ impl Catalog {
         Self { resource, entries }
     }
 
+    /// Built from stored records: their ids, and all that each is called.
+    pub fn of_names<'a>(
+        resource: Resource,
+        names: impl IntoIterator<Item = (Uuid, &'a [String])>,
+    ) -> Self {
+        let entries = names.into_iter().map(|(id, names)| Entry {
+            id,
+            other: None,
+            names: names.iter().map(|name| name.trim().to_owned()).collect(),
+        });
+        Self {
+            resource,
+            entries: entries.collect(),
+        }
+    }
+
     /// An empty list, for a filter that names no record.
     pub const fn empty(resource: Resource) -> Self {
         Self {

@@ -11,6 +11,9 @@ pub(super) const LIVE: &[&str] = &["database_url"];
 /// Options that commands refuse which only read the database.
 pub(super) const STORED: &[&str] = &["base_url"];
 
+/// Options that `report` refuses.
+pub(super) const REPORT: &[&str] = &["base_url", "timezone"];
+
 /// Options that `migrate` refuses.
 pub(super) const MIGRATE: &[&str] = &["accounts", "base_url", "timezone"];
 
@@ -78,6 +81,11 @@ const fn of(command: &Command) -> (&'static str, &'static [&'static str], &'stat
         Command::Migrate(_) => ("migrate", MIGRATE, "it only changes the tables"),
         Command::Status(_) => ("status", STORED, LOOKS),
         Command::State(_) => ("state", STORED, LOOKS),
+        Command::Report(_) => (
+            "report",
+            REPORT,
+            "it only reads the database, which keeps the days of its time zone",
+        ),
         Command::Rejects(args) => match args.command {
             Some(rejects::RejectsCommand::Retry(_)) => ("rejects retry", &[], ""),
             _ => ("rejects", STORED, LOOKS),
@@ -125,6 +133,7 @@ mod tests {
             &["state", "set", "sessions", "2026-01-01", "--base-url", "x"],
             &["rejects", "--base-url", "x"],
             &["rejects", "show", "1", "--base-url", "x"],
+            &["report", "--timezone", "UTC"],
             &["migrate", "--account", "x"],
             &["demo", "--account", "x"],
             &["demo", "--database-url", "x"],

@@ -257,6 +257,48 @@ pub fn views(dialect: Dialect) -> Vec<View> {
         .collect()
 }
 
+/// The queries by which a report reads sessions, in a database's SQL. `$1` is the account, `$2` up to when
+/// the copy is complete. They use the fragments of the views, so that they mean the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionQueries {
+    /// Sessions created from `$3` on, before `$4`.
+    pub created: String,
+    /// Sessions created from `$3` on, before `$4`, that ended at `$4` or later.
+    pub ended_later: String,
+    /// Sessions that ended from `$3` on, before `$4`, and were created at `$4` or later, but not from `$5`
+    /// on, before `$6`.
+    pub ended_before: String,
+    /// Open sessions.
+    pub open: String,
+}
+
+/// The queries by which a report reads sessions.
+pub fn session_queries(dialect: Dialect) -> SessionQueries {
+    let mut fragments = shared(dialect);
+    let text = defined(include_str!("sessions.sql"), &mut fragments);
+    let mut query = |more: &str, which: &str| {
+        fragments.insert("more", (Vec::new(), more.to_owned()));
+        fragments.insert("which", (Vec::new(), which.to_owned()));
+        expand(&text, &fragments)
+    };
+    SessionQueries {
+        created: query("", "s.created_at >= $3 and s.created_at < $4"),
+        // So that both databases look up ends by their index, not the longer range of creations.
+        ended_later: query(
+            "",
+            "s.end_at >= $4 and s.removed_at is null and @is_closed \
+             and case when s.created_at >= $3 and s.created_at < $4 then 1 end = 1",
+        ),
+        ended_before: query(
+            "",
+            "s.end_at >= $3 and s.end_at < $4 and s.removed_at is null and @is_closed \
+             and case when s.created_at >= $4 and not (s.created_at >= $5 and s.created_at < $6) \
+             then 1 end = 1",
+        ),
+        open: query(", @open", "@is_open and @counted"),
+    }
+}
+
 /// The fragments that all texts share.
 fn shared(dialect: Dialect) -> Fragments {
     let mut shared = Fragments::new();

@@ -194,6 +194,24 @@ impl Store {
         .map_err(|error| StoreError::from_sqlx(doing, table, error))?;
         Transaction::begin(open, "begin", doing, table).await
     }
+
+    /// Starts a reading transaction in which every statement sees the same state of the database.
+    pub(super) async fn reading_one_state(
+        &self,
+        doing: &'static str,
+        table: &'static str,
+    ) -> Result<Transaction, StoreError> {
+        let mut tx = self.reading(doing, table).await?;
+        // In SQLite any transaction sees the state at its first reading.
+        if matches!(self, Self::Postgres(_)) {
+            // Compilation takes longer than these queries.
+            tx.script(
+                "set transaction isolation level repeatable read, read only; set local jit = off",
+            )
+            .await?;
+        }
+        Ok(tx)
+    }
 }
 
 impl Sqlite {

@@ -4,6 +4,7 @@
 //! Must not know how days and hours are computed: see [`crate::reporting`].
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use chrono::{Datelike as _, Days, NaiveDate};
 use chrono_tz::Tz;
@@ -16,8 +17,8 @@ use super::transaction::{Transaction, record};
 use super::value::{Time, args};
 use crate::data::Timestamp;
 use crate::reporting::{
-    DAYS_VERSION, Day, FIRST_DAY, Hours, LAST_DAY, Settings, ZONE_VERSION, days, local_date,
-    open_hours,
+    DAYS_VERSION, Day, FIRST_DAY, Hours, LAST_DAY, Settings, Targets, ZONE_VERSION, days,
+    local_date, open_hours,
 };
 
 /// So many days are kept ahead of the present.
@@ -60,7 +61,7 @@ struct Basis {
 
 impl Stored {
     fn of(settings: &Settings) -> Self {
-        let seconds = |duration: std::time::Duration| i64::try_from(duration.as_secs()).ok();
+        let seconds = |duration: Duration| i64::try_from(duration.as_secs()).ok();
         let targets = settings.targets;
         Self {
             zone: Some(settings.zone.name().to_owned()),
@@ -86,6 +87,26 @@ impl Stored {
             && self.days_version == other.days_version
     }
 
+    /// All that is stored; `None` before the first settings.
+    fn settings(&self) -> Option<Settings> {
+        let target = |seconds: Option<i64>| {
+            seconds.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+        };
+        Some(Settings {
+            zone: self.zone.as_ref()?.parse().ok()?,
+            week_starts_on: u32::try_from(self.week_starts_on?).ok()?,
+            currency: self.currency.clone()?,
+            targets: Targets {
+                wait: target(self.sla_wait_seconds),
+                first_response: target(self.sla_first_response_seconds),
+                service: target(self.sla_service_seconds),
+                resolution: target(self.sla_resolution_seconds),
+            },
+            stale: target(self.stale_seconds)?,
+            hours: Hours::parse(self.hours.as_ref()?)?,
+        })
+    }
+
     /// `None` before the first settings, and where another version of the program left days of its own,
     /// which only [`Store::keep_reports`] replaces.
     fn basis(&self) -> Option<Basis> {
@@ -97,6 +118,12 @@ impl Stored {
             hours: Hours::parse(self.hours.as_ref()?)?,
         })
     }
+}
+
+/// The settings of reports that are stored; `None` before the first.
+pub(super) async fn stored_settings(tx: &mut Transaction) -> Result<Option<Settings>, StoreError> {
+    let stored: Option<Stored> = tx.row(SETTINGS, Vec::new()).await?;
+    Ok(stored.and_then(|stored| stored.settings()))
 }
 
 impl Store {

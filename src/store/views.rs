@@ -39,7 +39,7 @@ const RESTING: &str = "select count(*) from pg_depend as d \
      and not (c.relnamespace = ours.relnamespace and c.relname = any (string_to_array($1, ',')))";
 
 impl Store {
-    const fn dialect(&self) -> Dialect {
+    pub(super) const fn dialect(&self) -> Dialect {
         match self {
             Self::Sqlite(_) => Dialect::Sqlite,
             Self::Postgres(_) => Dialect::Postgres,

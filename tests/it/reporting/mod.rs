@@ -5,6 +5,8 @@ mod days;
 mod percentiles;
 mod plans;
 mod rebuilding;
+mod report;
+mod report_page;
 mod rows;
 mod story;
 mod totals;

@@ -1,0 +1,582 @@
+//! `report`: what the stored sessions say of a period.
+
+#![expect(
+    clippy::doc_markdown,
+    reason = "help texts are read in a terminal, where nothing renders back-quotes"
+)]
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use chrono::{Days, NaiveDate};
+use clap::Args;
+use uuid::Uuid;
+
+use super::{Access, Catalog, Context, Exit, Failure, refused_options, stored};
+use crate::config::{nearest, one_of};
+use crate::data::{Resource, Timestamp};
+use crate::output::terminal_width;
+use crate::report::{self, Format, Language, Report, ShownFilter};
+use crate::reporting::{
+    Asked, Bucket, By, Compare, Facts, Filter, Frame, Named, Names, OpenClock, OpenSession, Period,
+    Question, Settings, Stage, figures, local_date,
+};
+use crate::store::{ReportBasis, ReportSnapshot};
+
+/// Report on the stored sessions of a period.
+///
+/// Reads only the database, beside a running sync, and from one state of it, so that all figures
+/// agree. Prints how many sessions were opened and completed, how long people waited, and a
+/// breakdown; csv has the breakdown alone, the other formats have all sections. html is one page to
+/// forward, without scripts and without personal data of contacts.
+///
+/// Days, open hours and targets are those of the configuration that last synced this database. The
+/// last day is left out unless it is over, or asked for with --to today. Each figure counts by the
+/// day on which sessions were opened, or on which they ended; --definitions says which.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  helena-sync report
+  helena-sync report --month 2026-05 --by agent
+  helena-sync report --last 90d --lang pt-BR --format html --output relatorio.html
+  helena-sync report --from 2026-05-01 --to today --channel Loja --by hour --format csv", args = refused_options::hidden(refused_options::REPORT))]
+pub struct ReportArgs {
+    /// First day: 2025-12-31, today or yesterday [default: 30 days before the last one]
+    #[arg(long, value_name = "DAY", conflicts_with_all = ["month", "last"], help_heading = "Which sessions")]
+    pub from: Option<String>,
+    /// Last day, included; today means up to now [default: the last day that is over]
+    #[arg(long, value_name = "DAY", conflicts_with_all = ["month", "last"], help_heading = "Which sessions")]
+    pub to: Option<String>,
+    /// A month: 2025-12; of the present one, the days that are over
+    #[arg(long, value_name = "MONTH", value_parser = month, conflicts_with = "last", help_heading = "Which sessions")]
+    pub month: Option<NaiveDate>,
+    /// The last days, weeks or months that are over: 30d, 4w or 3m [default: 30d]
+    #[arg(long, value_name = "TIME", value_parser = last, help_heading = "Which sessions")]
+    pub last: Option<Asked>,
+    /// Channel, by name, number or id; may be repeated to match any of several
+    #[arg(
+        long = "channel",
+        value_name = "CHANNEL",
+        help_heading = "Which sessions"
+    )]
+    pub channels: Vec<String>,
+    /// Department, by name or id; may be repeated to match any of several
+    #[arg(
+        long = "department",
+        value_name = "DEPARTMENT",
+        help_heading = "Which sessions"
+    )]
+    pub departments: Vec<String>,
+    /// Last agent, by name, e-mail or user id; may be repeated to match any of several
+    #[arg(long = "agent", value_name = "AGENT", help_heading = "Which sessions")]
+    pub agents: Vec<String>,
+    /// Tag, by name or id; may be repeated to match any of several
+    #[arg(long = "tag", value_name = "TAG", help_heading = "Which sessions")]
+    pub tags: Vec<String>,
+    /// Status: STARTED, PENDING, IN_PROGRESS or COMPLETED; may be repeated to match any of several
+    #[arg(long, value_name = "STATUS", help_heading = "Which sessions")]
+    pub status: Vec<String>,
+    /// Campaign, as in utm_campaign; may be repeated to match any of several
+    #[arg(
+        long = "campaign",
+        value_name = "CAMPAIGN",
+        help_heading = "Which sessions"
+    )]
+    pub campaigns: Vec<String>,
+    /// Breakdown: day, week, month, hour, channel, department, agent, tag, campaign, reason or
+    /// status; day, week and month also divide the charts [default: day]
+    #[arg(long, value_name = "WHAT", value_parser = by)]
+    pub by: Option<By>,
+    /// Compare with the previous period, with the same days a year ago (364 days, so that weekdays
+    /// meet), or with none: previous, year or none
+    #[arg(long, value_name = "WHAT", value_parser = compare, default_value = "previous")]
+    pub compare: Compare,
+    /// Which hours times to the first response and to the end count: all, or open, which needs
+    /// [report.hours] in the configuration
+    #[arg(long, value_name = "WHICH", value_parser = hours, default_value = "all")]
+    pub hours: CountedHours,
+    /// table, json, csv, md, html or xlsx
+    #[arg(long, value_name = "FORMAT", default_value_t)]
+    pub format: Format,
+    /// Language: en or pt-BR; csv in pt-BR has semicolons and decimal commas, for spreadsheets
+    #[arg(long, value_name = "LANGUAGE", default_value_t)]
+    pub lang: Language,
+    /// Write to this file instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Number the agents instead of naming them
+    #[arg(long)]
+    pub anonymous: bool,
+    /// Add what each figure means, and how the platform's times compare with known ones; html and
+    /// xlsx have that anyway
+    #[arg(long)]
+    pub definitions: bool,
+    /// Report although the first load has not read the whole period yet
+    #[arg(long)]
+    pub partial: bool,
+}
+
+/// Which hours count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CountedHours {
+    /// All.
+    All,
+    /// Open ones.
+    Open,
+}
+
+fn month(text: &str) -> Result<NaiveDate, String> {
+    let text = text.trim();
+    let is_shaped = text.len() == 7 && text.as_bytes()[4] == b'-';
+    is_shaped
+        .then(|| format!("{text}-01").parse().ok())
+        .flatten()
+        .ok_or_else(|| "must be a month such as 2025-12".to_owned())
+}
+
+fn last(text: &str) -> Result<Asked, String> {
+    let text = text.trim();
+    let problem = || "must be a number of days, weeks or months such as 30d, 4w or 3m".to_owned();
+    let unit = text.chars().last().ok_or_else(problem)?;
+    let number = &text[..text.len() - unit.len_utf8()];
+    // So many days are more than any account has.
+    let number: u32 = number.trim().parse().map_err(|_| problem())?;
+    let number = number.min(100_000);
+    match unit {
+        _ if number == 0 => Err(problem()),
+        'd' => Ok(Asked::LastDays(number)),
+        'w' => Ok(Asked::LastDays(number * 7)),
+        'm' => Ok(Asked::LastMonths(number)),
+        _ => Err(problem()),
+    }
+}
+
+fn by(text: &str) -> Result<By, String> {
+    let name = one_of(text, &By::ALL.map(By::as_str))?;
+    let by = By::ALL.into_iter().find(|by| by.as_str() == name);
+    Ok(by.unwrap_or(By::Day))
+}
+
+fn compare(text: &str) -> Result<Compare, String> {
+    Ok(match one_of(text, &["previous", "year", "none"])? {
+        "year" => Compare::Year,
+        "none" => Compare::None,
+        _ => Compare::Previous,
+    })
+}
+
+fn hours(text: &str) -> Result<CountedHours, String> {
+    Ok(match one_of(text, &["all", "open"])? {
+        "open" => CountedHours::Open,
+        _ => CountedHours::All,
+    })
+}
+
+/// Parses a day. Reports are of whole days.
+fn day(flag: &str, text: &Option<String>, today: NaiveDate) -> Result<Option<NaiveDate>, Failure> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let text = text.trim();
+    let is_shaped = text.len() == 10
+        && text
+            .bytes()
+            .all(|byte| byte == b'-' || byte.is_ascii_digit());
+    match text {
+        "today" => Ok(Some(today)),
+        "yesterday" => Ok(Some(today - Days::new(1))),
+        _ if is_shaped && let Ok(day) = text.parse::<NaiveDate>() => Ok(Some(day)),
+        _ => {
+            let text: String = text.chars().take(60).collect();
+            Err(Failure::usage_text(format!(
+                "{flag}: {text:?} is not a valid day (accepted: 2025-12-31, today or yesterday; \
+                 reports are of whole days)"
+            )))
+        }
+    }
+}
+
+/// Prints the report.
+pub(super) async fn run(context: &Context, args: ReportArgs) -> Result<Exit, Failure> {
+    let is_terminal = args.output.is_none() && io::stdout().is_terminal();
+    if args.format == Format::Xlsx && is_terminal {
+        return Err(Failure::usage_text(
+            "a workbook cannot be shown in a terminal: add --output FILE",
+        ));
+    }
+    if args.format == Format::Csv && args.definitions {
+        return Err(Failure::usage_text(
+            "--definitions: csv is one table and has no room for definitions; take another format",
+        ));
+    }
+    let statuses = statuses(&args.status)?;
+    let store = context.store(Access::Read).await?;
+    let account = stored::account(context, &store).await?;
+    let snapshot = store.report_snapshot(account.id).await?;
+    let read = read(context, &args, account.name, statuses, snapshot).await;
+    store.close().await;
+    let report = read?;
+    if report.figures.is_empty() {
+        let period = &report.figures.question.period;
+        context.note(&format!(
+            "no sessions from {} to {}{}",
+            period.from,
+            period.to,
+            if report.filters.is_empty() {
+                ""
+            } else {
+                " with these filters"
+            }
+        ));
+        if args.format == Format::Table {
+            return Ok(Exit::Done);
+        }
+    }
+    let width = if args.output.is_none() {
+        terminal_width()
+    } else {
+        None
+    };
+    let bytes = report::render(&report, args.format, args.lang, width).map_err(Failure::failed)?;
+    match &args.output {
+        None => {
+            let mut out = io::stdout().lock();
+            out.write_all(&bytes)?;
+            out.flush()?;
+        }
+        Some(file) => {
+            write(file, &bytes).map_err(|error| {
+                Failure::from(error).context(format!("cannot write {}", file.display()))
+            })?;
+            context.note(&format!("{} written", file.display()));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Replaces a file as a whole: whoever reads it sees the old one or the new one.
+fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = file
+        .file_name()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
+    if file.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let is_special = fs::metadata(file).is_ok_and(|known| !known.is_file());
+    if is_special {
+        // A pipe or a device has no other one to be replaced by.
+        return fs::OpenOptions::new()
+            .write(true)
+            .open(file)?
+            .write_all(bytes);
+    }
+    let mut beside = name.to_owned();
+    beside.push(format!(".{}.tmp", std::process::id()));
+    let beside = file.with_file_name(beside);
+    let written = File::create_new(&beside).and_then(|mut out| {
+        out.write_all(bytes)?;
+        out.sync_all()
+    });
+    let replaced = written.and_then(|()| fs::rename(&beside, file));
+    if replaced.is_err() {
+        // What is left of it is of no use.
+        let _gone = fs::remove_file(&beside);
+    }
+    replaced
+}
+
+fn statuses(wanted: &[String]) -> Result<Vec<Stage>, Failure> {
+    const STATUSES: [&str; 4] = ["STARTED", "PENDING", "IN_PROGRESS", "COMPLETED"];
+    let stage = |text: &String| {
+        one_of(text, &STATUSES)
+            .map(|status| Stage::of(Some(status)))
+            .map_err(|problem| Failure::usage_text(format!("--status: {problem}")))
+    };
+    wanted.iter().map(stage).collect()
+}
+
+/// Reads all that the report needs and computes its figures.
+async fn read(
+    context: &Context,
+    args: &ReportArgs,
+    account: String,
+    statuses: Vec<Stage>,
+    mut snapshot: ReportSnapshot,
+) -> Result<Report, Failure> {
+    let basis = snapshot.basis().await?;
+    let settings = settings(context, &basis)?;
+    let zone = settings.zone;
+    let now = basis.as_of.unwrap_or_else(|| context.clock.now());
+    let period = period(args, &settings, now)?;
+    let is_partial = is_pending(&basis, period, &settings);
+    if is_partial && !args.partial {
+        return Err(Failure::failed(anyhow::anyhow!(
+            "the first load has not read all sessions from {} to {} yet: wait until it ends \
+             (`helena-sync status` shows how far it is), or add --partial",
+            period.from,
+            period.to
+        )));
+    }
+    let compared = period.compared(args.compare, zone);
+    let lacks_compared = compared.is_some_and(|period| is_pending(&basis, period, &settings));
+    let compared = compared.filter(|_| !lacks_compared);
+    let is_open_hours = args.hours == CountedHours::Open;
+    if is_open_hours && !settings.hours.are_known() {
+        return Err(Failure::usage_text(
+            "--hours open: no open hours are known; set [report.hours] in the configuration, and \
+             run `helena-sync sync` once",
+        ));
+    }
+    let names = snapshot.names().await?;
+    let (filter, filters) = filters(args, statuses, &names)?;
+    let frame = Frame {
+        clock: clock(&settings, &basis, now),
+        settings: settings.clone(),
+        as_of: basis.as_of,
+        filter,
+        watched: period.instants(zone),
+    };
+    let mut facts = Facts::new(frame);
+    let (from, to) = period.instants(zone);
+    let ranges = match compared.map(|compared| compared.instants(zone)) {
+        Some((before, end)) if end < from => [(before, end), (from, to)],
+        // A year ago may be less than the length of the period.
+        Some((before, _)) => [(before, before), (before, to)],
+        None => [(from, from), (from, to)],
+    };
+    snapshot
+        .sessions(ranges, |session| facts.add(session))
+        .await?;
+    let mut open: Vec<OpenSession> = Vec::new();
+    snapshot
+        .open_sessions(|session| {
+            if facts.accepts(&session) {
+                open.push(session);
+            }
+        })
+        .await?;
+    snapshot.end().await;
+    check_campaigns(args, facts.campaign_names())?;
+    let bucket = match args.by {
+        Some(By::Day) => Bucket::Day,
+        Some(By::Week) => Bucket::Week,
+        Some(By::Month) => Bucket::Month,
+        _ => Bucket::for_days(period.days()),
+    };
+    let question = Question {
+        period,
+        compared,
+        by: args.by.unwrap_or(By::Day),
+        bucket,
+        is_anonymous: args.anonymous,
+    };
+    Ok(Report {
+        account,
+        as_of: basis.as_of,
+        filters,
+        is_open_hours,
+        is_by_asked: args.by.is_some(),
+        is_partial,
+        lacks_compared,
+        has_definitions: args.definitions,
+        without_created_at: basis.without_created_at,
+        rejects: basis.rejects,
+        verified: basis.verified,
+        figures: figures(question, &facts, &open, &names),
+        settings,
+    })
+}
+
+/// The settings in the database, by which its views count, too. A database that none were stored in takes
+/// those of the configuration.
+fn settings(context: &Context, basis: &ReportBasis) -> Result<Settings, Failure> {
+    let configured = context.settings.report()?.settings(context.zone()?);
+    let Some(stored) = &basis.settings else {
+        return Ok(configured);
+    };
+    // A configuration that says nothing of reports need not be that of the program that syncs.
+    let says_something = configured != Settings::of_zone(configured.zone);
+    let in_zone = Settings {
+        zone: stored.zone,
+        ..configured
+    };
+    if says_something && in_zone != *stored {
+        context.note(
+            "[report] of the configuration differs from what the database keeps, which counts; the \
+             next run or sync stores it",
+        );
+    }
+    Ok(stored.clone())
+}
+
+fn period(args: &ReportArgs, settings: &Settings, now: Timestamp) -> Result<Period, Failure> {
+    let today = local_date(settings.zone, now);
+    let from = day("--from", &args.from, today)?;
+    let to = day("--to", &args.to, today)?;
+    let asked = match (args.month, args.last) {
+        (Some(month), _) => Asked::Month(month),
+        (None, Some(last)) => last,
+        (None, None) => Asked::Range(from, to),
+    };
+    Period::of(asked, settings.zone, now).map_err(Failure::usage)
+}
+
+/// Whether sessions of a period are still to be loaded.
+fn is_pending(basis: &ReportBasis, period: Period, settings: &Settings) -> bool {
+    let (from, to) = period.instants(settings.zone);
+    let is_never_loaded = basis.as_of.is_none() && basis.oldest.is_none();
+    is_never_loaded
+        || basis.pending.iter().any(|span| {
+            let after = span.after.map_or(i64::MIN, Timestamp::micros);
+            let before = span.before.map_or(i64::MAX, Timestamp::micros);
+            after < to && before > from
+        })
+}
+
+fn clock(settings: &Settings, basis: &ReportBasis, now: Timestamp) -> OpenClock {
+    OpenClock::new(settings, basis.oldest.unwrap_or(now).min(now), now)
+}
+
+/// The filters with ids instead of names, and as they are shown.
+fn filters(
+    args: &ReportArgs,
+    stages: Vec<Stage>,
+    names: &Names,
+) -> Result<(Filter, Vec<ShownFilter>), Failure> {
+    let mut shown = Vec::new();
+    let mut resolve = |of, flag: &str, resource, wanted: &[String], list: &[Named]| {
+        let ids = resolved(flag, resource, wanted, list)?;
+        if !ids.is_empty() {
+            let name = |id: &Uuid| {
+                let named = list.iter().find(|named| named.id == *id);
+                named.map_or_else(|| id.to_string(), Named::shown)
+            };
+            let mut names: Vec<String> = ids.iter().map(name).collect();
+            if of == "agent" && args.anonymous {
+                names = vec![ids.len().to_string()];
+            }
+            shown.push(ShownFilter { of, names });
+        }
+        Ok::<_, Failure>(ids)
+    };
+    let filter = Filter {
+        channels: resolve(
+            "channel",
+            "--channel",
+            Resource::Channels,
+            &args.channels,
+            &names.channels,
+        )?,
+        departments: resolve(
+            "department",
+            "--department",
+            Resource::Departments,
+            &args.departments,
+            &names.departments,
+        )?,
+        agents: resolve(
+            "agent",
+            "--agent",
+            Resource::Agents,
+            &args.agents,
+            &names.agents,
+        )?,
+        tags: resolve("tag", "--tag", Resource::Tags, &args.tags, &names.tags)?,
+        stages,
+        campaigns: args.campaigns.clone(),
+    };
+    if !args.status.is_empty() {
+        shown.push(ShownFilter {
+            of: "status",
+            names: args.status.iter().map(|it| it.to_uppercase()).collect(),
+        });
+    }
+    if !args.campaigns.is_empty() {
+        shown.push(ShownFilter {
+            of: "campaign",
+            names: args.campaigns.clone(),
+        });
+    }
+    Ok((filter, shown))
+}
+
+fn resolved(
+    flag: &str,
+    resource: Resource,
+    wanted: &[String],
+    list: &[Named],
+) -> Result<Vec<Uuid>, Failure> {
+    let names = list.iter().map(|it| (it.id, it.names.as_slice()));
+    let catalog = Catalog::of_names(resource, names);
+    let mut ids = Vec::new();
+    for text in wanted {
+        let id = catalog
+            .resolve(text)
+            .map_err(|error| Failure::from(error).context(format!("cannot filter by {flag}")))?;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+/// Refuses campaigns that no session of these days has: there is no list of them.
+fn check_campaigns(args: &ReportArgs, known: &[String]) -> Result<(), Failure> {
+    for name in &args.campaigns {
+        if known.contains(name) {
+            continue;
+        }
+        let near = nearest(name, known.iter().map(String::as_str), 5);
+        let near = if near.is_empty() {
+            String::new()
+        } else {
+            format!(" (similar: {})", near.join(", "))
+        };
+        return Err(Failure::usage_text(format!(
+            "--campaign: no session of these days has the campaign {name:?}{near}"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_months_and_lengths_are_read() {
+        assert_eq!(last("30d"), Ok(Asked::LastDays(30)));
+        assert_eq!(last(" 4w "), Ok(Asked::LastDays(28)));
+        assert_eq!(last("3m"), Ok(Asked::LastMonths(3)));
+        for text in ["", "0d", "d", "30", "3y", "-3d", "3é"] {
+            assert!(last(text).is_err(), "{text}");
+        }
+        assert_eq!(month("2026-05"), Ok("2026-05-01".parse().unwrap()));
+        for text in ["2026-13", "2026-5", "05/2026", "2026-05-01", "ééé"] {
+            assert!(month(text).is_err(), "{text}");
+        }
+        let today = "2026-06-20".parse().unwrap();
+        let read = |text: &str| day("--to", &Some(text.to_owned()), today);
+        assert_eq!(read("today").unwrap(), Some(today));
+        assert_eq!(
+            read("yesterday").unwrap().unwrap().to_string(),
+            "2026-06-19"
+        );
+        for text in ["2026-06-20 10:00", "20/06/2026", "2026-02-30", "+026-06-20"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_and_nothing_else_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("report.html");
+        for text in ["one", "two"] {
+            write(&file, text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), text);
+        }
+        assert!(write(folder.path(), b"x").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

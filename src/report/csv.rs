@@ -1,0 +1,120 @@
+//! The breakdown of a report as CSV.
+//!
+//! By default as RFC 4180 has it, with columns named as in JSON. In Portuguese as the spreadsheets of Brazil
+//! open it: semicolons, decimal commas, a byte order mark. A text that a spreadsheet would take for a
+//! formula gets an apostrophe.
+
+use csv::{QuoteStyle, Terminator, WriterBuilder};
+
+use super::Report;
+use super::language::Language;
+use super::sheet::{Kind, Value};
+use super::words::Words;
+
+/// A number of at most six decimals.
+fn decimal(number: f64, language: Language) -> String {
+    let text = format!("{number:.6}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    let text = if text == "-0" { "0" } else { text };
+    language.pick(text, &text.replace('.', ",")).to_owned()
+}
+
+/// A text that no spreadsheet takes for a formula.
+fn harmless(text: &str) -> String {
+    let first = text
+        .trim_start_matches([' ', '\t', '\r', '\n'])
+        .chars()
+        .next();
+    if first.is_some_and(|first| "=+-@＝＋－＠".contains(first)) || text.starts_with(['\t', '\r'])
+    {
+        format!("'{text}")
+    } else {
+        text.to_owned()
+    }
+}
+
+fn cell(value: &Value, language: Language) -> String {
+    match value {
+        Value::None => String::new(),
+        Value::Text(text) | Value::Link(text, _) => harmless(text),
+        Value::Date(date) => match language {
+            Language::En => date.to_string(),
+            Language::PtBr => language.date(*date),
+        },
+        other => other
+            .number()
+            .map_or_else(String::new, |number| decimal(number, language)),
+    }
+}
+
+/// The breakdown.
+pub(super) fn render(report: &Report, language: Language) -> Result<Vec<u8>, csv::Error> {
+    let sheet = Words::new(report, language).by_sheet();
+    let mut bytes = Vec::new();
+    let mut builder = WriterBuilder::new();
+    builder
+        .quote_style(QuoteStyle::Necessary)
+        .terminator(Terminator::CRLF);
+    if language == Language::PtBr {
+        bytes.extend_from_slice("\u{feff}".as_bytes());
+        builder.delimiter(b';');
+    }
+    let mut writer = builder.from_writer(bytes);
+    // In Portuguese durations are in minutes, too.
+    let has_minutes = |kind| kind == Kind::Seconds && language == Language::PtBr;
+    let mut heads = Vec::new();
+    for column in &sheet.columns {
+        match language {
+            Language::En if column.kind == Kind::Seconds => {
+                heads.push(format!("{}_seconds", column.key));
+            }
+            Language::En => heads.push(column.key.to_owned()),
+            Language::PtBr if has_minutes(column.kind) => {
+                heads.push(format!("{} (s)", column.head));
+                heads.push(format!("{} (min)", column.head));
+            }
+            Language::PtBr => heads.push(column.head.clone()),
+        }
+    }
+    writer.write_record(&heads)?;
+    for row in &sheet.rows {
+        let mut cells = Vec::new();
+        for (value, column) in row.iter().zip(&sheet.columns) {
+            cells.push(cell(value, language));
+            if has_minutes(column.kind) {
+                let minutes = value.number().map(|seconds| seconds / 60.0);
+                cells.push(minutes.map_or_else(String::new, |minutes| {
+                    format!("{minutes:.1}").replace('.', ",")
+                }));
+            }
+        }
+        writer.write_record(&cells)?;
+    }
+    writer
+        .into_inner()
+        .map_err(|error| csv::Error::from(error.into_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_looks_like_a_formula_gets_an_apostrophe() {
+        for text in ["=1+1", "+55 11", "-1", "@x", " =cmd", "\t=x"] {
+            assert_eq!(harmless(text), format!("'{text}"));
+        }
+        for text in ["a=1", "Vendas", "", "5-1"] {
+            assert_eq!(harmless(text), text);
+        }
+    }
+
+    #[test]
+    fn numbers_have_the_mark_of_their_language() {
+        assert_eq!(decimal(22.5, Language::PtBr), "22,5");
+        assert_eq!(decimal(22.5, Language::En), "22.5");
+        assert_eq!(decimal(1_234.0, Language::PtBr), "1234");
+        assert_eq!(decimal(-0.000_000_1, Language::En), "0");
+        assert_eq!(decimal(100.0, Language::En), "100");
+    }
+}

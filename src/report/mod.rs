@@ -1,0 +1,159 @@
+//! A report as people read it: tables, JSON, CSV, Markdown, HTML and XLSX, in two languages.
+//!
+//! Every format is made from the same [`Sheet`]s, so that they cannot disagree. Pure: numbers in, bytes
+//! out. Must not know the database, the command line or the clock.
+
+mod csv;
+mod html;
+mod json;
+mod language;
+mod sheet;
+mod sheets;
+mod terminal;
+mod words;
+mod xlsx;
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono_tz::Tz;
+
+use crate::data::Timestamp;
+use crate::reporting::{Figures, Settings};
+
+pub use language::{Language, Moved};
+pub use sheet::{Column, Sheet, Value};
+
+/// The form of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// Tables for a terminal.
+    #[default]
+    Table,
+    /// All sections, with whole numbers.
+    Json,
+    /// The breakdown alone.
+    Csv,
+    /// All sections, for a wiki or a chat.
+    Md,
+    /// One page to forward, with charts.
+    Html,
+    /// A workbook with a sheet for each section.
+    Xlsx,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Self; 6] = [
+        Self::Table,
+        Self::Json,
+        Self::Csv,
+        Self::Md,
+        Self::Html,
+        Self::Xlsx,
+    ];
+
+    /// As typed on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::Md => "md",
+            Self::Html => "html",
+            Self::Xlsx => "xlsx",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|format| format.as_str() == text)
+            .ok_or_else(|| "must be table, json, csv, md, html or xlsx".to_owned())
+    }
+}
+
+/// A filter as it is shown: what it is of, and the names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownFilter {
+    /// The flag without its dashes, such as `channel`.
+    pub of: &'static str,
+    /// What was chosen.
+    pub names: Vec<String>,
+}
+
+/// A report: its figures, and what must be known to read them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The account.
+    pub account: String,
+    /// Days, hours and targets.
+    pub settings: Settings,
+    /// Up to when the copy is complete.
+    pub as_of: Option<Timestamp>,
+    /// Which sessions.
+    pub filters: Vec<ShownFilter>,
+    /// Whether durations to the first response and to the end count open hours alone.
+    pub is_open_hours: bool,
+    /// Whether the breakdown was asked for, and is shown even where sections have it anyway.
+    pub is_by_asked: bool,
+    /// Whether the period is not loaded completely.
+    pub is_partial: bool,
+    /// Whether days were to be compared that are not loaded.
+    pub lacks_compared: bool,
+    /// Whether to add definitions where they are not shown anyway.
+    pub has_definitions: bool,
+    /// Sessions that only others refer to.
+    pub without_created_at: u64,
+    /// Records that could not be stored.
+    pub rejects: u64,
+    /// When sessions were last verified, and how many differences that found.
+    pub verified: Option<(Timestamp, u64)>,
+    /// The figures.
+    pub figures: Figures,
+}
+
+impl Report {
+    const fn zone(&self) -> Tz {
+        self.settings.zone
+    }
+
+    const fn has_hours(&self) -> bool {
+        self.settings.hours.are_known()
+    }
+}
+
+/// Why a report could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the report as {format}")]
+pub struct RenderError {
+    format: Format,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// The bytes of a report. `width` is that of the terminal, if it is for one.
+pub fn render(
+    report: &Report,
+    format: Format,
+    language: Language,
+    width: Option<u16>,
+) -> Result<Vec<u8>, RenderError> {
+    let failed = |source| RenderError { format, source };
+    match format {
+        Format::Table => Ok(terminal::table(report, language, width).into_bytes()),
+        Format::Md => Ok(terminal::markdown(report, language).into_bytes()),
+        Format::Json => json::render(report).map_err(|error| failed(error.into())),
+        Format::Csv => csv::render(report, language).map_err(|error| failed(error.into())),
+        Format::Html => Ok(html::render(report, language).into_bytes()),
+        Format::Xlsx => xlsx::render(report, language).map_err(|error| failed(error.into())),
+    }
+}

@@ -1,0 +1,378 @@
+//! What a report reads: everything in one state of the database, each session once.
+//!
+//! Must not know what figures are made of it: see [`crate::reporting`].
+
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use super::account::AccountId;
+use super::error::StoreError;
+use super::open::Store;
+use super::reporting::stored_settings;
+use super::run::count;
+use super::transaction::{Transaction, record};
+use super::value::{Arg, Id, Time, args};
+use crate::data::{Resource, RunKind, Span, Timestamp};
+use crate::reporting::{
+    Named, Names, OpenSession, Session, SessionQueries, Settings, session_queries,
+};
+
+/// What is known of an account before its sessions are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportBasis {
+    /// The settings of reports; `None` if no program has stored any.
+    pub settings: Option<Settings>,
+    /// Up to when the copy is complete; `None` before the first load.
+    pub as_of: Option<Timestamp>,
+    /// When the oldest session was created.
+    pub oldest: Option<Timestamp>,
+    /// The ranges of creation times that the first load has not read yet.
+    pub pending: Vec<Span>,
+    /// Sessions that only others refer to.
+    pub without_created_at: u64,
+    /// Records that could not be stored.
+    pub rejects: u64,
+    /// When sessions were last verified, and how many differences that found.
+    pub verified: Option<(Timestamp, u64)>,
+}
+
+/// A database as it was at one instant.
+#[derive(Debug)]
+pub struct ReportSnapshot {
+    tx: Transaction,
+    account: AccountId,
+    queries: SessionQueries,
+    as_of: Option<Timestamp>,
+}
+
+record! {
+    #[derive(Debug)]
+    struct StoredSession {
+        created_at: Time,
+        start_at: Option<Time>,
+        first_response_at: Option<Time>,
+        end_at: Option<Time>,
+        status: Option<String>,
+        is_group: i64,
+        is_removed: i64,
+        contact_id: Option<Id>,
+        channel_id: Option<Id>,
+        department_id: Option<Id>,
+        user_id: Option<Id>,
+        has_bot: i64,
+        time_wait_seconds: Option<i64>,
+        time_service_seconds: Option<i64>,
+        classification_category: Option<String>,
+        reason: Option<String>,
+        classification_amount: Option<f64>,
+        utm_source: Option<String>,
+        utm_medium: Option<String>,
+        utm_campaign: Option<String>,
+        utm_source_id: Option<String>,
+        has_click_id: i64,
+        tags: Option<String>,
+        is_new_contact: Option<i64>,
+        returned: Option<i64>,
+    }
+}
+
+record! {
+    #[derive(Debug)]
+    struct OpenColumns {
+        number: Option<String>,
+        preview_url: Option<String>,
+        last_message_in: Option<Time>,
+        last_message_out: Option<Time>,
+        last_interaction_date: Option<Time>,
+        is_window_closed: i64,
+        unread: i64,
+    }
+}
+
+/// An open session: both kinds of columns.
+#[derive(Debug)]
+struct StoredOpen(StoredSession, OpenColumns);
+
+impl<'r, R: sqlx::Row> sqlx::FromRow<'r, R> for StoredOpen
+where
+    StoredSession: sqlx::FromRow<'r, R>,
+    OpenColumns: sqlx::FromRow<'r, R>,
+{
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        Ok(Self(
+            sqlx::FromRow::from_row(row)?,
+            sqlx::FromRow::from_row(row)?,
+        ))
+    }
+}
+
+fn at(time: Option<Time>) -> Option<Timestamp> {
+    time.map(|Time(at)| at)
+}
+
+fn id(id: Option<Id>) -> Option<Uuid> {
+    id.map(|Id(id)| id)
+}
+
+impl From<StoredSession> for Session {
+    fn from(row: StoredSession) -> Self {
+        Self {
+            created_at: row.created_at.0,
+            start_at: at(row.start_at),
+            first_response_at: at(row.first_response_at),
+            end_at: at(row.end_at),
+            status: row.status,
+            is_group: row.is_group != 0,
+            is_removed: row.is_removed != 0,
+            contact: id(row.contact_id),
+            channel: id(row.channel_id),
+            department: id(row.department_id),
+            agent: id(row.user_id),
+            has_bot: row.has_bot != 0,
+            wait: row.time_wait_seconds,
+            service: row.time_service_seconds,
+            category: row.classification_category,
+            reason: row.reason,
+            amount: row.classification_amount,
+            utm: [
+                row.utm_source,
+                row.utm_medium,
+                row.utm_campaign,
+                row.utm_source_id,
+            ],
+            has_click_id: row.has_click_id != 0,
+            tags: row.tags,
+            is_new_contact: row.is_new_contact.map(|is| is != 0),
+            returned: row.returned.map(|is| is != 0),
+        }
+    }
+}
+
+impl From<StoredOpen> for OpenSession {
+    fn from(StoredOpen(session, open): StoredOpen) -> Self {
+        Self {
+            session: session.into(),
+            number: open.number,
+            url: open.preview_url,
+            last_in: at(open.last_message_in),
+            last_out: at(open.last_message_out),
+            last_interaction: at(open.last_interaction_date),
+            is_window_closed: open.is_window_closed != 0,
+            unread: count(open.unread),
+        }
+    }
+}
+
+impl Store {
+    /// Opens a snapshot for a report of an account. It needs no lease, and holds up nobody who writes.
+    pub async fn report_snapshot(&self, account: AccountId) -> Result<ReportSnapshot, StoreError> {
+        let tx = self
+            .reading_one_state("read the sessions of a report", "sessions")
+            .await?;
+        Ok(ReportSnapshot {
+            tx,
+            account,
+            queries: session_queries(self.dialect()),
+            as_of: None,
+        })
+    }
+}
+
+impl ReportSnapshot {
+    /// What is known before sessions are read.
+    pub async fn basis(&mut self) -> Result<ReportBasis, StoreError> {
+        type Head = (Option<Time>, Option<Time>, i64, i64);
+        let (tx, account) = (&mut self.tx, self.account.0);
+        let settings = stored_settings(tx).await?;
+        let sessions = Resource::Sessions.name();
+        let head: Option<Head> = tx
+            .row(
+                "select (select min(last_success_at) from sync_state \
+                 where account_id = $1 and resource = $2), \
+                 (select min(created_at) from sessions where account_id = $1), \
+                 (select count(*) from sessions where account_id = $1 and created_at is null), \
+                 (select count(*) from rejects where account_id = $1 and resolved_at is null)",
+                args![account, sessions],
+            )
+            .await?;
+        let (as_of, oldest, without_created_at, rejects) = head.unwrap_or_default();
+        self.as_of = at(as_of);
+        Ok(ReportBasis {
+            settings,
+            as_of: self.as_of,
+            oldest: at(oldest),
+            pending: self.pending().await?,
+            without_created_at: count(without_created_at),
+            rejects: count(rejects),
+            verified: self.verified().await?,
+        })
+    }
+
+    /// The windows of an unfinished first load of sessions that are still to be read.
+    async fn pending(&mut self) -> Result<Vec<Span>, StoreError> {
+        let rows: Vec<(bool, Option<Time>, Option<Time>)> = self
+            .tx
+            .rows(
+                "select b.first_load, w.created_after, w.created_before from backfills b \
+                 join backfill_windows w on w.backfill_id = b.id \
+                 where b.account_id = $1 and b.resource = $2 and b.finished_at is null \
+                 and b.cancelled_at is null and w.done_at is null and w.split_at is null",
+                args![self.account.0, Resource::Sessions.name()],
+            )
+            .await?;
+        let first = rows.into_iter().filter(|(is_first, ..)| *is_first);
+        Ok(first
+            .map(|(_, after, before)| Span {
+                after: at(after),
+                before: at(before),
+            })
+            .collect())
+    }
+
+    async fn verified(&mut self) -> Result<Option<(Timestamp, u64)>, StoreError> {
+        let row: Option<(Option<Time>, Option<i64>)> = self
+            .tx
+            .row(
+                "select (select max(finished_at) from sync_runs where account_id = $1 and kind = $2), \
+                 (select cast(sum(r.rows_differing) as bigint) from sync_runs r \
+                 where r.account_id = $1 and r.kind = $2 and r.started_at >= \
+                 (select max(v.started_at) from sync_runs v where v.account_id = $1 \
+                 and v.kind = $2 and v.resource = $3))",
+                args![
+                    self.account.0,
+                    RunKind::Verify.as_str(),
+                    Resource::Sessions.name()
+                ],
+            )
+            .await?;
+        let (finished, differing) = row.unwrap_or_default();
+        Ok(at(finished).map(|at| (at, count(differing.unwrap_or(0)))))
+    }
+
+    /// The records that sessions name.
+    pub async fn names(&mut self) -> Result<Names, StoreError> {
+        Ok(Names {
+            channels: self
+                .named(
+                    "select id, identity_display_name, number_formatted, number, identity_human_id, \
+                     removed_at from channels where account_id = $1",
+                )
+                .await?,
+            departments: self
+                .named(
+                    "select id, name, null, null, null, removed_at from departments \
+                     where account_id = $1",
+                )
+                .await?,
+            agents: self
+                .named(
+                    "select user_id, name, short_name, email, null, removed_at from agents \
+                     where account_id = $1",
+                )
+                .await?,
+            tags: self
+                .named(
+                    "select id, name, null, null, null, removed_at from tags where account_id = $1",
+                )
+                .await?,
+        })
+    }
+
+    async fn named(&mut self, sql: &'static str) -> Result<Vec<Named>, StoreError> {
+        type Row = (
+            Id,
+            Option<String>,
+            Option<String>,
+            Option<String>,
+            Option<String>,
+            Option<Time>,
+        );
+        let rows: Vec<Row> = self.tx.rows(sql, args![self.account.0]).await?;
+        let mut named: Vec<Named> = rows
+            .into_iter()
+            .map(|(Id(id), one, two, three, four, removed)| {
+                let mut names = Vec::new();
+                for name in [one, two, three, four].into_iter().flatten() {
+                    if !name.is_empty() && !names.contains(&name) {
+                        names.push(name);
+                    }
+                }
+                Named {
+                    id,
+                    names,
+                    is_removed: removed.is_some(),
+                }
+            })
+            .collect();
+        named.sort_by_key(|named| named.id);
+        Ok(named)
+    }
+
+    /// Hands over each session once that was created in one of two ranges, or ended in one, or was open
+    /// when one began; removed and hidden ones among them, for counting. The ranges are half-open, in
+    /// microseconds since 1970, in order, and do not overlap; the first may be empty.
+    pub async fn sessions(
+        &mut self,
+        ranges: [(i64, i64); 2],
+        mut take: impl FnMut(Session) + Send,
+    ) -> Result<(), StoreError> {
+        let at = Timestamp::from_micros;
+        let [first, second] = ranges.map(|(from, to)| (at(from), at(to)));
+        let ended_later = &self.queries.ended_later;
+        let mut parts = Vec::new();
+        let read_to = if first.0 < first.1 {
+            first.1
+        } else {
+            at(LONG_AGO)
+        };
+        for (read_to, (from, to)) in [(at(LONG_AGO), first), (read_to, second)] {
+            if read_to < from && from < to {
+                parts.push((ended_later, vec![read_to, from]));
+            }
+            if from < to {
+                parts.push((&self.queries.created, vec![from, to]));
+            }
+        }
+        // An end before the creation is odd, and counts as an end.
+        for ((from, to), (later_from, later_to)) in
+            [(first, second), (second, (second.1, second.1))]
+        {
+            if from < to {
+                let instants = vec![from, to, later_from, later_to];
+                parts.push((&self.queries.ended_before, instants));
+            }
+        }
+        for (sql, instants) in parts {
+            let mut args = args![self.account.0, self.as_of];
+            args.extend(instants.into_iter().map(Arg::from));
+            self.tx
+                .each(AssertSqlSafe(sql.clone()), args, |row: StoredSession| {
+                    take(row.into());
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Hands over each open session that counts.
+    pub async fn open_sessions(
+        &mut self,
+        mut take: impl FnMut(OpenSession) + Send,
+    ) -> Result<(), StoreError> {
+        self.tx
+            .each(
+                AssertSqlSafe(self.queries.open.clone()),
+                args![self.account.0, self.as_of],
+                |row: StoredOpen| take(row.into()),
+            )
+            .await
+    }
+
+    /// Ends the snapshot.
+    pub async fn end(mut self) {
+        self.tx.end().await;
+    }
+}
+
+/// The year 1: earlier than any session.
+const LONG_AGO: i64 = -62_135_510_400_000_000;

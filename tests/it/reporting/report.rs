@@ -1,0 +1,637 @@
+//! `helena-sync report`: its figures are those of the views, agree with each other and in every format.
+
+use std::collections::BTreeMap;
+
+use calamine::{Data, Reader as _, Xlsx};
+use serde_json::{Map, Value};
+
+use super::account::{company, id, insert, sessions, tags};
+use super::rows::rows;
+use super::{now, settings};
+use crate::process::program::{Done, Place, on_both};
+use crate::support::database::{Database, on_sqlite};
+
+const COUNT: u128 = 700;
+
+/// An account with everything odd, its settings stored.
+pub(super) async fn filled(database: &Database) {
+    company(database).await;
+    insert(database, &sessions(COUNT, 7), &tags(COUNT)).await;
+    database
+        .store
+        .keep_reports(&settings(), now())
+        .await
+        .unwrap();
+}
+
+/// A folder in which the program uses this database.
+pub(super) fn place(database: &Database) -> Place {
+    Place::new().with("DATABASE_URL", &database.url)
+}
+
+pub(super) async fn run(place: &Place, arguments: &[&str]) -> Done {
+    let line: Vec<&str> = ["report"].iter().chain(arguments).copied().collect();
+    place.succeeds(&line).await
+}
+
+async fn json(place: &Place, arguments: &[&str]) -> Value {
+    let line: Vec<&str> = arguments
+        .iter()
+        .chain(&["--format", "json"])
+        .copied()
+        .collect();
+    run(place, &line).await.json()
+}
+
+/// Numbers in one form.
+fn plain(value: &Value) -> Value {
+    match value.as_f64() {
+        Some(number) => serde_json::json!((number * 1e6).round() / 1e6),
+        None => value.clone(),
+    }
+}
+
+/// A section's rows, with these columns only.
+fn section(report: &Value, name: &str, columns: &[&str]) -> Vec<Vec<Value>> {
+    let rows = report["sections"][name].as_array().unwrap();
+    let mut rows: Vec<Vec<Value>> = rows
+        .iter()
+        .map(|row| {
+            let value = |column: &&str| {
+                let value = row.get(*column);
+                plain(value.unwrap_or_else(|| panic!("no {column} in {row}")))
+            };
+            columns.iter().map(value).collect()
+        })
+        .collect();
+    rows.sort_by_key(|row| format!("{row:?}"));
+    rows
+}
+
+fn sum(report: &Value, name: &str, column: &str) -> f64 {
+    let rows = section(report, name, &[column]);
+    rows.iter().filter_map(|row| row[0].as_f64()).sum()
+}
+
+fn same(found: f64, expected: f64, what: &str) {
+    assert!(
+        (found - expected).abs() < 1e-6,
+        "{what}: {found}, not {expected}"
+    );
+}
+
+/// What views and report both have of each key: the column of the view, that of the report.
+const MEASURES: [(&str, &str); 26] = [
+    ("opened", "opened"),
+    ("contacts", "contacts"),
+    ("completed_of_opened", "closed_of_opened"),
+    ("answered", "answered"),
+    ("answered_share", "answered_share"),
+    ("wait_average", "wait_average"),
+    ("wait_median", "wait_median"),
+    ("wait_p90", "wait_p90"),
+    ("wait_n", "wait_n"),
+    ("first_response_average", "first_response_average"),
+    ("first_response_median", "first_response_median"),
+    ("first_response_p90", "first_response_p90"),
+    ("first_response_n", "first_response_n"),
+    ("resolution_average", "resolution_average"),
+    ("resolution_median", "resolution_median"),
+    ("resolution_p90", "resolution_p90"),
+    ("resolution_n", "resolution_n"),
+    ("sla_wait_n", "sla_wait_n"),
+    ("sla_wait_share", "sla_wait_share"),
+    ("sla_first_response_n", "sla_first_response_n"),
+    ("sla_first_response_share", "sla_first_response_share"),
+    ("completed", "completed"),
+    ("won", "won"),
+    ("lost", "lost"),
+    ("win_rate", "win_rate"),
+    ("amount_won", "amount_won"),
+];
+
+/// Rows that have a session.
+fn with_sessions(mut rows: Vec<Vec<Value>>, opened: usize, completed: usize) -> Vec<Vec<Value>> {
+    rows.retain(|row| row[opened].as_f64() != Some(0.0) || row[completed].as_f64() != Some(0.0));
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_months_breakdowns_are_those_of_the_views() {
+    on_both(|place| async move {
+        let database = place.database().await;
+        filled(&database).await;
+        for (by, key, view) in [
+            ("agent", Some("user_id"), "report_agents"),
+            ("department", Some("department_id"), "report_departments"),
+            ("channel", Some("channel_id"), "report_channels"),
+            ("tag", Some("tag_id"), "report_tags"),
+            ("campaign", None, "report_campaigns"),
+        ] {
+            let report = json(&place, &["--month", "2026-05", "--by", by]).await;
+            let mut of_view: Vec<&str> = MEASURES.iter().map(|(view, _)| *view).collect();
+            let mut of_report: Vec<&str> = MEASURES.iter().map(|(_, report)| *report).collect();
+            if let Some(key) = key {
+                of_view.push(key);
+                of_report.push("id");
+            }
+            if by == "agent" {
+                of_view.push("days_active");
+                of_report.push("days_active");
+            }
+            let from = format!("{view} where account_id = 1 and month = '2026-05-01'");
+            let columns: Vec<String> = of_view.iter().map(|&it| it.to_owned()).collect();
+            let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+            let expected = with_sessions(rows(&database, &columns, &from).await, 0, 21);
+            let found = with_sessions(section(&report, "by", &of_report), 0, 21);
+            assert!(found.len() > 2, "{by}");
+            assert_eq!(found, expected, "{by}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn days_are_those_of_the_views() {
+    on_both(|place| async move {
+        let database = place.database().await;
+        filled(&database).await;
+        let range = ["--from", "2026-05-02", "--to", "2026-06-19", "--by", "day"];
+        let report = json(&place, &range).await;
+        let among = "account_id = 1 and day >= '2026-05-02' and day <= '2026-06-19'";
+        let columns = [
+            "day", "opened", "completed", "answered", "lost_in_queue", "closed_unanswered",
+            "bot_only", "won", "lost", "amount_won", "wait_n", "first_response_n", "service_n",
+            "resolution_n", "sla_wait_n", "sla_first_response_n", "sla_service_n", "sla_resolution_n",
+        ];
+        let of_view = columns.map(|column| match column {
+            "sla_wait_n" => "wait_sla_n",
+            "sla_first_response_n" => "first_response_sla_n",
+            "sla_service_n" => "service_sla_n",
+            "sla_resolution_n" => "resolution_sla_n",
+            same => same,
+        });
+        let expected = rows(&database, &of_view, &format!("report_daily where {among}")).await;
+        assert_eq!(section(&report, "by", &columns), expected);
+        for metric in [
+            "wait", "first_response", "first_response_open", "service", "resolution",
+            "resolution_open",
+        ] {
+            let of = |part: &str| format!("{metric}_{part}");
+            let columns = ["average", "median", "p90", "n"].map(of);
+            let mut with_day = vec!["day"];
+            with_day.extend(columns.iter().map(String::as_str));
+            let mut found = section(&report, "by", &with_day);
+            // The view has rows of days with a value alone.
+            found.retain(|row| row[4].as_f64() != Some(0.0));
+            let from = format!("report_daily_times where {among} and metric = '{metric}'");
+            let columns = ["day", "average", "median", "p90", "sessions"];
+            let expected = rows(&database, &columns, &from).await;
+            assert!(expected.len() > 10, "{metric}");
+            assert_eq!(found, expected, "{metric}");
+        }
+        let from = format!("report_backlog_daily where {among}");
+        let columns = ["opened", "completed", "open_at_end"];
+        let mut expected = rows(&database, &columns, &from).await;
+        expected.sort_by_key(|row| format!("{row:?}"));
+        assert_eq!(section(&report, "volume", &columns), expected);
+        let open = database.texts("select cast(count(*) as text) from report_backlog").await;
+        let all = report["sections"]["open_now"].as_array().unwrap().last().unwrap();
+        assert_eq!(all["open"].to_string(), open[0]);
+        same(sum(&report, "open_now", "open"), 2.0 * all["open"].as_f64().unwrap(), "ages");
+        let among = "account_id = 1 and is_counted = 1 and day >= '2026-05-02' and day <= '2026-06-19'";
+        let new = "count(distinct case when is_new_contact = 1 then contact_id end)";
+        let ended = "is_counted = 1 and ended_day >= '2026-05-02' and ended_day <= '2026-06-19' and stage = 'closed'";
+        let figure = |key: &str| report["figures"][key]["value"].to_string();
+        for (key, sql) in [
+            ("contacts", format!("select cast(count(distinct contact_id) as text) from report_sessions where {among}")),
+            ("new_contacts", format!("select cast({new} as text) from report_sessions where {among}")),
+            ("opened_outside_hours", format!("select cast(sum(1 - arrived_open) as text) from report_sessions where {among}")),
+        ] {
+            assert_eq!(figure(key), database.texts(&sql).await[0], "{key}");
+        }
+        let returned = &report["figures"]["returned_7d"];
+        let sql = format!("select cast(count(returned_7d) as text) from report_sessions where {ended}");
+        assert_eq!(returned["n"].to_string(), database.texts(&sql).await[0]);
+        let sql = format!("select cast(sum(returned_7d) as text) from report_sessions where {ended}");
+        let returned = returned["value"].as_f64().unwrap() * returned["n"].as_f64().unwrap();
+        let expected: f64 = database.texts(&sql).await[0].parse().unwrap();
+        same(returned, expected, "returned");
+        assert!(expected > 1.0);
+        let sql = format!("select cast(count(after_response_seconds) as text) from report_sessions where {ended}");
+        assert_eq!(report["times"]["conversation"]["n"].to_string(), database.texts(&sql).await[0]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn totals_agree_between_all_breakdowns() {
+    on_sqlite(|database| async move {
+        filled(&database).await;
+        let place = place(&database);
+        let mut reports = BTreeMap::new();
+        for by in [
+            "day",
+            "week",
+            "month",
+            "hour",
+            "channel",
+            "department",
+            "agent",
+            "campaign",
+            "reason",
+            "status",
+        ] {
+            let line = ["--from", "2026-05-06", "--to", "today", "--by", by];
+            reports.insert(by, json(&place, &line).await);
+        }
+        let figures = &reports["day"]["figures"];
+        let opened = figures["opened"]["value"].as_f64().unwrap();
+        let completed = figures["completed"]["value"].as_f64().unwrap();
+        assert!(opened > 300.0 && completed > 100.0);
+        for (by, report) in &reports {
+            assert_eq!(report["figures"], *figures, "{by}");
+            assert_eq!(report["times"], reports["day"]["times"], "{by}");
+            for (column, figure) in [
+                ("opened", "opened"),
+                ("completed", "completed"),
+                ("won", "won"),
+                ("amount_won", "amount_won"),
+            ] {
+                let expected = figures[figure]["value"].as_f64().unwrap();
+                same(
+                    sum(report, "by", column),
+                    expected,
+                    &format!("{by} {column}"),
+                );
+            }
+            for metric in ["wait", "first_response", "service", "resolution"] {
+                let n = reports["day"]["times"][metric]["n"].as_f64().unwrap();
+                same(sum(report, "by", &format!("{metric}_n")), n, by);
+            }
+        }
+        let report = &reports["day"];
+        for name in [
+            "volume",
+            "hours",
+            "departments",
+            "agents",
+            "channels",
+            "campaigns",
+        ] {
+            same(sum(report, name, "opened"), opened, name);
+        }
+        for name in ["volume", "departments", "agents", "channels", "campaigns"] {
+            same(sum(report, name, "completed"), completed, name);
+        }
+        let answered = report["times"]["first_response"]["n"].as_f64().unwrap();
+        let classes = section(report, "first_response_classes", &["class", "sessions"]);
+        let within: f64 = classes
+            .iter()
+            .filter(|row| row[0] != "no answer")
+            .map(|row| row[1].as_f64().unwrap())
+            .sum();
+        same(within, answered, "classes");
+        assert_eq!(report["period"]["is_open"], true);
+        assert_eq!(report["period"]["ends_at"], "2026-06-20T15:00:00.000000Z");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_change_their_own_rows_alone_and_filters_choose() {
+    on_sqlite(|database| async move {
+        filled(&database).await;
+        let place = place(&database);
+        let all = json(&place, &["--last", "40d", "--by", "agent"]).await;
+        let more: Vec<(u128, u128)> = (0..COUNT)
+            .filter(|number| number % 3 == 2)
+            .flat_map(|number| [(number, 1), (number, 4)])
+            .collect();
+        insert(&database, &[], &more).await;
+        let mut after = json(&place, &["--last", "40d", "--by", "agent"]).await;
+        assert_ne!(after["sections"]["tags"], all["sections"]["tags"]);
+        assert_ne!(after["sections"]["quality"], all["sections"]["quality"]);
+        for name in ["tags", "quality"] {
+            after["sections"][name] = all["sections"][name].clone();
+        }
+        assert_eq!(after, all);
+        // One agent's report has the figures of its row.
+        let one = json(
+            &place,
+            &["--last", "40d", "--agent", "age é101", "--by", "agent"],
+        )
+        .await;
+        let row = all["sections"]["by"].as_array().unwrap();
+        let row = row.iter().find(|row| row["agent"] == "age é101").unwrap();
+        for (figure, column) in [
+            ("opened", "opened"),
+            ("completed", "completed"),
+            ("won", "won"),
+        ] {
+            assert_eq!(one["figures"][figure]["value"], row[column], "{figure}");
+        }
+        assert_eq!(
+            one["times"]["wait"]["median"],
+            row["wait_median"].as_f64().unwrap()
+        );
+        assert_eq!(one["filters"]["agent"][0], "age é101");
+        for filter in [
+            ["--channel", "cha é300"],
+            ["--department", "dep é201"],
+            ["--tag", "tag é404"],
+            ["--status", "completed"],
+            ["--campaign", "verão"],
+        ] {
+            let line = ["--last", "40d", filter[0], filter[1]];
+            let some = json(&place, &line).await["figures"]["opened"]["value"]
+                .as_u64()
+                .unwrap();
+            let all = all["figures"]["opened"]["value"].as_u64().unwrap();
+            assert!(some > 0 && some < all, "{filter:?}: {some} of {all}");
+        }
+        let anonymous = run(
+            &place,
+            &[
+                "--anonymous",
+                "--by",
+                "agent",
+                "--agent",
+                "age é101",
+                "--format",
+                "html",
+            ],
+        )
+        .await;
+        assert!(!anonymous.out.contains("age é"), "agents have no names");
+    })
+    .await;
+}
+
+/// The rows of a CSV text, each by the heads of its columns.
+fn parsed(text: &str, delimiter: u8) -> Vec<BTreeMap<String, String>> {
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .from_reader(text.as_bytes());
+    reader.deserialize().map(Result::unwrap).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn csv_and_workbook_have_the_numbers_of_json() {
+    on_sqlite(|database| async move {
+        filled(&database).await;
+        let place = place(&database);
+        let line = ["--month", "2026-05", "--by", "channel"];
+        let json = json(&place, &line).await;
+        let rows = json["sections"]["by"].as_array().unwrap();
+        let with = |more: &[&'static str]| -> Vec<&'static str> {
+            line.iter().chain(more).copied().collect()
+        };
+        let csv = run(&place, &with(&["--format", "csv"])).await.out;
+        assert!(!csv.starts_with('\u{feff}'));
+        let csv = parsed(&csv, b',');
+        assert_eq!(csv.len(), rows.len());
+        for (found, expected) in csv.iter().zip(rows) {
+            for (column, value) in expected.as_object().unwrap() {
+                let text = found
+                    .get(column)
+                    .or_else(|| found.get(&format!("{column}_seconds")));
+                let text = text.unwrap_or_else(|| panic!("no {column}"));
+                match value {
+                    Value::Null => assert_eq!(text, "", "{column}"),
+                    Value::String(value) => assert_eq!(text, value),
+                    number => same(text.parse().unwrap(), number.as_f64().unwrap(), column),
+                }
+            }
+        }
+        let local = run(&place, &with(&["--format", "csv", "--lang", "pt-BR"]))
+            .await
+            .out;
+        let local = local.strip_prefix('\u{feff}').unwrap();
+        assert!(local.contains("\r\n") && !local.contains("sep="));
+        let local = parsed(local, b';');
+        for (found, expected) in local.iter().zip(rows) {
+            let number = |head: &str| found[head].replace(',', ".").parse::<f64>().unwrap();
+            let wait = expected["wait_average"].as_f64().unwrap();
+            same(
+                (number("Espera: média (s)") * 1e6).round(),
+                (wait * 1e6).round(),
+                "seconds",
+            );
+            assert!((number("Espera: média (min)") - wait / 60.0).abs() <= 0.05 + 1e-9);
+            same(
+                number("Novos atendimentos"),
+                expected["opened"].as_f64().unwrap(),
+                "opened",
+            );
+        }
+        let file = place.path().join("report.xlsx");
+        let file = file.to_str().unwrap();
+        let done = run(
+            &place,
+            &with(&["--format", "xlsx", "--output", "report.xlsx"]),
+        )
+        .await;
+        assert_eq!(done.out, "");
+        let first = std::fs::read(file).unwrap();
+        run(
+            &place,
+            &with(&["--format", "xlsx", "--output", "report.xlsx"]),
+        )
+        .await;
+        assert_eq!(
+            std::fs::read(file).unwrap(),
+            first,
+            "the same data give the same bytes"
+        );
+        let mut book: Xlsx<_> = calamine::open_workbook(file).unwrap();
+        let sheet = book.worksheet_range("By channel").unwrap();
+        let heads: Vec<String> = sheet
+            .rows()
+            .next()
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let place_of = |head: &str| heads.iter().position(|it| it == head).unwrap();
+        for (found, expected) in sheet.rows().skip(1).zip(rows) {
+            for (head, column) in [
+                ("Opened", "opened"),
+                ("Wait: average (s)", "wait_average"),
+                ("Amount won", "amount_won"),
+            ] {
+                let Data::Float(number) = found[place_of(head)] else {
+                    panic!("{head} is no number: {found:?}");
+                };
+                same(number, expected[column].as_f64().unwrap(), head);
+            }
+        }
+        let volume = book.worksheet_range("Volume").unwrap();
+        assert!(
+            matches!(volume.rows().nth(1).unwrap()[0], Data::DateTime(_)),
+            "a day is a day"
+        );
+        assert_eq!(place.files(), ["report.xlsx"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_reads_well_in_both_languages() {
+    on_both(|place| async move {
+        let database = place.database().await;
+        filled(&database).await;
+        let mut told = String::new();
+        for line in [
+            &["--last", "14d", "--by", "department"][..],
+            &[
+                "--last",
+                "14d",
+                "--by",
+                "department",
+                "--lang",
+                "pt-BR",
+                "--definitions",
+            ],
+        ] {
+            told.push_str(&run(&place, line).await.out);
+            told.push_str("\n====\n\n");
+        }
+        insta::assert_snapshot!("a_table_reads_well_in_both_languages", told);
+        assert!(!told.contains("TMR"));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn markdown_has_every_section() {
+    on_sqlite(|database| async move {
+        filled(&database).await;
+        let place = place(&database);
+        let done = run(
+            &place,
+            &[
+                "--last",
+                "14d",
+                "--format",
+                "md",
+                "--lang",
+                "pt-BR",
+                "--definitions",
+            ],
+        )
+        .await;
+        for title in [
+            "# Relatório de atendimento",
+            "## Números",
+            "## Tempos",
+            "## Horários de pico",
+            "## Equipes",
+            "## Etiquetas",
+            "## Definições",
+        ] {
+            assert!(done.out.contains(title), "{title}");
+        }
+        for line in done.out.lines().filter(|line| line.starts_with('|')) {
+            assert!(line.ends_with('|'), "{line}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_loaded_is_no_report_unless_it_may_be_partial() {
+    on_both(|place| async move {
+        let database = place.database().await;
+        filled(&database).await;
+        let window = "insert into backfills (account_id, resource, first_load, filters, created_at) \
+             values (1, 'sessions', true, '[]', '2026-06-20T00:00:00.000000Z'); \
+             insert into backfill_windows (backfill_id, account_id, resource, partition, created_after, \
+             created_before, filter_index) select id, 1, 'sessions', '', '2026-05-10T00:00:00.000000Z', \
+             '2026-05-20T00:00:00.000000Z', 0 from backfills;";
+        database.execute(window).await;
+        let refused = ["the first load has not read all sessions from 2026-05-01 to 2026-05-31 yet", "--partial"];
+        place.refuses(&["report", "--month", "2026-05"], 1, &refused).await;
+        let done = run(&place, &["--month", "2026-05", "--partial"]).await;
+        assert!(done.out.contains("the period is not loaded completely"), "{done:?}");
+        // These days are loaded, those before are not.
+        let done = run(&place, &["--from", "2026-06-01", "--to", "2026-06-19"]).await;
+        assert!(done.out.contains("nothing: those days are not loaded yet"), "{done:?}");
+        assert!(!done.out.contains("Before"), "{done:?}");
+        database.execute("update backfills set finished_at = created_at").await;
+        run(&place, &["--month", "2026-05"]).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_are_told_with_what_to_do() {
+    on_sqlite(|database| async move {
+        filled(&database).await;
+        let place = place(&database);
+        for (line, code, said) in [
+            (&["--from", "2026-06-02", "--to", "2026-06-01"][..], 2, "its first day 2026-06-02 is later than its last day 2026-06-01"),
+            (&["--from", "01/06/2026"], 2, "--from: \"01/06/2026\" is not a valid day (accepted: 2025-12-31, today or yesterday"),
+            (&["--month", "june"], 2, "must be a month such as 2025-12"),
+            (&["--last", "30"], 2, "must be a number of days, weeks or months"),
+            (&["--by", "agents"], 2, "similar: agent"),
+            (&["--agent", "age é10"], 2, "no user has the name \"age é10\" (similar: age é10"),
+            (&["--channel", "Loja"], 2, "cannot filter by --channel"),
+            (&["--tag", "tag é40x"], 2, "similar: tag é400"),
+            (&["--status", "CLOSED"], 2, "--status: unknown name \"CLOSED\""),
+            (&["--campaign", "verao"], 2, "no session of these days has the campaign \"verao\" (similar: verão)"),
+            (&["--account", "nobody"], 2, "the database has no account \"nobody\""),
+            (&["--timezone", "UTC"], 2, "report does not accept --timezone"),
+            (&["--format", "csv", "--definitions"], 2, "take another format"),
+            (&["--output", "no/such/folder.html", "--format", "html"], 1, "cannot write no/such/folder.html"),
+            (&["--month", "2026-05", "--last", "3d"], 2, "cannot be used with"),
+        ] {
+            let line: Vec<&str> = ["report"].iter().chain(line).copied().collect();
+            place.refuses(&line, code, &[said]).await;
+        }
+        // As the database is, not as it is configured here.
+        let without = settings();
+        let without = helena_sync::reporting::Settings { hours: Default::default(), ..without };
+        database.store.keep_reports(&without, now()).await.unwrap();
+        place.refuses(&["report", "--hours", "open"], 2, &["[report.hours]"]).await;
+        let other = database.store.account("south", "https://api.helena.run", now());
+        other.await.unwrap();
+        let place = place.without("HELENA_API_TOKEN");
+        place.refuses(&["report"], 2, &["several accounts; choose one with --account (default, south)"]).await;
+        run(&place, &["--account", "default"]).await;
+        place.refuses(&["report", "--account", "south"], 1, &["the first load has not read"]).await;
+        assert_eq!(place.files(), [""; 0]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn days_without_sessions_are_told_as_such() {
+    on_sqlite(|database| async move {
+        filled(&database).await;
+        let place = place(&database);
+        let line = ["--from", "2020-01-01", "--to", "2020-01-31"];
+        let done = run(&place, &line).await;
+        assert_eq!(done.out, "");
+        done.says(&["no sessions from 2020-01-01 to 2020-01-31"]);
+        for format in ["json", "csv", "md", "html"] {
+            let line: Vec<&str> = line.iter().chain(&["--format", format]).copied().collect();
+            let done = run(&place, &line).await;
+            assert!(
+                !done.out.is_empty() && !done.out.contains("NaN") && !done.out.contains("inf%"),
+                "{format}"
+            );
+        }
+        let report = json(&place, &line).await;
+        assert_eq!(report["figures"]["opened"]["value"], 0);
+        assert_eq!(report["figures"]["answered"]["value"], Value::Null);
+        assert_eq!(report["times"]["wait"]["median"], Value::Null);
+        let sections: &Map<String, Value> = report["sections"].as_object().unwrap();
+        assert_eq!(sections["volume"].as_array().unwrap().len(), 31);
+        let none = id(999).to_string();
+        run(&place, &["--channel", &none])
+            .await
+            .says(&["with these filters"]);
+    })
+    .await;
+}
