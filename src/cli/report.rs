@@ -174,7 +174,7 @@ fn hours(text: &str) -> Result<CountedHours, String> {
 }
 
 /// Parses a day. Reports are of whole days.
-fn day(flag: &str, text: &Option<String>, today: NaiveDate) -> Result<Option<NaiveDate>, Failure> {
+fn day(flag: &str, text: Option<&str>, today: NaiveDate) -> Result<Option<NaiveDate>, Failure> {
     let Some(text) = text else {
         return Ok(None);
     };
@@ -412,8 +412,8 @@ fn settings(context: &Context, basis: &ReportBasis) -> Result<Settings, Failure>
 
 fn period(args: &ReportArgs, settings: &Settings, now: Timestamp) -> Result<Period, Failure> {
     let today = local_date(settings.zone, now);
-    let from = day("--from", &args.from, today)?;
-    let to = day("--to", &args.to, today)?;
+    let from = day("--from", args.from.as_deref(), today)?;
+    let to = day("--to", args.to.as_deref(), today)?;
     let asked = match (args.month, args.last) {
         (Some(month), _) => Asked::Month(month),
         (None, Some(last)) => last,
@@ -449,8 +449,8 @@ fn filters(
         let ids = resolved(flag, resource, wanted, list)?;
         if !ids.is_empty() {
             let name = |id: &Uuid| {
-                let named = list.iter().find(|named| named.id == *id);
-                named.map_or_else(|| id.to_string(), Named::shown)
+                let known = list.iter().find(|known| known.id == *id);
+                known.map_or_else(|| id.to_string(), Named::shown)
             };
             let mut names: Vec<String> = ids.iter().map(name).collect();
             if of == "agent" && args.anonymous {
@@ -557,7 +557,7 @@ mod tests {
             assert!(month(text).is_err(), "{text}");
         }
         let today = "2026-06-20".parse().unwrap();
-        let read = |text: &str| day("--to", &Some(text.to_owned()), today);
+        let read = |text: &str| day("--to", Some(text), today);
         assert_eq!(read("today").unwrap(), Some(today));
         assert_eq!(
             read("yesterday").unwrap().unwrap().to_string(),

@@ -93,6 +93,10 @@ pub struct ShownFilter {
 
 /// A report: its figures, and what must be known to read them.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub struct Report {
     /// The account.
     pub account: String,

@@ -130,8 +130,8 @@ pub struct Sheet {
     pub columns: Vec<Column>,
     /// Its rows, with a value for each column.
     pub rows: Vec<Vec<Value>>,
-    /// The place of the row that stands for all that are not shown.
-    pub rest: Option<usize>,
+    /// The places of rows that are no like of the others: all that are not shown, or those without any.
+    pub apart: Vec<usize>,
 }
 
 impl Sheet {
@@ -143,7 +143,7 @@ impl Sheet {
             notes: Vec::new(),
             columns: Vec::new(),
             rows: Vec::new(),
-            rest: None,
+            apart: Vec::new(),
         }
     }
 

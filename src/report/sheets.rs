@@ -4,8 +4,15 @@ use super::language::Language;
 use super::sheet::{Sheet, Value};
 use super::words::{Metric, Words};
 use crate::reporting::{
-    AGES, Bucket, By, CLASSES, Classes, Group, Key, Row, Share, Stage, Times, shortened_rows,
+    AGES, Bucket, By, CLASSES, Campaign, Classes, Group, Key, Row, Share, Stage, Times,
+    shortened_rows,
 };
+
+/// A duration of a group.
+type Of = fn(&Group) -> Times;
+
+/// A share in time of a group.
+type In = fn(&Group) -> Share;
 
 /// How many rows a section for people has before the rest is one row.
 const MOST: usize = 10;
@@ -18,9 +25,15 @@ fn p90(times: &Times) -> Value {
     Value::of_enough(times.p90.map(f64::from), times.shows_p90())
 }
 
-/// The place of the row of all that are not shown.
-fn rest_of(rows: &[Row]) -> Option<usize> {
-    rows.iter().position(|row| matches!(row.key, Key::Rest(_)))
+/// The places of rows that are no like of the others.
+fn apart(rows: &[Row], is_none_apart: bool) -> Vec<usize> {
+    let is_apart =
+        |row: &Row| matches!(row.key, Key::Rest(_)) || is_none_apart && row.key == Key::None;
+    let places = rows.iter().enumerate();
+    places
+        .filter(|(_, row)| is_apart(row))
+        .map(|(place, _)| place)
+        .collect()
 }
 
 impl Words<'_> {
@@ -38,6 +51,7 @@ impl Words<'_> {
         sheets.push(self.funnel());
         sheets.push(self.reasons());
         sheets.push(self.campaigns());
+        sheets.push(self.ads());
         sheets.push(self.tags());
         sheets.extend(self.open_now());
         sheets.push(self.quality());
@@ -58,7 +72,7 @@ impl Words<'_> {
 
     /// The figures of the whole period.
     pub(super) fn figures_sheet(self) -> Sheet {
-        let mut sheet = Sheet::new("figures", self.pick("Figures", "Números"))
+        let mut sheet = Sheet::new("figures", self.pick("Figures", "Indicadores"))
             .words("figure", self.pick("Figure", "Indicador"))
             .numbers("value", self.pick("Value", "Valor"))
             .numbers("n", "n")
@@ -197,7 +211,6 @@ impl Words<'_> {
                 p("Closed without answer", "Encerrados sem resposta"),
             )
             .numbers("bot_only", p("With the bot only", "Só com o chatbot"));
-        type Of = fn(&Group) -> Times;
         let mut metrics: Vec<([&'static str; 4], &str, Of)> = Vec::new();
         metrics.push((
             ["wait_average", "wait_median", "wait_p90", "wait_n"],
@@ -274,7 +287,6 @@ impl Words<'_> {
                 )
                 .numbers(keys[3], format!("{name}: n"));
         }
-        type In = fn(&Group) -> Share;
         let mut slas: Vec<([&'static str; 2], &str, In)> = Vec::new();
         if targets.wait.is_some() {
             let keys = ["sla_wait_share", "sla_wait_n"];
@@ -320,7 +332,7 @@ impl Words<'_> {
             sheet = sheet
                 .numbers(
                     "days_active",
-                    p("Days with a completed one", "Dias com finalizado"),
+                    p("Days with a completed one", "Dias com finalizados"),
                 )
                 .numbers(
                     "completed_per_day",
@@ -414,7 +426,7 @@ impl Words<'_> {
         if by == By::Agent {
             sheet = sheet.numbers("open_now", p("Open now", "Abertos agora"));
         }
-        sheet.rest = rest_of(rows);
+        sheet.apart = apart(rows, false);
         for Row { key, group } in rows {
             let mut row = vec![
                 self.key(by, key),
@@ -452,12 +464,12 @@ impl Words<'_> {
             By::Agent => "agents",
             _ => "channels",
         };
-        sheet.title = match by {
+        let title = match by {
             By::Department => self.pick("Departments", "Equipes"),
             By::Agent => self.pick("Agents", "Atendentes"),
             _ => self.pick("Channels", "Canais"),
-        }
-        .to_owned();
+        };
+        title.clone_into(&mut sheet.title);
         self.with_notes(by, sheet)
     }
 
@@ -466,15 +478,14 @@ impl Words<'_> {
         let lang = self.lang;
         match self.report.figures.question.bucket {
             Bucket::Day => lang.pick("Day", "Dia"),
-            Bucket::Week => lang.pick("From", "De"),
-            Bucket::Month => lang.pick("From", "De"),
+            Bucket::Week | Bucket::Month => lang.pick("From", "De"),
         }
     }
 
     /// Opened, completed and open, in the order of time.
     pub(super) fn volume(self) -> Sheet {
         let p = |en, pt| self.pick(en, pt);
-        let is_compared = self.report.figures.question.compared.is_some();
+        let is_compared = self.report.figures.before.is_some();
         let mut sheet = Sheet::new("volume", p("Volume", "Volume"))
             .words("from", self.bucket())
             .numbers("opened", p("Opened", "Novos"))
@@ -531,14 +542,17 @@ impl Words<'_> {
         )
         .words("class", p("First response within", "1ª resposta em"))
         .numbers("sessions", p("Sessions", "Atendimentos"))
-        .numbers("share", p("Share", "Parte"));
+        .numbers("share", p("Share", "Participação"));
         if figures.classes_open.is_some() {
             sheet = sheet
                 .numbers(
                     "sessions_open",
                     p("Open hours: sessions", "No expediente: atendimentos"),
                 )
-                .numbers("share_open", p("Open hours: share", "No expediente: parte"));
+                .numbers(
+                    "share_open",
+                    p("Open hours: share", "No expediente: participação"),
+                );
         }
         let values = |classes: &Classes, place: usize| {
             let count = classes.counts.get(place).copied();
@@ -607,10 +621,7 @@ impl Words<'_> {
             .words("weekday", p("Weekday", "Dia da semana"))
             .words("hour", p("Hour", "Hora"))
             .numbers("opened", p("Opened", "Novos"))
-            .numbers(
-                "per_hour",
-                p("Opened per such hour", "Novos por hora dessas"),
-            )
+            .numbers("per_hour", p("Average per hour", "Média por hora"))
             .times(
                 "first_response_median",
                 p("First response (median)", "1ª resposta (mediana)"),
@@ -654,7 +665,7 @@ impl Words<'_> {
             .words("step", p("Step", "Etapa"))
             .words("anchor", p("Counts by", "Conta pelo"))
             .numbers("sessions", p("Sessions", "Atendimentos"))
-            .numbers("share", p("Share", "Parte"))
+            .numbers("share", p("Share", "Participação"))
             .words("of", p("Of", "De"));
         let created = p("day opened", "dia de abertura");
         let ended = p("day ended", "dia do encerramento");
@@ -721,7 +732,7 @@ impl Words<'_> {
             .numbers("share", p("Of those classified", "Dos classificados"))
             .numbers("amount_won", p("Amount won", "Valor ganho"));
         let rows = shortened_rows(&figures.reasons, MOST);
-        sheet.rest = rest_of(&rows);
+        sheet.apart = apart(&rows, false);
         for Row { key, group } in rows {
             let (outcome, reason) = match &key {
                 Key::Reason { outcome, reason } => (
@@ -745,42 +756,63 @@ impl Words<'_> {
         sheet
     }
 
-    /// Which campaign and ad brought what.
+    /// Which campaign brought what.
     pub(super) fn campaigns(self) -> Sheet {
         let p = |en, pt| self.pick(en, pt);
-        let mut sheet = Sheet::new("campaigns", p("Campaigns and ads", "Campanhas e anúncios"))
+        let sheet = Sheet::new("campaigns", p("Campaigns", "Campanhas"))
             .words("campaign", p("Campaign", "Campanha"))
-            .words("source", p("Source", "Origem"))
+            .words("source", p("Source", "Origem"));
+        self.brought(sheet, &self.report.figures.campaigns, |campaign| {
+            let source = [&campaign.source, &campaign.medium];
+            let source: Vec<String> = source.into_iter().flatten().cloned().collect();
+            [
+                match &campaign.campaign {
+                    None if campaign.has_click_id => {
+                        Some(p("ad click", "clique em anúncio").into())
+                    }
+                    name => name.clone(),
+                },
+                (!source.is_empty()).then(|| source.join(" / ")),
+            ]
+        })
+    }
+
+    /// Which ad brought what.
+    pub(super) fn ads(self) -> Sheet {
+        let p = |en, pt| self.pick(en, pt);
+        let sheet = Sheet::new("ads", p("Ads", "Anúncios"))
             .words("ad", p("Ad", "Anúncio"))
+            .words("campaign", p("Campaign", "Campanha"));
+        self.brought(sheet, &self.report.figures.ads, |campaign| {
+            [campaign.ad.clone(), campaign.campaign.clone()]
+        })
+    }
+
+    fn brought(
+        self,
+        sheet: Sheet,
+        rows: &[Row],
+        names: impl Fn(&Campaign) -> [Option<String>; 2],
+    ) -> Sheet {
+        let p = |en, pt| self.pick(en, pt);
+        let mut sheet = sheet
             .numbers("opened", p("Opened", "Novos"))
             .numbers("contacts", p("Contacts", "Contatos"))
             .numbers("completed", p("Completed", "Finalizados"))
             .numbers("won", p("Won", "Objetivo atingido"))
             .numbers("win_rate", p("Win rate", "Conversão"))
             .numbers("amount_won", p("Amount won", "Valor ganho"));
-        let rows = shortened_rows(&self.report.figures.campaigns, MOST);
-        sheet.rest = rest_of(&rows);
+        let rows = shortened_rows(rows, MOST);
+        sheet.apart = apart(&rows, true);
         for Row { key, group } in rows {
-            let text = |text: &Option<String>| text.clone().map_or(Value::None, Value::Text);
-            let [campaign, source, ad] = match &key {
-                Key::Campaign(campaign) => {
-                    let source = [&campaign.source, &campaign.medium];
-                    let source: Vec<String> = source.into_iter().flatten().cloned().collect();
-                    let source = (!source.is_empty()).then(|| source.join(" / "));
-                    let name = if campaign.campaign.is_none() && campaign.has_click_id {
-                        Value::text(p("ad click", "clique em anúncio"))
-                    } else {
-                        text(&campaign.campaign)
-                    };
-                    [name, text(&source), text(&campaign.ad)]
-                }
-                other => [self.key(By::Campaign, other), Value::None, Value::None],
+            let mut row: Vec<Value> = match &key {
+                Key::Campaign(campaign) => names(campaign)
+                    .map(|name| name.map_or(Value::None, Value::Text))
+                    .into(),
+                other => vec![self.key(By::Campaign, other), Value::None],
             };
             let is_rest = matches!(key, Key::Rest(_));
-            sheet.row(vec![
-                campaign,
-                source,
-                ad,
+            row.extend([
                 Value::Count(group.opened),
                 // A contact of two campaigns is one.
                 if is_rest {
@@ -793,6 +825,7 @@ impl Words<'_> {
                 Value::share(group.win_rate().value()),
                 Value::Money(group.amount_won),
             ]);
+            sheet.row(row);
         }
         sheet
     }
@@ -846,9 +879,12 @@ impl Words<'_> {
             .numbers("queue", self.stage(Stage::Queue))
             .numbers("service", self.stage(Stage::Service))
             .numbers("open", p("All", "Total"));
-        let mut all = Sheet::new("open_figures", p("Tomorrow's work", "Trabalho de amanhã"))
-            .words("figure", p("Figure", "Indicador"))
-            .numbers("value", p("Value", "Valor"));
+        let mut all = Sheet::new(
+            "open_figures",
+            p("Open now, in short", "Abertos agora, resumo"),
+        )
+        .words("figure", p("Figure", "Indicador"))
+        .numbers("value", p("Value", "Valor"));
         let mut oldest = Sheet::new("oldest_open", p("Oldest open", "Abertos há mais tempo"))
             .words("number", p("Number", "Protocolo"))
             .words("stage", p("Stage", "Situação"))
@@ -910,7 +946,8 @@ impl Words<'_> {
             all.row(vec![Value::Text(figure), value]);
         }
         for it in &open.oldest {
-            let number = it.number.clone().unwrap_or_else(|| "–".to_owned());
+            let none = p("no number", "sem número");
+            let number = it.number.clone().unwrap_or_else(|| none.to_owned());
             let url = it.url.clone().filter(|url| url.starts_with("https://"));
             #[expect(clippy::cast_precision_loss, reason = "ages stay far below 2^53")]
             oldest.row(vec![
@@ -934,31 +971,12 @@ impl Words<'_> {
     }
 
     /// The name of a class of ages.
+    #[expect(clippy::unused_self, reason = "reads like the names of other classes")]
     pub(super) fn age(self, place: usize) -> String {
-        #[expect(clippy::cast_precision_loss, reason = "small constants")]
-        let short = |place: usize| {
-            let seconds = AGES[place];
-            // The last one says 30 days with them included.
-            let seconds = seconds - seconds % 3_600;
-            if seconds >= 86_400 {
-                format!("{}\u{a0}d", seconds / 86_400)
-            } else {
-                self.lang.short_duration(seconds as f64)
-            }
-        };
-        match place {
-            0 => format!("< {}", short(0)),
-            place if place == AGES.len() => format!("> {}", short(place - 1)),
-            place => {
-                let (least, most) = (short(place - 1), short(place));
-                let (number, unit) = least.split_once('\u{a0}').unwrap_or((&least, ""));
-                if most.ends_with(unit) {
-                    format!("{number}–{most}")
-                } else {
-                    format!("{least} – {most}")
-                }
-            }
-        }
+        const NAMES: [&str; AGES.len() + 1] = [
+            "< 1 h", "1–4 h", "4–24 h", "1–3 d", "3–7 d", "7–30 d", "> 30 d",
+        ];
+        NAMES[place].replace(' ', "\u{a0}")
     }
 
     /// What the figures rest on.

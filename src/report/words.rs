@@ -242,8 +242,8 @@ impl<'a> Words<'a> {
                     0 => self.pick("no difference", "nenhuma diferença").to_owned(),
                     n => self.counted(
                         n,
-                        ("difference, repaired", "diferença, corrigida"),
-                        ("differences, repaired", "diferenças, corrigidas"),
+                        ("difference found", "diferença encontrada"),
+                        ("differences found", "diferenças encontradas"),
                     ),
                 };
                 format!("{}: {found}", self.lang.instant(at, self.report.zone()))
@@ -279,7 +279,12 @@ impl<'a> Words<'a> {
             );
             head.push((self.pick("Compared with", "Comparado com"), text.to_owned()));
         } else if let Some(compared) = compared {
-            head.push((self.pick("Compared with", "Comparado com"), compared));
+            let nothing = match self.report.figures.before {
+                Some(_) => "",
+                None => self.pick(": no sessions", ": nenhum atendimento"),
+            };
+            let text = format!("{compared}{nothing}");
+            head.push((self.pick("Compared with", "Comparado com"), text));
         }
         for filter in &report.filters {
             let (of, names) = self.filter(filter);

@@ -590,7 +590,7 @@ pub struct Figures {
     pub question: Question,
     /// Of the period.
     pub total: Group,
-    /// Of the compared one.
+    /// Of the compared one; `None` if there is none, or it has no sessions.
     pub before: Option<Group>,
     /// Open when the period ended.
     pub open_at_end: u64,
@@ -614,8 +614,10 @@ pub struct Figures {
     pub channels: Vec<Row>,
     /// By outcome and reason, of those that have one.
     pub reasons: Vec<Row>,
-    /// By campaign and ad.
+    /// By campaign and source.
     pub campaigns: Vec<Row>,
+    /// By ad, of those that have one.
+    pub ads: Vec<Row>,
     /// By tag: a session may be in several rows.
     pub tags: Vec<Row>,
     /// Open now; `None` before the first load.
@@ -686,7 +688,12 @@ impl Computing<'_> {
             let stretch = Stretch::new(&period, self.facts);
             (self.total(&stretch), self.open_at(stretch.ends))
         });
-        let bars = self.bars();
+        // With days of which nothing is stored nothing can be compared.
+        let before = before.filter(|(group, _)| group.opened + group.completed > 0);
+        let mut bars = self.bars();
+        if before.is_none() {
+            bars.iter_mut().for_each(|bar| bar.opened_before = None);
+        }
         let mut by = self.breakdown(self.question.by);
         let mut agents = self.breakdown(By::Agent);
         if self.question.is_anonymous {
@@ -700,8 +707,23 @@ impl Computing<'_> {
             row.group.completed > 0
                 && matches!(&row.key, Key::Reason { outcome, .. } if outcome != "none")
         });
-        let mut campaigns = self.breakdown(By::Campaign);
-        campaigns.retain(|row| row.group.opened + row.group.completed > 0);
+        let campaigns = self.by_campaign(|it| {
+            Some(Campaign {
+                ad: None,
+                has_click_id: it.campaign.is_none() && it.source.is_none(),
+                ..it.clone()
+            })
+        });
+        let mut ads = self.by_campaign(|it| {
+            Some(Campaign {
+                ad: Some(it.ad.clone()?),
+                campaign: it.campaign.clone(),
+                source: None,
+                medium: None,
+                has_click_id: false,
+            })
+        });
+        ads.retain(|row| row.key != Key::None);
         Figures {
             question: self.question,
             open_at_end: self.open_at(self.stretch.ends),
@@ -723,6 +745,7 @@ impl Computing<'_> {
             channels: self.breakdown(By::Channel),
             reasons,
             campaigns,
+            ads,
             tags: self.breakdown(By::Tag),
             open: self.open_now(),
             quality: self.facts.quality,
@@ -805,7 +828,7 @@ impl Computing<'_> {
                 })
             }
             By::Reason => {
-                let outcomes = facts.outcomes.len() as u32 + 1;
+                let outcomes = u32::try_from(facts.outcomes.len() + 1).unwrap_or(u32::MAX);
                 let key = |fact: &Fact| fact.reason * outcomes + fact.outcome;
                 let groups = self.groups(self.parts(&self.stretch, key));
                 ranked(groups, |key| Key::Reason {
@@ -881,6 +904,37 @@ impl Computing<'_> {
             .collect();
         sort(&mut rows);
         rows
+    }
+
+    /// By what is common to several campaigns; `None` stands for none.
+    fn by_campaign(&self, common: impl Fn(&Campaign) -> Option<Campaign>) -> Vec<Row> {
+        let mut kept: Vec<Campaign> = Vec::new();
+        let numbers: Vec<u32> = self
+            .facts
+            .campaigns
+            .values()
+            .iter()
+            .map(|campaign| {
+                let Some(common) = common(campaign) else {
+                    return 0;
+                };
+                let place = kept.iter().position(|it| *it == common);
+                let place = place.unwrap_or_else(|| {
+                    kept.push(common);
+                    kept.len() - 1
+                });
+                u32::try_from(place + 1).unwrap_or(u32::MAX)
+            })
+            .collect();
+        let number = |fact: &Fact| {
+            let place = (fact.campaign as usize).checked_sub(1);
+            place.map_or(0, |place| numbers[place])
+        };
+        ranked(self.groups(self.parts(&self.stretch, number)), |key| {
+            let place = (key as usize).checked_sub(1);
+            let campaign = place.and_then(|place| kept.get(place));
+            campaign.map_or(Key::None, |it| Key::Campaign(it.clone()))
+        })
     }
 
     /// By tag: a session with two is in two rows.
@@ -1121,17 +1175,17 @@ impl Computing<'_> {
             let session = &open.session;
             let age = whole(as_of) - whole(session.created_at);
             let place = AGES.iter().position(|&most| age < most);
-            let stage = match session.stage() {
+            let column = match session.stage() {
                 Stage::Bot => 0,
                 Stage::Queue => 1,
                 _ => 2,
             };
-            now.ages[place.unwrap_or(AGES.len())][stage] += 1;
+            now.ages[place.unwrap_or(AGES.len())][column] += 1;
             let is_ours = match (open.last_in, open.last_out) {
                 (Some(last_in), Some(last_out)) => last_in > last_out,
                 (last_in, _) => last_in.is_some(),
             };
-            now.unassigned += u64::from(stage > 0 && session.agent.is_none());
+            now.unassigned += u64::from(column > 0 && session.agent.is_none());
             now.unread += open.unread;
             let idle = open.last_interaction.map(|last| whole(as_of) - whole(last));
             let stale = i64::try_from(stale.as_secs()).unwrap_or(i64::MAX);

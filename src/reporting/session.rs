@@ -79,6 +79,10 @@ pub enum Attendance {
 
 /// A session as it is read.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a column or a flag of its own"
+)]
 pub struct Session {
     /// When it was created.
     pub created_at: Timestamp,

@@ -38,7 +38,7 @@ impl Times {
             median: low
                 .zip(high)
                 .map(|(low, high)| f64::midpoint(f64::from(low), f64::from(high))),
-            p90: ((9 * n + 9) / 10).checked_sub(1).and_then(at),
+            p90: (9 * n).div_ceil(10).checked_sub(1).and_then(at),
         }
     }
 

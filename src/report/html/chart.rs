@@ -3,6 +3,8 @@
 //! Across, everything is in percent, so that a chart fits any width while its text keeps its size. Lines
 //! lie in a drawing of their own, which is stretched. Must not know which figures it draws.
 
+use std::fmt::Write as _;
+
 use maud::{Markup, html};
 
 /// A number as an attribute.
@@ -113,15 +115,16 @@ impl Panel {
                 let x = n(slot * (f(place) + 0.5));
                 let y = n(self.height * (1.0 - value / self.most));
                 // A point between two gaps is a line of no length, of which its round ends are seen.
-                path.push_str(&if is_drawing {
-                    format!("L{x} {y}")
+                // Writing to a String cannot fail.
+                let _ = if is_drawing {
+                    write!(path, "L{x} {y}")
                 } else {
-                    format!("M{x} {y}h0")
-                });
+                    write!(path, "M{x} {y}h0")
+                };
             }
             is_drawing = point.is_some();
         }
-        self.stretched(html! { path class=(class) vector-effect="non-scaling-stroke" d=(path) {} })
+        self.stretched(&html! { path class=(class) vector-effect="non-scaling-stroke" d=(path) {} })
     }
 
     /// The area between two lines, where both have a point.
@@ -141,25 +144,21 @@ impl Panel {
                 run = vec![(x - slot * 0.3, low, high), (x + slot * 0.3, low, high)];
             }
             for (at, (x, _, high)) in run.iter().enumerate() {
-                path.push_str(&format!(
-                    "{}{} {}",
-                    if at == 0 { "M" } else { "L" },
-                    n(*x),
-                    y(*high)
-                ));
+                let letter = if at == 0 { "M" } else { "L" };
+                let _ = write!(path, "{letter}{} {}", n(*x), y(*high));
             }
             for (x, low, _) in run.iter().rev() {
-                path.push_str(&format!("L{} {}", n(*x), y(*low)));
+                let _ = write!(path, "L{} {}", n(*x), y(*low));
             }
             if !run.is_empty() {
                 path.push('Z');
             }
             run.clear();
         }
-        self.stretched(html! { path class=(class) d=(path) {} })
+        self.stretched(&html! { path class=(class) d=(path) {} })
     }
 
-    fn stretched(self, drawn: Markup) -> Markup {
+    fn stretched(self, drawn: &Markup) -> Markup {
         html! {
             svg x="0" y=(n(self.top)) width="100%" height=(n(self.height))
                 viewBox=(format!("0 0 1000 {}", n(self.height))) preserveAspectRatio="none" {
@@ -185,16 +184,24 @@ pub(super) fn stripes(places: &[bool], height: f64) -> Markup {
 pub(super) fn labels(texts: &[String], y: f64, most: usize) -> Markup {
     let count = texts.len();
     let slot = 100.0 / f(count.max(1));
-    let step = (count.saturating_sub(1))
-        .div_ceil(most.saturating_sub(1).max(1))
-        .max(1);
+    let last = count.saturating_sub(1);
+    let least = last.div_ceil(most.saturating_sub(1).max(1)).max(1);
+    // The step with which the last label is nearest to a place of its own.
+    let step = (least..=least + least / 2)
+        .min_by_key(|step| {
+            (
+                (last % step).min(step - last % step),
+                std::cmp::Reverse(*step),
+            )
+        })
+        .unwrap_or(least);
     let mut places: Vec<usize> = (0..count).step_by(step).collect();
     // The last one stands at the edge, unless another is too near.
     if let Some(&last) = places.last()
         && count > 1
         && last != count - 1
     {
-        if count - 1 - last < step {
+        if (count - 1 - last) * 7 < step * 6 {
             places.pop();
         }
         places.push(count - 1);

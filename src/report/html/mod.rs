@@ -10,7 +10,7 @@ use super::Report;
 use super::language::Language;
 use super::sheet::{Kind, Sheet, Value};
 use super::words::{Figure, Words};
-use crate::reporting::{Bucket, By, CLASSES, Cell, Classes, Share, Times};
+use crate::reporting::{Bucket, By, CLASSES, Cell, Classes, Key, Share, Times};
 use chart::{Heat, Panel, bar_list, chart, heat_map, labels, scale, stripes};
 
 const STYLE: &str = include_str!("style.css");
@@ -42,6 +42,19 @@ struct Page<'a> {
     words: Words<'a>,
     report: &'a Report,
     lang: Language,
+}
+
+/// The class of a cell of words: of those, days are not broken.
+const fn aligned(kind: Kind, value: &Value) -> Option<&'static str> {
+    match (kind, value) {
+        (Kind::Text, Value::Date(_)) => Some("t d"),
+        (Kind::Text, _) => Some("t"),
+        (Kind::Number | Kind::Seconds, _) => None,
+    }
+}
+
+fn notes(sheet: &Sheet) -> Markup {
+    html! { @for note in &sheet.notes { p class="note" { (note) } } }
 }
 
 impl<'a> Page<'a> {
@@ -152,7 +165,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    fn figure(&self, figures: &[Figure], key: &str) -> Figure {
+    fn figure(figures: &[Figure], key: &str) -> Figure {
         let found = figures.iter().find(|figure| figure.key == key);
         found.cloned().unwrap_or(Figure {
             key: "",
@@ -169,7 +182,7 @@ impl<'a> Page<'a> {
         let words = self.words;
         let (lang, figures) = (self.lang, words.figures());
         let total = &self.report.figures.total;
-        let get = |key| self.figure(&figures, key);
+        let get = |key| Self::figure(&figures, key);
         let metrics = words.metrics();
         let metric = |key: &str| metrics.iter().find(|metric| metric.key == key);
         let shown = |seconds: Option<f64>, is: bool| words.shown(&Value::of_enough(seconds, is));
@@ -269,9 +282,9 @@ impl<'a> Page<'a> {
             .find_map(|(key, target)| Some((key, target?)));
         let Some((key, target)) = chosen else {
             let none = self.pick("no target configured", "nenhuma meta configurada");
-            return self.tile(&self.figure(figures, ""), name, none);
+            return self.tile(&Self::figure(figures, ""), name, none);
         };
-        let figure = self.figure(figures, key);
+        let figure = Self::figure(figures, key);
         let within = self.lang.short_duration(target.as_secs_f64());
         let what = self.words.sla(&self.report.figures.total);
         let what = what.map_or("", |(name, _)| name);
@@ -283,7 +296,8 @@ impl<'a> Page<'a> {
     }
 
     fn changes(&self) -> Markup {
-        let Some(compared) = self.words.compared() else {
+        let compared = self.words.compared();
+        let Some(compared) = compared.filter(|_| self.report.figures.before.is_some()) else {
             return html! {};
         };
         let changes = self.words.changes();
@@ -330,8 +344,9 @@ impl<'a> Page<'a> {
     }
 
     fn plain_table(&self, sheet: &Sheet) -> Markup {
+        let class = (sheet.key == "matrix").then_some("matrix");
         html! {
-            table {
+            table class=[class] {
                 thead {
                     tr {
                         @for column in &sheet.columns {
@@ -345,7 +360,7 @@ impl<'a> Page<'a> {
                     @for row in &sheet.rows {
                         tr {
                             @for (value, column) in row.iter().zip(&sheet.columns) {
-                                td class=[(column.kind == Kind::Text).then_some("t")] {
+                                td class=[aligned(column.kind, value)] {
                                     (self.cell(value))
                                 }
                             }
@@ -362,7 +377,7 @@ impl<'a> Page<'a> {
         let most: Vec<f64> = (0..sheet.columns.len())
             .map(|place| {
                 let rows = sheet.rows.iter().enumerate();
-                let rows = rows.filter(|(row, _)| sheet.rest != Some(*row));
+                let rows = rows.filter(|(row, _)| !sheet.apart.contains(row));
                 let numbers = rows.filter_map(|(_, row)| row[place].number());
                 numbers.fold(0.0, f64::max)
             })
@@ -380,15 +395,14 @@ impl<'a> Page<'a> {
                 }
                 tbody {
                     @for (line, row) in sheet.rows.iter().enumerate() {
-                        @let is_rest = sheet.rest == Some(line);
-                        tr class=[is_rest.then_some("rest")] {
+                        @let is_apart = sheet.apart.contains(&line);
+                        tr class=[is_apart.then_some("rest")] {
                             @for (place, (value, column)) in row.iter().zip(&sheet.columns).enumerate() {
-                                @let is_text = column.kind == Kind::Text;
                                 @let part = barred.contains(&column.key)
                                     .then(|| value.number()).flatten()
-                                    .filter(|_| most[place] > 0.0 && !is_rest)
+                                    .filter(|_| most[place] > 0.0 && !is_apart)
                                     .map(|number| number / most[place] * 100.0);
-                                @let class = if is_text { Some("t") } else { part.map(|_| "w") };
+                                @let class = aligned(column.kind, value).or(part.map(|_| "w"));
                                 td class=[class] data-l=(column.head) {
                                     (self.cell(value))
                                     @if let Some(part) = part {
@@ -401,10 +415,6 @@ impl<'a> Page<'a> {
                 }
             }
         }
-    }
-
-    fn notes(&self, sheet: &Sheet) -> Markup {
-        html! { @for note in &sheet.notes { p class="note" { (note) } } }
     }
 
     fn bucket_labels(&self) -> (Vec<String>, usize) {
@@ -424,12 +434,16 @@ impl<'a> Page<'a> {
 
     const fn per_bucket(&self) -> &'a str {
         match self.report.figures.question.bucket {
-            Bucket::Day => self.pick("a day", "por dia"),
-            Bucket::Week => self.pick("a week", "por semana"),
-            Bucket::Month => self.pick("a month", "por mês"),
+            Bucket::Day => self.pick("per day", "por dia"),
+            Bucket::Week => self.pick("per week", "por semana"),
+            Bucket::Month => self.pick("per month", "por mês"),
         }
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "two charts in one, a line or two for each mark"
+    )]
     fn volume(&self) -> Markup {
         let figures = &self.report.figures;
         let bars = &figures.bars;
@@ -797,7 +811,7 @@ impl<'a> Page<'a> {
             |cell| (cell.opened > 0 && most > 0.0).then(|| average(cell) / most),
             |cell| match cell.average() {
                 Some(average) if cell.opened > 0 && average >= 9.95 => lang.decimal(average, 0),
-                Some(average) if cell.opened > 0 => lang.decimal(average, 1),
+                Some(average) if average >= 0.05 => lang.decimal(average, 1),
                 _ => String::new(),
             },
         );
@@ -907,13 +921,14 @@ impl<'a> Page<'a> {
                     div class="block" {
                         h3 { (sheet.title) }
                         (self.cards(&sheet, &barred))
-                        (self.notes(&sheet))
+                        (notes(&sheet))
                     }
                 }
             }
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a few lines for each step")]
     fn outcomes(&self) -> Markup {
         let total = &self.report.figures.total;
         let lang = self.lang;
@@ -1009,7 +1024,7 @@ impl<'a> Page<'a> {
             let mut sheet = Sheet::new("steps", title)
                 .words("step", title)
                 .numbers("sessions", self.pick("Sessions", "Atendimentos"))
-                .numbers("share", self.pick("Share", "Parte"));
+                .numbers("share", self.pick("Share", "Participação"));
             for bar in bars {
                 let (count, share) = bar.shown.split_once(" · ").unwrap_or((&bar.shown, ""));
                 sheet.row(vec![
@@ -1079,13 +1094,10 @@ impl<'a> Page<'a> {
     }
 
     fn campaigns(&self) -> Markup {
-        let sheet = self.words.campaigns();
-        let is_empty = self
-            .report
-            .figures
-            .campaigns
-            .iter()
-            .all(|row| row.key == crate::reporting::Key::None);
+        let figures = &self.report.figures;
+        let has_any = figures.campaigns.iter().any(|row| row.key != Key::None);
+        // A list of ads with a session each says nothing.
+        let has_ads = figures.ads.first().is_some_and(|row| row.group.opened > 1);
         html! {
             section {
                 h2 { (self.pick("Campaigns and ads", "Campanhas e anúncios")) }
@@ -1095,7 +1107,13 @@ impl<'a> Page<'a> {
                         "De onde vieram os atendimentos, segundo os links (utm_campaign, utm_source, utm_source_id).",
                     ))
                 }
-                @if is_empty { (self.none()) } @else { (self.cards(&sheet, &["opened"])) }
+                @if has_any { (self.cards(&self.words.campaigns(), &["opened"])) } @else { (self.none()) }
+                @if has_ads {
+                    div class="block" {
+                        h3 { (self.pick("Ads", "Anúncios")) }
+                        (self.cards(&self.words.ads(), &["opened"]))
+                    }
+                }
             }
         }
     }
@@ -1147,35 +1165,35 @@ impl<'a> Page<'a> {
                     (self.pick("As of", "Situação em")) " " (self.words.as_of()) ". "
                     (self.pick("Whatever the period above.", "Independe do período acima."))
                 }
-                dl class="keys" {
-                    div {
-                        dt { (self.pick("Open", "Abertos")) }
-                        dd { (self.lang.count(open.total())) }
-                    }
-                    @for row in &all.rows {
-                        div { dt { (self.cell(&row[0])) } dd { (self.words.shown(&row[1])) } }
-                    }
-                }
-                div class="pair" style="margin-top:1.8rem" {
+                div class="pair" {
                     div class="block" {
                         h3 { (self.pick("By age", "Por idade")) }
-                        figure {
-                            (chart(&message, height, false, &drawn))
-                            (self.numbers(&ages))
-                        }
                         ul class="legend" {
                             li { i class="ic" {} (self.words.stage(crate::reporting::Stage::Bot)) }
                             li { i class="ib" {} (self.words.stage(crate::reporting::Stage::Queue)) }
                             li { i class="ia" {} (self.words.stage(crate::reporting::Stage::Service)) }
                         }
-                    }
-                    div class="block" {
-                        h3 { (oldest.title) }
-                        @if oldest.rows.is_empty() {
-                            p class="soft" { (self.pick("Nothing is open.", "Nada está aberto.")) }
-                        } @else {
-                            (self.cards(&oldest, &[]))
+                        figure {
+                            (chart(&message, height, false, &drawn))
+                            (self.numbers(&ages))
                         }
+                    }
+                    dl class="keys two" {
+                        div {
+                            dt { (self.pick("Open in all", "Total de abertos")) }
+                            dd { (self.lang.count(open.total())) }
+                        }
+                        @for row in &all.rows {
+                            div { dt { (self.cell(&row[0])) } dd { (self.words.shown(&row[1])) } }
+                        }
+                    }
+                }
+                div class="block" {
+                    h3 { (oldest.title) }
+                    @if oldest.rows.is_empty() {
+                        p class="soft" { (self.pick("Nothing is open.", "Nada está aberto.")) }
+                    } @else {
+                        (self.cards(&oldest, &[]))
                     }
                 }
             }
@@ -1193,7 +1211,7 @@ impl<'a> Page<'a> {
             section {
                 h2 { (sheet.title) }
                 (self.cards(&sheet, &["opened", "completed"]))
-                (self.notes(&self.words.by_sheet()))
+                (notes(&self.words.by_sheet()))
             }
         }
     }

@@ -523,7 +523,7 @@ async fn markdown_has_every_section() {
         .await;
         for title in [
             "# Relatório de atendimento",
-            "## Números",
+            "## Indicadores",
             "## Tempos",
             "## Horários de pico",
             "## Equipes",
