@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::days::{Day, days};
 use super::period::Period;
 use super::session::{
-    Attendance, Calibration, Campaign, Fact, Facts, NONE, OpenSession, Quality, Stage, hour_of,
-    place_of,
+    Attendance, Calibration, Campaign, Fact, Facts, Kept, NONE, OpenSession, Quality, Stage,
+    hour_of, place_of,
 };
 use super::times::Times;
 use crate::data::Timestamp;
@@ -908,31 +908,20 @@ impl Computing<'_> {
 
     /// By what is common to several campaigns; `None` stands for none.
     fn by_campaign(&self, common: impl Fn(&Campaign) -> Option<Campaign>) -> Vec<Row> {
-        let mut kept: Vec<Campaign> = Vec::new();
+        let mut kept = Kept::default();
         let numbers: Vec<u32> = self
             .facts
             .campaigns
             .values()
             .iter()
-            .map(|campaign| {
-                let Some(common) = common(campaign) else {
-                    return 0;
-                };
-                let place = kept.iter().position(|it| *it == common);
-                let place = place.unwrap_or_else(|| {
-                    kept.push(common);
-                    kept.len() - 1
-                });
-                u32::try_from(place + 1).unwrap_or(u32::MAX)
-            })
+            .map(|campaign| kept.maybe(common(campaign)))
             .collect();
         let number = |fact: &Fact| {
             let place = (fact.campaign as usize).checked_sub(1);
             place.map_or(0, |place| numbers[place])
         };
         ranked(self.groups(self.parts(&self.stretch, number)), |key| {
-            let place = (key as usize).checked_sub(1);
-            let campaign = place.and_then(|place| kept.get(place));
+            let campaign = kept.value(key);
             campaign.map_or(Key::None, |it| Key::Campaign(it.clone()))
         })
     }

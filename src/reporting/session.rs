@@ -319,7 +319,7 @@ impl<T> Default for Kept<T> {
 }
 
 impl<T: Eq + Hash + Clone> Kept<T> {
-    fn number(&mut self, value: T) -> u32 {
+    pub(super) fn number(&mut self, value: T) -> u32 {
         if let Some(&number) = self.numbers.get(&value) {
             return number;
         }
@@ -329,7 +329,7 @@ impl<T: Eq + Hash + Clone> Kept<T> {
         number
     }
 
-    fn maybe(&mut self, value: Option<T>) -> u32 {
+    pub(super) fn maybe(&mut self, value: Option<T>) -> u32 {
         value.map_or(0, |value| self.number(value))
     }
 

@@ -3,14 +3,13 @@
 //! Must not know what figures are made of it: see [`crate::reporting`].
 
 use sqlx::AssertSqlSafe;
-use uuid::Uuid;
 
 use super::account::AccountId;
 use super::error::StoreError;
 use super::open::Store;
 use super::reporting::stored_settings;
 use super::run::count;
-use super::transaction::{Transaction, record};
+use super::transaction::Transaction;
 use super::value::{Arg, Id, Time, args};
 use crate::data::{Resource, RunKind, Span, Timestamp};
 use crate::reporting::{
@@ -45,122 +44,93 @@ pub struct ReportSnapshot {
     as_of: Option<Timestamp>,
 }
 
-record! {
-    #[derive(Debug)]
-    struct StoredSession {
-        created_at: Time,
-        start_at: Option<Time>,
-        first_response_at: Option<Time>,
-        end_at: Option<Time>,
-        status: Option<String>,
-        is_group: i64,
-        is_removed: i64,
-        contact_id: Option<Id>,
-        channel_id: Option<Id>,
-        department_id: Option<Id>,
-        user_id: Option<Id>,
-        has_bot: i64,
-        time_wait_seconds: Option<i64>,
-        time_service_seconds: Option<i64>,
-        classification_category: Option<String>,
-        reason: Option<String>,
-        classification_amount: Option<f64>,
-        utm_source: Option<String>,
-        utm_medium: Option<String>,
-        utm_campaign: Option<String>,
-        utm_source_id: Option<String>,
-        has_click_id: i64,
-        tags: Option<String>,
-        is_new_contact: Option<i64>,
-        returned: Option<i64>,
+/// What stands between two sessions, and behind each of their values.
+const RECORD: char = '\u{1e}';
+const UNIT: char = '\u{1f}';
+
+/// The values of a session in one text, from the first to the last. Each is `Some(None)` if it is empty,
+/// and `None` if it is missing or not of its form.
+struct Values<'a>(std::str::Split<'a, char>);
+
+impl<'a> Values<'a> {
+    fn new(text: &'a str) -> Self {
+        Self(text.split(UNIT))
     }
-}
 
-record! {
-    #[derive(Debug)]
-    struct OpenColumns {
-        number: Option<String>,
-        preview_url: Option<String>,
-        last_message_in: Option<Time>,
-        last_message_out: Option<Time>,
-        last_interaction_date: Option<Time>,
-        is_window_closed: i64,
-        unread: i64,
+    fn text(&mut self) -> Option<Option<&'a str>> {
+        Some(Some(self.0.next()?).filter(|text| !text.is_empty()))
     }
-}
 
-/// An open session: both kinds of columns.
-#[derive(Debug)]
-struct StoredOpen(StoredSession, OpenColumns);
+    fn parsed<T>(&mut self, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
+        match self.text()? {
+            None => Some(None),
+            Some(text) => parse(text).map(Some),
+        }
+    }
 
-impl<'r, R: sqlx::Row> sqlx::FromRow<'r, R> for StoredOpen
-where
-    StoredSession: sqlx::FromRow<'r, R>,
-    OpenColumns: sqlx::FromRow<'r, R>,
-{
-    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
-        Ok(Self(
-            sqlx::FromRow::from_row(row)?,
-            sqlx::FromRow::from_row(row)?,
-        ))
+    fn owned(&mut self) -> Option<Option<String>> {
+        self.parsed(|text| Some(text.to_owned()))
+    }
+
+    fn value<T: std::str::FromStr>(&mut self) -> Option<Option<T>> {
+        self.parsed(|text| text.parse().ok())
+    }
+
+    fn time(&mut self) -> Option<Option<Timestamp>> {
+        self.parsed(|text| Timestamp::parse(text).ok())
+    }
+
+    fn is(&mut self) -> Option<bool> {
+        Some(self.text()? == Some("1"))
+    }
+
+    fn maybe_is(&mut self) -> Option<Option<bool>> {
+        self.parsed(|text| Some(text == "1"))
+    }
+
+    fn session(&mut self) -> Option<Session> {
+        Some(Session {
+            created_at: self.time()??,
+            start_at: self.time()?,
+            first_response_at: self.time()?,
+            end_at: self.time()?,
+            status: self.owned()?,
+            is_group: self.is()?,
+            is_removed: self.is()?,
+            contact: self.value()?,
+            channel: self.value()?,
+            department: self.value()?,
+            agent: self.value()?,
+            has_bot: self.is()?,
+            wait: self.value()?,
+            service: self.value()?,
+            category: self.owned()?,
+            reason: self.owned()?,
+            amount: self.value()?,
+            utm: [self.owned()?, self.owned()?, self.owned()?, self.owned()?],
+            has_click_id: self.is()?,
+            tags: self.owned()?,
+            is_new_contact: self.maybe_is()?,
+            returned: self.maybe_is()?,
+        })
+    }
+
+    fn open_session(&mut self) -> Option<OpenSession> {
+        Some(OpenSession {
+            session: self.session()?,
+            number: self.owned()?,
+            url: self.owned()?,
+            last_in: self.time()?,
+            last_out: self.time()?,
+            last_interaction: self.time()?,
+            is_window_closed: self.is()?,
+            unread: count(self.value()?.unwrap_or(0)),
+        })
     }
 }
 
 fn at(time: Option<Time>) -> Option<Timestamp> {
     time.map(|Time(at)| at)
-}
-
-fn id(id: Option<Id>) -> Option<Uuid> {
-    id.map(|Id(id)| id)
-}
-
-impl From<StoredSession> for Session {
-    fn from(row: StoredSession) -> Self {
-        Self {
-            created_at: row.created_at.0,
-            start_at: at(row.start_at),
-            first_response_at: at(row.first_response_at),
-            end_at: at(row.end_at),
-            status: row.status,
-            is_group: row.is_group != 0,
-            is_removed: row.is_removed != 0,
-            contact: id(row.contact_id),
-            channel: id(row.channel_id),
-            department: id(row.department_id),
-            agent: id(row.user_id),
-            has_bot: row.has_bot != 0,
-            wait: row.time_wait_seconds,
-            service: row.time_service_seconds,
-            category: row.classification_category,
-            reason: row.reason,
-            amount: row.classification_amount,
-            utm: [
-                row.utm_source,
-                row.utm_medium,
-                row.utm_campaign,
-                row.utm_source_id,
-            ],
-            has_click_id: row.has_click_id != 0,
-            tags: row.tags,
-            is_new_contact: row.is_new_contact.map(|is| is != 0),
-            returned: row.returned.map(|is| is != 0),
-        }
-    }
-}
-
-impl From<StoredOpen> for OpenSession {
-    fn from(StoredOpen(session, open): StoredOpen) -> Self {
-        Self {
-            session: session.into(),
-            number: open.number,
-            url: open.preview_url,
-            last_in: at(open.last_message_in),
-            last_out: at(open.last_message_out),
-            last_interaction: at(open.last_interaction_date),
-            is_window_closed: open.is_window_closed != 0,
-            unread: count(open.unread),
-        }
-    }
 }
 
 impl Store {
@@ -314,7 +284,7 @@ impl ReportSnapshot {
     pub async fn sessions(
         &mut self,
         ranges: [(i64, i64); 2],
-        mut take: impl FnMut(Session) + Send,
+        mut take: impl FnMut(Session),
     ) -> Result<(), StoreError> {
         let at = Timestamp::from_micros;
         let [first, second] = ranges.map(|(from, to)| (at(from), at(to)));
@@ -329,8 +299,12 @@ impl ReportSnapshot {
             if read_to < from && from < to {
                 parts.push((ended_later, vec![read_to, from]));
             }
-            if from < to {
-                parts.push((&self.queries.created, vec![from, to]));
+            // A day at a time, so that its sessions fit into memory.
+            let mut day = from;
+            while day < to {
+                let next = (day + DAY).min(to);
+                parts.push((&self.queries.created, vec![day, next]));
+                day = next;
             }
         }
         // An end before the creation is odd, and counts as an end.
@@ -345,11 +319,8 @@ impl ReportSnapshot {
         for (sql, instants) in parts {
             let mut args = args![self.account.0, self.as_of];
             args.extend(instants.into_iter().map(Arg::from));
-            self.tx
-                .each(AssertSqlSafe(sql.clone()), args, |row: StoredSession| {
-                    take(row.into());
-                })
-                .await?;
+            let parse = |line: &str| Values::new(line).session();
+            read(&mut self.tx, sql, args, parse, &mut take).await?;
         }
         Ok(())
     }
@@ -357,15 +328,12 @@ impl ReportSnapshot {
     /// Hands over each open session that counts.
     pub async fn open_sessions(
         &mut self,
-        mut take: impl FnMut(OpenSession) + Send,
+        mut take: impl FnMut(OpenSession),
     ) -> Result<(), StoreError> {
-        self.tx
-            .each(
-                AssertSqlSafe(self.queries.open.clone()),
-                args![self.account.0, self.as_of],
-                |row: StoredOpen| take(row.into()),
-            )
-            .await
+        let args = args![self.account.0, self.as_of];
+        let open = &self.queries.open;
+        let parse = |line: &str| Values::new(line).open_session();
+        read(&mut self.tx, open, args, parse, &mut take).await
     }
 
     /// Ends the snapshot.
@@ -373,6 +341,25 @@ impl ReportSnapshot {
         self.tx.end().await;
     }
 }
+
+/// Reads the one text of a query, and hands over what it holds.
+async fn read<T>(
+    tx: &mut Transaction,
+    sql: &str,
+    args: Vec<Arg<'_>>,
+    parse: impl Fn(&str) -> Option<T>,
+    take: &mut impl FnMut(T),
+) -> Result<(), StoreError> {
+    let row: Option<(Option<String>,)> = tx.row(AssertSqlSafe(sql.to_owned()), args).await?;
+    let text = row.and_then(|(text,)| text).unwrap_or_default();
+    for line in text.split(RECORD).filter(|line| !line.is_empty()) {
+        let parsed = parse(line);
+        take(parsed.ok_or_else(|| tx.inconsistent("a session", "has a value of another form"))?);
+    }
+    Ok(())
+}
+
+const DAY: std::time::Duration = std::time::Duration::from_hours(24);
 
 /// The year 1: earlier than any session.
 const LONG_AGO: i64 = -62_135_510_400_000_000;

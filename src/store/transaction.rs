@@ -8,7 +8,6 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
@@ -291,34 +290,6 @@ impl Transaction {
             }
         });
         rows.map_err(|error| self.failed(error))
-    }
-
-    /// Executes a statement, and hands its rows over one by one, so that any number of them needs no
-    /// memory.
-    pub(super) async fn each<T: Record>(
-        &mut self,
-        statement: impl Into<Statement>,
-        args: Vec<Arg<'_>>,
-        mut take: impl FnMut(T) + Send,
-    ) -> Result<(), StoreError> {
-        let Statement { sql, plan_is_kept } = statement.into();
-        let done = on_open!(self, connection: A => {
-            let query = bind::<A>(args).map(|args| sqlx::query_as_with(sql, args));
-            match query.map(|query| query.persistent(plan_is_kept)) {
-                Ok(query) => {
-                    let mut rows = query.fetch(connection);
-                    loop {
-                        match rows.try_next().await {
-                            Ok(Some(row)) => take(row),
-                            Ok(None) => break Ok(()),
-                            Err(error) => break Err(error),
-                        }
-                    }
-                }
-                Err(error) => Err(error),
-            }
-        });
-        done.map_err(|error| self.failed(error))
     }
 
     /// Executes a statement. Returns its first row, if there is one.

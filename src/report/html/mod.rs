@@ -531,21 +531,21 @@ impl<'a> Page<'a> {
                         "Novos pelo dia da criação, finalizados pelo dia do encerramento. Uma linha de pendentes que sobe indica que entra mais do que se conclui.",
                     ))
                 }
-                ul class="legend" {
-                    li { i class="ia" {} (self.pick("Opened", "Novos")) }
-                    li { i class="ib" {} (self.pick("Completed", "Finalizados")) }
-                    @if is_compared {
-                        li { i class="d" {} (self.pick("Opened in the period before", "Novos no período anterior")) }
-                    }
-                    li { i class="l" {} (self.pick("Open at the end", "Pendentes no fim")) }
-                    @if is_daily {
-                        li { i class="iq" {} (self.pick("Weekend or holiday", "Fim de semana ou feriado")) }
-                    }
-                }
                 figure {
+                    ul class="legend" {
+                        li { i class="ia" {} (self.pick("Opened", "Novos")) }
+                        li { i class="ib" {} (self.pick("Completed", "Finalizados")) }
+                        @if is_compared {
+                            li { i class="d" {} (self.pick("Opened in the period before", "Novos no período anterior")) }
+                        }
+                        li { i class="l" {} (self.pick("Open at the end", "Pendentes no fim")) }
+                        @if is_daily {
+                            li { i class="iq" {} (self.pick("Weekend or holiday", "Fim de semana ou feriado")) }
+                        }
+                    }
                     (chart(&message, 322.0, true, &drawn))
-                    (self.numbers(&self.words.volume()))
                 }
+                (self.numbers(&self.words.volume()))
             }
         }
     }
@@ -614,17 +614,17 @@ impl<'a> Page<'a> {
         }
         html! {
             div class="block" {
-                h3 { (title) }
-                p class="sub" {
-                    (self.pick("median", "mediana")) " " (median) " · "
-                    (self.pick("90th percentile", "percentil 90")) " " (p90) " · "
-                    (self.pick("average", "média")) " " (average) " · n\u{a0}=\u{a0}"
-                    (self.lang.count(times.n))
-                }
                 figure {
+                    h3 { (title) }
+                    p class="sub" {
+                        (self.pick("median", "mediana")) " " (median) " · "
+                        (self.pick("90th percentile", "percentil 90")) " " (p90) " · "
+                        (self.pick("average", "média")) " " (average) " · n\u{a0}=\u{a0}"
+                        (self.lang.count(times.n))
+                    }
                     (chart(&message, height, false, &drawn))
-                    (self.numbers(&sheet))
                 }
+                (self.numbers(&sheet))
             }
         }
     }
@@ -694,16 +694,16 @@ impl<'a> Page<'a> {
         }
         html! {
             div class="block" {
-                h3 { (title) ", " (self.per_bucket()) }
-                ul class="legend" {
-                    li { i class="ia" {} (self.pick("Median", "Mediana")) }
-                    li { i class="ic" {} (self.pick("Up to the 90th percentile", "Até o percentil 90")) }
-                    li { (self.pick("logarithmic scale", "escala logarítmica")) }
-                }
                 figure {
+                    h3 { (title) ", " (self.per_bucket()) }
+                    ul class="legend" {
+                        li { i class="ia" {} (self.pick("Median", "Mediana")) }
+                        li { i class="ic" {} (self.pick("Up to the 90th percentile", "Até o percentil 90")) }
+                        li { (self.pick("logarithmic scale", "escala logarítmica")) }
+                    }
                     (chart(title, 188.0, true, &drawn))
-                    (self.numbers(&sheet))
                 }
+                (self.numbers(&sheet))
             }
         }
     }
@@ -867,24 +867,24 @@ impl<'a> Page<'a> {
                     }
                 }
                 div class="block" {
-                    h3 { (opened_title) }
                     figure {
+                        h3 { (opened_title) }
                         (chart(&format!("{opened_title}. {peak}"), height, false, &opened))
-                        (self.numbers(&self.matrix(|cell| match cell.average() {
-                            Some(average) if cell.opened > 0 => Value::Number(average),
-                            _ => Value::None,
-                        })))
                     }
+                    (self.numbers(&self.matrix(|cell| match cell.average() {
+                        Some(average) if cell.opened > 0 => Value::Number(average),
+                        _ => Value::None,
+                    })))
                 }
                 div class="block" {
-                    h3 { (response_title) ", " (self.pick("hours:minutes", "horas:minutos")) }
                     figure {
+                        h3 { (response_title) ", " (self.pick("hours:minutes", "horas:minutos")) }
                         (chart(response_title, height, false, &response))
-                        (self.numbers(&self.matrix(|cell| {
-                            let seconds = median(cell);
-                            seconds.map_or(Value::None, |seconds| Value::Text(self.clock(seconds)))
-                        })))
                     }
+                    (self.numbers(&self.matrix(|cell| {
+                        let seconds = median(cell);
+                        seconds.map_or(Value::None, |seconds| Value::Text(self.clock(seconds)))
+                    })))
                 }
             }
         }
@@ -1043,11 +1043,11 @@ impl<'a> Page<'a> {
                 .collect();
             html! {
                 div class="block" {
-                    h3 { (title) }
                     figure {
+                        h3 { (title) }
                         (chart(&format!("{title}: {}", said.join(", ")), height, false, &drawn))
-                        (self.numbers(&sheet(title, bars)))
                     }
+                    (self.numbers(&sheet(title, bars)))
                 }
             }
         };
@@ -1167,16 +1167,16 @@ impl<'a> Page<'a> {
                 }
                 div class="pair" {
                     div class="block" {
-                        h3 { (self.pick("By age", "Por idade")) }
-                        ul class="legend" {
-                            li { i class="ic" {} (self.words.stage(crate::reporting::Stage::Bot)) }
-                            li { i class="ib" {} (self.words.stage(crate::reporting::Stage::Queue)) }
-                            li { i class="ia" {} (self.words.stage(crate::reporting::Stage::Service)) }
-                        }
                         figure {
+                            h3 { (self.pick("By age", "Por idade")) }
+                            ul class="legend" {
+                                li { i class="ic" {} (self.words.stage(crate::reporting::Stage::Bot)) }
+                                li { i class="ib" {} (self.words.stage(crate::reporting::Stage::Queue)) }
+                                li { i class="ia" {} (self.words.stage(crate::reporting::Stage::Service)) }
+                            }
                             (chart(&message, height, false, &drawn))
-                            (self.numbers(&ages))
                         }
+                        (self.numbers(&ages))
                     }
                     dl class="keys two" {
                         div {
