@@ -692,7 +692,9 @@ impl Computing<'_> {
         let before = before.filter(|(group, _)| group.opened + group.completed > 0);
         let mut bars = self.bars();
         if before.is_none() {
-            bars.iter_mut().for_each(|bar| bar.opened_before = None);
+            for bar in &mut bars {
+                bar.opened_before = None;
+            }
         }
         let mut by = self.breakdown(self.question.by);
         let mut agents = self.breakdown(By::Agent);

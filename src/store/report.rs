@@ -48,8 +48,10 @@ pub struct ReportSnapshot {
 const RECORD: char = '\u{1e}';
 const UNIT: char = '\u{1f}';
 
-/// The values of a session in one text, from the first to the last. Each is `Some(None)` if it is empty,
-/// and `None` if it is missing or not of its form.
+/// A value that is missing or not of its form.
+struct Odd;
+
+/// The values of a session in one text, from the first to the last.
 struct Values<'a>(std::str::Split<'a, char>);
 
 impl<'a> Values<'a> {
@@ -57,40 +59,39 @@ impl<'a> Values<'a> {
         Self(text.split(UNIT))
     }
 
-    fn text(&mut self) -> Option<Option<&'a str>> {
-        Some(Some(self.0.next()?).filter(|text| !text.is_empty()))
+    fn text(&mut self) -> Result<Option<&'a str>, Odd> {
+        let text = self.0.next().ok_or(Odd)?;
+        Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
-    fn parsed<T>(&mut self, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
-        match self.text()? {
-            None => Some(None),
-            Some(text) => parse(text).map(Some),
-        }
+    fn parsed<T>(&mut self, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Odd> {
+        let text = self.text()?;
+        text.map(|text| parse(text).ok_or(Odd)).transpose()
     }
 
-    fn owned(&mut self) -> Option<Option<String>> {
-        self.parsed(|text| Some(text.to_owned()))
+    fn owned(&mut self) -> Result<Option<String>, Odd> {
+        Ok(self.text()?.map(str::to_owned))
     }
 
-    fn value<T: std::str::FromStr>(&mut self) -> Option<Option<T>> {
+    fn value<T: std::str::FromStr>(&mut self) -> Result<Option<T>, Odd> {
         self.parsed(|text| text.parse().ok())
     }
 
-    fn time(&mut self) -> Option<Option<Timestamp>> {
+    fn time(&mut self) -> Result<Option<Timestamp>, Odd> {
         self.parsed(|text| Timestamp::parse(text).ok())
     }
 
-    fn is(&mut self) -> Option<bool> {
-        Some(self.text()? == Some("1"))
+    fn is(&mut self) -> Result<bool, Odd> {
+        Ok(self.text()? == Some("1"))
     }
 
-    fn maybe_is(&mut self) -> Option<Option<bool>> {
-        self.parsed(|text| Some(text == "1"))
+    fn maybe_is(&mut self) -> Result<Option<bool>, Odd> {
+        Ok(self.text()?.map(|text| text == "1"))
     }
 
-    fn session(&mut self) -> Option<Session> {
-        Some(Session {
-            created_at: self.time()??,
+    fn session(&mut self) -> Result<Session, Odd> {
+        Ok(Session {
+            created_at: self.time()?.ok_or(Odd)?,
             start_at: self.time()?,
             first_response_at: self.time()?,
             end_at: self.time()?,
@@ -115,8 +116,8 @@ impl<'a> Values<'a> {
         })
     }
 
-    fn open_session(&mut self) -> Option<OpenSession> {
-        Some(OpenSession {
+    fn open_session(&mut self) -> Result<OpenSession, Odd> {
+        Ok(OpenSession {
             session: self.session()?,
             number: self.owned()?,
             url: self.owned()?,
@@ -347,14 +348,14 @@ async fn read<T>(
     tx: &mut Transaction,
     sql: &str,
     args: Vec<Arg<'_>>,
-    parse: impl Fn(&str) -> Option<T>,
+    parse: impl Fn(&str) -> Result<T, Odd>,
     take: &mut impl FnMut(T),
 ) -> Result<(), StoreError> {
     let row: Option<(Option<String>,)> = tx.row(AssertSqlSafe(sql.to_owned()), args).await?;
     let text = row.and_then(|(text,)| text).unwrap_or_default();
     for line in text.split(RECORD).filter(|line| !line.is_empty()) {
         let parsed = parse(line);
-        take(parsed.ok_or_else(|| tx.inconsistent("a session", "has a value of another form"))?);
+        take(parsed.map_err(|Odd| tx.inconsistent("a session", "has a value of another form"))?);
     }
     Ok(())
 }

@@ -185,16 +185,16 @@ pub(super) fn labels(texts: &[String], y: f64, most: usize) -> Markup {
     let count = texts.len();
     let slot = 100.0 / f(count.max(1));
     let last = count.saturating_sub(1);
-    let least = last.div_ceil(most.saturating_sub(1).max(1)).max(1);
+    let shortest = last.div_ceil(most.saturating_sub(1).max(1)).max(1);
     // The step with which the last label is nearest to a place of its own.
-    let step = (least..=least + least / 2)
+    let step = (shortest..=shortest + shortest / 2)
         .min_by_key(|step| {
             (
                 (last % step).min(step - last % step),
                 std::cmp::Reverse(*step),
             )
         })
-        .unwrap_or(least);
+        .unwrap_or(shortest);
     let mut places: Vec<usize> = (0..count).step_by(step).collect();
     // The last one stands at the edge, unless another is too near.
     if let Some(&last) = places.last()
