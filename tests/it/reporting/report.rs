@@ -590,8 +590,8 @@ async fn mistakes_are_told_with_what_to_do() {
             place.refuses(&line, code, &[said]).await;
         }
         // As the database is, not as it is configured here.
-        let without = settings();
-        let without = helena_sync::reporting::Settings { hours: Default::default(), ..without };
+        let mut without = settings();
+        without.hours = helena_sync::reporting::Hours::default();
         database.store.keep_reports(&without, now()).await.unwrap();
         place.refuses(&["report", "--hours", "open"], 2, &["[report.hours]"]).await;
         let other = database.store.account("south", "https://api.helena.run", now());
