@@ -9,6 +9,7 @@ mod report;
 mod report_page;
 mod rows;
 mod story;
+mod tools;
 mod totals;
 mod views;
 
