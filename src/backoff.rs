@@ -47,7 +47,9 @@ impl Backoff {
             return wait;
         }
         let part = 0.9 + 0.2 * fastrand::f64();
-        wait.mul_f64(part).min(self.longest)
+        // An error means that the product is longer than any duration.
+        Duration::try_from_secs_f64(wait.as_secs_f64() * part)
+            .map_or(self.longest, |wait| wait.min(self.longest))
     }
 
     /// The number of failures in a row.
@@ -96,10 +98,12 @@ mod tests {
     #[test]
     fn no_number_of_failures_and_no_length_overflows() {
         for longest in [seconds(3600), Duration::MAX] {
-            let mut backoff = Backoff::new(seconds(60), longest);
-            backoff.failures = u32::MAX - 1;
-            for _ in 0..3 {
-                assert!(backoff.after_failure() <= longest);
+            let plain = Backoff::new(seconds(60), longest);
+            for mut backoff in [plain, plain.jittered()] {
+                backoff.failures = u32::MAX - 1;
+                for _ in 0..100 {
+                    assert!(backoff.after_failure() <= longest);
+                }
             }
         }
     }

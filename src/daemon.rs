@@ -71,7 +71,8 @@ pub enum AccountError {
         /// Since when.
         since: Timestamp,
     },
-    /// A failure that no retry can repair, or a stop while waiting for the lease.
+    /// The database or the work failed, or a stop came while waiting for the lease. Only some failures of
+    /// the database are worth a retry.
     #[error(transparent)]
     Run(#[from] RunError),
 }
@@ -560,7 +561,8 @@ fn unmendable(runs: Runs) -> Option<RunError> {
         .find(|error| error.action() == FailureAction::EndAccount)
 }
 
-/// Whether opening the database or acquiring a lease may succeed at a retry.
+/// Whether opening the database or acquiring a lease may succeed at a retry. Here a retry also waits for an
+/// operator who grants a right or ends a lock; within a pass ([`RunError::action`]) it does not.
 fn is_mendable(error: &StoreError) -> bool {
     match error {
         StoreError::Unavailable { .. }

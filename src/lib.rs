@@ -90,11 +90,12 @@
 //! | continue with the next resource, end the pass, stop writing, or end the account | [`sync::RunError`] |
 //! | wait for the lease or the database, or end the account's task | [`daemon::AccountError`] |
 //! | the message of the command, with what it was doing, and its exit status | [`cli::Failure`] |
-//! | the one exit status of several accounts | [`cli::Exit`] |
+//! | the exit status, and that of several accounts together | [`cli::Exit`] |
 //!
 //! Failures of the database are a [`store::StoreError`], which is one of the cases of
-//! [`sync::RunError`]. [`sync::policy`] decides in one place what follows from each case. A `match` on
-//! one of these types lists all cases: a new one does not compile until each layer has decided.
+//! [`sync::RunError`]. [`sync::policy`] decides what follows from each case within a pass, and [`daemon`]
+//! which failures to open the database are worth a retry. In the modules that decide, clippy refuses a
+//! `match` on these types that does not list all cases; it does not look into `matches!`.
 //!
 //! The daemon retries at the next trigger. Each of its accounts is a task of its own
 //! ([`daemon::AccountTask`]), which acquires the lease, syncs, releases the lease and starts over, even

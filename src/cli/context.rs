@@ -161,6 +161,10 @@ impl Context {
                 database.url
             )));
         }
+        if access != Access::Read {
+            // A mistake in the configuration must neither wait for the database nor come after migrations.
+            self.settings.report()?;
+        }
         let options = OpenOptions {
             read_only: access == Access::Read,
         };

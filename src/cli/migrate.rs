@@ -24,6 +24,7 @@ pub(super) async fn run(context: &Context, _args: MigrateArgs) -> Result<Exit, F
     let concerning = |error: StoreError| {
         Failure::from(error).context(format!("cannot migrate the tables in {}", database.url))
     };
+    context.settings.report()?;
     let store = Store::open(database.url.expose(), &OpenOptions::default())
         .await
         .map_err(concerning)?;

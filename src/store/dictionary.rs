@@ -118,6 +118,11 @@ impl Store {
         let mut tx = self
             .writing("describe the columns", "_sqlx_migrations")
             .await?;
+        // Another process may have been faster.
+        if let (_, true) = self.owns_and_described(&mut tx).await? {
+            tx.end().await;
+            return Ok(());
+        }
         tx.script(AssertSqlSafe(sql)).await?;
         tx.commit().await
     }

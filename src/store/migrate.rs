@@ -123,7 +123,7 @@ impl Store {
             }
         }
         let mut tx = self
-            .reading("look for views and comments", "_sqlx_migrations")
+            .reading("look for views and comments", "report_settings")
             .await?;
         let has_views = self.has_views(&mut tx).await?;
         let (owns, described) = self.owns_and_described(&mut tx).await?;

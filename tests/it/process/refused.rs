@@ -437,3 +437,13 @@ async fn a_command_or_flag_that_does_not_exist_is_refused_with_the_nearest() {
         )
         .await;
 }
+
+#[tokio::test]
+async fn a_mistake_in_the_section_of_reports_is_told_before_the_database_is_opened() {
+    let place = place();
+    place.write("helena-sync.toml", "[report]\nsla_wait = \"soon\"\n");
+    for command in ["run", "sync", "backfill", "migrate"] {
+        place.refuses(&[command], 2, &["report.sla_wait"]).await;
+    }
+    assert_eq!(place.files(), ["helena-sync.toml"]);
+}

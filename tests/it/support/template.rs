@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use helena_sync::store::{OpenOptions, Store};
 use sqlx::postgres::PgConnectOptions;
@@ -13,6 +13,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::database::{address, admin_url};
+
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Names the build: the time and size of the program of the tests.
 fn build() -> String {
@@ -36,9 +38,12 @@ pub(crate) async fn copy_to(file: &Path) {
     if !template.exists() {
         let making = folder.join(format!("making_{}.db", Uuid::new_v4().simple()));
         migrate(&format!("sqlite://{}", making.display())).await;
-        // Those of earlier builds are of no use any more.
+        // Those of other builds, and what a test left that was killed here.
         for entry in std::fs::read_dir(&folder).unwrap().flatten() {
-            if entry.file_name().to_string_lossy().starts_with("template_") {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let age = entry.metadata().and_then(|file| file.modified());
+            let is_old = age.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > HOUR));
+            if name.starts_with("template_") || name.starts_with("making_") && is_old {
                 let _ = std::fs::remove_file(entry.path());
             }
         }
