@@ -204,11 +204,13 @@ impl ReportSnapshot {
         let row: Option<(Option<Time>, Option<i64>)> = self
             .tx
             .row(
-                "select (select max(finished_at) from sync_runs where account_id = $1 and kind = $2), \
+                "select (select max(finished_at) from sync_runs \
+                 where account_id = $1 and kind = $2 and outcome = 'succeeded'), \
                  (select cast(sum(r.rows_differing) as bigint) from sync_runs r \
-                 where r.account_id = $1 and r.kind = $2 and r.started_at >= \
-                 (select max(v.started_at) from sync_runs v where v.account_id = $1 \
-                 and v.kind = $2 and v.resource = $3))",
+                 where r.account_id = $1 and r.kind = $2 and r.outcome = 'succeeded' \
+                 and r.started_at >= (select max(v.started_at) from sync_runs v \
+                 where v.account_id = $1 and v.kind = $2 and v.outcome = 'succeeded' \
+                 and v.resource = $3))",
                 args![
                     self.account.0,
                     RunKind::Verify.as_str(),

@@ -13,8 +13,8 @@ order by day;
 
 -- name: Waiting time a day
 -- Median, 90th percentile and average of the platform's waiting time, in minutes, for each account.
-select a.name as account, t.day, t.sessions, round(t.median / 60) as median, round(t.p90 / 60) as p90,
-       round(t.average / 60) as average
+select a.name as account, t.day, t.sessions, round(cast(t.median / 60 as numeric)) as median, round(cast(t.p90 / 60 as numeric)) as p90,
+       round(cast(t.average / 60 as numeric)) as average
 from report_daily_times t
 join accounts a on a.id = t.account_id
 where t.metric = 'wait' and t.day >= {{from}} and t.day < {{to}}
@@ -23,7 +23,7 @@ order by a.name, t.day;
 -- name: Time to the first response a week
 -- Its average in minutes: sums and counts may be added up, medians may not.
 select week, sum(first_response_n) as sessions,
-       round(sum(first_response_sum) / 60.0 / nullif(sum(first_response_n), 0)) as average,
+       round(cast(sum(first_response_sum) / 60.0 / nullif(sum(first_response_n), 0) as numeric)) as average,
        round(100.0 * sum(first_response_sla_met) / nullif(sum(first_response_sla_n), 0)) as percent_in_target
 from report_daily
 where day >= {{from}} and day < {{to}}
@@ -47,16 +47,16 @@ order by day;
 
 -- name: Agents in a month
 -- Medians in minutes. The row without a name has the sessions without an agent.
-select agent, opened, answered, round(first_response_median / 60) as first_response,
-       round(resolution_median / 60) as resolution, completed, won, lost, win_rate, amount_won, days_active
+select agent, opened, answered, round(cast(first_response_median / 60 as numeric)) as first_response,
+       round(cast(resolution_median / 60 as numeric)) as resolution, completed, won, lost, win_rate, amount_won, days_active
 from report_agents
 where month = {{month}}
 order by completed desc, agent;
 
 -- name: Departments in a month
 -- Medians and 90th percentiles in minutes. The row without a name has the sessions without a department.
-select department, opened, answered_share, round(wait_median / 60) as wait, round(wait_p90 / 60) as wait_p90,
-       round(first_response_median / 60) as first_response, sla_first_response_share, completed
+select department, opened, answered_share, round(cast(wait_median / 60 as numeric)) as wait, round(cast(wait_p90 / 60 as numeric)) as wait_p90,
+       round(cast(first_response_median / 60 as numeric)) as first_response, sla_first_response_share, completed
 from report_departments
 where month = {{month}}
 order by opened desc, department;
@@ -79,7 +79,7 @@ order by sum(won) desc, sum(opened) desc;
 
 -- name: Tags in a month
 -- A session with two tags is in two rows: do not add them up.
-select tag, opened, contacts, answered_share, round(wait_median / 60) as wait, won, lost, amount_won
+select tag, opened, contacts, answered_share, round(cast(wait_median / 60 as numeric)) as wait, won, lost, amount_won
 from report_tags
 where month = {{month}} [[and tag = {{tag}}]]
 order by opened desc, tag;

@@ -70,7 +70,7 @@ case when coalesce(s.classification_category, 'UNDEFINED') in ('UNDEFINED', '') 
 else @lower(s.classification_category) end
 
 define amount_won
-case when s.classification_category = 'WON' then s.classification_amount end
+case when @outcome = 'won' then s.classification_amount end
 
 define is_new_contact
 case when s.contact_id is not null then case when exists (select 1 from sessions e

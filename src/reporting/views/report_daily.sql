@@ -11,7 +11,7 @@ service_sum, service_n, service_sla_met, service_sla_n,
 resolution_sum, resolution_n, resolution_sla_met, resolution_sla_n
 from (select @keys, @number as i,
 @agg(count(is_opened)) as opened,
-case when @agg(count(arrived_open)) > 0 then @agg(count(*) filter (where arrived_open = 1)) end as opened_open,
+case when exists (select 1 from report_open_hours) then @agg(count(*) filter (where arrived_open = 1)) end as opened_open,
 @agg(count(*) filter (where is_new_contact = 1)) as opened_new_contact,
 @agg(count(is_ended)) as completed,
 @agg(count(*) filter (where attendance = 'answered')) as answered,

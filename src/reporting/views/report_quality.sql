@@ -2,14 +2,16 @@
 define near(x, y)
 @share(count(*) filter (where is_done = 1 and abs(:x - :y) <= 2), count(*) filter (where is_done = 1 and :x - :y is not null))
 
+define verified(x)
+:x.account_id = a.id and :x.kind = 'verify' and :x.outcome = 'succeeded'
+
 select a.id as account_id, a.name as account, @as_of as as_of, q.sessions, q.removed, q.hidden, q.groups,
 q.unknown_status, q.without_created_at, q.without_contact, q.negative_first_response, q.negative_resolution,
 q.closed_without_end, q.open_with_end, q.unparsed_wait, q.unparsed_service,
 (select count(*) from rejects r where r.account_id = a.id and r.resolved_at is null) as rejects_open,
-(select max(r.finished_at) from sync_runs r where r.account_id = a.id and r.kind = 'verify') as last_verify_at,
-(select sum(r.rows_differing) from sync_runs r where r.account_id = a.id and r.kind = 'verify'
-and r.started_at >= (select max(v.started_at) from sync_runs v where v.account_id = a.id and v.kind = 'verify'
-and v.resource = 'sessions')) as last_verify_differing,
+(select max(r.finished_at) from sync_runs r where @verified(r)) as last_verify_at,
+(select cast(sum(r.rows_differing) as bigint) from sync_runs r where @verified(r) and r.started_at >=
+(select max(v.started_at) from sync_runs v where @verified(v) and v.resource = 'sessions')) as last_verify_differing,
 q.answered_within_3s_share, q.wait_is_first_response_share, q.wait_is_start_to_response_share,
 q.service_is_response_to_end_share, q.service_is_created_to_end_share,
 (select count(*) from (select l.session_id from session_tags l where l.account_id = a.id
@@ -33,14 +35,14 @@ count(*) filter (where in_r = 1 and time_service is not null and coalesce(time_s
 as unparsed_service,
 @share(count(*) filter (where is_done = 1 and response <= 3),
 count(*) filter (where is_done = 1 and answered is not null)) as answered_within_3s_share,
-@near(time_wait_seconds, response) as wait_is_first_response_share,
-@near(time_wait_seconds, start_to_response) as wait_is_start_to_response_share,
-@near(time_service_seconds, response_to_end) as service_is_response_to_end_share,
-@near(time_service_seconds, resolution) as service_is_created_to_end_share,
+@near(wait, response) as wait_is_first_response_share,
+@near(wait, start_to_response) as wait_is_start_to_response_share,
+@near(service, response_to_end) as service_is_response_to_end_share,
+@near(service, resolution) as service_is_created_to_end_share,
 count(*) filter (where is_done = 1 and may_reopen = 1) as reopened_possible,
 count(*) filter (where in_r = 1 and has_day = 0) as outside_days
 from (select a.id as account_id, s.removed_at, s.status, s.type, s.created_at, s.contact_id,
-s.time_wait, s.time_wait_seconds, s.time_service, s.time_service_seconds,
+s.time_wait, s.time_wait_seconds, s.time_service, s.time_service_seconds, @wait as wait, @service as service,
 @epoch(s.created_at) as created, @epoch(s.first_response_at) as answered, @epoch(s.end_at) as ended,
 @first_response as response, @seconds(s.start_at, s.first_response_at) as start_to_response,
 @seconds(s.first_response_at, s.end_at) as response_to_end, @resolution as resolution,

@@ -7,4 +7,4 @@ and e.change_seq = c.change_seq and e.field = 'end_at')) as ended_at,
 from accounts a cross join report_settings p cross join session_changes c
 join sessions s on s.id = c.session_id
 where c.account_id = a.id and c.field = 'status' and c.old_value = 'COMPLETED'
-and c.new_value in ('STARTED', 'PENDING', 'IN_PROGRESS')
+and c.new_value in ('STARTED', 'PENDING', 'IN_PROGRESS') and @counted

@@ -17,5 +17,5 @@ from sessions s where s.created_at >= (select changes_since from report_settings
 join sessions s on s.id = k.session_id
 join accounts a on a.id = s.account_id
 cross join report_settings p
-where s.removed_at is null and k.status in ('STARTED', 'PENDING', 'IN_PROGRESS')
+where @counted and k.status in ('STARTED', 'PENDING', 'IN_PROGRESS')
 and (k.is_first = 0 or k.entered_at >= a.created_at)

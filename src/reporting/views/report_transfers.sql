@@ -7,7 +7,7 @@ c.old_value as from_id, @whose(old_value) as from_name, c.new_value as to_id, @w
 from accounts a cross join report_settings p cross join session_changes c
 join sessions s on s.id = c.session_id
 where c.account_id = a.id and c.field in ('user_id', 'department_id')
-and c.old_value is not null and c.new_value is not null
+and c.old_value is not null and c.new_value is not null and @counted
 
 define whose(x)
 case c.field when 'user_id' then (select g.name from agents g

@@ -10,6 +10,7 @@ use helena_sync::store::meanings;
 use serde_json::Value;
 
 use super::account::{company, insert, sessions, tags};
+use super::rows::same_on_both;
 use super::{now, settings};
 use crate::support::database::{Database, on_both, on_postgres, on_sqlite};
 
@@ -147,6 +148,51 @@ fn questions() -> Vec<(String, bool)> {
         }
     }
     questions
+}
+
+/// The queries of a page of the documents.
+fn queries(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+    let blocks = text.split("```sql\n").skip(1);
+    blocks
+        .map(|block| block.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+/// The rows of a query, with its column's names.
+async fn answer(database: &Database, query: &str) -> Vec<Vec<Value>> {
+    let query = query.trim().trim_end_matches(';');
+    let names = database.columns(query).await;
+    let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    super::rows::rows(database, &names, &format!("({query}\n) as answer")).await
+}
+
+#[tokio::test]
+async fn the_questions_have_the_same_answers_on_both_databases() {
+    let mut asked: Vec<String> = questions()
+        .into_iter()
+        .filter(|(_, is_whole)| !is_whole)
+        .map(|(question, _)| question)
+        .collect();
+    asked.extend(queries("docs/questions.md"));
+    asked.extend(queries("docs/reporting.md"));
+    asked.extend(queries("README.md"));
+    assert!(asked.len() > 20);
+    same_on_both(move |database| {
+        let asked = asked.clone();
+        async move {
+            filled(&database).await;
+            let mut answers = Vec::new();
+            for question in asked {
+                let rows = answer(&database, &question).await;
+                assert!(!rows.is_empty(), "{question}");
+                answers.push((question, rows));
+            }
+            answers
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

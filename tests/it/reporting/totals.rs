@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use helena_sync::data::Timestamp;
+use helena_sync::reporting::Settings;
 use serde_json::Value;
 
 use super::account::{company, id, insert, sessions, tags};
-use super::rows::{all, columns_of, same_on_both, views};
+use super::rows::{all, columns_of, rows, same_on_both, views};
 use super::{now, settings};
-use crate::support::database::{Database, on_sqlite};
+use crate::support::database::{Database, on_both, on_sqlite};
 
 const COUNT: u128 = 700;
 
@@ -299,6 +301,55 @@ async fn tags_change_no_figure_but_their_own() {
                 assert_eq!(before, after, "{view}");
             }
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_a_verification_that_succeeded_says_how_good_the_copy_is() {
+    on_both(|database| async move {
+        company(&database).await;
+        let run = |day, rest| {
+            format!(
+                "insert into sync_runs (account_id, kind, resource, started_at, finished_at, \
+                 outcome, rows_differing) \
+                 values (1, 'verify', 'sessions', '2026-06-{day}T03:00:00.000000Z', {rest});"
+            )
+        };
+        let runs = [
+            run(15, "'2026-06-15T03:10:00.000000Z', 'succeeded', 50"),
+            run(16, "'2026-06-16T03:10:00.000000Z', 'failed', 0"),
+            run(17, "null, null, 0"),
+        ];
+        database.execute(&runs.concat()).await;
+        let store = &database.store;
+        store.keep_reports(&settings(), now()).await.unwrap();
+        let columns = ["last_verify_at", "last_verify_differing"];
+        let told = rows(&database, &columns, "report_quality").await;
+        let at = "2026-06-15T03:10:00.000000Z";
+        assert_eq!(told, [[Value::from(at), Value::from(50.0)]]);
+        let account = store.accounts().await.unwrap()[0].id;
+        let mut snapshot = store.report_snapshot(account).await.unwrap();
+        let verified = snapshot.basis().await.unwrap().verified;
+        snapshot.end().await;
+        assert_eq!(verified, Some((Timestamp::parse(at).unwrap(), 50)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_day_without_sessions_has_none_that_arrived_in_open_hours() {
+    on_both(|database| async move {
+        filled(&database).await;
+        let empty = "opened = 0 and opened_open is null";
+        assert_eq!(database.count("report_daily", empty).await, 0);
+        assert!(database.count("report_daily", "opened = 0").await > 0);
+        // Without hours nobody knows.
+        let store = &database.store;
+        let closed = Settings::of_zone(chrono_tz::America::Sao_Paulo);
+        store.keep_reports(&closed, now()).await.unwrap();
+        let known = "opened_open is not null";
+        assert_eq!(database.count("report_daily", known).await, 0);
     })
     .await;
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use helena_sync::store::{OpenOptions, Store};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, SqliteConnection};
+use sqlx::{
+    AssertSqlSafe, Column, ConnectOptions, Connection, PgConnection, Row as _, SqliteConnection,
+};
 use uuid::Uuid;
 
 use super::proxy::Proxy;
@@ -228,6 +230,36 @@ impl Database {
         rows.into_iter()
             .map(|text| text.unwrap_or_else(|| "-".to_owned()))
             .collect()
+    }
+
+    /// The names of a query's columns. The query must have a row.
+    pub(crate) async fn columns(&self, sql: &str) -> Vec<String> {
+        fn names<C: Column>(columns: &[C]) -> Vec<String> {
+            columns.iter().map(|one| one.name().to_owned()).collect()
+        }
+        let sql = AssertSqlSafe(sql.to_owned());
+        match self.kind {
+            Kind::Sqlite => {
+                let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+                names(
+                    sqlx::query(sql)
+                        .fetch_one(&mut connection)
+                        .await
+                        .unwrap()
+                        .columns(),
+                )
+            }
+            Kind::Postgres => {
+                let mut connection = PgConnection::connect(&self.url).await.unwrap();
+                names(
+                    sqlx::query(sql)
+                        .fetch_one(&mut connection)
+                        .await
+                        .unwrap()
+                        .columns(),
+                )
+            }
+        }
     }
 
     /// The steps of a plan that SQLite explains.
