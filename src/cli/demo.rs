@@ -191,9 +191,14 @@ fn what_is_in(table: &str) -> &'static str {
 
 fn next(args: &DemoArgs) -> Vec<String> {
     let mut lines = Vec::new();
+    // Another database may have a password in its address.
     if let Some(file) = args.database.strip_prefix("sqlite://") {
         let look = format!("sqlite3 {file}");
         lines.push(format!("  {look:<36} # query the mirror"));
+        let database = &args.database;
+        lines.push(format!(
+            "  helena-sync report --database-url {database} --format html --output report.html"
+        ));
     }
     lines.extend(
         [

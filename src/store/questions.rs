@@ -36,18 +36,19 @@ limit 5",
         columns: &["channel", "sessions", "completed"],
     },
     Question {
-        asks: "How long do people wait, by department?",
+        asks: "How long did people wait this month, by department?",
         sql: "\
-select d.name as department,
-       count(*) as sessions,
-       cast(round(avg(s.time_wait_seconds) / 60.0, 1) as text) as minutes_waited
-from sessions s
-join departments d on d.id = s.department_id
-where s.removed_at is null and s.time_wait_seconds is not null
-group by d.id, d.name
-order by avg(s.time_wait_seconds) desc
+select department,
+       wait_n as sessions,
+       cast(round(cast(wait_median / 60 as numeric), 1) as text) as median_minutes,
+       cast(round(cast(wait_p90 / 60.0 as numeric), 1) as text) as p90_minutes
+from report_departments
+where month = (select max(month) from report_days
+               where ends_at <= (select max(last_success_at) from sync_state))
+  and department is not null and wait_n > 0
+order by wait_median desc, department
 limit 5",
-        columns: &["department", "sessions", "minutes_waited"],
+        columns: &["department", "sessions", "median_minutes", "p90_minutes"],
     },
     Question {
         asks: "Who wins the most?",
