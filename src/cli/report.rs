@@ -229,7 +229,8 @@ pub(super) async fn run(context: &Context, args: ReportArgs) -> Result<Exit, Fai
                 " with these filters"
             }
         ));
-        if args.format == Format::Table {
+        // A file is written in any case: what it held before is of other days.
+        if args.format == Format::Table && args.output.is_none() {
             return Ok(Exit::Done);
         }
     }

@@ -622,6 +622,12 @@ async fn days_without_sessions_are_told_as_such() {
                 "{format}"
             );
         }
+        let file = place.path().join("report.txt");
+        std::fs::write(&file, "yesterday").unwrap();
+        let line_to_file: Vec<&str> = line.iter().chain(&["--output", "report.txt"]).copied().collect();
+        run(&place, &line_to_file).await;
+        let written = std::fs::read_to_string(&file).unwrap();
+        assert!(written.contains("1 Jan 2020 to 31 Jan 2020"), "{written}");
         let report = json(&place, &line).await;
         assert_eq!(report["figures"]["opened"]["value"], 0);
         assert_eq!(report["figures"]["answered"]["value"], Value::Null);
