@@ -1,8 +1,8 @@
 //! The breakdown of a report as CSV.
 //!
 //! By default as RFC 4180 has it, with columns named as in JSON. In Portuguese as the spreadsheets of Brazil
-//! open it: semicolons, decimal commas, a byte order mark. A text that a spreadsheet would take for a
-//! formula gets an apostrophe.
+//! open it: semicolons, decimal commas, a byte order mark. Texts stand in quotes, and what a spreadsheet would
+//! take for a formula gets an apostrophe, also where the spreadsheet separates by another character.
 
 use csv::{QuoteStyle, Terminator, WriterBuilder};
 
@@ -19,24 +19,36 @@ fn decimal(number: f64, language: Language) -> String {
     language.pick(text, &text.replace('.', ",")).to_owned()
 }
 
-/// A text that no spreadsheet takes for a formula.
+/// Whether a spreadsheet takes a cell that begins with this text for a formula.
+fn is_formula(text: &str) -> bool {
+    // A quotation mark opens the cell and is no part of it.
+    let text = text.trim_start_matches([' ', '\t', '\r', '\n', '"']);
+    text.starts_with(|first| "=+-@＝＋－＠".contains(first))
+}
+
+/// A text that no spreadsheet takes for a formula, whether it separates cells by commas, semicolons or
+/// tabs: quotes around a text hold it together only for those that separate as this file does.
 fn harmless(text: &str) -> String {
-    let first = text
-        .trim_start_matches([' ', '\t', '\r', '\n'])
-        .chars()
-        .next();
-    if first.is_some_and(|first| "=+-@＝＋－＠".contains(first)) || text.starts_with(['\t', '\r'])
-    {
-        format!("'{text}")
-    } else {
-        text.to_owned()
+    let mut harmless = String::with_capacity(text.len() + 1);
+    for piece in text.split_inclusive([',', ';', '\t', '\r', '\n']) {
+        let is_first = harmless.is_empty();
+        if is_formula(piece) || is_first && (is_formula(text) || text.starts_with(['\t', '\r'])) {
+            harmless.push('\'');
+        }
+        harmless.push_str(piece);
     }
+    harmless
+}
+
+/// A text in quotes.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
 }
 
 fn cell(value: &Value, language: Language) -> String {
     match value {
         Value::None => String::new(),
-        Value::Text(text) | Value::Link(text, _) => harmless(text),
+        Value::Text(text) | Value::Link(text, _) => quoted(&harmless(text)),
         Value::Date(date) => match language {
             Language::En => date.to_string(),
             Language::PtBr => language.date(*date),
@@ -53,7 +65,8 @@ pub(super) fn render(report: &Report, language: Language) -> Result<Vec<u8>, csv
     let mut bytes = Vec::new();
     let mut builder = WriterBuilder::new();
     builder
-        .quote_style(QuoteStyle::Necessary)
+        // Texts are quoted here already, and numbers are not: "" is no missing number for databases.
+        .quote_style(QuoteStyle::Never)
         .terminator(Terminator::CRLF);
     if language == Language::PtBr {
         bytes.extend_from_slice("\u{feff}".as_bytes());
@@ -70,10 +83,10 @@ pub(super) fn render(report: &Report, language: Language) -> Result<Vec<u8>, csv
             }
             Language::En => heads.push(column.key.to_owned()),
             Language::PtBr if has_minutes(column.kind) => {
-                heads.push(format!("{} (s)", column.head));
-                heads.push(format!("{} (min)", column.head));
+                heads.push(quoted(&format!("{} (s)", column.head)));
+                heads.push(quoted(&format!("{} (min)", column.head)));
             }
-            Language::PtBr => heads.push(column.head.clone()),
+            Language::PtBr => heads.push(quoted(&column.head)),
         }
     }
     writer.write_record(&heads)?;
@@ -104,9 +117,18 @@ mod tests {
         for text in ["=1+1", "+55 11", "-1", "@x", " =cmd", "\t=x"] {
             assert_eq!(harmless(text), format!("'{text}"));
         }
-        for text in ["a=1", "Vendas", "", "5-1"] {
+        for text in ["a=1", "Vendas", "", "5-1", "Loja, centro; 2"] {
             assert_eq!(harmless(text), text);
         }
+    }
+
+    #[test]
+    fn a_formula_behind_another_separator_gets_an_apostrophe() {
+        assert_eq!(harmless("verao;=1+1"), "verao;'=1+1");
+        assert_eq!(harmless("verao,=1+1"), "verao,'=1+1");
+        assert_eq!(harmless("a;\"=1+1"), "a;'\"=1+1");
+        assert_eq!(harmless("a\t@x\n-1"), "a\t'@x\n'-1");
+        assert_eq!(quoted("a \"b\";c"), "\"a \"\"b\"\";c\"");
     }
 
     #[test]

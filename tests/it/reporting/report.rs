@@ -477,6 +477,31 @@ async fn csv_and_workbook_have_the_numbers_of_json() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_separator_makes_a_formula_of_a_text() {
+    on_sqlite(|database| async move {
+        filled(&database).await;
+        let hostile = "update sessions set utm_campaign = 'verao;=1+1' where utm_campaign = 'verão'; \
+             update sessions set utm_source = 'x,=2+2' where utm_campaign = 'verao;=1+1';";
+        database.execute(hostile).await;
+        let place = place(&database);
+        for (lang, own, other) in [("en", b',', b';'), ("pt-BR", b';', b',')] {
+            let line = ["--last", "40d", "--by", "campaign", "--format", "csv", "--lang", lang];
+            let text = run(&place, &line).await.out;
+            assert!(text.contains("verao;'=1+1") && text.contains("x,'=2+2"), "{text}");
+            for delimiter in [own, other, b'\t'] {
+                let mut reader = csv::ReaderBuilder::new();
+                reader.delimiter(delimiter).flexible(true).has_headers(false);
+                for row in reader.from_reader(text.as_bytes()).records() {
+                    let row = row.unwrap();
+                    assert!(row.iter().all(|cell| !cell.starts_with('=')), "{row:?}");
+                }
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_reads_well_in_both_languages() {
     on_both(|place| async move {
         let database = place.database().await;
