@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn what_looks_like_a_formula_gets_an_apostrophe() {
-        for text in ["=1+1", "+55 11", "-1", "@x", " =cmd", "\t=x"] {
+        for text in ["=1+1", "+55 11", "-1", "@x", " =cmd", "\tx"] {
             assert_eq!(harmless(text), format!("'{text}"));
         }
         for text in ["a=1", "Vendas", "", "5-1", "Loja, centro; 2"] {

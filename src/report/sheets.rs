@@ -95,23 +95,7 @@ impl Words<'_> {
                 row[4] = Value::None;
             }
         }
-        let period = &self.report.figures.question.period;
-        let days_since = self.report.as_of.map(|as_of| {
-            let today = crate::reporting::local_date(self.report.zone(), as_of);
-            (today - period.to).num_days()
-        });
-        if days_since.is_none_or(|days| days < 7) {
-            sheet = sheet.note(self.pick(
-                "In progress: of the sessions opened, more will be completed.",
-                "Em andamento: dos novos atendimentos, outros ainda serão finalizados.",
-            ));
-        }
-        if days_since.is_some_and(|days| days <= 1) {
-            sheet = sheet.note(self.pick(
-                "Provisional: sessions of the last hours may be opened again.",
-                "Provisório: atendimentos das últimas horas podem ser reabertos.",
-            ));
-        }
+        sheet.notes = self.period_notes();
         sheet
     }
 
@@ -673,6 +657,7 @@ impl Words<'_> {
         let completed = p("Completed", "Finalizados");
         let decided = p("Won or lost", "Atingido ou perdido");
         let cohort = p("Of those opened, completed", "Dos novos, já finalizados");
+        sheet.notes = self.period_notes();
         for (step, anchor, n, of, among) in [
             (opened, created, total.opened, "", 0),
             (cohort, created, total.closed, opened, total.opened),

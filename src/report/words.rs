@@ -3,7 +3,7 @@
 use super::language::{Language, Moved};
 use super::sheet::Value;
 use super::{Report, ShownFilter};
-use crate::reporting::{By, Group, Key, Period, Share, Stage, Times};
+use crate::reporting::{By, Group, Key, Period, Share, Stage, Times, local_date};
 
 /// A figure of the whole period, and of the compared one.
 #[derive(Debug, Clone, PartialEq)]
@@ -319,6 +319,47 @@ impl<'a> Words<'a> {
             self.verified(),
         ));
         head
+    }
+
+    /// Whether sessions opened in the period are likely to be completed still: it ended less than 7 days
+    /// before the time up to which the copy is complete.
+    pub(super) fn is_in_progress(self) -> bool {
+        let (_, ends) = self
+            .report
+            .figures
+            .question
+            .period
+            .instants(self.report.zone());
+        let since = self.report.as_of.map(|as_of| as_of.micros() - ends);
+        since.is_none_or(|since| since < 7 * 86_400 * 1_000_000)
+    }
+
+    /// Whether sessions that ended in the period may be opened again without a new session: its last day is
+    /// today or yesterday.
+    pub(super) fn is_provisional(self) -> bool {
+        let last = self.report.figures.question.period.to;
+        self.report.as_of.is_some_and(|as_of| {
+            let today = local_date(self.report.zone(), as_of);
+            (today - last).num_days() <= 1
+        })
+    }
+
+    /// What is not final of the period.
+    pub(super) fn period_notes(self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.is_in_progress() {
+            notes.push(self.pick(
+                "In progress: of the sessions opened, more will be completed.",
+                "Em andamento: dos atendimentos abertos no período, outros ainda serão finalizados.",
+            ));
+        }
+        if self.is_provisional() {
+            notes.push(self.pick(
+                "Provisional: sessions that ended in the last hours may be opened again.",
+                "Provisório: atendimentos encerrados nas últimas horas podem ser reabertos.",
+            ));
+        }
+        notes.into_iter().map(str::to_owned).collect()
     }
 
     /// What a breakdown is by.

@@ -265,7 +265,13 @@ impl<'a> Page<'a> {
                 (self.sla_tile(&figures))
                 (self.tile(&get("won"), self.pick("Won", "Objetivo atingido"), &won))
             }
+            (self.period_notes())
         }
+    }
+
+    /// What is not final of the period.
+    fn period_notes(&self) -> Markup {
+        html! { @for note in self.words.period_notes() { p class="note" { (note) } } }
     }
 
     fn sla_tile(&self, figures: &[Figure]) -> Markup {
@@ -952,7 +958,11 @@ impl<'a> Page<'a> {
                 "b",
             ),
             bar(
-                self.pick("Completed by now", "Já finalizados"),
+                if self.words.is_in_progress() {
+                    self.pick("Completed (in progress)", "Já finalizados (em andamento)")
+                } else {
+                    self.pick("Completed by now", "Já finalizados")
+                },
                 total.closed,
                 total.opened,
                 "a",
@@ -1066,6 +1076,7 @@ impl<'a> Page<'a> {
                     (block(self.pick("By the day opened", "Pelo dia da abertura"), &created))
                     (block(self.pick("By the day ended", "Pelo dia do encerramento"), &ended))
                 }
+                (self.period_notes())
                 dl class="keys" {
                     @for (name, value) in [
                         (self.pick("Win rate", "Taxa de conversão"), Value::share(total.win_rate().value())),
