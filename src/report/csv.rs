@@ -61,7 +61,7 @@ fn cell(value: &Value, language: Language) -> String {
 
 /// The breakdown.
 pub(super) fn render(report: &Report, language: Language) -> Result<Vec<u8>, csv::Error> {
-    let sheet = Words::new(report, language).by_sheet();
+    let sheet = Words::whole(report, language).by_sheet();
     let mut bytes = Vec::new();
     let mut builder = WriterBuilder::new();
     builder

@@ -45,7 +45,7 @@ fn times(times: &Times) -> Json {
 /// The whole report.
 pub(super) fn render(report: &Report) -> Result<Vec<u8>, serde_json::Error> {
     // Names for programs are the same in every language.
-    let words = Words::new(report, Language::En);
+    let words = Words::whole(report, Language::En);
     let zone = report.zone();
     let period = |period: &Period| {
         let (starts, ends) = period.instants(zone);

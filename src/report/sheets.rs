@@ -37,6 +37,11 @@ fn apart(rows: &[Row], is_none_apart: bool) -> Vec<usize> {
 }
 
 impl Words<'_> {
+    /// How many rows a section has before the rest is one row.
+    const fn most(self) -> usize {
+        if self.is_whole { usize::MAX } else { MOST }
+    }
+
     /// All sheets, in the order in which they are read.
     pub(super) fn sheets(self) -> Vec<Sheet> {
         let mut sheets = vec![self.about(), self.figures_sheet(), self.times_sheet()];
@@ -442,7 +447,7 @@ impl Words<'_> {
             By::Agent => &figures.agents,
             _ => &figures.channels,
         };
-        let mut sheet = self.short(by, &shortened_rows(rows, MOST));
+        let mut sheet = self.short(by, &shortened_rows(rows, self.most()));
         sheet.key = match by {
             By::Department => "departments",
             By::Agent => "agents",
@@ -716,7 +721,7 @@ impl Words<'_> {
             .numbers("completed", p("Completed", "Finalizados"))
             .numbers("share", p("Of those classified", "Dos classificados"))
             .numbers("amount_won", p("Amount won", "Valor ganho"));
-        let rows = shortened_rows(&figures.reasons, MOST);
+        let rows = shortened_rows(&figures.reasons, self.most());
         sheet.apart = apart(&rows, false);
         for Row { key, group } in rows {
             let (outcome, reason) = match &key {
@@ -787,7 +792,7 @@ impl Words<'_> {
             .numbers("won", p("Won", "Objetivo atingido"))
             .numbers("win_rate", p("Win rate", "Conversão"))
             .numbers("amount_won", p("Amount won", "Valor ganho"));
-        let rows = shortened_rows(rows, MOST);
+        let rows = shortened_rows(rows, self.most());
         sheet.apart = apart(&rows, true);
         for Row { key, group } in rows {
             let mut row: Vec<Value> = match &key {
@@ -829,11 +834,12 @@ impl Words<'_> {
             )
             .numbers("won", p("Won", "Objetivo atingido"));
         let rows = &self.report.figures.tags;
+        let most = self.most().saturating_mul(2);
         let mut shown = 0;
         for Row { key, group } in rows {
             if *key != Key::None {
                 shown += 1;
-                if shown > 2 * MOST {
+                if shown > most {
                     continue;
                 }
             }
@@ -845,8 +851,8 @@ impl Words<'_> {
                 Value::Count(group.won),
             ]);
         }
-        if shown > 2 * MOST {
-            let more = self.lang.count((shown - 2 * MOST) as u64);
+        if shown > most {
+            let more = self.lang.count((shown - most) as u64);
             sheet.notes.push(match self.lang {
                 Language::En => format!("{more} smaller tags are not shown."),
                 Language::PtBr => format!("{more} etiquetas menores não aparecem."),

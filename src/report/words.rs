@@ -101,11 +101,26 @@ impl Metric {
 pub(super) struct Words<'a> {
     pub(super) report: &'a Report,
     pub(super) lang: Language,
+    /// Whether sections have all rows, for programs and spreadsheets.
+    pub(super) is_whole: bool,
 }
 
 impl<'a> Words<'a> {
+    /// For people: long sections end in a row for the rest.
     pub(super) const fn new(report: &'a Report, lang: Language) -> Self {
-        Self { report, lang }
+        Self {
+            report,
+            lang,
+            is_whole: false,
+        }
+    }
+
+    /// For programs and spreadsheets: with all rows.
+    pub(super) const fn whole(report: &'a Report, lang: Language) -> Self {
+        Self {
+            is_whole: true,
+            ..Self::new(report, lang)
+        }
     }
 
     pub(super) const fn pick(self, en: &'a str, pt: &'a str) -> &'a str {

@@ -72,7 +72,7 @@ impl Formats {
 
 /// The whole report.
 pub(super) fn render(report: &Report, language: Language) -> Result<Vec<u8>, XlsxError> {
-    let words = Words::new(report, language);
+    let words = Words::whole(report, language);
     let formats = Formats::new(language, &report.settings.currency);
     let mut workbook = Workbook::new();
     // The time of the data instead of the present, so that the same data give the same bytes.

@@ -477,6 +477,32 @@ async fn csv_and_workbook_have_the_numbers_of_json() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn programs_get_all_rows_and_people_the_largest() {
+    on_sqlite(|database| async move {
+        filled(&database).await;
+        let more = "update sessions set utm_campaign = 'campanha ' || (cast(number as integer) % 30), \
+             classification_category = 'LOST', \
+             classification_category_description = 'motivo ' || (cast(number as integer) % 30);";
+        database.execute(more).await;
+        let place = place(&database);
+        let line = ["--last", "40d"];
+        let report = json(&place, &line).await;
+        for name in ["campaigns", "reasons"] {
+            let count = report["sections"][name].as_array().unwrap().len();
+            assert!(count >= 30, "{name}: {count}");
+        }
+        let page = run(&place, &["--last", "40d", "--format", "html"]).await.out;
+        assert!(page.contains("others") && page.matches("motivo ").count() == 10);
+        run(&place, &["--last", "40d", "--format", "xlsx", "--output", "all.xlsx"]).await;
+        let file = place.path().join("all.xlsx");
+        let mut book: Xlsx<_> = calamine::open_workbook(file).unwrap();
+        let rows = book.worksheet_range("Campaigns").unwrap().rows().count();
+        assert_eq!(rows, 1 + report["sections"]["campaigns"].as_array().unwrap().len());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_separator_makes_a_formula_of_a_text() {
     on_sqlite(|database| async move {
         filled(&database).await;
