@@ -36,6 +36,23 @@ fn apart(rows: &[Row], is_none_apart: bool) -> Vec<usize> {
         .collect()
 }
 
+/// What a row of campaigns is of, in the columns of the views.
+fn campaign_values(key: &Key) -> [Value; 5] {
+    let Key::Campaign(campaign) = key else {
+        let nothing = [const { Value::None }; 4];
+        let [source, medium, name, ad] = nothing;
+        return [source, medium, name, ad, Value::Count(0)];
+    };
+    let text = |text: &Option<String>| text.clone().map_or(Value::None, Value::Text);
+    [
+        text(&campaign.source),
+        text(&campaign.medium),
+        text(&campaign.campaign),
+        text(&campaign.ad),
+        Value::Count(u64::from(campaign.has_click_id)),
+    ]
+}
+
 impl Words<'_> {
     /// How many rows a section has before the rest is one row.
     const fn most(self) -> usize {
@@ -331,6 +348,12 @@ impl Words<'_> {
         if is_named {
             sheet = sheet.words("id", "id");
         }
+        if by == By::Campaign {
+            for key in ["utm_source", "utm_medium", "utm_campaign", "utm_source_id"] {
+                sheet = sheet.words(key, key);
+            }
+            sheet = sheet.numbers("has_click_id", p("Ad click", "Clique em anúncio"));
+        }
         for Row { key, group } in rows {
             let mut row = vec![
                 self.key(by, key),
@@ -382,6 +405,9 @@ impl Words<'_> {
                     Key::Named { id, .. } if !is_hidden => Value::Text(id.to_string()),
                     _ => Value::None,
                 });
+            }
+            if by == By::Campaign {
+                row.extend(campaign_values(key));
             }
             sheet.row(row);
         }

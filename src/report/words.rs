@@ -466,7 +466,7 @@ impl<'a> Words<'a> {
                     &campaign.ad,
                 ];
                 let mut parts: Vec<String> = parts.into_iter().flatten().cloned().collect();
-                if parts.is_empty() {
+                if campaign.has_click_id {
                     parts.push(self.pick("ad click", "clique em anúncio").to_owned());
                 }
                 parts.join(" · ")

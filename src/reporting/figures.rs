@@ -710,9 +710,11 @@ impl Computing<'_> {
                 && matches!(&row.key, Key::Reason { outcome, .. } if outcome != "none")
         });
         let campaigns = self.by_campaign(|it| {
-            Some(Campaign {
+            let is_unnamed = it.campaign.is_none() && it.source.is_none() && it.medium.is_none();
+            // Of what has no name, the click is all that is known; an ad alone is no campaign.
+            (!is_unnamed || it.has_click_id).then(|| Campaign {
                 ad: None,
-                has_click_id: it.campaign.is_none() && it.source.is_none(),
+                has_click_id: is_unnamed,
                 ..it.clone()
             })
         });

@@ -135,6 +135,15 @@ async fn a_months_breakdowns_are_those_of_the_views() {
                 of_view.push(key);
                 of_report.push("id");
             }
+            if by == "campaign" {
+                for column in ["utm_source", "utm_medium", "utm_campaign", "utm_source_id", "has_click_id"] {
+                    of_view.push(column);
+                    of_report.push(column);
+                }
+                let labels = section(&report, "by", &["campaign"]);
+                let unique: std::collections::BTreeSet<_> = labels.iter().map(|it| it[0].to_string()).collect();
+                assert_eq!(unique.len(), labels.len(), "{labels:?}");
+            }
             if by == "agent" {
                 of_view.push("days_active");
                 of_report.push("days_active");
