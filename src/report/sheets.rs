@@ -414,18 +414,24 @@ impl Words<'_> {
         sheet
     }
 
-    /// A breakdown for people: a few columns.
-    pub(super) fn short(self, by: By, rows: &[Row]) -> Sheet {
-        let p = |en, pt| self.pick(en, pt);
-        let has_sla = self.sla(&self.report.figures.total).is_some();
-        let first = if self.report.is_open_hours {
-            p(
+    /// The head of a column of medians of the time to the first response.
+    const fn first_response_head(self) -> &'static str {
+        let lang = self.lang;
+        if self.report.is_open_hours {
+            lang.pick(
                 "First response, open hours (median)",
                 "1ª resposta no expediente (mediana)",
             )
         } else {
-            p("First response (median)", "1ª resposta (mediana)")
-        };
+            lang.pick("First response (median)", "1ª resposta (mediana)")
+        }
+    }
+
+    /// A breakdown for people: a few columns.
+    pub(super) fn short(self, by: By, rows: &[Row]) -> Sheet {
+        let p = |en, pt| self.pick(en, pt);
+        let has_sla = self.sla(&self.report.figures.total).is_some();
+        let first = self.first_response_head();
         let mut sheet = Sheet::new(by.as_str(), self.by_title(by))
             .words(by.as_str(), self.by(by))
             .numbers("opened", p("Opened", "Novos"))
@@ -637,10 +643,7 @@ impl Words<'_> {
             .words("hour", p("Hour", "Hora"))
             .numbers("opened", p("Opened", "Novos"))
             .numbers("per_hour", p("Average per hour", "Média por hora"))
-            .times(
-                "first_response_median",
-                p("First response (median)", "1ª resposta (mediana)"),
-            )
+            .times("first_response_median", self.first_response_head())
             .numbers("first_response_n", "n");
         if has_hours {
             sheet = sheet.words("is_open", p("Open", "Expediente"));
@@ -655,8 +658,8 @@ impl Words<'_> {
                     Value::Text(format!("{hour:02}:00")),
                     Value::Count(cell.opened),
                     cell.average().map_or(Value::None, Value::Number),
-                    median(&cell.first_response),
-                    Value::Count(cell.first_response.n),
+                    median(&self.first_response_at(cell)),
+                    Value::Count(self.first_response_at(cell).n),
                 ];
                 if has_hours {
                     let is_open = cell.is_open == Some(true);
@@ -854,10 +857,7 @@ impl Words<'_> {
             .words("tag", p("Tag", "Etiqueta"))
             .numbers("opened", p("Opened", "Novos"))
             .numbers("answered_share", p("Answered", "Respondidos"))
-            .times(
-                "first_response_median",
-                p("First response (median)", "1ª resposta (mediana)"),
-            )
+            .times("first_response_median", self.first_response_head())
             .numbers("won", p("Won", "Objetivo atingido"));
         let rows = &self.report.figures.tags;
         let most = self.most().saturating_mul(2);

@@ -3,7 +3,7 @@
 use super::language::{Language, Moved};
 use super::sheet::Value;
 use super::{Report, ShownFilter};
-use crate::reporting::{By, Group, Key, Period, Share, Stage, Times, local_date};
+use crate::reporting::{By, Cell, Group, Key, Period, Share, Stage, Times, local_date};
 
 /// A figure of the whole period, and of the compared one.
 #[derive(Debug, Clone, PartialEq)]
@@ -493,6 +493,15 @@ impl<'a> Words<'a> {
         }
     }
 
+    /// The same of an hour of the week.
+    pub(super) const fn first_response_at(self, cell: &Cell) -> Times {
+        if self.report.is_open_hours {
+            cell.first_response_open
+        } else {
+            cell.first_response
+        }
+    }
+
     /// The target that the report puts first: its name, and how many are in time.
     pub(super) fn sla(self, group: &Group) -> Option<(&'static str, Share)> {
         let targets = &self.report.settings.targets;
@@ -831,9 +840,20 @@ impl<'a> Words<'a> {
     /// The largest changes that are more than noise, in words.
     pub(super) fn changes(self) -> Vec<String> {
         let mut changed: Vec<(f64, Figure)> = Vec::new();
+        let is_open = self.report.is_open_hours;
         let medians = self.metrics();
         let medians = medians.iter().map(|metric| {
             let name = match metric.key {
+                // The same things, counted in another way.
+                "first_response" | "resolution" if is_open => "",
+                "first_response_open" if is_open => self.lang.pick(
+                    "The median time to the first response within open hours",
+                    "Mediana do tempo até a 1ª resposta no expediente",
+                ),
+                "resolution_open" if is_open => self.lang.pick(
+                    "The median time from beginning to end within open hours",
+                    "Mediana da duração total no expediente",
+                ),
                 "wait" => self
                     .lang
                     .pick("The median wait", "Mediana do tempo de espera"),
@@ -848,7 +868,6 @@ impl<'a> Words<'a> {
                     "The median time from beginning to end",
                     "Mediana da duração total",
                 ),
-                // The same things, counted in another way.
                 _ => "",
             };
             metric.median(name)

@@ -502,6 +502,8 @@ pub struct Cell {
     pub times: u64,
     /// Time to the first response.
     pub first_response: Times,
+    /// The same within open hours.
+    pub first_response_open: Times,
     /// Whether it lies in open hours; `None` if none are configured.
     pub is_open: Option<bool>,
 }
@@ -1154,6 +1156,7 @@ impl Computing<'_> {
             let cell = &mut cells[weekday][hour];
             cell.opened = group.opened;
             cell.first_response = group.first_response;
+            cell.first_response_open = group.first_response_open;
         }
         cells
     }

@@ -800,7 +800,7 @@ impl<'a> Page<'a> {
         let average = |cell: &Cell| cell.average().unwrap_or(0.0);
         let most = hours.iter().flatten().map(average).fold(0.0, f64::max);
         let median = |cell: &Cell| {
-            let times = &cell.first_response;
+            let times = self.words.first_response_at(cell);
             times.median.filter(|_| times.shows_median())
         };
         let slowest = hours
@@ -854,10 +854,17 @@ impl<'a> Page<'a> {
         let peak = peak.unwrap_or_default();
         let has_hours = self.report.has_hours();
         let opened_title = self.pick("Opened per hour", "Novos por hora");
-        let response_title = self.pick(
-            "Median time to the first response",
-            "Mediana do tempo até a 1ª resposta",
-        );
+        let response_title = if self.report.is_open_hours {
+            self.pick(
+                "Median time to the first response within open hours",
+                "Mediana do tempo até a 1ª resposta no expediente",
+            )
+        } else {
+            self.pick(
+                "Median time to the first response",
+                "Mediana do tempo até a 1ª resposta",
+            )
+        };
         html! {
             section {
                 h2 { (self.pick("When people write", "Horários de pico")) }

@@ -486,6 +486,46 @@ async fn csv_and_workbook_have_the_numbers_of_json() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn open_hours_count_in_every_section_where_they_are_asked_for() {
+    on_sqlite(|database| async move {
+        filled(&database).await;
+        let place = place(&database);
+        let of_view = |column: &'static str| {
+            let database = &database;
+            async move {
+                // Hours with one response: its time is the median.
+                let sql = format!(
+                    "select cast(sum({column}) as text) from (select min({column}) as {column} from report_sessions \
+                     where account_id = 1 and is_counted = 1 and day >= '2026-05-11' and day <= '2026-06-19' \
+                     and {column} is not null group by weekday, hour having count(*) = 1)"
+                );
+                database.texts(&sql).await[0].parse::<f64>().unwrap()
+            }
+        };
+        let line = ["--last", "40d", "--hours"];
+        for (hours, column) in [("all", "first_response_seconds"), ("open", "first_response_open_seconds")] {
+            let report = json(&place, &[line[0], line[1], line[2], hours]).await;
+            let cells = section(&report, "hours", &["first_response_n", "first_response_median"]);
+            let found: f64 = cells
+                .iter()
+                .filter(|row| row[0].as_f64() == Some(1.0))
+                .filter_map(|row| row[1].as_f64())
+                .sum();
+            assert!(found > 0.0, "{hours}");
+            same(found, of_view(column).await, hours);
+            let page = run(&place, &[line[0], line[1], line[2], hours, "--format", "html"]).await.out;
+            let is_open = page.contains("<h3>Median time to the first response within open hours, ");
+            assert_eq!(is_open, hours == "open");
+            let changes = page.split("Largest changes").nth(1).unwrap().split("</ul>").next().unwrap();
+            let wrong = "The median time from beginning to end";
+            let is_wrong = changes.contains(&format!("{wrong} rose")) || changes.contains(&format!("{wrong} fell"));
+            assert!(hours == "all" || !is_wrong, "{changes}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn programs_get_all_rows_and_people_the_largest() {
     on_sqlite(|database| async move {
         filled(&database).await;
