@@ -780,15 +780,29 @@ impl Computing<'_> {
     /// How many were open at an instant. An open session was open since its creation, one that is over
     /// from its creation to its end.
     fn open_at(&self, at: i64) -> u64 {
-        let over = self.facts.list.iter().filter(|fact| {
-            fact.created < at
-                && fact
-                    .ended
-                    .is_some_and(|ended| ended >= at && ended >= fact.created)
+        self.open_at_each(&[at])[0]
+    }
+
+    /// The same at several instants in ascending order, from one pass over the sessions.
+    fn open_at_each(&self, instants: &[i64]) -> Vec<u64> {
+        let mut changes = vec![0_i64; instants.len() + 1];
+        // The first of the instants that is later.
+        let after = |at: i64| instants.partition_point(|&instant| instant <= at);
+        for fact in &self.facts.list {
+            if let Some(ended) = fact.ended.filter(|&ended| ended >= fact.created) {
+                changes[after(fact.created)] += 1;
+                changes[after(ended)] -= 1;
+            }
+        }
+        for open in self.open {
+            changes[after(open.session.created_at.micros())] += 1;
+        }
+        let mut count = 0;
+        let counts = changes[..instants.len()].iter().map(|change| {
+            count += change;
+            u64::try_from(count).unwrap_or(0)
         });
-        let open = self.open.iter();
-        let open = open.filter(|open| open.session.created_at.micros() < at);
-        (over.count() + open.count()) as u64
+        counts.collect()
     }
 
     /// Sorts parts by key and computes a group of each.
@@ -1082,11 +1096,17 @@ impl Computing<'_> {
             }
         }
         let holidays = &facts.frame.settings.hours;
+        let ends: Vec<i64> = buckets
+            .iter()
+            .map(|places| self.stretch.days[places.end - 1].ends_at * MICROS)
+            .map(|end| end.min(self.stretch.ends))
+            .collect();
         buckets
             .iter()
             .zip(groups)
             .zip(opened_before)
-            .map(|((places, group), opened_before)| {
+            .zip(self.open_at_each(&ends))
+            .map(|(((places, group), opened_before), open_at_end)| {
                 let days = &self.stretch.days[places.clone()];
                 let (first, last) = (days[0], days[days.len() - 1]);
                 let is_quiet =
@@ -1097,7 +1117,7 @@ impl Computing<'_> {
                     is_quiet: days.iter().all(is_quiet),
                     opened: group.opened,
                     completed: group.completed,
-                    open_at_end: self.open_at(self.stretch.ends.min(last.ends_at * MICROS)),
+                    open_at_end,
                     opened_before,
                     first_response: group.first_response,
                     first_response_open: group.first_response_open,
