@@ -152,7 +152,7 @@ impl Share {
 pub struct Group {
     /// Created.
     pub opened: u64,
-    /// Of these, created in open hours.
+    /// Of these, created in open hours; `None` if none are configured.
     pub opened_open: Option<u64>,
     /// Contacts with a session that was created.
     pub contacts: u64,
@@ -297,14 +297,12 @@ fn group(facts: &Facts, stretch: &Stretch, parts: &[Part]) -> Group {
             into.push(value);
         }
     };
-    let mut open = (0, false);
+    let mut opened_open = 0;
     for part in parts {
         let fact = &facts.list[part.fact as usize];
         if part.is_opened {
             group.opened += 1;
-            if let Some(is_open) = fact.arrived_open {
-                open = (open.0 + u64::from(is_open), true);
-            }
+            opened_open += u64::from(fact.arrived_open == Some(true));
             if fact.contact > 0 {
                 group.with_contact += 1;
                 contacts.push((fact.contact, fact.is_new_contact == Some(true)));
@@ -358,7 +356,8 @@ fn group(facts: &Facts, stretch: &Stretch, parts: &[Part]) -> Group {
     active.sort_unstable();
     active.dedup();
     group.days_active = active.len() as u64;
-    group.opened_open = open.1.then_some(open.0);
+    let has_hours = facts.frame.settings.hours.are_known();
+    group.opened_open = has_hours.then_some(opened_open);
     group.wait = Times::of(&mut wait);
     group.first_response = Times::of(&mut first);
     group.first_response_open = Times::of(&mut first_open);

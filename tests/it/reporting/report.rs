@@ -730,6 +730,7 @@ async fn days_without_sessions_are_told_as_such() {
         assert!(written.contains("1 Jan 2020 to 31 Jan 2020"), "{written}");
         let report = json(&place, &line).await;
         assert_eq!(report["figures"]["opened"]["value"], 0);
+        assert_eq!(report["figures"]["opened_outside_hours"]["value"], 0);
         assert_eq!(report["figures"]["answered"]["value"], Value::Null);
         assert_eq!(report["times"]["wait"]["median"], Value::Null);
         let sections: &Map<String, Value> = report["sections"].as_object().unwrap();
