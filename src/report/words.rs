@@ -997,8 +997,8 @@ impl<'a> Words<'a> {
         list.extend(target(has_target, (
             self.pick("In time (SLA)", "Dentro do prazo (SLA)"),
             self.pick(
-                "The value is within the configured target. An open session that is already late counts as late.",
-                "O valor está dentro da meta configurada. Um atendimento aberto que já passou da meta conta como atrasado.",
+                "The value is within the configured target. For wait and first response, an open session that is already late counts as late. For service and time to the end only sessions that ended count.",
+                "O valor está dentro da meta configurada. Na espera e na 1ª resposta, um atendimento aberto que já passou da meta conta como atrasado. No tempo de atendimento e na duração total contam só os encerrados.",
             ),
         )));
         list.extend(target(self.report.has_hours(), (
