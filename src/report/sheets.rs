@@ -434,7 +434,7 @@ impl Words<'_> {
         let first = self.first_response_head();
         let mut sheet = Sheet::new(by.as_str(), self.by_title(by))
             .words(by.as_str(), self.by(by))
-            .numbers("opened", p("Opened", "Novos"))
+            .numbers("opened", p("Opened", "Novos atendimentos"))
             .numbers("completed", p("Completed", "Finalizados"))
             .numbers("answered_share", p("Answered", "Respondidos"))
             .times("first_response_median", first)
@@ -509,11 +509,11 @@ impl Words<'_> {
         let is_compared = self.report.figures.before.is_some();
         let mut sheet = Sheet::new("volume", p("Volume", "Volume"))
             .words("from", self.bucket())
-            .numbers("opened", p("Opened", "Novos"))
+            .numbers("opened", p("Opened", "Novos atendimentos"))
             .numbers("completed", p("Completed", "Finalizados"))
             .numbers("open_at_end", p("Open at the end", "Pendentes no fim"));
         if is_compared {
-            sheet = sheet.numbers("opened_before", p("Opened before", "Novos antes"));
+            sheet = sheet.numbers("opened_before", p("Opened before", "Novos atendimentos antes"));
         }
         for bar in &self.report.figures.bars {
             let mut row = vec![
@@ -641,7 +641,7 @@ impl Words<'_> {
         let mut sheet = Sheet::new("hours", p("Peak hours", "Horários de pico"))
             .words("weekday", p("Weekday", "Dia da semana"))
             .words("hour", p("Hour", "Hora"))
-            .numbers("opened", p("Opened", "Novos"))
+            .numbers("opened", p("Opened", "Novos atendimentos"))
             .numbers("per_hour", p("Average per hour", "Média por hora"))
             .times("first_response_median", self.first_response_head())
             .numbers("first_response_n", "n");
@@ -815,7 +815,7 @@ impl Words<'_> {
     ) -> Sheet {
         let p = |en, pt| self.pick(en, pt);
         let mut sheet = sheet
-            .numbers("opened", p("Opened", "Novos"))
+            .numbers("opened", p("Opened", "Novos atendimentos"))
             .numbers("contacts", p("Contacts", "Contatos"))
             .numbers("completed", p("Completed", "Finalizados"))
             .numbers("won", p("Won", "Objetivo atingido"))
@@ -855,7 +855,7 @@ impl Words<'_> {
         let mut sheet = Sheet::new("tags", p("Tags", "Etiquetas"))
             .note(self.tags_note())
             .words("tag", p("Tag", "Etiqueta"))
-            .numbers("opened", p("Opened", "Novos"))
+            .numbers("opened", p("Opened", "Novos atendimentos"))
             .numbers("answered_share", p("Answered", "Respondidos"))
             .times("first_response_median", self.first_response_head())
             .numbers("won", p("Won", "Objetivo atingido"));
@@ -924,10 +924,15 @@ impl Words<'_> {
         ages.row(total);
         #[expect(clippy::cast_precision_loss, reason = "ages stay far below 2^53")]
         let waited = open.longest_wait.map(|seconds| seconds as f64);
-        let days = self.report.settings.stale.as_secs().div_ceil(86_400);
+        let stale = self.report.settings.stale;
+        let stale = if stale.as_secs().is_multiple_of(86_400) {
+            self.days_text(stale.as_secs() / 86_400)
+        } else {
+            self.lang.duration(stale.as_secs_f64())
+        };
         let stale = match self.lang {
-            Language::En => format!("Nobody wrote for more than {}", self.days_text(days)),
-            Language::PtBr => format!("Parados há mais de {}", self.days_text(days)),
+            Language::En => format!("Nobody wrote for more than {stale}"),
+            Language::PtBr => format!("Parados há mais de {stale}"),
         };
         for (figure, value) in [
             (
@@ -1060,7 +1065,7 @@ impl Words<'_> {
             ),
             (
                 p(
-                    "Of no known creation (whole account)",
+                    "Without a creation time (whole account)",
                     "Sem data de criação (conta toda)",
                 ),
                 report.without_created_at,

@@ -583,7 +583,7 @@ impl<'a> Words<'a> {
         if self.report.has_hours() {
             add(
                 "opened_outside_hours",
-                lang.pick("Opened outside hours", "Novos fora do expediente"),
+                lang.pick("Opened outside hours", "Novos atendimentos fora do expediente"),
                 &|it| {
                     it.opened_open
                         .map_or(Value::None, |open| Value::Count(it.opened - open))
@@ -1030,7 +1030,7 @@ const DEFINITIONS: [(&str, &str, &str, &str); 20] = [
         "Balance of the period",
         "Saldo do período",
         "Opened minus completed.",
-        "Novos menos finalizados.",
+        "Novos atendimentos menos finalizados.",
     ),
     (
         "Of those opened, completed",

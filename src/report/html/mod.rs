@@ -317,10 +317,7 @@ impl<'a> Page<'a> {
                     @for change in &changes { li { (change) } }
                     @if changes.is_empty() {
                         li class="soft" {
-                            (self.pick(
-                                "No change that is larger than noise.",
-                                "Nenhuma mudança maior que o acaso.",
-                            ))
+                            (self.pick("No notable change.", "Nenhuma mudança relevante."))
                         }
                     }
                 }
@@ -523,7 +520,7 @@ impl<'a> Page<'a> {
                 lang.count(figures.total.completed)
             ),
             Language::PtBr => format!(
-                "{} novos e {} finalizados{busiest}",
+                "{} novos atendimentos e {} finalizados{busiest}",
                 lang.count(figures.total.opened),
                 lang.count(figures.total.completed)
             ),
@@ -534,15 +531,18 @@ impl<'a> Page<'a> {
                 p class="sub" {
                     (self.pick(
                         "Opened by the day of creation, completed by the day of the end. A rising line of open sessions means that more comes in than is done.",
-                        "Novos pelo dia da criação, finalizados pelo dia do encerramento. Uma linha de pendentes que sobe indica que entra mais do que se conclui.",
+                        "Novos atendimentos pelo dia da criação, finalizados pelo dia do encerramento. Uma linha de pendentes que sobe indica que entra mais do que se conclui.",
                     ))
                 }
                 figure {
                     ul class="legend" {
-                        li { i class="ia" {} (self.pick("Opened", "Novos")) }
+                        li { i class="ia" {} (self.pick("Opened", "Novos atendimentos")) }
                         li { i class="ib" {} (self.pick("Completed", "Finalizados")) }
-                        @if is_compared {
-                            li { i class="d" {} (self.pick("Opened in the period before", "Novos no período anterior")) }
+                        @if let Some(compared) = self.words.compared().filter(|_| is_compared) {
+                            li {
+                                i class="d" {}
+                                (self.pick("Opened, ", "Novos atendimentos, ")) (compared)
+                            }
                         }
                         li { i class="l" {} (self.pick("Open at the end", "Pendentes no fim")) }
                         @if is_daily {
@@ -853,7 +853,7 @@ impl<'a> Page<'a> {
         });
         let peak = peak.unwrap_or_default();
         let has_hours = self.report.has_hours();
-        let opened_title = self.pick("Opened per hour", "Novos por hora");
+        let opened_title = self.pick("Opened per hour", "Novos atendimentos por hora");
         let response_title = if self.report.is_open_hours {
             self.pick(
                 "Median time to the first response within open hours",
@@ -926,7 +926,7 @@ impl<'a> Page<'a> {
                 p class="sub" {
                     (self.pick(
                         "Opened, answered, first response and wait by the day of creation; completed, service and outcomes by the day of the end.",
-                        "Novos, respondidos, 1ª resposta e TME pelo dia da criação; finalizados, TMA e resultados pelo dia do encerramento.",
+                        "Novos atendimentos, respondidos, 1ª resposta e TME pelo dia da criação; finalizados, TMA e resultados pelo dia do encerramento.",
                     ))
                 }
                 @for by in [By::Department, By::Agent, By::Channel] {
@@ -1181,7 +1181,7 @@ impl<'a> Page<'a> {
                 h2 { (title) }
                 p class="sub" {
                     (self.pick("As of", "Situação em")) " " (self.words.as_of()) ". "
-                    (self.pick("Whatever the period above.", "Independe do período acima."))
+                    (self.pick("Includes sessions created outside the period.", "Inclui atendimentos criados fora do período."))
                 }
                 div class="pair" {
                     div class="block" {

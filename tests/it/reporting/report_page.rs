@@ -135,6 +135,8 @@ async fn a_page_names_no_contact_and_is_the_same_every_time() {
             assert!(page.contains("default-src &#39;none&#39;") || page.contains("default-src 'none'"));
             assert!(page.contains(&format!("<html lang=\"{lang}\">")));
             assert!(!page.contains("TMR"));
+            // That is what the platform calls its queue.
+            assert!(!page.contains(">Novos<") && !page.contains("Novos por"));
             assert!(page.len() < 300 * 1024, "{} bytes", page.len());
             for address in page.split("href=\"").skip(1) {
                 assert!(address.starts_with("https://example.com/chat2/"), "{}", &address[..40]);
@@ -150,6 +152,9 @@ async fn a_page_names_no_contact_and_is_the_same_every_time() {
                 assert!(table.contains("<table") && table.contains("<tbody><tr>"), "{table}");
             }
         }
+        let line = ["--last", "20d", "--format", "html", "--compare", "previous", "--lang", "pt-BR"];
+        let page = run(&place, &line).await.out;
+        assert!(page.contains("Novos atendimentos, 11/05/2026 a 30/05/2026"), "the legend names the days");
         let page = run(&place, &["--last", "45d", "--format", "html", "--anonymous"]).await.out;
         assert!(!page.contains("age é") && page.contains("Agent 1"));
     })
