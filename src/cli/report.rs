@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use chrono::{Days, NaiveDate};
+use chrono::{Days, Months, NaiveDate};
 use clap::Args;
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use crate::data::{Resource, Timestamp};
 use crate::output::terminal_width;
 use crate::report::{self, Format, Language, Report, ShownFilter};
 use crate::reporting::{
-    Asked, Bucket, By, Compare, Facts, Filter, Frame, Named, Names, OpenClock, OpenSession, Period,
+    Asked, Bucket, By, Compare, Facts, Filter, Frame, LAST_DAY, Named, Names, OpenClock, OpenSession, Period,
     Question, Settings, Stage, figures, local_date,
 };
 use crate::store::{ReportBasis, ReportSnapshot};
@@ -420,7 +420,21 @@ fn period(args: &ReportArgs, settings: &Settings, now: Timestamp) -> Result<Peri
         (None, Some(last)) => last,
         (None, None) => Asked::Range(from, to),
     };
-    Period::of(asked, settings.zone, now).map_err(Failure::usage)
+    let period = Period::of(asked, settings.zone, now).map_err(Failure::usage)?;
+    // Days that are all yet to come have no sessions, and stay as they were asked for.
+    let to = match asked {
+        Asked::Range(Some(_), Some(to)) => to,
+        Asked::Month(first) => first + Months::new(1) - Days::new(1),
+        _ => period.to,
+    };
+    Ok(if period.from > today {
+        Period {
+            to: to.min(LAST_DAY - Days::new(1)).max(period.from),
+            ..period
+        }
+    } else {
+        period
+    })
 }
 
 /// Whether sessions of a period are still to be loaded.

@@ -520,7 +520,7 @@ impl Words<'_> {
                 Value::Date(bar.from),
                 Value::Count(bar.opened),
                 Value::Count(bar.completed),
-                Value::Count(bar.open_at_end),
+                bar.open_at_end.map_or(Value::None, Value::Count),
             ];
             if is_compared {
                 row.push(bar.opened_before.map_or(Value::None, Value::Count));

@@ -764,8 +764,8 @@ impl<'a> Words<'a> {
             name: self
                 .lang
                 .pick("Open at the end", "Pendentes no fim do período"),
-            value: Value::Count(figures.open_at_end),
-            n: figures.open_at_end,
+            value: figures.open_at_end.map_or(Value::None, Value::Count),
+            n: figures.open_at_end.unwrap_or(0),
             before: figures.open_at_end_before.map_or(Value::None, Value::Count),
             n_before: figures.open_at_end_before.unwrap_or(0),
             more_is_better: None,

@@ -458,8 +458,8 @@ pub struct Bar {
     pub opened: u64,
     /// Ended.
     pub completed: u64,
-    /// Open when it ended.
-    pub open_at_end: u64,
+    /// Open when it ended; `None` if that is yet to come.
+    pub open_at_end: Option<u64>,
     /// Created in the same place of the compared period.
     pub opened_before: Option<u64>,
     /// Time to the first response.
@@ -593,8 +593,8 @@ pub struct Figures {
     pub total: Group,
     /// Of the compared one; `None` if there is none, or it has no sessions.
     pub before: Option<Group>,
-    /// Open when the period ended.
-    pub open_at_end: u64,
+    /// Open when the period ended; `None` if that is yet to come.
+    pub open_at_end: Option<u64>,
     /// Open when the compared one ended.
     pub open_at_end_before: Option<u64>,
     /// The breakdown that was asked for.
@@ -732,7 +732,7 @@ impl Computing<'_> {
         Figures {
             question: self.question,
             open_at_end: self.open_at(self.stretch.ends),
-            open_at_end_before: before.as_ref().map(|(_, open)| *open),
+            open_at_end_before: before.as_ref().and_then(|(_, open)| *open),
             before: before.map(|(group, _)| group),
             total,
             by,
@@ -778,12 +778,14 @@ impl Computing<'_> {
 
     /// How many were open at an instant. An open session was open since its creation, one that is over
     /// from its creation to its end.
-    fn open_at(&self, at: i64) -> u64 {
+    fn open_at(&self, at: i64) -> Option<u64> {
         self.open_at_each(&[at])[0]
     }
 
-    /// The same at several instants in ascending order, from one pass over the sessions.
-    fn open_at_each(&self, instants: &[i64]) -> Vec<u64> {
+    /// The same at several instants in ascending order, from one pass over the sessions. `None` for those
+    /// that are yet to come.
+    fn open_at_each(&self, instants: &[i64]) -> Vec<Option<u64>> {
+        let as_of = self.facts.frame.as_of.map_or(i64::MAX, Timestamp::micros);
         let mut changes = vec![0_i64; instants.len() + 1];
         // The first of the instants that is later.
         let after = |at: i64| instants.partition_point(|&instant| instant <= at);
@@ -797,9 +799,9 @@ impl Computing<'_> {
             changes[after(open.session.created_at.micros())] += 1;
         }
         let mut count = 0;
-        let counts = changes[..instants.len()].iter().map(|change| {
+        let counts = changes.iter().zip(instants).map(|(change, &instant)| {
             count += change;
-            u64::try_from(count).unwrap_or(0)
+            u64::try_from(count).ok().filter(|_| instant <= as_of)
         });
         counts.collect()
     }

@@ -455,7 +455,7 @@ impl<'a> Page<'a> {
         let completed: Vec<f64> = bars.iter().map(|bar| number(bar.completed)).collect();
         let open: Vec<Option<f64>> = bars
             .iter()
-            .map(|bar| Some(number(bar.open_at_end)))
+            .map(|bar| bar.open_at_end.map(number))
             .collect();
         let before: Vec<Option<f64>> = bars
             .iter()

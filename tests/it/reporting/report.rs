@@ -735,6 +735,19 @@ async fn days_without_sessions_are_told_as_such() {
         assert_eq!(report["times"]["wait"]["median"], Value::Null);
         let sections: &Map<String, Value> = report["sections"].as_object().unwrap();
         assert_eq!(sections["volume"].as_array().unwrap().len(), 31);
+        // Days that are yet to come stay as they were asked for.
+        let range = ["--from", "2026-08-01", "--to", "2026-08-03"];
+        for (line, to, days) in [(&range[..], "2026-08-03", 3), (&["--month", "2026-08"], "2026-08-31", 31)] {
+            let report = json(&place, line).await;
+            assert_eq!(report["period"]["from"], "2026-08-01");
+            assert_eq!(report["period"]["to"], to);
+            assert_eq!(report["figures"]["open_at_end"]["value"], Value::Null);
+            let volume = report["sections"]["volume"].as_array().unwrap();
+            assert_eq!(volume.len(), days);
+            assert!(volume.iter().all(|row| row["open_at_end"].is_null()));
+            let page = run(&place, &[line, &["--format", "html"]].concat()).await.out;
+            assert!(page.contains("<p class=\"big\">–</p>") && !page.contains("NaN"));
+        }
         let none = id(999).to_string();
         run(&place, &["--channel", &none])
             .await
