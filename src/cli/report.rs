@@ -19,8 +19,8 @@ use crate::data::{Resource, Timestamp};
 use crate::output::terminal_width;
 use crate::report::{self, Format, Language, Report, ShownFilter};
 use crate::reporting::{
-    Asked, Bucket, By, Compare, Facts, Filter, Frame, LAST_DAY, Named, Names, OpenClock, OpenSession, Period,
-    Question, Settings, Stage, figures, local_date,
+    Asked, Bucket, By, Compare, Facts, Filter, Frame, LAST_DAY, Named, Names, OpenClock,
+    OpenSession, Period, Question, Settings, Stage, figures, local_date,
 };
 use crate::store::{ReportBasis, ReportSnapshot};
 

@@ -513,7 +513,10 @@ impl Words<'_> {
             .numbers("completed", p("Completed", "Finalizados"))
             .numbers("open_at_end", p("Open at the end", "Pendentes no fim"));
         if is_compared {
-            sheet = sheet.numbers("opened_before", p("Opened before", "Novos atendimentos antes"));
+            sheet = sheet.numbers(
+                "opened_before",
+                p("Opened before", "Novos atendimentos antes"),
+            );
         }
         for bar in &self.report.figures.bars {
             let mut row = vec![

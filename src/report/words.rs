@@ -583,7 +583,10 @@ impl<'a> Words<'a> {
         if self.report.has_hours() {
             add(
                 "opened_outside_hours",
-                lang.pick("Opened outside hours", "Novos atendimentos fora do expediente"),
+                lang.pick(
+                    "Opened outside hours",
+                    "Novos atendimentos fora do expediente",
+                ),
                 &|it| {
                     it.opened_open
                         .map_or(Value::None, |open| Value::Count(it.opened - open))

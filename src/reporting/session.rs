@@ -696,3 +696,13 @@ impl Frame {
         self.settings.zone
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_takes_as_little_memory_as_the_documentation_says() {
+        assert!(size_of::<Fact>() <= 104, "{}", size_of::<Fact>());
+    }
+}

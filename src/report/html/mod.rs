@@ -453,10 +453,7 @@ impl<'a> Page<'a> {
         let lang = self.lang;
         let opened: Vec<f64> = bars.iter().map(|bar| number(bar.opened)).collect();
         let completed: Vec<f64> = bars.iter().map(|bar| number(bar.completed)).collect();
-        let open: Vec<Option<f64>> = bars
-            .iter()
-            .map(|bar| bar.open_at_end.map(number))
-            .collect();
+        let open: Vec<Option<f64>> = bars.iter().map(|bar| bar.open_at_end.map(number)).collect();
         let before: Vec<Option<f64>> = bars
             .iter()
             .map(|bar| bar.opened_before.map(number))

@@ -136,12 +136,19 @@ async fn a_months_breakdowns_are_those_of_the_views() {
                 of_report.push("id");
             }
             if by == "campaign" {
-                for column in ["utm_source", "utm_medium", "utm_campaign", "utm_source_id", "has_click_id"] {
+                for column in [
+                    "utm_source",
+                    "utm_medium",
+                    "utm_campaign",
+                    "utm_source_id",
+                    "has_click_id",
+                ] {
                     of_view.push(column);
                     of_report.push(column);
                 }
                 let labels = section(&report, "by", &["campaign"]);
-                let unique: std::collections::BTreeSet<_> = labels.iter().map(|it| it[0].to_string()).collect();
+                let unique: std::collections::BTreeSet<_> =
+                    labels.iter().map(|it| it[0].to_string()).collect();
                 assert_eq!(unique.len(), labels.len(), "{labels:?}");
             }
             if by == "agent" {
@@ -724,7 +731,11 @@ async fn days_without_sessions_are_told_as_such() {
         }
         let file = place.path().join("report.txt");
         std::fs::write(&file, "yesterday").unwrap();
-        let line_to_file: Vec<&str> = line.iter().chain(&["--output", "report.txt"]).copied().collect();
+        let line_to_file: Vec<&str> = line
+            .iter()
+            .chain(&["--output", "report.txt"])
+            .copied()
+            .collect();
         run(&place, &line_to_file).await;
         let written = std::fs::read_to_string(&file).unwrap();
         assert!(written.contains("1 Jan 2020 to 31 Jan 2020"), "{written}");
@@ -737,7 +748,10 @@ async fn days_without_sessions_are_told_as_such() {
         assert_eq!(sections["volume"].as_array().unwrap().len(), 31);
         // Days that are yet to come stay as they were asked for.
         let range = ["--from", "2026-08-01", "--to", "2026-08-03"];
-        for (line, to, days) in [(&range[..], "2026-08-03", 3), (&["--month", "2026-08"], "2026-08-31", 31)] {
+        for (line, to, days) in [
+            (&range[..], "2026-08-03", 3),
+            (&["--month", "2026-08"], "2026-08-31", 31),
+        ] {
             let report = json(&place, line).await;
             assert_eq!(report["period"]["from"], "2026-08-01");
             assert_eq!(report["period"]["to"], to);
@@ -745,7 +759,9 @@ async fn days_without_sessions_are_told_as_such() {
             let volume = report["sections"]["volume"].as_array().unwrap();
             assert_eq!(volume.len(), days);
             assert!(volume.iter().all(|row| row["open_at_end"].is_null()));
-            let page = run(&place, &[line, &["--format", "html"]].concat()).await.out;
+            let page = run(&place, &[line, &["--format", "html"]].concat())
+                .await
+                .out;
             assert!(page.contains("<p class=\"big\">–</p>") && !page.contains("NaN"));
         }
         let none = id(999).to_string();

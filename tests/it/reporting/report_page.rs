@@ -190,17 +190,31 @@ async fn the_page_shows_the_numbers_of_the_other_formats() {
         assert_eq!(json["is_provisional"], true);
         for note in json["notes"].as_array().unwrap() {
             let note = note.as_str().unwrap();
-            assert_eq!(page.matches(&format!("<p class=\"note\">{note}</p>")).count(), 2, "{note}");
+            assert_eq!(
+                page.matches(&format!("<p class=\"note\">{note}</p>"))
+                    .count(),
+                2,
+                "{note}"
+            );
             assert!(table.contains(note), "{note}");
         }
         let over = ["--month", "2026-05", "--format"];
-        let done = run(&place, &[over[0], over[1], over[2], "json"]).await.json();
+        let done = run(&place, &[over[0], over[1], over[2], "json"])
+            .await
+            .json();
         assert_eq!(done["is_in_progress"], false);
         assert_eq!(done["notes"], serde_json::json!([]));
         let done = run(&place, &[over[0], over[1], over[2], "html"]).await.out;
         assert!(!done.contains("n progress") && page.contains("Completed (in progress)"));
         // In whole days 7 have passed, and the period ended 6 days and a half ago.
-        let line = ["--from", "2026-06-01", "--to", "2026-06-13", "--format", "json"];
+        let line = [
+            "--from",
+            "2026-06-01",
+            "--to",
+            "2026-06-13",
+            "--format",
+            "json",
+        ];
         let week = run(&place, &line).await.json();
         assert_eq!(week["is_in_progress"], true);
         assert_eq!(week["is_provisional"], false);
