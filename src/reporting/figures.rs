@@ -606,7 +606,7 @@ pub struct Figures {
     /// The same within open hours.
     pub classes_open: Option<Classes>,
     /// By weekday from Monday on, and hour.
-    pub hours: [[Cell; 24]; 7],
+    pub hours: Vec<[Cell; 24]>,
     /// By department.
     pub departments: Vec<Row>,
     /// By agent.
@@ -1143,8 +1143,8 @@ impl Computing<'_> {
         classes
     }
 
-    fn hours(&self) -> [[Cell; 24]; 7] {
-        let mut cells = [[Cell::default(); 24]; 7];
+    fn hours(&self) -> Vec<[Cell; 24]> {
+        let mut cells = vec![[Cell::default(); 24]; 7];
         let clock = &self.facts.frame.clock;
         for day in &self.stretch.days {
             let weekday = (day.weekday() - 1) as usize;

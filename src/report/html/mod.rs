@@ -791,6 +791,20 @@ impl<'a> Page<'a> {
         sheet
     }
 
+    const fn response_title(&self) -> &'a str {
+        if self.report.is_open_hours {
+            self.pick(
+                "Median time to the first response within open hours",
+                "Mediana do tempo até a 1ª resposta no expediente",
+            )
+        } else {
+            self.pick(
+                "Median time to the first response",
+                "Mediana do tempo até a 1ª resposta",
+            )
+        }
+    }
+
     fn hours(&self) -> Markup {
         let hours = &self.report.figures.hours;
         let lang = self.lang;
@@ -851,17 +865,7 @@ impl<'a> Page<'a> {
         let peak = peak.unwrap_or_default();
         let has_hours = self.report.has_hours();
         let opened_title = self.pick("Opened per hour", "Novos atendimentos por hora");
-        let response_title = if self.report.is_open_hours {
-            self.pick(
-                "Median time to the first response within open hours",
-                "Mediana do tempo até a 1ª resposta no expediente",
-            )
-        } else {
-            self.pick(
-                "Median time to the first response",
-                "Mediana do tempo até a 1ª resposta",
-            )
-        };
+        let response_title = self.response_title();
         html! {
             section {
                 h2 { (self.pick("When people write", "Horários de pico")) }
