@@ -493,6 +493,30 @@ async fn csv_and_workbook_have_the_numbers_of_json() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_time_after_which_sessions_are_stale_is_told_as_it_is_configured() {
+    on_sqlite(|database| async move {
+        filled(&database).await;
+        let place = place(&database);
+        for (hours, told) in [(12, "12 h 00 min"), (24, "1 day"), (72, "3 days")] {
+            let mut changed = settings();
+            changed.stale = std::time::Duration::from_hours(hours);
+            database.store.keep_reports(&changed, now()).await.unwrap();
+            let report = json(&place, &["--last", "7d"]).await;
+            let figures = section(&report, "open_figures", &["figure"]);
+            let expected = format!("Nobody wrote for more than {told}");
+            let texts = figures.iter().filter_map(|row| row[0].as_str());
+            assert!(
+                texts
+                    .map(|it| it.replace('\u{a0}', " "))
+                    .any(|it| it == expected),
+                "{figures:?}"
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn open_hours_count_in_every_section_where_they_are_asked_for() {
     on_sqlite(|database| async move {
         filled(&database).await;
