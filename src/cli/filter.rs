@@ -225,16 +225,7 @@ async fn resolve<S: Source>(
         })?;
         Catalog::new(resource, &page)
     };
-    let mut ids = Vec::new();
-    for text in wanted {
-        let id = catalog
-            .resolve(text)
-            .map_err(|error| Failure::from(error).context(format!("cannot filter by {flag}")))?;
-        if !ids.contains(&id) {
-            ids.push(id);
-        }
-    }
-    Ok(ids)
+    catalog.resolve_all(flag, wanted)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::Failure;
 use crate::config::nearest;
 use crate::data::{Page, Resource};
 
@@ -116,6 +117,20 @@ impl Catalog {
             resource,
             entries: Vec::new(),
         }
+    }
+
+    /// The ids for the names and ids that were given with a flag, each once.
+    pub fn resolve_all(&self, flag: &str, wanted: &[String]) -> Result<Vec<Uuid>, Failure> {
+        let mut ids = Vec::new();
+        for text in wanted {
+            let id = self.resolve(text).map_err(|error| {
+                Failure::from(error).context(format!("cannot filter by {flag}"))
+            })?;
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
     }
 
     /// The id for a name or an id. Compares names exactly first, then without regard to case. An id

@@ -524,16 +524,7 @@ fn resolved(
 ) -> Result<Vec<Uuid>, Failure> {
     let names = list.iter().map(|it| (it.id, it.names.as_slice()));
     let catalog = Catalog::of_names(resource, names);
-    let mut ids = Vec::new();
-    for text in wanted {
-        let id = catalog
-            .resolve(text)
-            .map_err(|error| Failure::from(error).context(format!("cannot filter by {flag}")))?;
-        if !ids.contains(&id) {
-            ids.push(id);
-        }
-    }
-    Ok(ids)
+    catalog.resolve_all(flag, wanted)
 }
 
 /// Refuses campaigns that no session of these days has: there is no list of them.

@@ -113,6 +113,8 @@ async fn the_sources_of_dbt_name_the_types_of_postgres() {
 async fn filled(database: &Database) {
     company(database).await;
     insert(database, &sessions(COUNT, 7), &tags(COUNT)).await;
+    let since = "update report_settings set changes_since = '2026-06-01T00:00:00.000000Z'";
+    database.execute(since).await;
     let store = &database.store;
     store.keep_reports(&settings(), now()).await.unwrap();
 }
