@@ -248,6 +248,21 @@ impl Running {
         kill_process(self.pid(), signal).unwrap();
     }
 
+    /// Stops it. The signal returns before all of its threads stand still, so this waits for them.
+    pub(crate) async fn stand_still(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.pid().as_raw_nonzero());
+        until("all of its threads stand still", async || {
+            std::fs::read_dir(&tasks).unwrap().flatten().all(|task| {
+                // A thread that has just ended does nothing any more.
+                let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                stat.rsplit_once(") ")
+                    .is_none_or(|(_, rest)| rest.starts_with('T'))
+            })
+        })
+        .await;
+    }
+
     /// What it has printed to stderr so far.
     pub(crate) fn err(&self) -> String {
         self.err.lock().unwrap().clone()

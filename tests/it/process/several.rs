@@ -204,7 +204,7 @@ async fn the_accounts_of_a_process_that_stands_still_or_dies_move_to_another() {
             held += i64::from(holder(&database, name).await == pid(&one));
         }
         let (mut stopped, mut other) = if held >= 2 { (one, two) } else { (two, one) };
-        stopped.signal(Signal::STOP);
+        stopped.stand_still().await;
         for (_, sandbox) in all {
             sandbox.account().live_step(10);
         }

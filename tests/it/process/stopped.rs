@@ -52,7 +52,7 @@ async fn stopped_in_postgres(database: &Database, program: &Running) {
         one_is(database, "wait_event_type = 'Lock'").await
     })
     .await;
-    stop(program).await;
+    program.stand_still().await;
     lock.close().await.unwrap();
     until("its transaction is open and nobody's turn", async || {
         one_is(database, "state = 'idle in transaction'").await
@@ -116,25 +116,10 @@ async fn one_that_was_stopped_in_a_transaction_loses_it_and_writes_nothing_when_
     .await;
 }
 
-/// Stops a program. The signal returns before all of its threads stand still.
-async fn stop(program: &Running) {
-    program.signal(Signal::STOP);
-    let tasks = format!("/proc/{}/task", pid(program));
-    until("all of its threads stand still", async || {
-        std::fs::read_dir(&tasks).unwrap().flatten().all(|task| {
-            // A thread that has just ended does nothing any more.
-            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-            stat.rsplit_once(") ")
-                .is_none_or(|(_, rest)| rest.starts_with('T'))
-        })
-    })
-    .await;
-}
-
 /// Stops a daemon at a moment when it holds the write lock of its file.
 async fn stopped_in_sqlite(place: &Place, program: &Running) {
     until("it is stopped in a transaction", async || {
-        stop(program).await;
+        program.stand_still().await;
         let mut other = SqliteConnection::connect(&place.database_url)
             .await
             .unwrap();
