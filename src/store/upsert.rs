@@ -17,7 +17,6 @@
 //! - otherwise is not stored; the record is queued in `rechecks`, in the same transaction, and read by id. That
 //!   answer is stored, whatever it says. This costs one request and is rare. If the record cannot be read by id,
 //!   the nightly verification reads the list when no replica can be stale any more.
-//!   stale any more.
 //!
 //! Of two versions in one commit, the newer one by `updatedAt` is stored. If the other one was read
 //! later, the record is queued in the same way.
