@@ -3,6 +3,8 @@
 //! Owns the envelope, the end of paging, and the few fields of a record that a walk needs. Must not
 //! know what a record means: an invalid record passes here and becomes a reject later.
 
+mod records;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -14,6 +16,7 @@ use uuid::Uuid;
 
 use crate::data::{Echo, Head, Item, Timestamp};
 
+use self::records::Record;
 use super::problem;
 use super::retry::{FailedRequest, FailureKind};
 
@@ -136,7 +139,7 @@ fn wrong_shape(detail: &str) -> FailedRequest {
     FailedRequest::new(FailureKind::Shape, detail)
 }
 
-/// The records of an array, as ranges of `text`.
+/// Splits an array that was parsed as part of `text`.
 fn items(text: &str, raws: Vec<&RawValue>) -> Vec<Item> {
     raws.into_iter()
         .map(|raw| Item {
@@ -148,13 +151,22 @@ fn items(text: &str, raws: Vec<&RawValue>) -> Vec<Item> {
 
 /// The position of a part in the text that it was borrowed from.
 fn range(text: &str, part: &str) -> Range<usize> {
-    let start = part.as_ptr() as usize - text.as_ptr() as usize;
+    let start = offset(text, part);
     start..start + part.len()
 }
 
+/// The beginning of a part in the text that it was borrowed from.
+fn offset(text: &str, part: &str) -> usize {
+    part.as_ptr() as usize - text.as_ptr() as usize
+}
+
 fn array(text: &str, shape: Shape) -> Result<Decoded, FailedRequest> {
-    let raws = serde_json::from_str(text).map_err(|error| no_json(&error))?;
-    let items = items(text, raws);
+    let items = if let Ok(records) = serde_json::from_str(text) {
+        records::cut(text, records)
+    } else {
+        let raws = serde_json::from_str(text).map_err(|error| no_json(&error))?;
+        items(text, raws)
+    };
     // If it is longer than a page, the platform ignored the paging, and this is everything.
     let has_more = match shape {
         Shape::Page { size, .. } => !items.is_empty() && items.len() == size as usize,
@@ -168,7 +180,7 @@ fn array(text: &str, shape: Shape) -> Result<Decoded, FailedRequest> {
 }
 
 fn envelope(text: &str, shape: Shape) -> Result<Decoded, FailedRequest> {
-    let fields = match serde_json::from_str::<Fields<'_>>(text) {
+    let fields = match fields(text) {
         // Whatever items come with it.
         Ok(Fields { error: true, .. }) => return Err(error_inside(text)),
         Ok(fields) => fields,
@@ -192,7 +204,7 @@ fn envelope(text: &str, shape: Shape) -> Result<Decoded, FailedRequest> {
             return Err(wrong_shape("the list is null"));
         }
     }
-    let mut items = items(text, fields.items.unwrap_or_default());
+    let mut items = fields.items.unwrap_or_default();
     let says_more = fields.more.and_then(|raw| match raw.get() {
         "true" => Some(true),
         "false" => Some(false),
@@ -314,11 +326,20 @@ fn error_inside(text: &str) -> FailedRequest {
     )
 }
 
+/// The fields of an envelope, and its records. Almost every record is an object with members, and such
+/// records are split and read in one pass.
+fn fields(text: &str) -> Result<Fields<'_, Item>, serde_json::Error> {
+    if let Ok(fields) = serde_json::from_str::<Fields<'_, Record<'_>>>(text) {
+        return Ok(fields.split(|records| records::cut(text, records)));
+    }
+    let fields: Fields<'_, &RawValue> = serde_json::from_str(text)?;
+    Ok(fields.split(|raws| items(text, raws)))
+}
+
 /// The fields of an envelope as raw JSON.
-#[derive(Default)]
-struct Fields<'a> {
+struct Fields<'a, R> {
     /// Split while the envelope is parsed, to avoid parsing twice.
-    items: Option<Vec<&'a RawValue>>,
+    items: Option<Vec<R>>,
     /// Whether there is a member `items`, even if it is null.
     has_items: bool,
     total: Option<&'a RawValue>,
@@ -341,15 +362,46 @@ fn says_error(text: &str) -> Result<bool, FailedRequest> {
     Ok(says_error)
 }
 
-impl<'de> Deserialize<'de> for Fields<'de> {
+impl<R> Default for Fields<'_, R> {
+    fn default() -> Self {
+        Self {
+            items: None,
+            has_items: false,
+            total: None,
+            pages: None,
+            more: None,
+            number: None,
+            order_by: None,
+            error: false,
+        }
+    }
+}
+
+impl<'a, R> Fields<'a, R> {
+    /// The same fields with records of another type.
+    fn split<T>(self, items: impl FnOnce(Vec<R>) -> Vec<T>) -> Fields<'a, T> {
+        Fields {
+            items: self.items.map(items),
+            has_items: self.has_items,
+            total: self.total,
+            pages: self.pages,
+            more: self.more,
+            number: self.number,
+            order_by: self.order_by,
+            error: self.error,
+        }
+    }
+}
+
+impl<'de, R: Deserialize<'de>> Deserialize<'de> for Fields<'de, R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Envelope;
-        impl<'de> Visitor<'de> for Envelope {
-            type Value = Fields<'de>;
+        struct Envelope<R>(PhantomData<R>);
+        impl<'de, R: Deserialize<'de>> Visitor<'de> for Envelope<R> {
+            type Value = Fields<'de, R>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields<'de>, M::Error> {
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields<'de, R>, M::Error> {
                 let mut found = Fields::default();
                 while let Some(name) = map.next_key::<Name>()? {
                     match name {
@@ -377,7 +429,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
                 Ok(found)
             }
         }
-        deserializer.deserialize_map(Envelope)
+        deserializer.deserialize_map(Envelope(PhantomData))
     }
 }
 
@@ -385,13 +437,19 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 /// cut. If it is not an object, the head is empty.
 pub(super) fn head(record: &str) -> Head {
     let mut head = Head::default();
+    // The members before an error are kept, so the error itself is ignored.
+    let _incomplete = each_member(record, |name, value| note(&mut head, name, value));
+    head
+}
+
+/// Notes a member of a record in its head.
+fn note(head: &mut Head, name: Name, value: &RawValue) {
     let text = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).ok();
     let instant = |raw: &RawValue| {
         let at = Timestamp::parse(&text(raw)?).ok()?;
         (!at.is_unset()).then_some(at)
     };
-    // The members before an error are kept, so the error itself is ignored.
-    let _incomplete = each_member(record, |name, value| match name {
+    match name {
         Name::Id => {
             head.id = text(value)
                 .and_then(|id| Uuid::try_parse(&id).ok())
@@ -408,8 +466,7 @@ pub(super) fn head(record: &str) -> Head {
         | Name::OrderBy
         | Name::Error
         | Name::Other => {}
-    });
-    head
+    }
 }
 
 /// The members that are parsed. All others are skipped.

@@ -247,6 +247,40 @@ fn record() -> impl proptest::prelude::Strategy<Value = String> {
     .prop_map(|value| value.to_string())
 }
 
+/// An object, most of whose members are read for its head, some of them twice.
+fn object() -> impl proptest::prelude::Strategy<Value = String> {
+    use proptest::prelude::{Strategy, prop_oneof};
+    use proptest::sample::select;
+    let name = select(vec![
+        r#""id""#,
+        r#""\u0069d""#,
+        r#""updatedAt""#,
+        r#""createdAt""#,
+        r#""lastInteractionDate""#,
+        r#""items""#,
+        r#""other""#,
+    ]);
+    let value = prop_oneof![
+        select(vec![
+            r#""0195b1c0-0000-7000-8000-000000000001""#,
+            r#""2025-03-01T10:00:00.123Z""#,
+            r#""0001-01-01T00:00:00""#,
+            "null",
+            "{}",
+        ])
+        .prop_map(str::to_owned),
+        record(),
+    ];
+    let space = select(vec!["", " ", "\n\t"]);
+    (proptest::collection::vec((name, value), 1..6), space).prop_map(|(members, space)| {
+        let members: Vec<String> = members
+            .iter()
+            .map(|(name, value)| format!("{space}{name}{space}:{space}{value}{space}"))
+            .collect();
+        format!("{{{}}}", members.join(","))
+    })
+}
+
 proptest::proptest! {
     #[test]
     fn no_body_panics(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
@@ -269,6 +303,22 @@ proptest::proptest! {
         for body in [page, list] {
             let page = read(&body, PAGE).unwrap();
             proptest::prop_assert_eq!(raws(&page), &records[..]);
+        }
+    }
+
+    #[test]
+    fn records_of_a_page_are_split_and_read_as_one_by_one(
+        records in proptest::collection::vec(object(), 1..6),
+        space in "[ \n]{0,2}",
+    ) {
+        let list = format!("[{}]", records.join(&format!("{space},{space}")));
+        let page = format!(r#"{{"totalItems":9,{space}"items":{space}{list}{space}}}"#);
+        for body in [page, list] {
+            let page = read(&body, PAGE).unwrap();
+            proptest::prop_assert_eq!(raws(&page), &records[..]);
+            for (item, record) in page.items.iter().zip(&records) {
+                proptest::prop_assert_eq!(&item.head, &head(record));
+            }
         }
     }
 
