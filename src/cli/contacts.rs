@@ -11,7 +11,9 @@ use super::flat::Records;
 use super::record::{Fields, Footer, shown_at};
 use super::state::stream_of;
 use super::waiting::patiently;
-use super::{Context, Exit, Failure, direction, empty, positive, refused_options, sessions};
+use super::{
+    Context, Exit, Failure, direction, empty, exact_is_for_csv, positive, refused_options, sessions,
+};
 use crate::api::Client;
 use crate::config::Zone;
 use crate::data::{
@@ -68,6 +70,10 @@ pub struct ContactsArgs {
     /// each line) or csv (all columns, named as in the database, with times in UTC)
     #[arg(long, value_name = "FORMAT", default_value_t)]
     pub format: Format,
+    /// With csv: write texts as they are. Otherwise those that a spreadsheet would take for formulas get
+    /// an apostrophe
+    #[arg(long)]
+    pub exact: bool,
 }
 
 /// The fields by which contacts can be sorted.
@@ -95,6 +101,7 @@ const COLUMNS: [&str; 7] = ["name", "phone", "email", "tags", "created", "update
 
 /// Prints the list.
 pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, Failure> {
+    exact_is_for_csv(args.exact, args.format == Format::Csv)?;
     let zone = context.zone()?;
     let mut query = query(&args, zone)?;
     let account = context.account()?;
@@ -105,7 +112,7 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
     let mut total = None;
     let mut disordered = false;
     let out = io::BufWriter::new(io::stdout());
-    let mut records = Records::new(out, args.format, Resource::Contacts, &COLUMNS)?;
+    let mut records = Records::new(out, args.format, Resource::Contacts, &COLUMNS, args.exact)?;
     loop {
         let page = patiently(context, &client, client.page(&query))
             .await?

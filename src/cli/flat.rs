@@ -143,11 +143,12 @@ impl<W: Write> Records<W> {
         format: Format,
         resource: Resource,
         columns: &[&str],
+        is_exact: bool,
     ) -> io::Result<Self> {
         let flat = (format == Format::Csv).then(|| Flat::of(resource));
         let all = flat.map(Flat::columns);
         let columns = all.as_deref().unwrap_or(columns);
-        let printer = Printer::new(out, format, columns, terminal_width())?;
+        let printer = Printer::new(out, format, columns, terminal_width())?.exact(is_exact);
         Ok(Self { printer, flat })
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::flat::Records;
 use super::record::{Fields, number, shown_at};
 use super::waiting::patiently;
-use super::{Context, Exit, Failure, refused_options};
+use super::{Context, Exit, Failure, exact_is_for_csv, refused_options};
 use crate::config::Zone;
 use crate::data::{Resource, Source};
 use crate::output::Format;
@@ -20,6 +20,10 @@ pub struct ListArgs {
     /// each line) or csv (all columns, named as in the database, with times in UTC)
     #[arg(long, value_name = "FORMAT", default_value_t)]
     pub format: Format,
+    /// With csv: write texts as they are. Otherwise those that a spreadsheet would take for formulas get
+    /// an apostrophe
+    #[arg(long)]
+    pub exact: bool,
 }
 
 /// List tags, read live from the platform.
@@ -290,6 +294,7 @@ async fn list(
     columns: &[&str],
     cells: Cells,
 ) -> Result<Exit, Failure> {
+    exact_is_for_csv(args.exact, args.format == Format::Csv)?;
     let zone = context.zone()?;
     let account = context.account()?;
     let client = account.client(context, &[], None)?;
@@ -299,7 +304,7 @@ async fn list(
             Failure::from(error).context(format!("cannot list {resource} at {}", account.base_url))
         })?;
     let out = io::BufWriter::new(io::stdout());
-    let mut records = Records::new(out, args.format, resource, columns)?;
+    let mut records = Records::new(out, args.format, resource, columns, args.exact)?;
     for item in &page.items {
         records.record(&page, item, |raw| {
             let value: Value = serde_json::from_str(raw).unwrap_or_default();

@@ -267,6 +267,16 @@ pub async fn run_command(
     context.concluded(end)
 }
 
+/// Refuses `--exact` for another format than CSV.
+fn exact_is_for_csv(is_exact: bool, is_csv: bool) -> Result<(), Failure> {
+    if is_exact && !is_csv {
+        return Err(Failure::usage_text(
+            "--exact is for --format csv: the other formats have texts as they are anyway. Leave it out.",
+        ));
+    }
+    Ok(())
+}
+
 /// Parses an option's value as a duration greater than zero.
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = config::duration_of(text)?;

@@ -13,7 +13,7 @@ use chrono::{Days, Months, NaiveDate};
 use clap::Args;
 use uuid::Uuid;
 
-use super::{Access, Catalog, Context, Exit, Failure, refused_options, stored};
+use super::{Access, Catalog, Context, Exit, Failure, exact_is_for_csv, refused_options, stored};
 use crate::config::{nearest, one_of};
 use crate::data::{Resource, Timestamp};
 use crate::output::terminal_width;
@@ -41,6 +41,10 @@ Examples:
   helena-sync report --month 2026-05 --by agent
   helena-sync report --last 90d --lang pt-BR --format html --output relatorio.html
   helena-sync report --from 2026-05-01 --to today --channel Loja --by hour --format csv", args = refused_options::hidden(refused_options::REPORT))]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub struct ReportArgs {
     /// First day: 2025-12-31, today or yesterday [default: 30 days before the last one]
     #[arg(long, value_name = "DAY", conflicts_with_all = ["month", "last"], help_heading = "Which sessions")]
@@ -102,6 +106,10 @@ pub struct ReportArgs {
     /// Language: en or pt-BR; csv in pt-BR has semicolons and decimal commas, for spreadsheets
     #[arg(long, value_name = "LANGUAGE", default_value_t)]
     pub lang: Language,
+    /// With csv: write texts as they are. Otherwise those that a spreadsheet would take for formulas get
+    /// an apostrophe
+    #[arg(long)]
+    pub exact: bool,
     /// Write to this file instead of stdout
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -210,6 +218,7 @@ pub(super) async fn run(context: &Context, args: ReportArgs) -> Result<Exit, Fai
             "--definitions: csv is one table and has no room for definitions; take another format",
         ));
     }
+    exact_is_for_csv(args.exact, args.format == Format::Csv)?;
     let statuses = statuses(&args.status)?;
     let store = context.store(Access::Read).await?;
     let account = stored::account(context, &store).await?;
@@ -377,6 +386,7 @@ async fn read(
         as_of: basis.as_of,
         filters,
         is_open_hours,
+        is_exact: args.exact,
         is_by_asked: args.by.is_some(),
         is_partial,
         lacks_compared,

@@ -15,7 +15,9 @@ use super::empty::explain;
 use super::flat::{self, Records};
 use super::record::{Fields, Footer, shown_at};
 use super::waiting::patiently;
-use super::{Context, Exit, Failure, FilterArgs, direction, positive, refused_options};
+use super::{
+    Context, Exit, Failure, FilterArgs, direction, exact_is_for_csv, positive, refused_options,
+};
 use crate::api::{Client, Detail, LiveQuery};
 use crate::config::{DETAILS, Zone, one_of};
 use crate::data::{Direction, Echo, Pager, Resource};
@@ -70,6 +72,10 @@ pub struct SessionsArgs {
     /// each line) or csv (all columns, named as in the database, with times in UTC)
     #[arg(long, value_name = "FORMAT", default_value_t)]
     pub format: Format,
+    /// With csv: write texts as they are. Otherwise those that a spreadsheet would take for formulas get
+    /// an apostrophe
+    #[arg(long)]
+    pub exact: bool,
 }
 
 const COLUMNS: [&str; 9] = [
@@ -86,6 +92,7 @@ const COLUMNS: [&str; 9] = [
 
 /// Prints the list.
 pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, Failure> {
+    exact_is_for_csv(args.exact, args.format == Format::Csv)?;
     let zone = context.zone()?;
     let details = details(&args.include)?;
     let several = args.filter.departments.len().max(1) * args.filter.users.len().max(1) > 1;
@@ -197,7 +204,7 @@ async fn print(
     let mut total = None;
     let mut disordered = false;
     let out = io::BufWriter::new(io::stdout());
-    let mut records = Records::new(out, args.format, Resource::Sessions, &COLUMNS)?;
+    let mut records = Records::new(out, args.format, Resource::Sessions, &COLUMNS, args.exact)?;
     for query in queries {
         let mut query = query.clone();
         let mut pager = Pager::new("the list of sessions");

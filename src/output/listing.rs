@@ -1,11 +1,14 @@
 //! Prints records as a table, JSON, JSON lines or CSV.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, Width};
+
+use super::csv::harmless_cell;
 
 /// The format in which records are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,6 +75,7 @@ pub fn cell(text: &str) -> String {
 pub struct Printer<W: Write> {
     out: Out<W>,
     count: u64,
+    is_exact: bool,
 }
 
 enum Out<W: Write> {
@@ -83,7 +87,7 @@ enum Out<W: Write> {
     },
     Json(W),
     Ndjson(W),
-    Csv(Box<csv::Writer<W>>),
+    Csv(Box<::csv::Writer<W>>),
 }
 
 impl<W: Write> Printer<W> {
@@ -112,12 +116,23 @@ impl<W: Write> Printer<W> {
             }
             Format::Ndjson => Out::Ndjson(out),
             Format::Csv => {
-                let mut writer = csv::Writer::from_writer(out);
+                let mut writer = ::csv::Writer::from_writer(out);
                 writer.write_record(columns).map_err(of_csv)?;
                 Out::Csv(Box::new(writer))
             }
         };
-        Ok(Self { out, count: 0 })
+        Ok(Self {
+            out,
+            count: 0,
+            is_exact: false,
+        })
+    }
+
+    /// The same, but CSV has texts as they are, also those that a spreadsheet takes for formulas.
+    #[must_use]
+    pub const fn exact(mut self, is_exact: bool) -> Self {
+        self.is_exact = is_exact;
+        self
     }
 
     /// Prints a record. `cells` has one text for each column; `json` is the complete record.
@@ -132,7 +147,13 @@ impl<W: Write> Printer<W> {
                 write!(out, "{before}  {}", one_line(json))?;
             }
             Out::Ndjson(out) => writeln!(out, "{}", one_line(json))?,
-            Out::Csv(writer) => writer.write_record(cells).map_err(of_csv)?,
+            Out::Csv(writer) if self.is_exact => writer.write_record(cells).map_err(of_csv)?,
+            Out::Csv(writer) => {
+                let cells = cells.iter().map(|text| harmless_cell(text));
+                writer
+                    .write_record(cells.map(Cow::into_owned))
+                    .map_err(of_csv)?;
+            }
         }
         Ok(())
     }
@@ -168,9 +189,9 @@ impl<W: Write> Printer<W> {
 
 /// The I/O error inside an error of the CSV writer, so that the caller still recognises a closed
 /// pipe.
-fn of_csv(error: csv::Error) -> io::Error {
+fn of_csv(error: ::csv::Error) -> io::Error {
     match error.into_kind() {
-        csv::ErrorKind::Io(error) => error,
+        ::csv::ErrorKind::Io(error) => error,
         other => io::Error::other(format!("{other:?}")),
     }
 }
@@ -284,6 +305,23 @@ mod tests {
             "number,contact\n1,\"Ana, of \"\"Casa\"\"\"\n22,Zé\n"
         );
         assert_eq!(printed(Format::Csv, None, &[]), "number,contact\n");
+    }
+
+    #[test]
+    fn csv_keeps_formulas_from_spreadsheets_unless_it_is_to_be_exact() {
+        let rows = ["-12.5".to_owned(), "=HYPERLINK(\"x\")".to_owned()];
+        for (is_exact, expected) in [
+            (false, "number,contact\n-12.5,\"'=HYPERLINK(\"\"x\"\")\"\n"),
+            (true, "number,contact\n-12.5,\"=HYPERLINK(\"\"x\"\")\"\n"),
+        ] {
+            let mut out = Vec::new();
+            let columns = ["number", "contact"];
+            let printer = Printer::new(&mut out, Format::Csv, &columns, None).unwrap();
+            let mut printer = printer.exact(is_exact);
+            printer.record(&rows, "{}").unwrap();
+            printer.finish().unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::Report;
 use super::language::Language;
 use super::sheet::{Kind, Value};
 use super::words::Words;
+use crate::output::{harmless, quoted};
 
 /// A number of at most six decimals.
 fn decimal(number: f64, language: Language) -> String {
@@ -19,35 +20,10 @@ fn decimal(number: f64, language: Language) -> String {
     language.pick(text, &text.replace('.', ",")).to_owned()
 }
 
-/// Whether a spreadsheet takes a cell that begins with this text for a formula.
-fn is_formula(text: &str) -> bool {
-    // A quotation mark opens the cell and is no part of it.
-    let text = text.trim_start_matches([' ', '\t', '\r', '\n', '"']);
-    text.starts_with(|first| "=+-@＝＋－＠".contains(first))
-}
-
-/// A text that no spreadsheet takes for a formula, whether it separates cells by commas, semicolons or
-/// tabs: quotes around a text hold it together only for those that separate as this file does.
-fn harmless(text: &str) -> String {
-    let mut harmless = String::with_capacity(text.len() + 1);
-    for piece in text.split_inclusive([',', ';', '\t', '\r', '\n']) {
-        let is_first = harmless.is_empty();
-        if is_formula(piece) || is_first && (is_formula(text) || text.starts_with(['\t', '\r'])) {
-            harmless.push('\'');
-        }
-        harmless.push_str(piece);
-    }
-    harmless
-}
-
-/// A text in quotes.
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('"', "\"\""))
-}
-
-fn cell(value: &Value, language: Language) -> String {
+fn cell(value: &Value, language: Language, is_exact: bool) -> String {
     match value {
         Value::None => String::new(),
+        Value::Text(text) | Value::Link(text, _) if is_exact => quoted(text),
         Value::Text(text) | Value::Link(text, _) => quoted(&harmless(text)),
         Value::Date(date) => match language {
             Language::En => date.to_string(),
@@ -93,7 +69,7 @@ pub(super) fn render(report: &Report, language: Language) -> Result<Vec<u8>, csv
     for row in &sheet.rows {
         let mut cells = Vec::new();
         for (value, column) in row.iter().zip(&sheet.columns) {
-            cells.push(cell(value, language));
+            cells.push(cell(value, language, report.is_exact));
             if has_minutes(column.kind) {
                 let minutes = value.number().map(|seconds| seconds / 60.0);
                 cells.push(minutes.map_or_else(String::new, |minutes| {
@@ -111,25 +87,6 @@ pub(super) fn render(report: &Report, language: Language) -> Result<Vec<u8>, csv
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_looks_like_a_formula_gets_an_apostrophe() {
-        for text in ["=1+1", "+55 11", "-1", "@x", " =cmd", "\tx"] {
-            assert_eq!(harmless(text), format!("'{text}"));
-        }
-        for text in ["a=1", "Vendas", "", "5-1", "Loja, centro; 2"] {
-            assert_eq!(harmless(text), text);
-        }
-    }
-
-    #[test]
-    fn a_formula_behind_another_separator_gets_an_apostrophe() {
-        assert_eq!(harmless("verao;=1+1"), "verao;'=1+1");
-        assert_eq!(harmless("verao,=1+1"), "verao,'=1+1");
-        assert_eq!(harmless("a;\"=1+1"), "a;'\"=1+1");
-        assert_eq!(harmless("a\t@x\n-1"), "a\t'@x\n'-1");
-        assert_eq!(quoted("a \"b\";c"), "\"a \"\"b\"\";c\"");
-    }
 
     #[test]
     fn numbers_have_the_mark_of_their_language() {

@@ -108,6 +108,8 @@ pub struct Report {
     pub filters: Vec<ShownFilter>,
     /// Whether durations to the first response and to the end count open hours alone.
     pub is_open_hours: bool,
+    /// Whether CSV has texts as they are, also those that a spreadsheet takes for formulas.
+    pub is_exact: bool,
     /// Whether the breakdown was asked for, and is shown even where sections have it anyway.
     pub is_by_asked: bool,
     /// Whether the period is not loaded completely.
