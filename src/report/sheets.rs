@@ -23,7 +23,7 @@ fn median(times: &Times) -> Value {
 }
 
 fn p90(times: &Times) -> Value {
-    Value::of_enough(times.p90.map(f64::from), times.shows_p90())
+    Value::of_enough(times.p90_seconds(), times.shows_p90())
 }
 
 /// The places of rows that are no like of the others.

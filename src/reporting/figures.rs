@@ -159,6 +159,7 @@ pub struct Classes {
 
 impl Classes {
     fn add(&mut self, seconds: u32) {
+        // One that is kept elsewhere is longer than all of them, too.
         let place = CLASSES.iter().position(|&most| seconds <= most);
         self.counts[place.unwrap_or(CLASSES.len())] += 1;
     }

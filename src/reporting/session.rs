@@ -19,6 +19,9 @@ const MICROS: i64 = 1_000_000;
 /// What a duration is that is not known.
 pub(super) const NONE: u32 = u32::MAX;
 
+/// Shorter durations are kept as they are: 68 years.
+pub(super) const LONG: u32 = 1 << 31;
+
 /// Where a session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -191,13 +194,6 @@ impl Filter {
 fn seconds(from: Timestamp, to: Timestamp) -> Option<i64> {
     let whole = |at: Timestamp| at.micros().div_euclid(MICROS);
     Some(whole(to) - whole(from)).filter(|&seconds| seconds >= 0)
-}
-
-/// A duration as it is kept.
-fn kept(seconds: Option<i64>) -> u32 {
-    seconds.map_or(NONE, |seconds| {
-        u32::try_from(seconds).unwrap_or(NONE - 1).min(NONE - 1)
-    })
 }
 
 impl Session {
@@ -504,6 +500,8 @@ pub struct Facts {
     pub(super) reasons: Kept<String>,
     pub(super) outcomes: Kept<String>,
     pub(super) quality: Quality,
+    /// Durations that are too long for a fact, which has [`LONG`] and their place.
+    pub(super) long: Vec<i64>,
     /// The names of campaigns, whether the filter accepts their sessions or not.
     pub(super) campaign_names: Kept<String>,
 }
@@ -530,6 +528,7 @@ impl Facts {
             reasons: Kept::default(),
             outcomes,
             quality: Quality::default(),
+            long: Vec::new(),
             campaign_names: Kept::default(),
         }
     }
@@ -598,13 +597,31 @@ impl Facts {
         }
     }
 
+    /// A duration as a fact has it.
+    fn kept(&mut self, seconds: Option<i64>) -> u32 {
+        let Some(seconds) = seconds else {
+            return NONE;
+        };
+        match u32::try_from(seconds) {
+            Ok(seconds) if seconds < LONG => seconds,
+            _ => {
+                // So many sessions fit into no memory.
+                let place = u32::try_from(self.long.len()).unwrap_or(LONG).min(LONG - 2);
+                self.long.push(seconds);
+                LONG + place
+            }
+        }
+    }
+
     fn fact(&mut self, session: Session, tags: Vec<Uuid>) -> Fact {
         let clock = &self.frame.clock;
         let created_at = session.created_at;
         let stage = session.stage();
         let is_closed = stage == Stage::Closed;
         let ended_at = session.end_at.filter(|_| is_closed);
-        let open = |to: Option<Timestamp>| kept(to.and_then(|to| clock.between(created_at, to)));
+        let open = |to: Option<Timestamp>| to.and_then(|to| clock.between(created_at, to));
+        let (response_open, resolution_open) = (open(session.first_response_at), open(ended_at));
+        let arrived_open = clock.is_open(created_at.micros().div_euclid(MICROS));
         let own = |seconds: Option<i64>| seconds.filter(|&it| is_closed && it >= 0);
         let (wait, service) = (own(session.wait), own(session.service));
         let service = service.filter(|_| session.agent.is_some());
@@ -650,14 +667,14 @@ impl Facts {
             stage,
             attendance: session.attendance(),
             has_response: session.first_response_at.is_some(),
-            first_response: kept(first_response),
-            first_response_open: open(session.first_response_at),
-            wait: kept(wait),
-            service: kept(service),
-            resolution: kept(resolution),
-            resolution_open: open(ended_at),
-            conversation: kept(session.after_response()),
-            arrived_open: clock.is_open(created_at.micros().div_euclid(MICROS)),
+            first_response: self.kept(first_response),
+            first_response_open: self.kept(response_open),
+            wait: self.kept(wait),
+            service: self.kept(service),
+            resolution: self.kept(resolution),
+            resolution_open: self.kept(resolution_open),
+            conversation: self.kept(session.after_response()),
+            arrived_open,
             within,
             contact: self.contacts.maybe(session.contact),
             channel: self.channels.maybe(session.channel),

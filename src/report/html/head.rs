@@ -155,7 +155,7 @@ impl Page<'_> {
                     @let times = &first.times;
                     (self.tile(&first.median(first.name), name, &format!(
                         "{p90}: {} · {}",
-                        shown(times.p90.map(f64::from), times.shows_p90()),
+                        shown(times.p90_seconds(), times.shows_p90()),
                         n(times.n)
                     )))
                 }

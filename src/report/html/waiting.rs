@@ -19,7 +19,7 @@ impl<'a> Page<'a> {
             Some(place.unwrap_or(CLASSES.len()))
         };
         let median = place(times.median.filter(|_| times.shows_median()));
-        let p90 = place(times.p90.filter(|_| times.shows_p90()).map(f64::from));
+        let p90 = place(times.p90_seconds().filter(|_| times.shows_p90()));
         let bars: Vec<chart::Bar> = (0..=CLASSES.len() + 1)
             .map(|it| {
                 let is_last = it > CLASSES.len();
@@ -50,10 +50,7 @@ impl<'a> Page<'a> {
         let (height, drawn) = bar_list(&bars);
         let words = self.words;
         let median = words.shown(&Value::of_enough(times.median, times.shows_median()));
-        let p90 = words.shown(&Value::of_enough(
-            times.p90.map(f64::from),
-            times.shows_p90(),
-        ));
+        let p90 = words.shown(&Value::of_enough(times.p90_seconds(), times.shows_p90()));
         let average = words.shown(&Value::seconds(times.average));
         let message = match self.lang {
             Language::En => format!("{title}: median {median}, 90th percentile {p90}"),
@@ -108,11 +105,7 @@ impl<'a> Page<'a> {
             .collect();
         let p90: Vec<Option<f64>> = times
             .iter()
-            .map(|it| {
-                it.p90
-                    .filter(|_| it.shows_p90())
-                    .map(|it| place(f64::from(it)))
-            })
+            .map(|it| it.p90_seconds().filter(|_| it.shows_p90()).map(place))
             .collect();
         let most = median.iter().chain(&p90).flatten().copied();
         let most = most.fold(place(300.0), f64::max);

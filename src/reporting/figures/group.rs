@@ -248,12 +248,12 @@ pub(super) fn group(facts: &Facts, stretch: &Stretch, parts: &[Part]) -> Group {
     group.days_active = active.len() as u64;
     let has_hours = facts.frame.settings.hours.are_known();
     group.opened_open = has_hours.then_some(opened_open);
-    group.wait = Times::of(&mut wait);
-    group.first_response = Times::of(&mut first);
-    group.first_response_open = Times::of(&mut first_open);
-    group.service = Times::of(&mut service);
-    group.resolution = Times::of(&mut resolution);
-    group.resolution_open = Times::of(&mut resolution_open);
-    group.conversation = Times::of(&mut conversation);
+    group.wait = Times::of(&mut wait, &facts.long);
+    group.first_response = Times::of(&mut first, &facts.long);
+    group.first_response_open = Times::of(&mut first_open, &facts.long);
+    group.service = Times::of(&mut service, &facts.long);
+    group.resolution = Times::of(&mut resolution, &facts.long);
+    group.resolution_open = Times::of(&mut resolution_open, &facts.long);
+    group.conversation = Times::of(&mut conversation, &facts.long);
     group
 }
