@@ -17,7 +17,7 @@ use super::{Access, Catalog, Context, Exit, Failure, exact_is_for_csv, refused_o
 use crate::config::{nearest, one_of};
 use crate::data::{Resource, Timestamp};
 use crate::output::terminal_width;
-use crate::report::{self, Format, Language, Report, ShownFilter};
+use crate::report::{self, Format, Language, METRICS, Metrics, Report, ShownFilter};
 use crate::reporting::{
     Asked, Bucket, By, Compare, Facts, Filter, Frame, LAST_DAY, Named, Names, OpenClock,
     OpenSession, Period, Question, Settings, Stage, figures, local_date,
@@ -100,6 +100,10 @@ pub struct ReportArgs {
     /// [report.hours] in the configuration
     #[arg(long, value_name = "WHICH", value_parser = hours, default_value = "all")]
     pub hours: CountedHours,
+    /// Show only these metrics, such as opened, wait or won, in figures, times and breakdowns, and no
+    /// other sections; may be repeated or a list with commas; an unknown name lists all; not for html
+    #[arg(long = "metric", value_name = "METRIC", value_delimiter = ',')]
+    pub metrics: Vec<String>,
     /// table, json, csv, md, html or xlsx
     #[arg(long, value_name = "FORMAT", default_value_t)]
     pub format: Format,
@@ -220,10 +224,12 @@ pub(super) async fn run(context: &Context, args: ReportArgs) -> Result<Exit, Fai
     }
     exact_is_for_csv(args.exact, args.format == Format::Csv)?;
     let statuses = statuses(&args.status)?;
+    let metrics = metrics(&args)?;
     let store = context.store(Access::Read).await?;
     let account = stored::account(context, &store).await?;
     let snapshot = store.report_snapshot(account.id).await?;
-    let read = read(context, &args, account.name, statuses, snapshot).await;
+    let asked = (statuses, metrics);
+    let read = read(context, &args, account.name, asked, snapshot).await;
     store.close().await;
     let report = read?;
     if report.figures.is_empty() {
@@ -306,12 +312,27 @@ fn statuses(wanted: &[String]) -> Result<Vec<Stage>, Failure> {
     wanted.iter().map(stage).collect()
 }
 
+/// The metrics to show.
+fn metrics(args: &ReportArgs) -> Result<Metrics, Failure> {
+    if args.format == Format::Html && !args.metrics.is_empty() {
+        return Err(Failure::usage_text(
+            "--metric: the page of html always has all of its sections; take another format",
+        ));
+    }
+    let metric = |text: &String| {
+        one_of(text, &METRICS)
+            .map_err(|problem| Failure::usage_text(format!("--metric: {problem}")))
+    };
+    let metrics: Result<Vec<&'static str>, Failure> = args.metrics.iter().map(metric).collect();
+    Ok(Metrics(metrics?))
+}
+
 /// Reads all that the report needs and computes its figures.
 async fn read(
     context: &Context,
     args: &ReportArgs,
     account: String,
-    statuses: Vec<Stage>,
+    (statuses, metrics): (Vec<Stage>, Metrics),
     mut snapshot: ReportSnapshot,
 ) -> Result<Report, Failure> {
     let basis = snapshot.basis().await?;
@@ -387,6 +408,7 @@ async fn read(
         filters,
         is_open_hours,
         is_exact: args.exact,
+        metrics,
         is_by_asked: args.by.is_some(),
         is_partial,
         lacks_compared,

@@ -7,6 +7,7 @@ mod csv;
 mod html;
 mod json;
 mod language;
+mod metrics;
 mod sheet;
 mod sheets;
 mod terminal;
@@ -22,6 +23,7 @@ use crate::data::Timestamp;
 use crate::reporting::{Figures, Settings};
 
 pub use language::{Language, Moved};
+pub use metrics::{METRICS, Metrics};
 pub use sheet::{Column, Sheet, Value};
 
 /// The form of a report.
@@ -110,6 +112,8 @@ pub struct Report {
     pub is_open_hours: bool,
     /// Whether CSV has texts as they are, also those that a spreadsheet takes for formulas.
     pub is_exact: bool,
+    /// Which metrics are shown.
+    pub metrics: Metrics,
     /// Whether the breakdown was asked for, and is shown even where sections have it anyway.
     pub is_by_asked: bool,
     /// Whether the period is not loaded completely.

@@ -47,6 +47,15 @@ impl Words<'_> {
     pub(super) fn sheets(self) -> Vec<Sheet> {
         let mut sheets = vec![self.about(), self.figures_sheet(), self.times_sheet()];
         sheets.push(self.by_sheet());
+        if self.report.metrics.are_chosen() {
+            // The other sections are of metrics of their own.
+            for by in [By::Department, By::Agent, By::Channel] {
+                sheets.push(self.people(by));
+            }
+            sheets.push(self.quality());
+            sheets.push(self.definitions_sheet());
+            return sheets;
+        }
         sheets.push(self.volume());
         sheets.push(self.classes());
         sheets.push(self.waiting());

@@ -757,6 +757,7 @@ impl<'a> Words<'a> {
         // After those that are of sessions of the period.
         let at = list.iter().position(|it| it.key == "balance").unwrap_or(0);
         list.insert(at, self.open_at_end());
+        list.retain(|figure| self.report.metrics.show(figure.key));
         list
     }
 
@@ -837,6 +838,7 @@ impl<'a> Words<'a> {
                 &|it| it.resolution_open,
             );
         }
+        list.retain(|metric: &Metric| self.report.metrics.show(metric.key));
         list
     }
 

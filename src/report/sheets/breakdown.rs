@@ -272,6 +272,22 @@ impl Words<'_> {
             }
             sheet.row(row);
         }
+        self.chosen(sheet)
+    }
+
+    /// A breakdown with the columns of the metrics that were chosen.
+    fn chosen(self, mut sheet: Sheet) -> Sheet {
+        let metrics = &self.report.metrics;
+        let is_key = |key: &str| key == "id" || key.starts_with("utm_") || key == "has_click_id";
+        for place in (1..sheet.columns.len()).rev() {
+            let key = sheet.columns[place].key;
+            if !is_key(key) && !metrics.show(key) {
+                sheet.columns.remove(place);
+                for row in &mut sheet.rows {
+                    row.remove(place);
+                }
+            }
+        }
         sheet
     }
 
@@ -329,7 +345,7 @@ impl Words<'_> {
             }
             sheet.row(row);
         }
-        sheet
+        self.chosen(sheet)
     }
 
     /// Departments, agents or channels: the largest, the rest, and those without.

@@ -608,6 +608,131 @@ async fn no_separator_makes_a_formula_of_a_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn csv_that_is_exact_has_texts_as_they_are() {
+    on_sqlite(|database| async move {
+        filled(&database).await;
+        let hostile = "update sessions set utm_campaign = '=1+1' where utm_campaign = 'verão';";
+        database.execute(hostile).await;
+        let place = place(&database);
+        let line = [
+            "--last", "40d", "--by", "campaign", "--format", "csv", "--exact",
+        ];
+        let text = run(&place, &line).await.out;
+        assert!(
+            text.contains("\"=1+1\"") && !text.contains("'=1+1"),
+            "{text}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_metrics_that_are_chosen_are_shown() {
+    on_sqlite(|database| async move {
+        filled(&database).await;
+        let place = place(&database);
+        let line = [
+            "--month",
+            "2026-05",
+            "--by",
+            "agent",
+            "--metric",
+            "opened,wait",
+            "--metric",
+            "sla",
+        ];
+        let with = |more: &[&'static str]| [&line[..], more].concat();
+        let text = run(&place, &with(&["--format", "csv"])).await.out;
+        let head = text.lines().next().unwrap();
+        assert_eq!(
+            head,
+            "agent,opened,wait_average_seconds,wait_median_seconds,wait_p90_seconds,wait_n,\
+             sla_wait_share,sla_wait_n,sla_first_response_share,sla_first_response_n,\
+             sla_service_share,sla_service_n,sla_resolution_share,sla_resolution_n,id"
+        );
+        let of = |report: &Value, part: &str| -> Vec<String> {
+            report[part].as_object().unwrap().keys().cloned().collect()
+        };
+        let some = json(&place, &line).await;
+        assert_eq!(of(&some, "times"), ["wait"]);
+        let slas = [
+            "sla_first_response",
+            "sla_resolution",
+            "sla_service",
+            "sla_wait",
+        ];
+        let mut figures = of(&some, "figures");
+        figures.sort();
+        assert_eq!(figures, [&["opened"][..], &slas].concat());
+        let mut sections = of(&some, "sections");
+        sections.sort();
+        assert_eq!(
+            sections,
+            ["agents", "by", "channels", "departments", "quality"]
+        );
+        // What is shown is what it is without a choice, and each metric has something to show.
+        let all = json(&place, &line[..4]).await;
+        assert_eq!(some["times"]["wait"], all["times"]["wait"]);
+        let columns = ["agent", "opened", "wait_p90", "sla_wait_share"];
+        assert_eq!(
+            section(&some, "by", &columns),
+            section(&all, "by", &columns)
+        );
+        for metric in helena_sync::report::METRICS {
+            let metrics = helena_sync::report::Metrics(vec![metric]);
+            let mut keys = [of(&all, "times"), of(&all, "figures")].concat();
+            keys.extend(
+                all["sections"]["by"][0]
+                    .as_object()
+                    .unwrap()
+                    .keys()
+                    .cloned(),
+            );
+            assert!(keys.iter().any(|key| metrics.show(key)), "{metric}");
+        }
+        let table = run(&place, &line).await.out;
+        assert!(
+            table.contains("Wait (platform)") && !table.contains("Won"),
+            "{table}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn durations_of_centuries_are_those_of_the_views() {
+    on_both(|place| async move {
+        let database = place.database().await;
+        filled(&database).await;
+        let long = "update sessions set time_wait_seconds = 6000000000 \
+                    where status = 'COMPLETED' and created_at >= '2026-06-10';";
+        database.execute(long).await;
+        let report = json(
+            &place,
+            &["--from", "2026-06-10", "--to", "2026-06-19", "--by", "day"],
+        )
+        .await;
+        let columns = ["day", "wait_average", "wait_median", "wait_p90", "wait_n"];
+        let found = section(&report, "by", &columns);
+        let views = ["day", "average", "median", "p90", "sessions"];
+        let among = "report_daily_times where account_id = 1 and metric = 'wait' \
+                     and day >= '2026-06-10' and day <= '2026-06-19'";
+        let expected = rows(&database, &views, among).await;
+        let found: Vec<Vec<Value>> = found
+            .into_iter()
+            .filter(|row| row[4].as_f64() != Some(0.0))
+            .collect();
+        assert_eq!(found, expected);
+        assert!(
+            found
+                .iter()
+                .all(|row| row[2].as_f64() > Some(4_294_967_295.0))
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_reads_well_in_both_languages() {
     on_both(|place| async move {
         let database = place.database().await;
@@ -716,6 +841,9 @@ async fn mistakes_are_told_with_what_to_do() {
             (&["--format", "csv", "--definitions"], 2, "take another format"),
             (&["--output", "no/such/folder.html", "--format", "html"], 1, "cannot write no/such/folder.html"),
             (&["--month", "2026-05", "--last", "3d"], 2, "cannot be used with"),
+            (&["--metric", "waits"], 2, "similar: wait"),
+            (&["--metric", "wait", "--format", "html"], 2, "always has all of its sections"),
+            (&["--exact"], 2, "--exact is for --format csv"),
         ] {
             let line: Vec<&str> = ["report"].iter().chain(line).copied().collect();
             place.refuses(&line, code, &[said]).await;
