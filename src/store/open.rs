@@ -6,12 +6,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Connection;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{ConnectOptions as _, Connection};
 
 use super::account::AccountId;
 use super::backend::{Backend, PostgresBackend, SqliteBackend};
@@ -273,6 +273,8 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
     }
     let reading = connect.clone().read_only(true);
     if options.read_only {
+        // A report or an export may take its time.
+        let reading = reading.disable_statement_logging();
         let read = pool(SQLITE_READERS)
             .connect_with(reading)
             .await
@@ -307,7 +309,10 @@ async fn open_postgres(url: &str, options: OpenOptions) -> Result<Postgres, Stor
         .map_err(|_| StoreError::Url("it is not a valid URL".to_owned()))?
         .application_name("helena-sync");
     if options.read_only {
-        connect = connect.options([("default_transaction_read_only", "on")]);
+        // A report or an export may take its time.
+        connect = connect
+            .options([("default_transaction_read_only", "on")])
+            .disable_statement_logging();
     }
     let memory = Arc::new(Memory::default());
     let remembered = Arc::clone(&memory);
