@@ -20,6 +20,7 @@
 //! | [`daemon`] | when `run` does what, and what a failed pass means for the next one | SQL, HTTP, clap |
 //! | [`schedule`] | turns schedules into triggers in bounded channels | what a trigger causes |
 //! | [`status`] | the status of each account, and what of it is too old or failing | the API, clap, SQL |
+//! | [`export`] | files of rows: their formats, their folder, the manifest | clap, SQL, clocks |
 //! | [`sync`] | the engine: which walks are due, what was read completely | `api`, clap, SQL |
 //! | [`api`] | requests, rate limits, retries, splitting answers into records | tables, the store |
 //! | [`schema`] | descriptors of tables, and mapping a record's JSON to rows; pure | SQL, HTTP, clocks |
@@ -125,6 +126,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod data;
+pub mod export;
 pub mod output;
 pub mod report;
 pub mod reporting;

@@ -28,6 +28,7 @@ pub mod completions;
 pub mod contacts;
 #[cfg(feature = "sandbox")]
 pub mod demo;
+pub mod export;
 pub mod lists;
 pub mod migrate;
 pub mod rejects;
@@ -161,6 +162,7 @@ pub enum Command {
     Migrate(migrate::MigrateArgs),
     Rejects(rejects::RejectsArgs),
     Report(report::ReportArgs),
+    Export(export::ExportArgs),
     Sessions(sessions::SessionsArgs),
     Contacts(contacts::ContactsArgs),
     Tags(lists::TagsArgs),
@@ -248,6 +250,7 @@ pub async fn run_command(
         Command::Migrate(args) => migrate::run(&context, args).boxed(),
         Command::Rejects(args) => rejects::run(&context, args).boxed(),
         Command::Report(args) => report::run(&context, args).boxed(),
+        Command::Export(args) => export::run(&context, args).boxed(),
         Command::Sessions(args) => sessions::run(&context, args).boxed(),
         Command::Contacts(args) => contacts::run(&context, args).boxed(),
         Command::Tags(args) => lists::tags(&context, args.list).boxed(),

@@ -11,7 +11,7 @@ pub(super) const LIVE: &[&str] = &["database_url"];
 /// Options that commands refuse which only read the database.
 pub(super) const STORED: &[&str] = &["base_url"];
 
-/// Options that `report` refuses.
+/// Options that `report` and `export` refuse.
 pub(super) const REPORT: &[&str] = &["base_url", "timezone"];
 
 /// Options that `migrate` refuses.
@@ -86,6 +86,11 @@ const fn of(command: &Command) -> (&'static str, &'static [&'static str], &'stat
             REPORT,
             "it only reads the database, which keeps the days of its time zone",
         ),
+        Command::Export(_) => (
+            "export",
+            REPORT,
+            "it only reads the database, which keeps the days of its time zone",
+        ),
         Command::Rejects(args) => match args.command {
             Some(rejects::RejectsCommand::Retry(_)) => ("rejects retry", &[], ""),
             _ => ("rejects", STORED, LOOKS),
@@ -134,6 +139,7 @@ mod tests {
             &["rejects", "--base-url", "x"],
             &["rejects", "show", "1", "--base-url", "x"],
             &["report", "--timezone", "UTC"],
+            &["export", "--base-url", "x"],
             &["migrate", "--account", "x"],
             &["demo", "--account", "x"],
             &["demo", "--database-url", "x"],

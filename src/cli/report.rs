@@ -186,7 +186,11 @@ fn hours(text: &str) -> Result<CountedHours, String> {
 }
 
 /// Parses a day. Reports are of whole days.
-fn day(flag: &str, text: Option<&str>, today: NaiveDate) -> Result<Option<NaiveDate>, Failure> {
+pub(super) fn day(
+    flag: &str,
+    text: Option<&str>,
+    today: NaiveDate,
+) -> Result<Option<NaiveDate>, Failure> {
     let Some(text) = text else {
         return Ok(None);
     };

@@ -52,14 +52,13 @@ pub(super) fn concerned(context: &Context) -> Result<Vec<String>, Failure> {
     }
 }
 
-/// The chosen account, for commands that work on a single one.
-pub(super) async fn account(context: &Context, store: &Store) -> Result<StoredAccount, Failure> {
+/// The accounts in the database that a command covers: at least one.
+pub(super) async fn covered(
+    context: &Context,
+    store: &Store,
+) -> Result<Vec<StoredAccount>, Failure> {
     let mut accounts = accounts(context, store).await?;
-    let joined = |accounts: &[StoredAccount]| {
-        let names: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
-        names.join(", ")
-    };
-    let stored = joined(&accounts);
+    let stored = names(&accounts);
     let concerned = concerned(context)?;
     accounts.retain(|account| concerned.is_empty() || concerned.contains(&account.name));
     if accounts.is_empty() && !stored.is_empty() {
@@ -69,10 +68,26 @@ pub(super) async fn account(context: &Context, store: &Store) -> Result<StoredAc
             concerned.join(", ")
         )));
     }
+    if accounts.is_empty() {
+        return Err(Failure::usage_text(
+            "the database has no account yet; run `helena-sync sync` first",
+        ));
+    }
+    Ok(accounts)
+}
+
+fn names(accounts: &[StoredAccount]) -> String {
+    let names: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
+    names.join(", ")
+}
+
+/// The chosen account, for commands that work on a single one.
+pub(super) async fn account(context: &Context, store: &Store) -> Result<StoredAccount, Failure> {
+    let mut accounts = covered(context, store).await?;
     if accounts.len() > 1 {
         return Err(Failure::usage_text(format!(
             "the database has several accounts; choose one with --account ({})",
-            joined(&accounts)
+            names(&accounts)
         )));
     }
     accounts.pop().ok_or_else(|| {

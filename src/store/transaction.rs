@@ -8,6 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
@@ -161,6 +162,13 @@ impl<T: SqlSafeStr> From<T> for Statement {
     }
 }
 
+/// A row that was read, from either database.
+#[derive(Debug)]
+pub(super) enum Fetched<'r> {
+    Sqlite(&'r SqliteRow),
+    Postgres(&'r PgRow),
+}
+
 /// A connection for one transaction. A SQLite database in memory lives only as long as its
 /// connection.
 #[derive(Debug)]
@@ -248,6 +256,10 @@ impl Transaction {
         }
     }
 
+    pub(super) const fn is_postgres(&self) -> bool {
+        matches!(self.open, Some(Open::Postgres(..)))
+    }
+
     /// The error for a stored value that this program does not write.
     pub(super) fn inconsistent(&self, column: &str, problem: &str) -> StoreError {
         StoreError::Inconsistent {
@@ -290,6 +302,47 @@ impl Transaction {
             }
         });
         rows.map_err(|error| self.failed(error))
+    }
+
+    /// Executes a statement, and hands over its rows one by one while they arrive, until `take` answers
+    /// false. Each row is waited for as long as an answer.
+    pub(super) async fn each(
+        &mut self,
+        sql: SqlStr,
+        mut take: impl FnMut(Fetched<'_>) -> Result<bool, sqlx::Error>,
+    ) -> Result<(), StoreError> {
+        let done = match self.open.as_mut() {
+            Some(Open::Sqlite(connection, _)) => {
+                let mut rows = sqlx::query(sql).persistent(false).fetch(&mut **connection);
+                loop {
+                    match rows.try_next().await {
+                        Ok(Some(row)) => match take(Fetched::Sqlite(&row)) {
+                            Ok(true) => {}
+                            Ok(false) => break Ok(()),
+                            Err(error) => break Err(error),
+                        },
+                        Ok(None) => break Ok(()),
+                        Err(error) => break Err(error),
+                    }
+                }
+            }
+            Some(Open::Postgres(connection, patience)) => {
+                let mut rows = sqlx::query(sql).persistent(false).fetch(&mut **connection);
+                loop {
+                    match patience.wait(rows.try_next()).await {
+                        Ok(Some(row)) => match take(Fetched::Postgres(&row)) {
+                            Ok(true) => {}
+                            Ok(false) => break Ok(()),
+                            Err(error) => break Err(error),
+                        },
+                        Ok(None) => break Ok(()),
+                        Err(error) => break Err(error),
+                    }
+                }
+            }
+            None => Err(sqlx::Error::WorkerCrashed),
+        };
+        done.map_err(|error| self.failed(error))
     }
 
     /// Executes a statement. Returns its first row, if there is one.

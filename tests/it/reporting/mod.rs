@@ -2,6 +2,7 @@
 
 mod account;
 mod days;
+mod export;
 mod percentiles;
 mod plans;
 mod rebuilding;
