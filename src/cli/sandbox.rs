@@ -333,6 +333,7 @@ impl SandboxCommand {
             sessions: self.sessions,
             contacts: self.contacts,
             seed: self.seed,
+            days: 365,
             until: self.until(now)?,
             token: self.accept_token.clone(),
             port: self.port,

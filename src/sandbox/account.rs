@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::agenda::{self, Agenda};
 use super::company::Company;
 use super::config::{FaultRates, Moods, Poison, RequestLimit, SandboxConfig};
 use super::ids::{self, IdKind};
@@ -16,7 +17,7 @@ use super::slots::{ContactSlot, NO_CONTACT, NONE, SessionSlot};
 use super::table::{Table, Version};
 use super::ticks::{SECOND, ticks};
 use super::webhooks::Webhooks;
-use super::year::Year;
+use super::year::{Size, Year};
 use super::{Ticks, dress};
 use crate::clock::Clock;
 use crate::data::Timestamp;
@@ -40,6 +41,7 @@ pub struct SandboxAccount {
     pub(super) sessions: Table<SessionSlot, Session>,
     pub(super) contacts: Table<ContactSlot, Contact>,
     pub(super) open: Vec<u32>,
+    pub(super) agenda: Agenda,
     pub(super) poison: std::collections::HashMap<Uuid, Option<Poison>>,
     pub(super) webhooks: Webhooks,
     pub(super) talk: Talk,
@@ -60,15 +62,25 @@ impl SandboxAccount {
         let contacts = config
             .contacts
             .unwrap_or_else(|| u32::try_from(u64::from(config.sessions) * 2 / 5).unwrap_or(0));
-        let year = Year::new(config.seed, config.sessions, contacts, until);
-        let sessions: Vec<SessionSlot> = (0..config.sessions)
-            .map(|number| year.sketch(number).slot)
-            .collect();
-        let open = (0_u32..)
+        let (year, sessions) = Year::new(
+            config.seed,
+            Size {
+                sessions: config.sessions,
+                contacts,
+                days: config.days,
+                until,
+            },
+        );
+        let open: Vec<u32> = (0_u32..)
             .zip(&sessions)
             .filter(|(_, slot)| slot.status.is_open())
             .map(|(number, _)| number)
             .collect();
+        let mut agenda = Agenda::default();
+        for number in &open {
+            let status = sessions[*number as usize].status;
+            agenda.add(agenda::next(&year.planned(*number), status), *number);
+        }
         let contacts = (0..contacts).map(|number| year.contact(number)).collect();
         Self {
             moods: config.moods.clone(),
@@ -76,10 +88,11 @@ impl SandboxAccount {
             limits: config.limits.clone(),
             limiter: Limiter::default(),
             clock,
-            company: Company::new(config.seed, until),
+            company: Company::new(config.seed, until, year.staff.count()),
             sessions: Table::new(sessions),
             contacts: Table::new(contacts),
             open,
+            agenda,
             poison: std::collections::HashMap::new(),
             webhooks: Webhooks::default(),
             talk: Talk::default(),
@@ -101,6 +114,11 @@ impl SandboxAccount {
             .micros()
             .saturating_add(self.moods.skew_micros);
         Ticks(micros.saturating_mul(10))
+    }
+
+    /// When the account's past begins.
+    pub fn since(&self) -> Timestamp {
+        self.year.start().timestamp()
     }
 
     /// Whether there is an outage now.

@@ -14,12 +14,11 @@ use super::names;
 use super::record::{
     Agent, AgentMore, Channel, ChannelMore, Department, DepartmentMore, Entry, Tag, TagMore, Text,
 };
+use super::staff;
 use super::ticks::DAY;
 
 /// No such index.
 pub(super) const NOBODY: u16 = u16::MAX;
-/// Agents that an account begins with.
-pub(super) const AGENTS: u32 = 18;
 /// How many tags contacts can carry; further ones are listed only.
 pub(super) const TAG_ROOM: usize = 128;
 
@@ -64,7 +63,7 @@ fn entry<T>(seed: u64, of: IdKind, number: usize, until: Ticks, name: Text, more
 }
 
 impl Company {
-    pub(super) fn new(seed: u64, until: Ticks) -> Self {
+    pub(super) fn new(seed: u64, until: Ticks, agents: u32) -> Self {
         let tags = names::TAGS
             .iter()
             .enumerate()
@@ -116,8 +115,8 @@ impl Company {
                 )
             })
             .collect();
-        let agents = (0..AGENTS)
-            .map(|number| agent(seed, number, until, departments.len()))
+        let agents = (0..agents)
+            .map(|number| agent(seed, number, until, agents))
             .collect();
         Self {
             id: ids::id(seed, IdKind::Company, 0),
@@ -228,15 +227,10 @@ fn index<T>(list: &mut Vec<T>, found: impl FnMut(&T) -> bool, new: impl FnOnce()
     u16::try_from(position).unwrap_or(NOBODY)
 }
 
-fn agent(seed: u64, number: u32, until: Ticks, departments: usize) -> Agent {
+fn agent(seed: u64, number: u32, until: Ticks, count: u32) -> Agent {
     let mut dice = ids::dice(seed, IdKind::User, number);
     let first = names::FIRST_NAMES[dice.usize(..names::FIRST_NAMES.len())];
     let last = names::LAST_NAMES[dice.usize(..names::LAST_NAMES.len())];
-    let home = number as usize % departments.max(1);
-    let mut at_home = vec![home];
-    if dice.u32(..3) == 0 {
-        at_home.push((home + 1) % departments.max(1));
-    }
     let more = AgentMore {
         user_id: ids::id(seed, IdKind::User, number),
         email: Some(Cow::Owned(format!("agente{number}@loja-ipe.example"))),
@@ -244,10 +238,7 @@ fn agent(seed: u64, number: u32, until: Ticks, departments: usize) -> Agent {
             .then(|| Cow::Owned(format!("+55|119{:08}", dice.u32(..100_000_000)))),
         is_owner: number == 0,
         available: dice.u32(..3) != 0,
-        departments: at_home
-            .into_iter()
-            .map(|home| u16::try_from(home).unwrap_or(NOBODY))
-            .collect(),
+        departments: staff::departments_of(seed, number, count),
     };
     entry(
         seed,

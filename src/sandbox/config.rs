@@ -18,6 +18,9 @@ pub struct SandboxConfig {
     pub contacts: Option<u32>,
     /// The same seed, sizes and `until` generate the same account.
     pub seed: u64,
+    /// How many days the generated time has, about: it begins with a month. A year unless a small
+    /// account is to be as busy as a real one.
+    pub days: u32,
     /// The end of the generated year; the clock's present if `None`.
     pub until: Option<Timestamp>,
     /// The only accepted token.
@@ -46,6 +49,7 @@ impl Default for SandboxConfig {
             sessions: 1_000,
             contacts: None,
             seed: 1,
+            days: 365,
             until: None,
             token: "pn_sandbox".to_owned(),
             port: 0,

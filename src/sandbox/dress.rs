@@ -6,16 +6,22 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::Ticks;
+use super::calendar::day_number;
+use super::chance::lognormal;
 use super::company::{Company, NOBODY};
 use super::ids::{self, IdKind};
 use super::messages;
 use super::names;
+use super::plan;
 use super::record::{
     Category, Classification, Contact, Origin, Session, Status, Utm, WindowStatus,
 };
 use super::slots::{ContactSlot, NO_CONTACT, NONE};
 use super::ticks::{DAY, SECOND};
-use super::year::{Sketch, Year, local_day, span};
+use super::year::{Sketch, Year, span};
+
+/// The department that keeps customers.
+const RETENTION: u16 = 4;
 
 fn some(ticks: i64) -> Option<Ticks> {
     (ticks != NONE).then_some(Ticks(ticks))
@@ -40,36 +46,25 @@ fn channel_id(company: &Company, index: u16) -> Uuid {
         .map_or(Uuid::nil(), |entry| entry.id)
 }
 
-fn utm(created: i64, dice: &mut fastrand::Rng) -> Option<Utm> {
-    match dice.u32(..10) {
-        0..2 => {
-            let month = local_day(created) / 100 % 100;
-            let running = |campaign: &&names::Campaign| {
-                let (first, last) = campaign.months;
-                (first..=last).contains(&month)
-            };
-            let count = names::CAMPAIGNS.iter().filter(running).count();
-            let campaign = names::CAMPAIGNS
-                .iter()
-                .filter(running)
-                .nth(dice.usize(..count.max(1)))?;
-            Some(Utm {
-                source_id: Some(Cow::Owned(format!(
-                    "1202{:014}",
-                    dice.u64(..100_000_000_000_000)
-                ))),
-                source: Some(Cow::Borrowed(campaign.source)),
-                medium: Some(Cow::Borrowed(campaign.medium)),
-                campaign: Some(Cow::Borrowed(campaign.name)),
-                content: None,
-                headline: campaign.headline.map(Cow::Borrowed),
-                referral_url: (dice.u32(..2) == 0)
-                    .then_some(Cow::Borrowed("https://fb.me/2aBcDeF?x=1&y=2")),
-            })
-        }
-        2..6 => Some(Utm::default()),
-        _ => None,
-    }
+/// Where a visitor came from: a campaign, nowhere, or a null object.
+pub(super) fn utm(campaign: Option<u8>, dice: &mut fastrand::Rng) -> Option<Utm> {
+    let campaign = campaign.and_then(|campaign| names::CAMPAIGNS.get(usize::from(campaign)));
+    let Some(campaign) = campaign else {
+        return dice.bool().then(Utm::default);
+    };
+    Some(Utm {
+        source_id: Some(Cow::Owned(format!(
+            "1202{:014}",
+            dice.u64(..100_000_000_000_000)
+        ))),
+        source: Some(Cow::Borrowed(campaign.source)),
+        medium: Some(Cow::Borrowed(campaign.medium)),
+        campaign: Some(Cow::Borrowed(campaign.name)),
+        content: None,
+        headline: campaign.headline.map(Cow::Borrowed),
+        referral_url: (dice.u32(..2) == 0)
+            .then_some(Cow::Borrowed("https://fb.me/2aBcDeF?x=1&y=2")),
+    })
 }
 
 /// The messaging window at an instant: it is open for a day after the contact's last message. As
@@ -87,29 +82,38 @@ pub(super) fn is_social(seed: u64, number: u32) -> bool {
     ids::drawn(seed, IdKind::Contact, number, 0) % 100 < 16
 }
 
-/// A classification of a category, with an amount where money was spoken of.
+/// A classification of a category, with an amount where something was sold. Of what was not sold,
+/// agents seldom note the price.
 pub(super) fn classify(
     seed: u64,
     number: u32,
     category: Category,
+    department: u16,
     dice: &mut fastrand::Rng,
 ) -> Classification {
-    let (name, texts): (_, &[&str]) = match category {
-        Category::Won => ("Ganho", &names::WON),
-        Category::Lost => ("Perdido", &names::LOST),
-        Category::Info => ("Informação", &names::INFO),
-        Category::Other | Category::Undefined => ("Outros", &names::OTHER),
+    let (name, texts): (_, &[&str]) = match (category, department) {
+        (Category::Won, RETENTION) => ("Ganho", &names::WON[2..]),
+        (Category::Won, 0) => ("Ganho", &names::WON[..=usize::from(dice.u32(..6) == 0)]),
+        (Category::Won, _) => ("Ganho", &names::WON[1..2]),
+        (Category::Lost, _) => ("Perdido", &names::LOST),
+        (Category::Info, 2) => ("Informação", &names::INFO[..2]),
+        (Category::Info, 5) => ("Informação", &names::INFO[2..]),
+        (Category::Info, _) => ("Informação", &names::INFO),
+        (Category::Other | Category::Undefined, _) => ("Outros", &names::OTHER),
     };
-    let third = dice.f64();
     let cents = match category {
-        Category::Won | Category::Lost => (1_990.0 + third * third * third * 800_000.0).round(),
+        Category::Won if department == RETENTION => lognormal(dice, 11_900.0, 0.45).round(),
+        Category::Won => lognormal(dice, 28_900.0, 0.95).round(),
+        Category::Lost if dice.u32(..10) < 3 => lognormal(dice, 24_900.0, 0.8).round(),
         _ => 0.0,
     };
+    // One reason is more usual than the next.
+    let most = dice.usize(..texts.len());
     Classification {
         id: ids::id(seed, IdKind::Classification, number),
         category,
         name: Some(Cow::Borrowed(name)),
-        description: Some(Cow::Borrowed(texts[dice.usize(..texts.len())])),
+        description: Some(Cow::Borrowed(texts[dice.usize(..=most)])),
         amount: cents / 100.0,
     }
 }
@@ -127,7 +131,8 @@ pub(super) fn session(
     let mut dice = ids::dice(seed, IdKind::Message, number);
     let answered = some(sketch.answered);
     let end = some(slot.end);
-    let until = end.unwrap_or(Ticks(slot.updated));
+    // Of what goes on, both are what they were at the year's end.
+    let until = end.unwrap_or(year.until());
     Session {
         id: ids::id(seed, IdKind::Session, number),
         created_at: Ticks(slot.created),
@@ -151,18 +156,19 @@ pub(super) fn session(
         number: (dice.u32(..20) != 0).then(|| {
             Cow::Owned(format!(
                 "{}{:05}",
-                local_day(slot.created),
+                day_number(slot.created),
                 number % 100_000
             ))
         }),
-        utm: utm(slot.created, &mut dice),
+        utm: utm(sketch.campaign, &mut dice),
         origin: (dice.u32(..30) == 0).then_some(Cow::Borrowed("widget")),
         classification: sketch
             .outcome
-            .map(|category| classify(seed, number, category, &mut dice)),
+            .map(|category| classify(seed, number, category, slot.department, &mut dice)),
         status_description: (dice.u32(..4) != 0).then(|| Cow::Borrowed(description(slot.status))),
         time_service: answered.map(|answered| span(until.0 - answered.0)),
-        time_wait: Some(span(answered.unwrap_or(until).0 - slot.created)),
+        // Whoever only spoke with the bot waited for nobody.
+        time_wait: (!sketch.contained).then(|| span(answered.unwrap_or(until).0 - slot.created)),
         first_response_at: answered,
         bot_id: sketch
             .bot
@@ -221,7 +227,10 @@ pub(super) fn contact(
         status: slot.status,
         origin,
         imported_at: (origin == Origin::Imported).then_some(Ticks(slot.created)),
-        utm: utm(slot.created, &mut dice),
+        utm: utm(
+            plan::campaign(seed, IdKind::Contact, number, slot.created),
+            &mut dice,
+        ),
         custom_fields: match dice.u32(..4) {
             0 => Some(json!({
                 "cidade": names::CITIES[dice.usize(..names::CITIES.len())],
@@ -236,7 +245,7 @@ pub(super) fn contact(
     }
 }
 
-fn ascii(name: &str) -> String {
+pub(super) fn ascii(name: &str) -> String {
     name.chars()
         .filter(char::is_ascii_alphabetic)
         .map(|letter| letter.to_ascii_lowercase())

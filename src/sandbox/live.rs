@@ -6,10 +6,17 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use super::account::SandboxAccount;
+use super::agenda;
+use super::calendar;
+use super::chance;
 use super::dress;
 use super::names;
+use super::plan::{self, Plan};
 use super::record::{Category, ContactStatus, Entry, Session, Status};
-use super::year::{self, span};
+use super::segments;
+use super::slots::NONE;
+use super::ticks::DAY;
+use super::year::span;
 
 /// Sessions that a bulk edit changes at most.
 const BULK: usize = 250;
@@ -24,12 +31,26 @@ impl SandboxAccount {
             if self.odd_step() {
                 continue;
             }
-            match self.dice.u32(..100) {
-                0..18 => self.open_session(),
-                18..24 => self.touch_contact(),
-                24..28 => self.touch_old_session(),
-                _ => self.move_session(),
+            let now = self.now().0;
+            let still = self.agenda.stands_still(now);
+            if let Some(index) = self.take_due() {
+                self.advance_session(index);
+            } else if self.takes_arrival() {
+                self.open_session();
+            } else {
+                self.one_more(still);
             }
+        }
+    }
+
+    /// A change beside what is due.
+    fn one_more(&mut self, still: bool) {
+        match self.dice.u32(..100) {
+            0..18 if still || self.takes_extra() => self.open_session(),
+            0..24 => self.touch_contact(),
+            24..28 => self.touch_old_session(still),
+            _ if still => self.hasten_session(),
+            _ => self.talk_on(),
         }
     }
 
@@ -126,41 +147,117 @@ impl SandboxAccount {
     }
 
     fn open_session(&mut self) {
-        let contact = if self.dice.u32(..5) < 2 {
-            None
-        } else {
-            self.any_contact()
-        };
-        let contact = contact.unwrap_or_else(|| {
-            let first = names::FIRST_NAMES[self.dice.usize(..names::FIRST_NAMES.len())];
-            let last = names::LAST_NAMES[self.dice.usize(..names::LAST_NAMES.len())];
-            let mut contact = self.draft_contact(&format!("{first} {last}"));
-            let area = names::AREA_CODES[self.dice.usize(..names::AREA_CODES.len())];
-            contact.phone = Some(Cow::Owned(format!(
-                "+55|{area}9{:08}",
-                self.dice.u32(..100_000_000)
-            )));
-            let late = self.lateness(contact.updated_at);
-            self.insert_contact_at(contact, late)
-        });
+        let contact = self.caller().unwrap_or_else(|| self.new_caller());
         let mut session = self.draft_session();
+        // The number under which it will be kept.
+        let number = self.sessions.size();
+        let writer = self.contact_slot_for(contact);
+        let plan = self.year.plan(number, session.created_at.0, writer, false);
         let channels = self.channels_of(contact);
-        if !channels.is_empty() {
+        let planned = self.company.channels.get(usize::from(plan.channel));
+        if let Some(planned) = planned.filter(|planned| channels.contains(&planned.id)) {
+            session.channel_id = planned.id;
+        } else if !channels.is_empty() {
             session.channel_id = channels[self.dice.usize(..channels.len())];
         }
         session.contact_id = Some(contact);
         session.number = Some(Cow::Owned(format!(
             "{}{:05}",
-            year::local_day(session.created_at.0),
-            self.sessions.size() % 100_000
+            calendar::day_number(session.created_at.0),
+            number % 100_000
         )));
+        session.utm = dress::utm(plan.campaign, &mut self.dice);
+        session.bot_id = if plan.bot {
+            self.company.bots.first().map(|bot| bot.id)
+        } else {
+            None
+        };
         session.unread_count = 1;
         session.last_message_text = Some(Cow::Borrowed(
             names::QUESTIONS[self.dice.usize(..names::QUESTIONS.len())],
         ));
         session.status_description = Some(Cow::Borrowed(dress::description(session.status)));
         let late = self.lateness(session.updated_at);
-        self.insert_session_at(session, late);
+        let due = agenda::next(&plan, session.status);
+        let id = self.insert_session_at(session, late);
+        if let Some(index) = self.session_index(id) {
+            self.agenda.add(due, index);
+        }
+    }
+
+    /// A known contact who writes again, most of them within days; nobody who is writing already.
+    fn caller(&mut self) -> Option<Uuid> {
+        if self.dice.u32(..5) < 2 {
+            return None;
+        }
+        for attempt in 0..6 {
+            let id = if attempt < 3 && chance::hit(&mut self.dice, 0.36) {
+                let back = chance::lognormal(&mut self.dice, 2.0 * 1_440.0, 0.9);
+                let then = self.now().0 - chance::minutes(back);
+                let order = &self.sessions.by_created;
+                let at = order.below(then);
+                let found = order.slots(at, at + 1).next();
+                found
+                    .and_then(|index| self.sessions.slot(index))
+                    .map(|slot| slot.contact)
+                    .filter(|contact| {
+                        let known = self.contacts.committed(*contact);
+                        known.is_some_and(|version| version.slot.alive)
+                    })
+                    .and_then(|contact| self.contact_id(contact))
+            } else {
+                self.any_contact()
+            };
+            if let Some(id) = id
+                && !self.is_writing(id)
+            {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// Whether a contact has an open session.
+    fn is_writing(&self, contact: Uuid) -> bool {
+        let Some(contact) = self.contact_index(contact) else {
+            return false;
+        };
+        let mut open = self.open.iter();
+        open.any(|index| {
+            let version = self.sessions.committed(*index);
+            version.is_some_and(|version| {
+                let slot = version.slot;
+                slot.alive && slot.status.is_open() && slot.contact == contact
+            })
+        })
+    }
+
+    /// Somebody who writes for the first time.
+    fn new_caller(&mut self) -> Uuid {
+        let first = names::FIRST_NAMES[self.dice.usize(..names::FIRST_NAMES.len())];
+        let last = names::LAST_NAMES[self.dice.usize(..names::LAST_NAMES.len())];
+        let mut contact = self.draft_contact(&format!("{first} {last}"));
+        let number = self.contacts.size();
+        if dress::is_social(self.year.seed, number) {
+            contact.instagram = Some(Cow::Owned(format!("{}.{number}", dress::ascii(first))));
+        } else {
+            let area = names::AREA_CODES[self.dice.usize(..names::AREA_CODES.len())];
+            contact.phone = Some(Cow::Owned(format!(
+                "+55|{area}9{:08}",
+                self.dice.u32(..100_000_000)
+            )));
+        }
+        let segment = segments::of(self.year.seed, number);
+        let month = calendar::day_number(contact.created_at.0) / 100 % 100;
+        let tags = segments::tags(segment, month, &mut self.dice);
+        let named = names::TAGS.len();
+        let carried = self.company.tags.iter().take(named).enumerate();
+        contact.tags = carried
+            .filter(|(bit, tag)| tags & (1 << bit) != 0 && tag.listed)
+            .map(|(_, tag)| tag.id)
+            .collect();
+        let late = self.lateness(contact.updated_at);
+        self.insert_contact_at(contact, late)
     }
 
     /// The listed channels over which a contact can write.
@@ -185,18 +282,32 @@ impl SandboxAccount {
     }
 
     /// An open session, if one is left.
-    fn any_open(&mut self) -> Option<Uuid> {
+    fn any_open(&mut self) -> Option<u32> {
         while !self.open.is_empty() {
             let at = self.dice.usize(..self.open.len());
             let index = self.open[at];
             let version = self.sessions.committed(index)?;
             if version.slot.alive && version.slot.status.is_open() {
-                let slot = version.slot;
-                return Some(self.session_of(index, &slot, version.record.as_deref()).id);
+                return Some(index);
             }
             self.open.swap_remove(at);
         }
         None
+    }
+
+    /// The department of a plan if there still is one, or any.
+    fn planned_department(&mut self, plan: &Plan) -> Option<Uuid> {
+        let planned = self.company.departments.get(usize::from(plan.department));
+        let planned = planned.filter(|entry| entry.listed).map(|entry| entry.id);
+        planned.or_else(|| self.any_department())
+    }
+
+    /// The agent of a plan if there still is one, or any of a department.
+    fn planned_agent(&mut self, plan: &Plan, department: Option<Uuid>) -> Option<Uuid> {
+        let planned = self.company.agents.get(usize::from(plan.agent));
+        let planned = planned.filter(|agent| agent.listed);
+        let planned = planned.map(|agent| agent.more.user_id);
+        planned.or_else(|| self.any_agent(department))
     }
 
     fn any_department(&mut self) -> Option<Uuid> {
@@ -218,48 +329,130 @@ impl SandboxAccount {
         (!found.is_empty()).then(|| found[self.dice.usize(..found.len())])
     }
 
-    /// The next event in an open session.
-    fn move_session(&mut self) {
-        let Some(id) = self.any_open() else {
+    /// What a session's plan says comes next.
+    fn advance_session(&mut self, index: u32) {
+        let Some(version) = self.sessions.committed(index) else {
+            return;
+        };
+        let slot = version.slot;
+        let plan = self.plan_of(index, &slot);
+        let event = match slot.status {
+            Status::Started if plan.contained => Event::End,
+            Status::Started => Event::Queue,
+            Status::Pending if plan.answered != NONE => Event::Answer,
+            _ => Event::End,
+        };
+        self.happen(index, &plan, event);
+        let status = match event {
+            Event::Queue => Status::Pending,
+            Event::Answer => Status::InProgress,
+            _ => return,
+        };
+        // What comes next comes after what was.
+        let due = agenda::next(&plan, status).max(self.now().0 + 1);
+        self.agenda.add(due, index);
+    }
+
+    /// The next event in an open session, ahead of its time.
+    fn hasten_session(&mut self) {
+        let Some(index) = self.any_open() else {
             return self.open_session();
         };
-        let department = self.any_department();
-        let agent = self.any_agent(department);
-        let (roll, text, number) = (self.dice.u32(..100), self.dice.usize(..1_000), self.made);
+        let Some(version) = self.sessions.committed(index) else {
+            return;
+        };
+        let plan = self.plan_of(index, &version.slot);
+        let roll = self.dice.u32(..100);
+        let event = match version.slot.status {
+            Status::Started => Event::Queue,
+            Status::Pending if roll < 60 => Event::Answer,
+            _ if roll < 45 => Event::Ask,
+            Status::InProgress if roll < 65 => Event::Reply,
+            _ if roll < 75 => Event::Transfer,
+            _ => Event::End,
+        };
+        self.happen(index, &plan, event);
+    }
+
+    /// Something is said in an open session, or it is handed over.
+    fn talk_on(&mut self) {
+        let Some(index) = self.any_open() else {
+            return self.touch_contact();
+        };
+        let Some(version) = self.sessions.committed(index) else {
+            return;
+        };
+        let plan = self.plan_of(index, &version.slot);
+        let event = match (version.slot.status, self.dice.u32(..100)) {
+            (Status::InProgress, 0..55) => Event::Reply,
+            (Status::InProgress, 55..58) => Event::Transfer,
+            _ => Event::Ask,
+        };
+        self.happen(index, &plan, event);
+    }
+
+    /// Lets something happen in a session.
+    fn happen(&mut self, index: u32, plan: &Plan, event: Event) {
+        let Some(version) = self.sessions.committed(index) else {
+            return;
+        };
+        let slot = version.slot;
+        let session = self.session_of(index, &slot, version.record.as_deref());
+        let id = session.id;
+        let department = match event {
+            Event::Transfer => self.any_department(),
+            _ => session
+                .department_id
+                .or_else(|| self.planned_department(plan)),
+        };
+        let agent = match event {
+            Event::Transfer => self.any_agent(department),
+            _ => self.planned_agent(plan, department),
+        };
+        let (text, number) = (self.dice.usize(..1_000), self.made);
         let mut dice = fastrand::Rng::with_seed(self.dice.u64(..));
         let seed = self.year.seed;
-        let now = self.now();
-        let late = self.lateness(now);
+        let late = self.lateness(self.now());
+        let plan = *plan;
         self.update_session_at(id, late, |session| {
-            match session.status {
-                Status::Started => {
+            match event {
+                Event::Queue => {
                     session.department_id = department;
                     set_status(session, Status::Pending);
                 }
-                Status::Pending if roll < 60 => {
-                    session.department_id = session.department_id.or(department);
+                Event::Answer => {
+                    session.department_id = department;
                     session.user_id = agent;
                     session.time_wait = Some(span(session.updated_at.0 - session.created_at.0));
                     answer(session, text);
                     set_status(session, Status::InProgress);
                 }
-                _ if roll < 45 => ask(session, text),
-                Status::InProgress if roll < 65 => answer(session, text),
-                Status::InProgress if roll < 75 => {
+                Event::Ask => ask(session, text),
+                Event::Reply => answer(session, text),
+                Event::Transfer => {
                     session.department_id = department;
-                    session.user_id = agent.or(session.user_id);
+                    if session.status == Status::InProgress {
+                        session.user_id = agent.or(session.user_id);
+                    }
                 }
-                _ if roll < 75 => session.department_id = department,
-                _ => {
+                Event::End => {
                     session.end_at = Some(session.updated_at);
-                    let from = session.first_response_at.unwrap_or(session.created_at);
-                    session.time_service = Some(span(session.updated_at.0 - from.0));
                     session.unread_count = 0;
-                    // Only who attended a session can say how it ended.
-                    if session.user_id.is_some() && session.first_response_at.is_some() {
-                        let category = [Category::Won, Category::Lost, Category::Info][text % 3];
-                        let said = dress::classify(seed, number, category, &mut dice);
-                        session.classification = Some(said);
+                    if plan.contained && session.user_id.is_none() && session.bot_id.is_some() {
+                        say(session, text);
+                    }
+                    if let Some(from) = session.first_response_at {
+                        session.time_service = Some(span(session.updated_at.0 - from.0));
+                        // Only who attended a session can say how it ended.
+                        if session.user_id.is_some()
+                            && let Some(category) = plan.outcome
+                        {
+                            let said =
+                                dress::classify(seed, number, category, plan.department, &mut dice);
+                            session.classification = Some(said);
+                        }
+                    } else if !plan.contained {
+                        session.time_wait = Some(span(session.updated_at.0 - session.created_at.0));
                     }
                     set_status(session, Status::Completed);
                 }
@@ -268,8 +461,8 @@ impl SandboxAccount {
         });
     }
 
-    /// A session closed long ago is reopened, reclassified or hidden.
-    fn touch_old_session(&mut self) {
+    /// A session closed lately is reopened, or an old one gets another title or class.
+    fn touch_old_session(&mut self, still: bool) {
         let order = &self.sessions.by_created;
         let at = self.dice.usize(..order.len().max(1));
         let Some(index) = order.slots(at, at + 1).next() else {
@@ -281,14 +474,22 @@ impl SandboxAccount {
         let id = self
             .session_of(index, &slot, self.sessions.changed(index))
             .id;
-        let roll = self.dice.u32(..3);
+        // As time passes, few are classified again.
+        let roll = match self.dice.u32(..3) {
+            1 if !still && self.dice.u32(..20) > 0 => 2,
+            roll => roll,
+        };
         let now = self.now();
         let late = self.lateness(now);
+        // A conversation of last month is not gone on with: the customer begins another one.
+        let young = slot.end > now.0 - 3 * DAY && !self.is_taken(&slot);
+        let mut reopened = false;
         self.update_session_at(id, late, |session| {
             match (session.status, roll) {
-                (Status::Completed, 0) => {
+                (Status::Completed, 0) if young => {
+                    reopened = true;
                     session.end_at = None;
-                    let attended = session.user_id.is_some();
+                    let attended = session.user_id.is_some() && session.first_response_at.is_some();
                     set_status(
                         session,
                         [Status::Pending, Status::InProgress][usize::from(attended)],
@@ -304,6 +505,16 @@ impl SandboxAccount {
             }
             session.window_status = dress::window(session.last_message_in, session.updated_at);
         });
+        if reopened {
+            let due = plan::some_time_after(now, &mut self.dice);
+            self.agenda.add(due, index);
+        }
+    }
+
+    /// Whether the contact of a session has another one open.
+    fn is_taken(&self, slot: &super::slots::SessionSlot) -> bool {
+        self.contact_id(slot.contact)
+            .is_some_and(|contact| self.is_writing(contact))
     }
 
     fn touch_contact(&mut self) {
@@ -311,7 +522,8 @@ impl SandboxAccount {
             return self.open_session();
         };
         let tags = self.tags();
-        let tag = (!tags.is_empty()).then(|| tags[self.dice.usize(..tags.len())]);
+        let most = self.dice.usize(..tags.len().max(1));
+        let tag = tags.get(self.dice.usize(..=most)).copied();
         let roll = self.dice.u32(..100);
         let now = self.now();
         let late = self.lateness(now);
@@ -338,6 +550,23 @@ impl SandboxAccount {
     }
 }
 
+/// What happens in a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Event {
+    /// It leaves the bot and waits.
+    Queue,
+    /// An agent answers for the first time.
+    Answer,
+    /// The customer writes.
+    Ask,
+    /// The agent writes.
+    Reply,
+    /// Another department or agent gets it.
+    Transfer,
+    /// It is closed.
+    End,
+}
+
 fn set_status(session: &mut Session, status: Status) {
     session.status = status;
     session.status_description = Some(Cow::Borrowed(dress::description(status)));
@@ -355,6 +584,10 @@ fn ask(session: &mut Session, text: usize) {
 fn answer(session: &mut Session, text: usize) {
     session.unread_count = 0;
     session.first_response_at = session.first_response_at.or(Some(session.updated_at));
+    say(session, text);
+}
+
+fn say(session: &mut Session, text: usize) {
     session.last_message_out = Some(session.updated_at);
     session.last_interaction = Some(session.updated_at);
     session.last_message_text = Some(Cow::Borrowed(names::ANSWERS[text % names::ANSWERS.len()]));

@@ -160,11 +160,22 @@ impl SandboxAccount {
             at: Ticks(at),
             updated_at: Ticks(at),
             incoming,
-            bot: number == GREETING && !incoming,
+            bot: (number == GREETING || sketch.contained) && !incoming,
             user_id: user_id.filter(|_| !incoming && number != GREETING),
             text: Some(Cow::Borrowed(text(seed, index, number, incoming))),
             event: None,
         };
+        if sketch.answered == NONE && sketch.last_out != NONE {
+            // The bot alone.
+            let greets = created + (2 * SECOND).min((sketch.last_in - created) / 2);
+            let asks = (created < greets).then(|| message(FIRST, created, true));
+            let greeting = message(GREETING, greets, false);
+            let last = [
+                message(LAST_IN, sketch.last_in, true),
+                message(LAST_OUT, sketch.last_out, false),
+            ];
+            return asks.into_iter().chain([greeting]).chain(last).collect();
+        }
         if sketch.answered == NONE {
             let count = unanswered(seed, index);
             let between = |number: u32| {

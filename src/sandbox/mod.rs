@@ -13,17 +13,25 @@
 //!
 //! ```text
 //! config  size, moods, faults            serve   requests, answers, hooks, scripts
-//! year    generated times and relations  routes  from path to handler
-//! dress   generated texts                query   filters, orders, pages
+//! year    when customers wrote, and who  routes  from path to handler
+//! plan    what happens in a session      query   filters, orders, pages
+//! dress   generated texts                agenda  plans that are due
 //! account records and their ids          render  JSON
 //! changes changes to records             replica lagging lists
 //! ```
 //!
-//! A million sessions fit in memory. Each record takes about fifty bytes, and the rest is
+//! The company has a calendar of seasons, holidays and opening hours, agents who differ (`staff`),
+//! kinds of customers (`segments`), and waits that grow with the load. `chance` says which facts
+//! about real support teams that follows. What happens live is drawn like the year.
+//!
+//! A million sessions fit in memory. Each record takes about sixty bytes, and the rest is
 //! generated from the seed when it is shown. Only changed records are stored completely.
 
 mod account;
+mod agenda;
+mod calendar;
 mod catalog;
+mod chance;
 mod changes;
 mod choices;
 mod company;
@@ -42,6 +50,7 @@ mod live;
 mod messages;
 mod names;
 mod odd;
+mod plan;
 mod poison;
 mod query;
 mod ranked;
@@ -50,8 +59,10 @@ mod render;
 mod render_lists;
 mod replica;
 mod routes;
+mod segments;
 mod serve;
 mod slots;
+mod staff;
 mod stamps;
 mod table;
 #[cfg(test)]

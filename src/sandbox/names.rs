@@ -186,6 +186,10 @@ pub(super) struct Campaign {
     pub(super) headline: Option<&'static str>,
     /// First and last month in which it runs.
     pub(super) months: (i64, i64),
+    /// How many it brings, next to the others.
+    pub(super) share: u32,
+    /// How often those whom it brings buy, in percent of the usual odds.
+    pub(super) converts: u32,
 }
 
 const fn campaign(
@@ -194,6 +198,7 @@ const fn campaign(
     name: &'static str,
     headline: Option<&'static str>,
     months: (i64, i64),
+    (share, converts): (u32, u32),
 ) -> Campaign {
     Campaign {
         source,
@@ -201,6 +206,8 @@ const fn campaign(
         name,
         headline,
         months,
+        share,
+        converts,
     }
 }
 
@@ -211,6 +218,7 @@ pub(super) const CAMPAIGNS: [Campaign; 8] = [
         "inverno",
         Some("Liquidação de inverno"),
         (6, 8),
+        (14, 80),
     ),
     campaign(
         "instagram",
@@ -218,24 +226,34 @@ pub(super) const CAMPAIGNS: [Campaign; 8] = [
         "black-friday",
         Some("Só hoje: até 60% de desconto"),
         (11, 11),
+        (30, 120),
     ),
-    campaign("google", "cpc", "marca", None, (1, 12)),
-    campaign("google", "cpc", "peças-reposição", None, (1, 12)),
+    campaign("google", "cpc", "marca", None, (1, 12), (20, 170)),
+    campaign("google", "cpc", "peças-reposição", None, (1, 12), (11, 110)),
     campaign(
         "instagram",
         "stories",
         "dia-das-mães",
         Some("Presente para ela"),
         (4, 5),
+        (16, 140),
     ),
-    campaign("newsletter", "email", "recompra-90d", None, (1, 12)),
-    campaign("facebook", "paid", "volta-às-aulas", None, (1, 2)),
+    campaign(
+        "newsletter",
+        "email",
+        "recompra-90d",
+        None,
+        (1, 12),
+        (7, 300),
+    ),
+    campaign("facebook", "paid", "volta-às-aulas", None, (1, 2), (12, 60)),
     campaign(
         "tiktok",
         "influencer",
         "ju-indica",
         Some("Cupom JU10"),
         (1, 12),
+        (9, 18),
     ),
 ];
 
@@ -277,7 +295,8 @@ pub(super) const ANSWERS: [&str; 14] = [
     "Combinado, obrigado!",
 ];
 
-pub(super) const WON: [&str; 3] = ["Venda concluída", "Renovação", "Upsell"];
+/// What an agent says of a session, of each category; what retention says comes last.
+pub(super) const WON: [&str; 3] = ["Venda concluída", "Upsell", "Renovação"];
 pub(super) const LOST: [&str; 4] = [
     "Sem estoque",
     "Preço",

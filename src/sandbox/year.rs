@@ -1,33 +1,33 @@
 //! The year with which an account begins: when customers wrote, and what happened to their
 //! sessions.
 //!
-//! Everything is generated from the seed and the record's number, so none of it is stored. A
-//! sketch (times, states and relations) is separate from the texts: the start needs a million
-//! sketches, but an answer needs about a hundred texts.
+//! Everything is generated from the seed and the record's number, so none of it is stored but who
+//! wrote each session. A sketch (times, states and relations) is separate from the texts: the start
+//! needs a million sketches, but an answer needs about a hundred texts.
 
 use std::borrow::Cow;
 
-use super::company::{AGENTS, NOBODY};
+use super::calendar::{self, DayShape, HOUR};
+use super::company::NOBODY;
 use super::ids::{self, IdKind};
 use super::names;
+use super::plan::Plan;
 use super::record::{Category, ContactStatus, SessionKind, Status};
 use super::slots::{ContactSlot, NO_CONTACT, NONE, SessionSlot};
+use super::staff::{Load, Staff};
 use super::ticks::{DAY, SECOND};
-use super::{Ticks, dress};
+use super::{Ticks, chance, dress, segments};
 
-const HOUR: i64 = 3_600 * SECOND;
 const MINUTE: i64 = 60 * SECOND;
-/// `America/Sao_Paulo`; without summer time since 2019.
-const ZONE: i64 = -3 * HOUR;
-const HOURS: usize = 365 * 24;
 
 /// Who a session is with, by whether it is a group.
 const KINDS: [SessionKind; 2] = [SessionKind::Individual, SessionKind::Group];
-
-/// How busy an hour of a working day is, from 00:00 local.
-const BUSY: [u64; 24] = [
-    3, 2, 1, 1, 1, 3, 8, 25, 70, 95, 100, 90, 60, 75, 95, 100, 95, 80, 45, 25, 18, 14, 9, 5,
-];
+/// How much busier the year's last day is than its first.
+const GROWTH: f64 = 0.35;
+/// After so many sessions a contact seldom writes again.
+const OFTEN: u32 = 14;
+/// Days after the year of which the load is known.
+const KNOWN_AFTER: i64 = 14;
 
 /// The sketch of a session: its slot and what the texts are written from.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +40,9 @@ pub(super) struct Sketch {
     /// Last message to the contact, or [`NONE`].
     pub(super) last_out: i64,
     pub(super) bot: bool,
+    /// Whether the bot alone ended it.
+    pub(super) contained: bool,
+    pub(super) campaign: Option<u8>,
     pub(super) outcome: Option<Category>,
 }
 
@@ -53,29 +56,94 @@ pub(super) struct Year {
     until: i64,
     /// Busyness up to each hour.
     sums: Vec<u64>,
+    pub(super) staff: Staff,
+    pub(super) load: Load,
+    /// Who wrote each session.
+    writers: Vec<u32>,
+}
+
+/// What is known of a contact while the year is drawn.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// Until when a session of theirs goes on.
+    busy: i64,
+    sessions: u32,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            busy: NONE,
+            sessions: 0,
+        }
+    }
+}
+
+/// How large an account is, and of which time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Size {
+    pub(super) sessions: u32,
+    pub(super) contacts: u32,
+    pub(super) days: u32,
+    pub(super) until: Ticks,
 }
 
 impl Year {
-    pub(super) fn new(seed: u64, sessions: u32, contacts: u32, until: Ticks) -> Self {
-        let until = until.0 - until.0.rem_euclid(SECOND);
-        let start = until - i64::try_from(HOURS).unwrap_or(0) * HOUR;
+    /// The year, and the slots of its sessions.
+    pub(super) fn new(seed: u64, size: Size) -> (Self, Vec<SessionSlot>) {
+        let until = size.until.0 - size.until.0.rem_euclid(SECOND);
+        let start = calendar::nearest_month(until - i64::from(size.days) * DAY).min(until - DAY);
+        let first_day = calendar::local_day(start);
+        let days: Vec<DayShape> = (first_day..=calendar::local_day(until) + KNOWN_AFTER)
+            .map(|day| DayShape::of(seed, day, until))
+            .collect();
+        let hours = usize::try_from((until - start).div_euclid(HOUR)).unwrap_or(0) + 1;
         let mut sum = 0;
-        let sums = (0_u64..)
-            .take(HOURS)
-            .zip((0..).map(|hour| start + hour * HOUR))
-            .map(|(number, at)| {
-                sum += weight(at) * (10_000 + number) / 10_000;
+        let sums = (0..hours)
+            .map(|hour| {
+                // Even the quietest hour of the night has a little.
+                sum += days.get(hour / 24).map_or(1, |day| {
+                    let grown = 1.0 + GROWTH * part(hour, hours);
+                    whole(day.hour(hour % 24) * grown * 1_000_000.0).max(1)
+                });
                 sum
             })
             .collect();
-        Self {
+        let mut year = Self {
             seed,
-            sessions,
-            contacts,
+            sessions: size.sessions,
+            contacts: size.contacts,
             start,
             until,
             sums,
+            staff: Staff::new(seed, size.sessions, start, until),
+            load: Load::new(seed, first_day, until, &days),
+            writers: Vec::with_capacity(size.sessions as usize),
+        };
+        let slots = year.draw();
+        (year, slots)
+    }
+
+    /// Draws all sessions in their order. Nobody writes a second session while the first is going
+    /// on, as long as there are others to write it.
+    fn draw(&mut self) -> Vec<SessionSlot> {
+        let mut slots: Vec<SessionSlot> = Vec::with_capacity(self.sessions as usize);
+        let mut known = vec![Known::default(); self.contacts as usize];
+        for number in 0..self.sessions {
+            let mut dice = ids::dice(self.seed, IdKind::Session, number);
+            let (created, group) = self.begin(number, &mut dice);
+            let writer = self.contact_of(number, created, &slots, &known);
+            self.writers.push(writer);
+            let slot = self.continued(number, created, group, &mut dice).slot;
+            if slot.contact != NO_CONTACT
+                && let Some(known) = known.get_mut(writer as usize)
+            {
+                known.busy = if slot.end == NONE { i64::MAX } else { slot.end };
+                known.sessions += 1;
+            }
+            slots.push(slot);
         }
+        slots
     }
 
     pub(super) fn sessions(&self) -> u32 {
@@ -86,14 +154,27 @@ impl Year {
         self.contacts
     }
 
+    /// The year's beginning.
+    pub(super) fn start(&self) -> Ticks {
+        Ticks(self.start)
+    }
+
     /// The year's end.
     pub(super) fn until(&self) -> Ticks {
         Ticks(self.until)
     }
 
+    /// Sessions in an hour of an ordinary kind that begins at an instant.
+    pub(super) fn expected(&self, at: i64) -> f64 {
+        let shape = DayShape::of(self.seed, calendar::local_day(at), self.until);
+        let total = self.sums.last().copied().unwrap_or(1);
+        let total = chance::float(i64::try_from(total).unwrap_or(i64::MAX)) / 1_000_000.0;
+        shape.hour(calendar::hour_of(at)) * (1.0 + GROWTH) * f64::from(self.sessions) / total
+    }
+
     /// The channel of a session, from the one drawn: `WhatsApp` takes a phone number, Instagram a
     /// name there, and groups are on `WhatsApp`.
-    fn channel_of(&self, drawn: u16, contact: u32, group: bool) -> u16 {
+    pub(super) fn channel_of(&self, drawn: u16, contact: u32, group: bool) -> u16 {
         let whatsapp = |channel: u16| {
             let kinds = names::CHANNELS.get(usize::from(channel));
             kinds.is_some_and(|(kind, ..)| kind.ends_with("WhatsApp"))
@@ -116,17 +197,33 @@ impl Year {
         let hour = self
             .sums
             .partition_point(|sum| u128::from(*sum) * FINE <= position)
-            .min(HOURS - 1);
+            .min(self.sums.len() - 1);
         let before = hour.checked_sub(1).map_or(0, |before| self.sums[before]);
         let span = u128::from((self.sums[hour] - before).max(1)) * FINE;
         let within = position.saturating_sub(u128::from(before) * FINE);
-        let ticks = within * u128::try_from(HOUR).unwrap_or(1) / span;
-        let hours = i64::try_from(hour).unwrap_or(0);
-        self.start + hours * HOUR + i64::try_from(ticks).unwrap_or(0).min(HOUR - 1)
+        // The last hour is not over yet.
+        let begins = self.start + i64::try_from(hour).unwrap_or(0) * HOUR;
+        let length = HOUR.min(self.until - begins).max(1);
+        let ticks = within * u128::try_from(length).unwrap_or(1) / span;
+        begins + i64::try_from(ticks).unwrap_or(0).min(length - 1)
+    }
+
+    /// When a session was created, and whether it is with a group.
+    fn begin(&self, number: u32, dice: &mut fastrand::Rng) -> (i64, bool) {
+        let part = u64::from(number) * 65_536 + dice.u64(..65_536);
+        let created = self.at(part, u64::from(self.sessions) * 65_536);
+        let created = ragged(created, dice).max(self.start);
+        (created, dice.u32(..100) < 2)
     }
 
     /// The contact that writes for the first time in session `number`, or an earlier one.
-    fn contact_of(&self, number: u32, dice: &mut fastrand::Rng) -> u32 {
+    fn contact_of(
+        &self,
+        number: u32,
+        created: i64,
+        slots: &[SessionSlot],
+        writers: &[Known],
+    ) -> u32 {
         if self.contacts == 0 {
             return NO_CONTACT;
         }
@@ -134,17 +231,42 @@ impl Year {
             u64::from(number) * u64::from(self.contacts) / u64::from(self.sessions.max(1))
         };
         let (before, now) = (known(number), known(number + 1));
-        let chosen = if now > before {
-            before
-        } else if now == 0 {
-            0
-        } else if dice.u32(..3) == 0 {
-            // Who wrote lately writes again.
-            now - 1 - dice.u64(..now.min(200))
-        } else {
-            dice.u64(..now)
+        if now > before || now == 0 {
+            return u32::try_from(before).unwrap_or(NO_CONTACT);
+        }
+        let mut dice = fastrand::Rng::with_seed(ids::drawn(self.seed, IdKind::Session, number, 1));
+        let free = |contact: u32| {
+            writers
+                .get(contact as usize)
+                .is_some_and(|known| known.busy < created)
         };
-        u32::try_from(chosen).unwrap_or(NO_CONTACT)
+        let tired = |contact: u32| {
+            writers
+                .get(contact as usize)
+                .is_some_and(|known| known.sessions >= OFTEN)
+        };
+        let lately = chance::hit(&mut dice, 0.33);
+        let mut chosen = 0;
+        for attempt in 0..8 {
+            chosen = if lately && attempt < 5 {
+                // Who wrote lately writes again: most of them within days.
+                let back = chance::lognormal(&mut dice, 2.0 * 1_440.0, 0.9);
+                let then = created - chance::minutes(back);
+                let at = slots.partition_point(|slot| slot.created < then);
+                slots.get(at).map_or(0, |slot| slot.contact)
+            } else {
+                u32::try_from(dice.u64(..now)).unwrap_or(0)
+            };
+            if free(chosen) && (!tired(chosen) || chance::hit(&mut dice, 0.1)) {
+                return chosen;
+            }
+        }
+        // Also in a small account somebody is free.
+        let now = u32::try_from(now).unwrap_or(u32::MAX);
+        let mut others = (0..now.min(64)).map(|step| (chosen.min(now) + step) % now.max(1));
+        others
+            .find(|contact| free(*contact))
+            .unwrap_or(chosen.min(now.saturating_sub(1)))
     }
 
     /// How long after `from` something happened that is to be over by now: what would still be to
@@ -165,11 +287,8 @@ impl Year {
             cubed(&mut dice, 200 * DAY)
         };
         let updated = ragged(created + self.passed(created, later), &mut dice).max(created);
-        let mut tags = 0_u128;
-        for _ in 0..[0, 0, 1, 1, 1, 2, 2, 3, 4][dice.usize(..9)] {
-            let most = dice.usize(..names::TAGS.len());
-            tags |= 1 << dice.usize(..=most);
-        }
+        let month = calendar::day_number(created) / 100 % 100;
+        let tags = segments::tags(segments::of(self.seed, number), month, &mut dice);
         ContactSlot {
             created,
             updated,
@@ -183,41 +302,55 @@ impl Year {
         }
     }
 
+    /// What is to happen in a session: of the year, or one created later under the next number.
+    pub(super) fn plan(&self, number: u32, created: i64, contact: u32, group: bool) -> Plan {
+        let mut dice = fastrand::Rng::with_seed(ids::drawn(self.seed, IdKind::Session, number, 2));
+        Plan::draw(self, number, created, contact, group, &mut dice)
+    }
+
+    /// What is to happen in a session of the year.
+    pub(super) fn planned(&self, number: u32) -> Plan {
+        let mut dice = ids::dice(self.seed, IdKind::Session, number);
+        let (created, group) = self.begin(number, &mut dice);
+        self.plan(number, created, self.writer(number), group)
+    }
+
+    fn writer(&self, number: u32) -> u32 {
+        let writer = self.writers.get(number as usize);
+        writer.copied().unwrap_or(NO_CONTACT)
+    }
+
     pub(super) fn sketch(&self, number: u32) -> Sketch {
         let mut dice = ids::dice(self.seed, IdKind::Session, number);
-        let dice = &mut dice;
-        let part = u64::from(number) * 65_536 + dice.u64(..65_536);
-        let created = ragged(self.at(part, u64::from(self.sessions) * 65_536), dice);
-        let group = dice.u32(..100) < 2;
-        let channel = channel(dice);
-        let contact = self.contact_of(number, dice);
-        let channel = self.channel_of(channel, contact, group);
-        let bot = dice.u32(..10) < 6;
-        let department = [0, 0, 0, 1, 1, 1, 2, 3, 4, 5][dice.usize(..10)];
+        let (created, group) = self.begin(number, &mut dice);
+        self.continued(number, created, group, &mut dice)
+    }
 
-        let answered = created + wait(created, dice);
-        let unanswered = dice.u32(..100) < 6;
-        let long = if dice.u32(..100) < 3 {
-            dice.i64(DAY..6 * DAY)
-        } else {
-            0
-        };
-        let talk = MINUTE + cubed(dice, 3 * HOUR) + long;
-        let nightly = unanswered || dice.u32(..100) < 2;
-        let end = if nightly {
-            nightly_close(if unanswered {
-                created + 4 * HOUR
-            } else {
-                answered + talk
-            })
-        } else {
-            ragged(answered + talk, dice)
-        };
+    /// The sketch of a session that began like this.
+    fn continued(
+        &self,
+        number: u32,
+        created: i64,
+        group: bool,
+        dice: &mut fastrand::Rng,
+    ) -> Sketch {
+        let contact = self.writer(number);
+        let plan = self.plan(number, created, contact, group);
+
         // Also a small account has somebody waiting at the end of its year.
-        let recent = self.sessions - number <= 12 + self.sessions / 200;
-        let over = end <= self.until && !(recent && dice.u32(..3) > 0);
-        let answered = (!unanswered && answered <= self.until).then(|| ragged(answered, dice));
-        let first_in = created + dice.i64(0..3 * SECOND);
+        let recent = self.sessions - number <= 12;
+        let drawn = if recent { dice.u32(..3) } else { 0 };
+        let over = plan.end <= self.until && drawn == 0;
+        let answered = (plan.answered != NONE && plan.answered <= self.until && drawn < 2)
+            .then(|| ragged(plan.answered, dice).max(created));
+        let end = if plan.nightly {
+            plan.end
+        } else {
+            ragged(plan.end, dice).max(answered.unwrap_or(created))
+        };
+        let first_in = (created + dice.i64(0..3 * SECOND))
+            .min(self.until)
+            .max(created);
         let (last_in, last_out) = match answered {
             Some(answered) => {
                 let last = if over { end } else { self.until };
@@ -227,18 +360,25 @@ impl Year {
                     ragged(last - dice.i64(0..span.min(5 * MINUTE)), dice).max(answered),
                 )
             }
-            None => (first_in.min(self.until).max(created), NONE),
+            None if plan.contained && over => {
+                let span = (end - created).max(4);
+                (
+                    created + span / 2 + dice.i64(0..span / 4),
+                    end - dice.i64(0..(span / 4).max(1)),
+                )
+            }
+            None => (first_in, NONE),
         };
         let interaction = last_in.max(last_out).max(created);
         let status = match (over, answered) {
             (true, _) if dice.u32(..200) == 0 => Status::Hidden,
             (true, _) => Status::Completed,
             (false, Some(_)) => Status::InProgress,
-            (false, None) if bot && self.until - created < 2 * MINUTE => Status::Started,
+            (false, None) if plan.queued > self.until || plan.contained => Status::Started,
             (false, None) => Status::Pending,
         };
         let updated = if over {
-            let later = if nightly {
+            let later = if plan.nightly {
                 0
             } else if dice.u32(..100) < 8 {
                 cubed(dice, 20 * DAY)
@@ -249,12 +389,6 @@ impl Year {
         } else {
             interaction.max(answered.unwrap_or(created))
         };
-        let outcome = if over && answered.is_some() {
-            outcome(dice)
-        } else {
-            None
-        };
-        let attended = answered.is_some() && department != NOBODY;
         Sketch {
             slot: SessionSlot {
                 created,
@@ -262,14 +396,14 @@ impl Year {
                 interaction,
                 end: if over { end } else { NONE },
                 contact: if group { NO_CONTACT } else { contact },
-                channel,
+                channel: plan.channel,
                 department: if status == Status::Started {
                     NOBODY
                 } else {
-                    department
+                    plan.department
                 },
-                agent: if attended {
-                    agent_of(department, dice)
+                agent: if answered.is_some() || over {
+                    plan.agent
                 } else {
                     NOBODY
                 },
@@ -281,54 +415,32 @@ impl Year {
             answered: answered.unwrap_or(NONE),
             last_in,
             last_out,
-            bot,
-            outcome,
+            bot: plan.bot,
+            contained: plan.contained,
+            campaign: plan.campaign,
+            outcome: plan.outcome.filter(|_| over && answered.is_some()),
         }
     }
 }
 
-/// How busy the hour that begins at an instant is.
-fn weight(at: i64) -> u64 {
-    let local = at + ZONE;
-    let days = local.div_euclid(DAY);
-    let hour = usize::try_from(local.rem_euclid(DAY) / HOUR).unwrap_or(0);
-    let (_, month, day) = super::ticks::civil(days);
-    let of_day = match (days + 4).rem_euclid(7) {
-        0 => 8,
-        6 => 35,
-        _ => 100,
-    };
-    let of_year = match (month, day) {
-        (12, 25) | (1, 1) => 5,
-        (11, 20..) => 170,
-        (12, 1..=20) => 130,
-        (2, _) => 85,
-        _ => 100,
-    };
-    (BUSY[hour] * of_day * of_year).max(1)
+/// The share of a whole that a part is.
+fn part(part: usize, whole: usize) -> f64 {
+    let float = |count: usize| chance::float(i64::try_from(count).unwrap_or(i64::MAX));
+    float(part) / float(whole.max(1))
 }
 
-/// The instant itself within business hours, else the next opening: Monday to Friday 08:00 to
-/// 18:00, Saturday to noon, local time.
-fn opening(at: i64) -> i64 {
-    let local = at + ZONE;
-    let midnight = local - local.rem_euclid(DAY);
-    for day in 0..4 {
-        let opens = midnight + day * DAY + 8 * HOUR;
-        let closes = match ((midnight + day * DAY).div_euclid(DAY) + 4).rem_euclid(7) {
-            0 => continue,
-            6 => opens + 4 * HOUR,
-            _ => opens + 10 * HOUR,
-        };
-        if local < closes {
-            return opens.max(local) - ZONE;
-        }
-    }
-    at
+/// A whole number of a number that is not negative.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float that is out of range becomes the nearest number"
+)]
+fn whole(value: f64) -> u64 {
+    value as u64
 }
 
 /// When the nightly job closes what was left open: everything of a day at the same instant.
-fn nightly_close(after: i64) -> i64 {
+pub(super) fn nightly_close(after: i64) -> i64 {
     let night = (after - 2 * HOUR).div_euclid(DAY) + 1;
     let fraction = ids::mix(u64::try_from(night).unwrap_or(0)) % 9_999_999;
     night * DAY + 2 * HOUR + i64::try_from(fraction).unwrap_or(0)
@@ -355,46 +467,6 @@ fn ragged(ticks: i64, dice: &mut fastrand::Rng) -> i64 {
     ticks - ticks.rem_euclid(step)
 }
 
-/// How long somebody who wrote at an instant waits for an agent.
-fn wait(created: i64, dice: &mut fastrand::Rng) -> i64 {
-    let opens = opening(created);
-    if opens == created {
-        4 * SECOND + cubed(dice, 40 * MINUTE)
-    } else {
-        opens - created + cubed(dice, 50 * MINUTE)
-    }
-}
-
-/// How a session that was attended ended for the business, if the agent said so.
-fn outcome(dice: &mut fastrand::Rng) -> Option<Category> {
-    match dice.u32(..100) {
-        0..25 => Some(Category::Won),
-        25..45 => Some(Category::Lost),
-        45..75 => Some(Category::Info),
-        75..80 => Some(Category::Other),
-        _ => None,
-    }
-}
-
-fn channel(dice: &mut fastrand::Rng) -> u16 {
-    let mut left = dice.u32(..100);
-    for (number, (.., share)) in (0..).zip(names::CHANNELS) {
-        if left < share {
-            return number;
-        }
-        left -= share;
-    }
-    0
-}
-
-/// An agent of a department: agents are dealt out to departments in turn.
-pub(super) fn agent_of(department: u16, dice: &mut fastrand::Rng) -> u16 {
-    let departments = u16::try_from(names::DEPARTMENTS.len()).unwrap_or(1);
-    let agents = u16::try_from(AGENTS).unwrap_or(1);
-    let home = department % departments;
-    home + departments * dice.u16(..agents / departments)
-}
-
 /// `HH:MM:SS` of a length in ticks; hours run on beyond 24.
 pub(super) fn span(ticks: i64) -> Cow<'static, str> {
     let seconds = ticks.max(0) / SECOND;
@@ -404,10 +476,4 @@ pub(super) fn span(ticks: i64) -> Cow<'static, str> {
         seconds / 60 % 60,
         seconds % 60
     ))
-}
-
-/// The day of an instant in local time, `yyyymmdd`.
-pub(super) fn local_day(ticks: i64) -> i64 {
-    let (year, month, day) = super::ticks::civil((ticks + ZONE).div_euclid(DAY));
-    year * 10_000 + month * 100 + day
 }

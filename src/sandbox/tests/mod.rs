@@ -4,6 +4,7 @@ mod by_id;
 mod clocks;
 mod deliveries;
 mod faults;
+mod lifelike;
 mod listing;
 mod living;
 mod messages;

@@ -189,7 +189,7 @@ async fn a_silent_message_moves_the_last_interaction_alone() {
     assert!(account.session(id).unwrap().updated_at.timestamp() > noon());
     // A living account has such sessions, too.
     let mut ahead = std::collections::BTreeSet::new();
-    for _ in 0..30 {
+    for _ in 0..60 {
         asked.clock.advance(seconds(60));
         account.live_step(5);
         let late = account.truth_sessions().into_iter().filter(|item| {
