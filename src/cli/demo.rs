@@ -4,6 +4,7 @@ mod stage;
 mod verdict;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,11 +26,12 @@ use verdict::Compared;
 /// Needs no token, no database and no network. Starts a simulated account of a customer-service
 /// company inside this process and loads it into demo.db. Then it keeps syncing while sessions are
 /// opened, answered and completed, and while answers are cut off, refused or never sent. Finally it
-/// stops all changes, syncs once more, and compares the mirror with the account, value by value.
+/// stops all changes, syncs once more, compares the mirror with the account, value by value, and
+/// writes a report of the last 30 days.
 ///
 /// demo ignores HELENA_API_TOKEN, DATABASE_URL and helena-sync.toml. It replaces the demo.db of an
-/// earlier demo. It refuses a database that contains anything else, such as another account's mirror,
-/// and does not change it.
+/// earlier demo, and its report. It refuses a database that contains anything else, such as another
+/// account's mirror, and does not change it.
 ///
 /// Ctrl-C ends the syncing early and starts the comparison. Exits with 0 if the mirror equals the
 /// account, and with 1 if it differs.
@@ -40,7 +42,8 @@ Examples:
   helena-sync demo --sessions 50000 --time 2m
   helena-sync demo --database postgres://postgres:secret@localhost/demo --keep", args = refused_options::hidden(refused_options::UNCONFIGURED))]
 pub struct DemoArgs {
-    /// Sessions of the generated year; the account has two fifths as many contacts
+    /// Sessions; the account has two fifths as many contacts, and a past of one to three months, or
+    /// of a year if there are many
     #[arg(long, value_name = "COUNT", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub sessions: u32,
     /// How long to keep syncing (0s, 30s, 5m)
@@ -53,6 +56,9 @@ pub struct DemoArgs {
     /// which must be empty
     #[arg(long, value_name = "URL", default_value = "sqlite://demo.db")]
     pub database: String,
+    /// File of the report [default: demo-report.html, beside the SQLite file]
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// Seed of the generator; the same seed gives the same account
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
@@ -75,10 +81,11 @@ pub(super) async fn run(
     show.step(
         "The account",
         &format!(
-            "{}, {}, seed {}; a year of a customer-service company",
+            "{}, {}, seed {}; {} days of a customer-service company",
             counted(stage.sessions, "session"),
             counted(stage.contacts, "contact"),
-            args.seed
+            args.seed,
+            stage.days,
         ),
     )?;
     show.step("The mirror", &stage.database)?;
@@ -155,6 +162,9 @@ fn conclude<W: Write>(
     for line in next(args) {
         show.line(&line)?;
     }
+    show.blank()?;
+    show.title("A report of this account")?;
+    show.line(&format!("  {}", result.report.display()))?;
     Ok(if differing == 0 {
         Exit::Done
     } else {
@@ -197,7 +207,7 @@ fn next(args: &DemoArgs) -> Vec<String> {
         lines.push(format!("  {look:<36} # query the mirror"));
         let database = &args.database;
         lines.push(format!(
-            "  helena-sync report --database-url {database} --format html --output report.html"
+            "  helena-sync report --database-url {database} --last 8w --by week"
         ));
     }
     lines.extend(

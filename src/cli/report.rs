@@ -129,6 +129,34 @@ pub struct ReportArgs {
     pub partial: bool,
 }
 
+#[cfg(feature = "sandbox")]
+impl Default for ReportArgs {
+    /// What nobody asked for in another way.
+    fn default() -> Self {
+        Self {
+            from: None,
+            to: None,
+            month: None,
+            last: None,
+            channels: Vec::new(),
+            departments: Vec::new(),
+            agents: Vec::new(),
+            tags: Vec::new(),
+            status: Vec::new(),
+            campaigns: Vec::new(),
+            by: None,
+            compare: Compare::Previous,
+            hours: CountedHours::All,
+            format: Format::default(),
+            lang: Language::default(),
+            output: None,
+            anonymous: false,
+            definitions: false,
+            partial: false,
+        }
+    }
+}
+
 /// Which hours count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CountedHours {
@@ -273,6 +301,21 @@ pub(super) async fn run(context: &Context, args: ReportArgs) -> Result<Exit, Fai
         }
     }
     Ok(Exit::Done)
+}
+
+/// Writes the report of the last days that are over as a page.
+#[cfg(feature = "sandbox")]
+pub(super) async fn write_page(
+    context: &Context,
+    account: String,
+    snapshot: ReportSnapshot,
+    file: &Path,
+) -> Result<(), Failure> {
+    let args = ReportArgs::default();
+    let report = read(context, &args, account, Vec::new(), snapshot).await?;
+    let page = report::render(&report, Format::Html, args.lang, None).map_err(Failure::failed)?;
+    write(file, &page)
+        .map_err(|error| Failure::from(error).context(format!("cannot write {}", file.display())))
 }
 
 /// Replaces a file as a whole: whoever reads it sees the old one or the new one.

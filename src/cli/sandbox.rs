@@ -32,7 +32,7 @@ use crate::sandbox::{
 )]
 pub struct SandboxCommand {
     /// Sessions of the generated year, at most 5,000,000.
-    #[arg(long, value_name = "COUNT", default_value_t = 5_000, value_parser = count)]
+    #[arg(long, value_name = "COUNT", default_value_t = 20_000, value_parser = count)]
     sessions: u32,
     /// Contacts, at most 5,000,000 [default: two fifths of --sessions].
     #[arg(long, value_name = "COUNT", value_parser = count)]

@@ -2,7 +2,7 @@
 //! changes, sync once more, and compare.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::{DemoArgs, Show, counted};
 use crate::api::Client;
 use crate::cli::engine::{self, LeasedEngine};
 use crate::cli::record::number;
-use crate::cli::{Access, Context, Failure, sync};
+use crate::cli::{Access, Context, Failure, report, sync};
 use crate::clock::Clock;
 use crate::config::{Environment, Settings};
 use crate::data::{Resource, Source};
@@ -48,7 +48,10 @@ pub(super) struct Stage {
     interrupted: CancellationToken,
     pub(super) sessions: usize,
     pub(super) contacts: usize,
+    /// The length of the account's past.
+    pub(super) days: u64,
     pub(super) database: String,
+    report: PathBuf,
 }
 
 /// The results of a demo.
@@ -57,6 +60,8 @@ pub(super) struct DemoResult {
     pub(super) tables: Vec<(&'static str, u64)>,
     pub(super) answers: Vec<Vec<Vec<Value>>>,
     pub(super) database: String,
+    /// The file of the report.
+    pub(super) report: PathBuf,
 }
 
 /// Totals of the syncs while the account changed.
@@ -78,6 +83,7 @@ impl Stage {
         let config = SandboxConfig {
             sessions: args.sessions,
             seed: args.seed,
+            days: days_of(args.sessions),
             remembered_requests: 0,
             ..SandboxConfig::default()
         };
@@ -86,9 +92,14 @@ impl Stage {
             .map_err(|error| {
                 Failure::from(error).context("cannot serve the simulated account on 127.0.0.1")
             })?;
-        let (sessions, contacts) = {
+        let (sessions, contacts, days) = {
             let mut account = sandbox.account();
-            (account.session_count(), account.contact_count())
+            let past = account.now().timestamp().since(account.since());
+            (
+                account.session_count(),
+                account.contact_count(),
+                past.as_secs() / 86_400,
+            )
         };
         let settings = Settings::without_file(Environment::from([
             ("HELENA_API_TOKEN", sandbox.token()),
@@ -98,10 +109,16 @@ impl Stage {
             // Rate limits would only slow the demo down.
             ("HELENA_SYNC__API__RATE_LIMIT__SUSTAINED", "1000000/5m"),
             ("HELENA_SYNC__API__RATE_LIMIT__BURST", "20000/5s"),
+            // The company's own days, hours and target.
+            ("HELENA_SYNC__TIMEZONE", "America/Sao_Paulo"),
+            ("HELENA_SYNC__REPORT__HOURS__MON_FRI", "08:00-18:00"),
+            ("HELENA_SYNC__REPORT__HOURS__SAT", "08:00-13:00"),
+            ("HELENA_SYNC__REPORT__SLA_FIRST_RESPONSE", "15m"),
             // Longer than any change is late here, but short, so that syncs stay small.
             ("HELENA_SYNC__SYNC__OVERLAP", "10s"),
         ]))?;
         let context = Context::of_settings(settings, clock)?;
+        let report = report_file(args, &context)?;
         clear(&context).await?;
         let store = context.store(Access::Create).await?;
         let database = context.settings.database()?.url.to_string();
@@ -112,7 +129,9 @@ impl Stage {
             interrupted: ctrl_c(),
             sessions,
             contacts,
+            days,
             database,
+            report,
         })
     }
 
@@ -196,11 +215,15 @@ impl Stage {
         for question in &QUESTIONS {
             answers.push(self.store.answer(question).await?);
         }
+        let snapshot = self.store.report_snapshot(id).await?;
+        let account = format!("Loja Ipê {ACCOUNT}");
+        report::write_page(&self.context, account, snapshot, &self.report).await?;
         Ok(DemoResult {
             compared,
             tables: self.store.all_counts().await?,
             answers,
             database: self.database.clone(),
+            report: std::path::absolute(&self.report).unwrap_or_else(|_| self.report.clone()),
         })
     }
 
@@ -335,6 +358,40 @@ impl SyncTotals {
             self.new += run.counters.rows_inserted;
             self.changed += run.counters.rows_updated;
         }
+    }
+}
+
+/// The days of the account's past: as many as make it a company with a few agents, who have enough
+/// to do.
+fn days_of(sessions: u32) -> u32 {
+    (sessions / 65).clamp(45, 365)
+}
+
+/// Where the report is written. A page of another program is not replaced.
+fn report_file(args: &DemoArgs, context: &Context) -> Result<PathBuf, Failure> {
+    const NAME: &str = "demo-report.html";
+    let url = context.settings.database()?.url;
+    let beside = |file: &Path| {
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+        file.with_file_name(format!("{stem}-report.html"))
+    };
+    let file = args
+        .report
+        .clone()
+        .unwrap_or_else(|| url.sqlite_file().map_or_else(|| NAME.into(), beside));
+    let is_ours = |text: &[u8]| {
+        let head = &text[..text.len().min(4_096)];
+        head.is_empty() || String::from_utf8_lossy(head).contains("content=\"helena-sync\"")
+    };
+    match std::fs::read(&file) {
+        Ok(text) if !is_ours(&text) => Err(Failure::usage_text(format!(
+            "{} is not a report of helena-sync; choose another file with --report",
+            file.display()
+        ))),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::from(error).context(format!("cannot use {}", file.display())))
+        }
+        _ => Ok(file),
     }
 }
 

@@ -30,18 +30,50 @@ async fn play(arguments: &[&str]) -> Result<Exit, String> {
 async fn the_demo_ends_with_an_equal_mirror_and_may_be_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}/demo.db", folder.path().display());
+    let report = folder.path().join("demo-report.html");
     for _ in 0..2 {
         assert_eq!(play(&["--database", &url]).await, Ok(Exit::Done));
+        let page = std::fs::read_to_string(&report).unwrap();
+        assert!(page.starts_with("<!DOCTYPE html>") && page.contains("Loja Ipê"));
+        assert!(page.len() < 300_000, "{}", page.len());
     }
+}
+
+#[tokio::test]
+async fn the_demo_does_not_replace_a_page_of_somebody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/demo.db", folder.path().display());
+    let page = folder.path().join("demo-report.html");
+    std::fs::write(&page, "<!DOCTYPE html><p>My own</p>").unwrap();
+    let refused = play(&["--database", &url]).await.unwrap_err();
+    assert!(
+        refused.contains("choose another file with --report"),
+        "{refused}"
+    );
+    assert!(std::fs::read_to_string(&page).unwrap().contains("My own"));
+    assert!(!folder.path().join("demo.db").exists());
+    let other = folder.path().join("other.html");
+    let other = other.to_str().unwrap();
+    let played = play(&["--database", &url, "--report", other]).await;
+    assert_eq!(played, Ok(Exit::Done));
+    assert!(
+        std::fs::read_to_string(other)
+            .unwrap()
+            .contains("helena-sync")
+    );
 }
 
 #[tokio::test]
 async fn the_demo_plays_on_postgres_and_leaves_other_data_alone() {
     let (mut admin, url) = database::create().await;
-    let first = play(&["--database", &url]).await;
-    let second = play(&["--database", &url]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report.html");
+    let arguments = ["--database", &url, "--report", report.to_str().unwrap()];
+    let first = play(&arguments).await;
+    let second = play(&arguments).await;
     database::drop(&mut admin, &url).await;
     assert_eq!(first, Ok(Exit::Done));
+    assert!(report.exists());
     assert!(second.unwrap_err().contains("contains an earlier demo"));
 }
 
