@@ -94,6 +94,7 @@ fn client(url: &str) -> Client {
         .map(|name| name.parse::<Detail>().unwrap())
         .to_vec(),
         patience: None,
+        waits_for_limits: false,
     };
     Client::new(config, Arc::new(SystemClock)).unwrap()
 }

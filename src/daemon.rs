@@ -14,6 +14,7 @@
 
 pub mod lease;
 pub mod task;
+mod telling;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use tracing::{error, info, warn};
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::data::{Resource, RunKind, Source, Timestamp};
+use crate::data::{Resource, RunKind, Source, SourceError, Timestamp};
 use crate::schedule::{Trigger, Triggers};
 use crate::store::StoreError;
 use crate::sync::{
@@ -34,6 +35,7 @@ use crate::sync::{
 
 pub use lease::{Claim, KeptLease, WhenHeld};
 pub use task::{AccountTask, Engines};
+use telling::{Ended, Telling};
 
 /// The pauses while the API refuses the token, for everything or for one resource. A token that was
 /// renewed or got more rights is noticed within the longest one.
@@ -114,6 +116,12 @@ pub struct AccountWorker<S> {
     pauses: HashMap<Resource, Pause>,
     /// The pause while the API refuses everything.
     pause: Pause,
+    /// What was logged about syncs.
+    telling: Telling,
+    /// Whether a token that is refused ends the work if nothing was ever read with it.
+    ends_if_refused: bool,
+    /// Whether nothing was ever read, and that ends the work.
+    is_new: bool,
 }
 
 /// A verification that is done in portions, between passes.
@@ -169,6 +177,7 @@ impl<S: Source + 'static> AccountWorker<S> {
         resources: Vec<Resource>,
         intervals: Intervals,
     ) -> Self {
+        let name = engine.name().to_owned();
         Self {
             engine,
             clock,
@@ -183,7 +192,18 @@ impl<S: Source + 'static> AccountWorker<S> {
             forgot_at: None,
             pauses: HashMap::new(),
             pause: Pause::default(),
+            telling: Telling::new(&name),
+            ends_if_refused: false,
+            is_new: false,
         }
+    }
+
+    /// From now on, a token that is refused although nothing was ever read with it ends the work. Without
+    /// this, the worker retries, since other accounts keep the process going.
+    #[must_use]
+    pub fn ending_if_refused(mut self) -> Self {
+        self.ends_if_refused = true;
+        self
     }
 
     /// Handles triggers until stopped, or until a failure that no retry can repair; see
@@ -196,10 +216,20 @@ impl<S: Source + 'static> AccountWorker<S> {
         lost: &CancellationToken,
     ) -> Result<End, RunError> {
         let mut trigger = Some(Trigger::Pass);
+        // A database that cannot be read is not new, as far as is known.
+        self.is_new = self.ends_if_refused && !self.engine.has_read().await.unwrap_or(true);
         loop {
             let began = trigger == Some(Trigger::Verify);
             if let Some(trigger) = trigger {
-                let runs = self.step(trigger, lost).await;
+                let at_first = self.clock.running();
+                let mut runs = self.step(trigger, lost).await;
+                if self.is_new
+                    && let Some(error) = refusal(&mut runs)
+                {
+                    return Err(error);
+                }
+                self.is_new &= !runs.iter().any(RunReport::succeeded);
+                self.tell(&runs, at_first, triggers.next_pass()).await;
                 if let Some(error) = unmendable(runs) {
                     return Err(error);
                 }
@@ -241,6 +271,47 @@ impl<S: Source + 'static> AccountWorker<S> {
         }
     }
 
+    /// Logs what a sync did.
+    async fn tell(&mut self, runs: &[RunReport], begun: Duration, next: Option<Timestamp>) {
+        if runs.is_empty() {
+            return;
+        }
+        let was_loading = self.telling.was_loading.unwrap_or(true);
+        let engine = Arc::clone(&self.engine);
+        // Once the first load is done, nobody asks for it any more.
+        let loading = async {
+            if was_loading {
+                Ok(!engine.loading(&self.resources).await?.is_empty())
+            } else {
+                Ok(false)
+            }
+        };
+        let Ok::<_, StoreError>(is_loading) = loading.await else {
+            return;
+        };
+        let is_first_load = |run: &RunReport| run.kind == RunKind::FirstLoad;
+        if self.telling.was_loading.is_none() && runs.iter().any(is_first_load) {
+            self.telling.was_loading = Some(true);
+        }
+        let has_loaded = !is_loading && self.telling.was_loading == Some(true);
+        let stored = if has_loaded {
+            let streams = |resource: &&Resource| !resource.is_list();
+            let resources: Vec<Resource> = self.resources.iter().filter(streams).copied().collect();
+            engine.stored(&resources).await.unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let running = self.clock.running();
+        let ended = Ended {
+            took: running.saturating_sub(begun),
+            running,
+            next: telling::until(next, self.clock.now()),
+            is_loading,
+            stored,
+        };
+        self.telling.tell(runs, &ended);
+    }
+
     /// Does the work of one trigger. `stop` ends it between pages.
     pub async fn step(&mut self, trigger: Trigger, stop: &CancellationToken) -> Runs {
         if !self.pause.is_over(self.clock.running()) {
@@ -258,6 +329,7 @@ impl<S: Source + 'static> AccountWorker<S> {
                     FailureAction::LeaseLost => stop.cancel(),
                     // The caller reports it.
                     FailureAction::Stop | FailureAction::EndAccount => {}
+                    FailureAction::NextResource if self.is_new && error.is_refusal() => {}
                     FailureAction::NextResource | FailureAction::EndPass => {
                         let account = self.engine.name();
                         let error = RunError::line(&error);
@@ -348,7 +420,12 @@ impl<S: Source + 'static> AccountWorker<S> {
     async fn pass(&mut self, limits: RunLimits<'_>) -> Result<Runs, RunError> {
         let engine = Arc::clone(&self.engine);
         if !self.identified {
-            engine.identify(limits.stop).await?;
+            if let Err(error) = engine.identify(limits.stop).await {
+                if let RunError::Source(refused @ SourceError::Refused { .. }) = &error {
+                    engine.record(refused.clone().into()).await;
+                }
+                return Err(error);
+            }
             self.identified = true;
         }
         if self.is_due(self.forgot_at, FORGET_EVERY) {
@@ -536,6 +613,10 @@ impl<S: Source + 'static> AccountWorker<S> {
             self.pause = Pause::default();
             return;
         }
+        if self.is_new {
+            // The account ends instead.
+            return;
+        }
         let pause = self.pause.grow(self.clock.running());
         let account = self.engine.name();
         error!(
@@ -561,6 +642,16 @@ fn unmendable(runs: Runs) -> Option<RunError> {
         .find(|error| error.action() == FailureAction::EndAccount)
 }
 
+/// The failure of a sync for which the API refused everything.
+fn refusal(runs: &mut Runs) -> Option<RunError> {
+    let refused = |run: &RunReport| run.error.as_ref().is_some_and(RunError::is_refusal);
+    if runs.iter().all(refused) {
+        runs.pop().and_then(|run| run.error)
+    } else {
+        None
+    }
+}
+
 /// Whether opening the database or acquiring a lease may succeed at a retry. Here a retry also waits for an
 /// operator who grants a right or ends a lock; within a pass ([`RunError::action`]) it does not.
 fn is_mendable(error: &StoreError) -> bool {
@@ -579,6 +670,7 @@ fn is_mendable(error: &StoreError) -> bool {
         | StoreError::SharedIds { .. }
         | StoreError::Inconsistent { .. }
         | StoreError::Unfit { .. }
+        | StoreError::Replaced { .. }
         | StoreError::Migrate(_) => false,
     }
 }
@@ -614,8 +706,8 @@ async fn rest(clock: &Arc<dyn Clock>, stop: &CancellationToken, delay: Duration)
     }
 }
 
-/// Opens the database, and retries until it is available. Returns errors that no retry can repair; `None` if
-/// stopped meanwhile.
+/// Opens the database, and retries until it is available. Returns errors that no retry can repair, or that
+/// only a person can; `None` if stopped meanwhile.
 pub async fn patiently<T, E, F>(
     clock: &Arc<dyn Clock>,
     stop: &CancellationToken,
@@ -635,7 +727,7 @@ where
             .as_ref()
             .chain()
             .filter_map(|cause| cause.downcast_ref::<StoreError>())
-            .any(is_mendable);
+            .any(|error| is_mendable(error) && !error.needs_person());
         if !mendable {
             return Some(Err(error));
         }

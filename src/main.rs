@@ -27,6 +27,7 @@ fn main() -> ExitCode {
 
 fn complain(text: &str, exit: Exit) -> ExitCode {
     // If stderr is gone too, the exit code still tells.
+    let text = helena_sync::telemetry::for_people(text);
     let _unwritable = std::io::stderr().write_all(text.as_bytes());
     exit.into()
 }

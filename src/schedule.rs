@@ -6,7 +6,7 @@
 //! skipped and counted. tokio-cron-scheduler also reads the machine's clock itself: after the clock
 //! is set back, it wakes nobody until the clock has caught up. A timer replaces it meanwhile.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +47,7 @@ pub struct Slots {
     pass: Sender<()>,
     verify: Sender<()>,
     skipped: Arc<AtomicU64>,
+    next_pass: Arc<AtomicI64>,
 }
 
 /// The receiving side of an account's triggers.
@@ -55,22 +56,29 @@ pub struct Triggers {
     pass: Receiver<()>,
     verify: Receiver<()>,
     skipped: Arc<AtomicU64>,
+    next_pass: Arc<AtomicI64>,
 }
+
+/// There is no next pass, or it is not known.
+const NEVER: i64 = i64::MIN;
 
 /// Both sides of an account's triggers.
 pub fn slots() -> (Slots, Triggers) {
     let (to_pass, pass) = mpsc::channel(1);
     let (to_verify, verify) = mpsc::channel(1);
     let skipped = Arc::new(AtomicU64::new(0));
+    let next_pass = Arc::new(AtomicI64::new(NEVER));
     let slots = Slots {
         pass: to_pass,
         verify: to_verify,
         skipped: Arc::clone(&skipped),
+        next_pass: Arc::clone(&next_pass),
     };
     let triggers = Triggers {
         pass,
         verify,
         skipped,
+        next_pass,
     };
     (slots, triggers)
 }
@@ -90,6 +98,14 @@ impl Slots {
             }
         }
     }
+
+    /// Says when the next trigger of this kind is due.
+    fn announce(&self, trigger: Trigger, next: Option<Timestamp>) {
+        if trigger == Trigger::Pass {
+            let next = next.map_or(NEVER, Timestamp::micros);
+            self.next_pass.store(next, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Triggers {
@@ -107,6 +123,12 @@ impl Triggers {
     /// The pass that waits, if there is one. Does not wait.
     pub fn waiting_pass(&mut self) -> Option<Trigger> {
         self.pass.try_recv().ok().map(|()| Trigger::Pass)
+    }
+
+    /// When the next pass is due, if that is known.
+    pub fn next_pass(&self) -> Option<Timestamp> {
+        let next = self.next_pass.load(Ordering::Relaxed);
+        (next != NEVER).then(|| Timestamp::from_micros(next))
     }
 
     /// The number of triggers that were skipped since the last call.
@@ -229,6 +251,7 @@ impl Agenda {
             if entry.due.fires(now) {
                 entry.slots.put(entry.trigger);
             }
+            entry.slots.announce(entry.trigger, entry.due.next());
         }
     }
 
@@ -280,6 +303,7 @@ impl Scheduler {
     /// Adds a schedule that sends this trigger to these slots.
     pub fn add(&self, trigger: Trigger, schedule: &Schedule, zone: Zone, slots: Slots) {
         let due = Due::after(self.agenda.clock.now(), schedule, zone);
+        slots.announce(trigger, due.next());
         let entry = Entry {
             due,
             trigger,

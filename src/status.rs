@@ -9,10 +9,12 @@ use std::time::Duration;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::data::{OrderField, Resource, SessionFilter, SessionVersion, Stream, Timestamp};
+use crate::data::{
+    OrderField, Resource, SessionFilter, SessionVersion, Stream, Timestamp, grouped,
+};
 use crate::store::{
-    Backfill, LEASE_TTL, RunRecord, Store, StoreError, StoredAccount, StoredGap, StreamStatus,
-    TableCount,
+    AccountId, Backfill, LEASE_TTL, RunRecord, Store, StoreError, StoredAccount, StoredGap,
+    StreamStatus, TableCount,
 };
 
 /// How many of the last runs are gathered.
@@ -125,8 +127,25 @@ pub struct ResourceStatus {
     pub rows: u64,
     /// Rows that are marked as removed.
     pub removed: u64,
+    /// Whether its first load is finished. Always true for a list.
+    pub loaded: bool,
+    /// The progress of its first load. `None` if that is finished or has not begun.
+    pub loading: Option<Loading>,
     /// One entry for each stream that was ever read.
     pub streams: Vec<StreamLine>,
+}
+
+/// The progress of a first load or a backfill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Loading {
+    /// Records in the windows that were read.
+    pub records_done: u64,
+    /// Records that are to be read in all, as counted when it was planned.
+    pub records: Option<u64>,
+    /// How much of it is done, in whole percent, at most 99.
+    pub percent: Option<u64>,
+    /// How long the rest takes at the pace of the last runs. `None` while no process loads.
+    pub seconds_left: Option<u64>,
 }
 
 /// A stream, as stored.
@@ -138,7 +157,8 @@ pub struct StreamLine {
     pub watermark: Option<Timestamp>,
     /// When it was last read completely.
     pub last_success_at: Option<Timestamp>,
-    /// Seconds since the last success.
+    /// How far the mirror is behind the platform: seconds since the beginning of the last pass that was
+    /// read to its end, by the platform's clock.
     pub lag_seconds: Option<u64>,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
@@ -167,6 +187,13 @@ pub struct BackfillStatus {
     pub resource: &'static str,
     /// Whether it is the first load of its resource.
     pub first_load: bool,
+    /// Whether only the command `backfill` resumes it. Syncs resume all others.
+    pub on_request: bool,
+    /// Whether it may be cancelled.
+    pub cancellable: bool,
+    /// How far it is.
+    #[serde(flatten)]
+    pub loading: Loading,
     /// The start of the range of creation times, exclusive; `None` if it is open.
     pub after: Option<Timestamp>,
     /// The end of the range, exclusive; `None` if it is open.
@@ -181,6 +208,8 @@ pub struct BackfillStatus {
     pub rows_done: u64,
     /// One filter for each query. An empty filter accepts everything.
     pub filters: Vec<SessionFilter>,
+    /// The names of what the filters name by id, as far as they are stored.
+    pub names: BTreeMap<Uuid, String>,
 }
 
 /// A run.
@@ -289,16 +318,9 @@ pub async fn gather(
     stale: Vec<String>,
 ) -> Result<AccountStatus, StoreError> {
     let counts = store.table_counts(account.id).await?;
+    let writer = writer(store, account.id, now).await?;
+    let backfills = unfinished(store, account.id, now).await?;
     let (waiting, failed) = store.recheck_counts(account.id).await?;
-    let writer = store
-        .lease_status(account.id)
-        .await?
-        .filter(|lease| now.since(lease.renewed_at) <= LEASE_TTL)
-        .map(|lease| Writer {
-            holder: lease.by,
-            since: lease.since,
-            renewed_at: lease.renewed_at,
-        });
     Ok(AccountStatus {
         account: account.name.clone(),
         configured: None,
@@ -317,14 +339,9 @@ pub async fn gather(
         failing: failing(&streams, mirrored),
         resources: counts
             .iter()
-            .map(|count| resource_status(count, &streams, now))
+            .map(|count| resource_status(count, &streams, &backfills, now))
             .collect(),
-        backfills: store
-            .unfinished_backfills(account.id)
-            .await?
-            .iter()
-            .map(backfill_status)
-            .collect(),
+        backfills,
         gaps: store
             .open_gaps(account.id)
             .await?
@@ -353,8 +370,157 @@ pub async fn gather(
     })
 }
 
-fn resource_status(count: &TableCount, streams: &[StreamStatus], now: Timestamp) -> ResourceStatus {
+/// The unfinished loads and backfills of an account, oldest first.
+pub async fn unfinished(
+    store: &Store,
+    account: AccountId,
+    now: Timestamp,
+) -> Result<Vec<BackfillStatus>, StoreError> {
+    let is_written = writer(store, account, now).await?.is_some();
+    let mut backfills = Vec::new();
+    for backfill in store.unfinished_backfills(account).await? {
+        let pace = if is_written {
+            store.load_pace(account, &backfill, now).await?
+        } else {
+            None
+        };
+        let names = store.names(account, &named_ids(&backfill.filters)).await?;
+        backfills.push(backfill_status(&backfill, pace, names));
+    }
+    Ok(backfills)
+}
+
+/// The lease holder, if its lease is valid.
+async fn writer(
+    store: &Store,
+    account: AccountId,
+    now: Timestamp,
+) -> Result<Option<Writer>, StoreError> {
+    let lease = store.lease_status(account).await?;
+    let lease = lease.filter(|lease| now.since(lease.renewed_at) <= LEASE_TTL);
+    Ok(lease.map(|lease| Writer {
+        holder: lease.by,
+        since: lease.since,
+        renewed_at: lease.renewed_at,
+    }))
+}
+
+/// The resources among `mirrored` whose first load is not finished, each with its progress. It is `None`
+/// if the load has not begun.
+pub async fn incomplete(
+    store: &Store,
+    account: AccountId,
+    streams: &[StreamStatus],
+    mirrored: &[Resource],
+    now: Timestamp,
+) -> Result<Vec<(Resource, Option<Loading>)>, StoreError> {
+    let mut incomplete = Vec::new();
+    let is_written = writer(store, account, now).await?.is_some();
+    let backfills = store.unfinished_backfills(account).await?;
+    for &resource in mirrored {
+        let load = |one: &&Backfill| one.first_load && one.resource == resource;
+        if let Some(backfill) = backfills.iter().find(load) {
+            let pace = if is_written {
+                store.load_pace(account, backfill, now).await?
+            } else {
+                None
+            };
+            incomplete.push((resource, Some(Loading::of(backfill, pace))));
+        } else if !has_begun(resource, streams) {
+            incomplete.push((resource, None));
+        }
+    }
+    Ok(incomplete)
+}
+
+/// Whether the first load of a resource has begun or is finished. A list has none.
+fn has_begun(resource: Resource, statuses: &[StreamStatus]) -> bool {
+    resource.streams().iter().all(|stream| {
+        statuses.iter().any(|status| {
+            status.resource == resource.name()
+                && status.partition == stream.partition.as_str()
+                && status.watermark.is_some()
+        })
+    })
+}
+
+impl Loading {
+    fn of(backfill: &Backfill, pace: Option<(u64, Duration)>) -> Self {
+        let done = backfill.rows_done;
+        let records = backfill.records.filter(|records| *records > 0);
+        let left = records.map(|records| records.saturating_sub(done));
+        let seconds_left = pace.zip(left).and_then(|((rows, took), left)| {
+            let took = u64::try_from(took.as_millis()).ok()?;
+            let millis = left.checked_mul(took)?.checked_div(rows)?;
+            Some(millis.div_ceil(1_000))
+        });
+        Self {
+            records_done: done,
+            records: backfill.records,
+            percent: records.map(|records| (done.saturating_mul(100) / records).min(99)),
+            seconds_left,
+        }
+    }
+
+    /// `22 % (4,555 of 20,040), about 5 min`.
+    pub fn text(&self) -> String {
+        let done = grouped(self.records_done);
+        let mut text = match (self.percent, self.records) {
+            (Some(percent), Some(records)) => {
+                format!("{percent} % ({done} of {})", grouped(records))
+            }
+            _ => format!("{done} read"),
+        };
+        if let Some(left) = self.seconds_left {
+            text.push_str(", about ");
+            text.push_str(&rough(left));
+        }
+        text
+    }
+}
+
+/// `40 s`, `5 min`, `3 h`: for estimates.
+fn rough(seconds: u64) -> String {
+    match seconds {
+        0..=90 => format!("{} s", seconds.div_ceil(10) * 10),
+        91..=5_400 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h", seconds.div_ceil(3_600)),
+    }
+}
+
+/// How far a stream is behind. The platform's clock may be ahead of this machine's.
+fn lag(stream: &StreamStatus, now: Timestamp) -> Option<u64> {
+    let ended = now.since(stream.last_success_at?);
+    let began = stream.observed_at.map_or(ended, |at| now.since(at));
+    Some(ended.max(began).as_secs())
+}
+
+/// The ids in filters that have names.
+fn named_ids(filters: &[SessionFilter]) -> Vec<Uuid> {
+    let mut ids = Vec::new();
+    for filter in filters {
+        ids.extend(filter.department.iter().chain(&filter.user));
+        ids.extend(filter.contact.iter());
+        ids.extend(filter.tags.iter().chain(&filter.channels));
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+fn resource_status(
+    count: &TableCount,
+    streams: &[StreamStatus],
+    backfills: &[BackfillStatus],
+    now: Timestamp,
+) -> ResourceStatus {
+    let name = count.resource.name();
+    let mut loads = backfills.iter().filter(|one| one.first_load);
+    let loading = loads.find(|one| one.resource == name);
+    let loading = loading.map(|one| one.loading);
     ResourceStatus {
+        loaded: loading.is_none() && has_begun(count.resource, streams),
+        loading,
         resource: count.resource.name(),
         rows: count.rows,
         removed: count.removed,
@@ -365,7 +531,7 @@ fn resource_status(count: &TableCount, streams: &[StreamStatus], now: Timestamp)
                 status: stream.partition.clone(),
                 watermark: stream.watermark,
                 last_success_at: stream.last_success_at,
-                lag_seconds: stream.last_success_at.map(|at| now.since(at).as_secs()),
+                lag_seconds: lag(stream, now),
                 last_error: stream.last_error.clone(),
                 last_error_at: stream.last_error_at,
                 doubted_at: stream.doubted_at,
@@ -396,11 +562,18 @@ fn gap_status(stored: &StoredGap) -> GapStatus {
     }
 }
 
-fn backfill_status(backfill: &Backfill) -> BackfillStatus {
+fn backfill_status(
+    backfill: &Backfill,
+    pace: Option<(u64, Duration)>,
+    names: BTreeMap<Uuid, String>,
+) -> BackfillStatus {
     BackfillStatus {
         id: backfill.id,
         resource: backfill.resource.name(),
         first_load: backfill.first_load,
+        on_request: backfill.on_request,
+        cancellable: backfill.is_cancellable(),
+        loading: Loading::of(backfill, pace),
         after: backfill.range.after,
         before: backfill.range.before,
         created_at: backfill.created_at,
@@ -408,6 +581,7 @@ fn backfill_status(backfill: &Backfill) -> BackfillStatus {
         windows_left: backfill.windows_left,
         rows_done: backfill.rows_done,
         filters: backfill.filters.clone(),
+        names,
     }
 }
 

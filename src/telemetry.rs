@@ -3,6 +3,8 @@
 //! Owns the subscriber and the terminal's bottom line, which log lines and progress bars share
 //! ([`screen`]). Must not know what is logged. Tokens, bodies and row contents never reach it.
 
+mod wrap;
+
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::LazyLock;
@@ -13,6 +15,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::time::ChronoLocal;
+
+pub use wrap::{Wrapping, wrapped};
 
 /// The format of log lines, and which of them are printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,18 +56,50 @@ pub fn screen() -> &'static MultiProgress {
     &SCREEN
 }
 
+/// The width of the terminal on stderr. `None` if stderr is a file or a pipe.
+pub fn width() -> Option<u16> {
+    let stderr = io::stderr();
+    if !stderr.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(&stderr).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col)
+}
+
+/// Whether text on a terminal may have colours: not if `NO_COLOR` has a value, and not on a terminal
+/// that has none.
+pub fn may_colour() -> bool {
+    let set = |name| std::env::var_os(name).filter(|value: &std::ffi::OsString| !value.is_empty());
+    set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// A message as stderr shows it: on a terminal, lines are broken between words, and the word `error:` has
+/// the colour that usage errors have.
+pub fn for_people(text: &str) -> String {
+    let Some(width) = width() else {
+        return text.to_owned();
+    };
+    let text = wrapped(text, Some(width), "  ");
+    match text.strip_prefix("error:") {
+        Some(rest) if may_colour() => format!("\u{1b}[1m\u{1b}[31merror:\u{1b}[0m{rest}"),
+        _ => text,
+    }
+}
+
 /// Installs the process's subscriber. A second call does nothing, so that tests can run several
 /// commands in one process.
 pub fn init(options: &Options) -> Result<(), TelemetryError> {
     let filter = filter(options)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(AboveBars);
+        .with_writer(AboveBars {
+            wraps: !options.json,
+        });
     let installed = if options.json {
         builder.json().flatten_event(true).try_init()
     } else {
         builder
-            .with_ansi(io::stderr().is_terminal())
+            .with_ansi(io::stderr().is_terminal() && may_colour())
             .with_target(false)
             .with_timer(ChronoLocal::new("%Y-%m-%d %H:%M:%S".to_owned()))
             .fmt_fields(debug_fn(sentence))
@@ -110,29 +146,47 @@ fn filter(options: &Options) -> Result<EnvFilter, TelemetryError> {
 }
 
 /// Writes each event above the progress bars.
-struct AboveBars;
+struct AboveBars {
+    /// Whether long lines are broken between words on a terminal.
+    wraps: bool,
+}
 
 /// An event's text. It is written when it is complete.
-struct Line(Vec<u8>);
+struct Line {
+    text: Vec<u8>,
+    wraps: bool,
+}
+
+/// The indent of the second line of an event, and of those after it.
+const INDENT: &str = "    ";
 
 impl<'a> MakeWriter<'a> for AboveBars {
     type Writer = Line;
     fn make_writer(&'a self) -> Line {
-        Line(Vec::with_capacity(256))
+        Line {
+            text: Vec::with_capacity(256),
+            wraps: self.wraps,
+        }
     }
 }
 
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
+        self.text.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.0.is_empty() {
+        if self.text.is_empty() {
             return Ok(());
         }
-        let line = std::mem::take(&mut self.0);
+        let mut line = std::mem::take(&mut self.text);
+        if self.wraps
+            && let Some(width) = width()
+        {
+            let text = String::from_utf8_lossy(&line);
+            line = wrapped(&text, Some(width), INDENT).into_bytes();
+        }
         screen().suspend(|| io::stderr().lock().write_all(&line))
     }
 }

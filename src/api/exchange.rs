@@ -39,6 +39,7 @@ pub(super) struct Exchange {
     pub(super) limiter: Limiter,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) patience: Option<Duration>,
+    pub(super) waits_for_limits: bool,
     pub(super) requests: AtomicU64,
     /// The server's time of the last answer, in microseconds since 1970.
     pub(super) latest: AtomicI64,
@@ -166,7 +167,7 @@ impl Exchange {
                 scheme: self.credentials.in_use(),
             };
             let left = self.left(trouble_since);
-            let permit = match self.limiter.acquire(left).await {
+            let permit = match self.limiter.acquire(self.for_limits(left)).await {
                 Ok(permit) => permit,
                 Err(PausedTooLong { until }) => {
                     let detail = format!(
@@ -214,6 +215,11 @@ impl Exchange {
                 }
             };
             self.is_in_trouble(&failed);
+            let left = if failed.kind == FailureKind::Limited {
+                self.for_limits(left)
+            } else {
+                left
+            };
             if enough || left.is_some_and(|left| delay > left) {
                 return Err(if failed.kind == FailureKind::Limited {
                     let seconds = delay.as_secs_f64().ceil();
@@ -262,7 +268,7 @@ impl Exchange {
         }
         let scheme = refused.scheme.other();
         let question = Question { scheme, ..refused };
-        let Ok(permit) = self.limiter.acquire(patience).await else {
+        let Ok(permit) = self.limiter.acquire(self.for_limits(patience)).await else {
             return Retried::Refused;
         };
         match self
@@ -295,6 +301,11 @@ impl Exchange {
     fn host(&self) -> &str {
         let (_, rest) = self.base.split_once("://").unwrap_or(("", &self.base));
         rest.split('/').next().unwrap_or(rest)
+    }
+
+    /// The time that is left for a pause after a 429.
+    fn for_limits(&self, left: Option<Duration>) -> Option<Duration> {
+        left.filter(|_| !self.waits_for_limits)
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -597,6 +608,10 @@ fn no_answer(error: reqwest::Error) -> FailedRequest {
         };
         FailedRequest::new(FailureKind::Timeout, when)
     } else if error.is_connect() {
+        // What the system says of a name that does not exist differs from system to system.
+        if cause.contains("lookup address") {
+            "the name of the host is not known; check the base URL and DNS".clone_into(&mut cause);
+        }
         FailedRequest::new(FailureKind::Connection, format!("no connection: {cause}"))
     } else {
         FailedRequest::new(

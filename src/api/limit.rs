@@ -52,6 +52,9 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 /// The pauses after 429s without `Retry-After`.
 const PAUSES: Backoff = Backoff::new(Duration::from_secs(2), LONGEST_PAUSE).jittered();
 
+/// How long before the beginning of the clock's running time a request may have been sent.
+const BEFORE: Duration = Duration::from_hours(24);
+
 /// So many pauses in a row last as long as the platform says. If 429s continue, later pauses are
 /// longer.
 const BELIEVED_PAUSES: u32 = 3;
@@ -94,6 +97,8 @@ struct State {
     /// The current waits, each with a number to find it by.
     waiting: Vec<(u64, Wait)>,
     next_wait: u64,
+    /// Whether requests of earlier processes are counted.
+    knows_earlier: bool,
 }
 
 impl Default for State {
@@ -106,6 +111,7 @@ impl Default for State {
             generation: 0,
             waiting: Vec::new(),
             next_wait: 0,
+            knows_earlier: false,
         }
     }
 }
@@ -165,6 +171,27 @@ impl Limiter {
         }
     }
 
+    /// The clock's running time, with room before its beginning for requests of earlier processes.
+    fn now(&self) -> Duration {
+        self.clock.running() + BEFORE
+    }
+
+    /// Counts requests of other processes of this account, each with how long ago it was sent. Only the
+    /// first call counts: what this process sends is counted anyway.
+    pub(super) fn note_earlier(&self, ages: impl IntoIterator<Item = Duration>) {
+        let now = self.now();
+        let reach = self.reach();
+        let mut state = self.state();
+        if std::mem::replace(&mut state.knows_earlier, true) {
+            return;
+        }
+        let earlier = ages.into_iter().filter(|age| *age < reach);
+        state
+            .ended
+            .extend(earlier.map(|age| now.saturating_sub(age)));
+        state.ended.make_contiguous().sort_unstable();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -185,7 +212,7 @@ impl Limiter {
                 Ok(permit) => return Ok(permit),
                 Err(Hold::UnderWay) => self.ended.notified().await,
                 Err(Hold::Until(Wait { until, reason })) => {
-                    let delay = until.saturating_sub(self.clock.running());
+                    let delay = until.saturating_sub(self.now());
                     if reason == WaitReason::Refused
                         && patience.is_some_and(|patience| delay > patience)
                     {
@@ -199,7 +226,7 @@ impl Limiter {
     }
 
     fn try_acquire(&self) -> Result<Permit<'_>, Hold> {
-        let now = self.clock.running();
+        let now = self.now();
         let mut state = self.state();
         state.tidy(now, self.reach());
         if let Some(until) = state.paused_until {
@@ -234,7 +261,7 @@ impl Limiter {
 
     /// Sleeps. Meanwhile, [`Limiter::waiting`] returns the wait.
     pub(super) async fn wait(&self, delay: Duration, reason: WaitReason) {
-        let until = self.clock.running() + delay;
+        let until = self.now() + delay;
         let number = {
             let mut state = self.state();
             state.next_wait += 1;
@@ -251,7 +278,7 @@ impl Limiter {
 
     /// The longest of the current waits.
     pub(super) fn waiting(&self) -> Option<Waiting> {
-        let now = self.clock.running();
+        let now = self.now();
         let waits = self.state();
         let waits = waits.waiting.iter().map(|&(_, wait)| wait);
         let longest = waits
@@ -265,7 +292,7 @@ impl Limiter {
 
     /// How long the account is still paused. Zero if it is not paused.
     pub(super) fn pause_left(&self) -> Duration {
-        let now = self.clock.running();
+        let now = self.now();
         self.state()
             .paused_until
             .map_or(Duration::ZERO, |until| until.saturating_sub(now))
@@ -307,7 +334,7 @@ impl Permit<'_> {
     /// [`PAUSES`] says, at most for [`LONGEST_PAUSE`]. After [`BELIEVED_PAUSES`] pauses in a row, the
     /// longer of the two counts. Requests that were in progress together count as one.
     pub(super) fn refused(self, retry_after: Option<Duration>) {
-        let now = self.limiter.clock.running();
+        let now = self.limiter.now();
         let mut state = self.limiter.state();
         let first = self.generation == state.generation;
         let growing = first.then(|| {
@@ -339,7 +366,7 @@ impl Permit<'_> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let now = self.limiter.clock.running();
+        let now = self.limiter.now();
         let mut state = self.limiter.state();
         state.under_way = state.under_way.saturating_sub(1);
         state.tidy(now, self.limiter.reach());

@@ -69,6 +69,9 @@ pub struct ClientConfig {
     /// The total time that a request may spend on 429, 5xx and connection failures. With `None`, it
     /// retries after a 429 for ever, and after other failures a limited number of times.
     pub patience: Option<Duration>,
+    /// Whether a request waits for the platform's rate limit for as long as it takes, whatever the
+    /// patience is: the caller ends the wait itself.
+    pub waits_for_limits: bool,
 }
 
 /// Why a [`Client`] cannot be built.
@@ -140,6 +143,7 @@ impl Client {
             limiter,
             clock,
             patience: config.patience,
+            waits_for_limits: config.waits_for_limits,
             requests: AtomicU64::new(0),
             latest: AtomicI64::new(i64::MIN),
             retries: AtomicU64::new(0),
@@ -156,6 +160,12 @@ impl Client {
     /// A page of the live list of sessions.
     pub async fn sessions(&self, query: &LiveQuery) -> Result<Page, SourceError> {
         self.0.live_sessions(query).await
+    }
+
+    /// Counts requests that other processes of this account sent, each with how long ago that was, so that
+    /// all of them together keep the rate limits.
+    pub fn note_earlier(&self, ages: impl IntoIterator<Item = Duration>) {
+        self.0.exchange.limiter.note_earlier(ages);
     }
 
     /// What requests wait for now, for progress bars.

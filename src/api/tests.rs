@@ -51,6 +51,7 @@ fn config(server: &Server, patience: Option<Duration>) -> ClientConfig {
         request_timeout: Duration::from_secs(30),
         include_details: Detail::ALL.to_vec(),
         patience,
+        waits_for_limits: false,
     }
 }
 

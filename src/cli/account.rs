@@ -21,6 +21,26 @@ pub struct Account {
     token_origin: String,
 }
 
+/// How long requests of a command are retried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// After a 429 for ever, after other failures a limited number of times.
+    Endless,
+    /// Until this time is over.
+    Within(Duration),
+    /// Until this time is over, and after a 429 for ever: the caller ends it.
+    ForLimits(Duration),
+}
+
+impl Patience {
+    const fn time(self) -> Option<Duration> {
+        match self {
+            Self::Endless => None,
+            Self::Within(time) | Self::ForLimits(time) => Some(time),
+        }
+    }
+}
+
 impl Account {
     /// Checks the base URL and the token.
     pub(super) fn new(account: config::AccountConfig, allow_http: bool) -> Result<Self, Failure> {
@@ -54,12 +74,12 @@ impl Account {
     /// and clones it.
     ///
     /// `details` are the details of sessions that a sync requests. `patience` limits the time that a
-    /// request spends on retries; without it, a request retries after a 429 for ever.
+    /// request spends on retries.
     pub fn client(
         &self,
         context: &Context,
         details: &[&str],
-        patience: Option<Duration>,
+        patience: Patience,
     ) -> Result<Client, Failure> {
         let api = context.settings.api()?;
         let config = ClientConfig {
@@ -76,7 +96,8 @@ impl Account {
                 .map(|name| name.parse::<Detail>())
                 .collect::<Result<_, _>>()
                 .map_err(Failure::usage)?,
-            patience,
+            patience: patience.time(),
+            waits_for_limits: matches!(patience, Patience::ForLimits(_)),
         };
         let client = Client::new(config, Arc::clone(&context.clock))?;
         if let Some(version) = api.session_version {

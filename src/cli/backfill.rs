@@ -8,22 +8,27 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::account_outcomes::AccountOutcomes;
-use super::engine::{self, LeasedEngine};
+use super::engine::{self, LeasedEngine, Resumed};
 use super::record::number;
+use super::status::backfill_text;
 use super::{
     Access, Account, Context, Exit, Failure, FilterArgs, ResolvedFilter, duration, positive, stored,
 };
 use crate::api::Client;
+use crate::config::Zone;
 use crate::data::Resource;
-use crate::store::Backfill;
+use crate::status::{self, BackfillStatus};
+use crate::store::{AccountId, Backfill};
 use crate::sync::{self, Estimate, RunLimits, RunReport, Runs};
 
 /// Read a range of sessions again, or for the first time.
 ///
 /// Without a range, it reads everything. It splits the range into windows of creation times and reads
 /// the newest first; every finished window is a checkpoint. If it is killed or stopped, the next
-/// backfill with the same range and filters resumes it and says so; so do run and sync. Rows that did
-/// not change are not written.
+/// backfill with the same range and filters resumes it and says so. run and sync do so only with
+/// --backfills. Rows that did not change are not written.
+///
+/// `status` shows unfinished backfills; --cancel cancels one of them.
 ///
 /// Exits with 1 if the range of an account could not be read completely, and names the account. Also
 /// exits with 1 if a signal stopped it. Exits with 3 if the API refuses the token of every account.
@@ -35,7 +40,12 @@ use crate::sync::{self, Estimate, RunLimits, RunReport, Runs};
 Examples:
   helena-sync backfill --from 2024-01-01
   helena-sync backfill --from 2025-12-01 --to 2025-12-31 --status COMPLETED --tag VIP --dry-run
-  helena-sync backfill --department Vendas --department Suporte --max-runtime 1h")]
+  helena-sync backfill --department Vendas --department Suporte --max-runtime 1h
+  helena-sync backfill --cancel 5")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub struct BackfillArgs {
     /// Which sessions.
     #[command(flatten)]
@@ -58,20 +68,40 @@ pub struct BackfillArgs {
     /// Wait for another process that holds the lease of the account to end, instead of exiting with 1
     #[arg(long)]
     pub wait: bool,
+    /// Cancel the unfinished backfill with this id instead of reading; the id may be left out if there is
+    /// only one. Rows that it stored stay
+    #[arg(long, value_name = "ID", num_args = 0..=1, conflicts_with_all = ["dry_run", "max_runtime", "limit", "restart", "wait"])]
+    pub cancel: Option<Option<i64>>,
+    /// With --cancel: all unfinished backfills
+    #[arg(long, requires = "cancel")]
+    pub all: bool,
 }
 
 /// Reads the range of every account.
 pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, Failure> {
+    if let Some(id) = args.cancel {
+        return cancel(context, &args, id).await;
+    }
     let zone = context.zone()?;
     engine::settings(context)?;
     let stop = engine::signals(Exit::Failed)?;
+    let over = engine::stop_after(&context.clock, &stop, args.max_runtime);
     let accounts = context.accounts()?;
     let mut outcomes = AccountOutcomes::of(context, accounts.len());
     // Resolves names and refuses wrong filters before anything is written.
     let mut asked = Vec::new();
     for account in &accounts {
         let client = engine::client(context, account, args.max_runtime)?;
-        let question = match args.filter.resolve(&client, zone).await {
+        let resolved = tokio::select! {
+            biased;
+            () = over.cancelled() => {
+                context.note(Resumed::ByBackfill.text());
+                let ended = if stop.is_cancelled() { Exit::Failed } else { Exit::Done };
+                return Ok(ended);
+            }
+            resolved = args.filter.resolve(&client, zone) => resolved,
+        };
+        let question = match resolved {
             Err(failure) if failure.exit == Exit::Usage => return Err(failure),
             question => question.map_err(|failure| account.concern(failure)),
         };
@@ -86,7 +116,6 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
         return outcomes.conclude(Exit::Done);
     }
     let store = context.store(Access::Create).await?;
-    let over = engine::stop_after(&context.clock, &stop, args.max_runtime);
     let budget = args.limit.map(AtomicU64::new);
     let mut runs = Runs::new();
     for (account, client, question) in asked {
@@ -105,7 +134,7 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
             runs.extend(engine::named(account, made, outcomes.several()));
         }
     }
-    let exit = engine::conclude_unless_stopped(context, &runs, &stop);
+    let exit = engine::conclude_unless_stopped(context, &runs, &stop, Resumed::ByBackfill);
     if exit == Exit::Done && outcomes.all_well() && runs.iter().all(RunReport::succeeded) {
         let count = |rows: fn(&RunReport) -> u64| number(runs.iter().map(rows).sum());
         context.note(&format!(
@@ -119,6 +148,82 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
     }
     store.close().await;
     outcomes.conclude(exit)
+}
+
+/// Cancels unfinished backfills: the one with this id, the only one, or all.
+async fn cancel(context: &Context, args: &BackfillArgs, id: Option<i64>) -> Result<Exit, Failure> {
+    if args.filter != FilterArgs::default() {
+        return Err(Failure::usage_text(
+            "--cancel does not accept filters: give the id of the backfill, which `helena-sync status` \
+             shows, or --all",
+        ));
+    }
+    if args.all && id.is_some() {
+        return Err(Failure::usage_text(
+            "--cancel accepts an id or --all, not both",
+        ));
+    }
+    let (zone, now) = (context.zone()?, context.clock.now());
+    let store = context.store(Access::Write).await?;
+    let mut known = Vec::new();
+    for account in stored::accounts(context, &store).await? {
+        for backfill in status::unfinished(&store, account.id, now).await? {
+            known.push((account.id, backfill));
+        }
+    }
+    let chosen = choose(&known, args.all, id, zone)?;
+    let mut cancelled = 0;
+    for (account, backfill) in chosen {
+        cancelled += store
+            .cancel_backfills(*account, &[backfill.id], now)
+            .await?;
+    }
+    store.close().await;
+    context.note(&match cancelled {
+        0 => "no backfill is unfinished: nothing to cancel".to_owned(),
+        count => format!(
+            "canceled {}; the rows that were stored stay",
+            engine::counted(count, "backfill")
+        ),
+    });
+    Ok(Exit::Done)
+}
+
+/// The backfills to cancel.
+fn choose(
+    known: &[(AccountId, BackfillStatus)],
+    all: bool,
+    id: Option<i64>,
+    zone: Zone,
+) -> Result<Vec<&(AccountId, BackfillStatus)>, Failure> {
+    if let Some(id) = id {
+        let Some(one) = known.iter().find(|(_, backfill)| backfill.id == id) else {
+            return Err(Failure::usage_text(format!(
+                "there is no unfinished backfill {id}; `helena-sync status` shows all unfinished backfills"
+            )));
+        };
+        if !one.1.cancellable {
+            return Err(Failure::usage_text(format!(
+                "{id} reads all {}, and rows may be missing until it is done: it cannot be canceled. \
+                 `helena-sync sync` resumes it.",
+                one.1.resource
+            )));
+        }
+        return Ok(vec![one]);
+    }
+    let cancellable = known.iter().filter(|(_, backfill)| backfill.cancellable);
+    let chosen: Vec<_> = cancellable.collect();
+    if !all && chosen.len() > 1 {
+        let list: Vec<String> = chosen
+            .iter()
+            .map(|(_, backfill)| format!("\n  {}", backfill_text(backfill, zone)))
+            .collect();
+        return Err(Failure::usage_text(format!(
+            "there are several unfinished backfills; give --cancel the id of one, or add --all:{}",
+            list.concat()
+        )));
+    }
+    Ok(chosen)
 }
 
 /// Counts what would be read, all accounts together.
@@ -198,7 +303,7 @@ async fn read(
     } else {
         let (range, filters) = (question.created, question.filters.clone());
         engine
-            .plan_backfill(Resource::Sessions, range, filters, false, limits)
+            .plan_backfill(Resource::Sessions, range, filters, true, limits)
             .await?
     };
     let backfill = store

@@ -5,7 +5,7 @@
     reason = "each layer decides about every case of a failure"
 )]
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use clap::Args;
 use uuid::Uuid;
 
 use super::record::number;
-use super::{Account, Context, Exit, Failure};
+use super::{Account, Context, Exit, Failure, Patience};
 use crate::api::{Client, DateHeader};
 use crate::config;
 use crate::data::{Page, PageQuery, Resource, SessionFilter, Source, SourceError, Span};
-use crate::output::{Format, Printer};
+use crate::output::{Format, Printer, cell, terminal_width, wrapped};
 use crate::store::{OpenOptions, Store, StoreError};
 use crate::sync;
 
@@ -29,7 +29,8 @@ use crate::sync;
 /// requests for each account, and up to four more to compare both versions of the session list or
 /// to find out why a request is refused. Checks that the token belongs to the company whose data is
 /// stored. Reports if the token is accepted in an unusual form, and if the platform's Date header
-/// differs from this machine's clock by more than a minute. Changes nothing.
+/// differs from this machine's clock by more than a minute. Prints each result as it comes, and in the
+/// end what to do next. Changes nothing.
 ///
 /// Exits with 0 if all is well, and with 1 if a check failed. Exits with 2 if the configuration is
 /// wrong, or if a token belongs to another company than the stored data. Exits with 3 if the API
@@ -97,6 +98,12 @@ struct Finding {
 /// How long a request may spend on retries here: enough for a short failure, not for an outage.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// After this time without an answer, a person is told.
+const SOON: Duration = Duration::from_secs(3);
+
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// A smaller difference between clocks is not reported.
 const WORTH_NOTING: Duration = Duration::from_mins(1);
 
@@ -110,7 +117,8 @@ pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Fail
     settings.store()?;
     settings.verify()?;
     let accounts = context.accounts()?;
-    let mut findings = vec![Finding {
+    let mut findings = Findings::new(args.json)?;
+    findings.add(Finding {
         account: String::new(),
         what: "configuration".into(),
         place: settings
@@ -122,22 +130,28 @@ pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Fail
         } else {
             "environment and defaults, no file".into()
         },
-    }];
+    })?;
     let (finding, store) = check_database(&database).await?;
-    findings.push(finding);
+    let is_new = store.is_none() && finding.outcome == Outcome::Good;
+    findings.add(finding)?;
     let mut companies: Vec<(Uuid, &str)> = Vec::new();
     for account in &accounts {
-        let client = account.client(context, &[], Some(PATIENCE))?;
-        let (found, company, ahead) = check_api(&client, account, &resources).await;
-        findings.extend(found);
+        let client = account.client(context, &[], Patience::Within(PATIENCE))?;
+        let checked = Api {
+            context,
+            client: &client,
+            account,
+            resources: &resources,
+        };
+        let (company, ahead) = checked.check(&mut findings).await?;
         if let Some(detail) = interactions(store.as_ref(), &account.name, ahead).await {
-            findings.push(Finding {
+            findings.add(Finding {
                 account: account.name.clone(),
                 what: "interactions".into(),
                 place: account.base_url.to_string(),
                 outcome: Outcome::Noted,
                 detail,
-            });
+            })?;
         }
         let Some(company) = company else { continue };
         let wrong = match companies.iter().find(|(known, _)| *known == company) {
@@ -152,20 +166,66 @@ pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Fail
         };
         companies.push((company, &account.name));
         if let Some((outcome, detail)) = wrong {
-            findings.push(Finding {
+            findings.add(Finding {
                 account: account.name.clone(),
                 what: "company".into(),
                 place: account.base_url.to_string(),
                 outcome,
                 detail,
-            });
+            })?;
         }
     }
     if let Some(store) = store {
         store.close().await;
     }
-    print(&findings, args.json)?;
-    Ok(exit(&findings))
+    let findings = findings.finish()?;
+    let exit = exit(&findings);
+    context.note(&verdict(context, &findings, exit, is_new));
+    Ok(exit)
+}
+
+/// What the findings come to, and the next command.
+fn verdict(context: &Context, findings: &[Finding], exit: Exit, is_new: bool) -> String {
+    let failed = |finding: &&Finding| {
+        let outcome = finding.outcome;
+        matches!(outcome, Outcome::Failed | Outcome::Refused | Outcome::Wrong)
+    };
+    let mut names: Vec<&str> = findings
+        .iter()
+        .filter(failed)
+        .map(|finding| finding.what.as_str())
+        .collect();
+    names.dedup();
+    let again = "then run `helena-sync check` again";
+    let advice = match exit {
+        Exit::Done if is_new => {
+            return "all is well; `helena-sync run` creates the mirror and keeps it up to date"
+                .to_owned();
+        }
+        Exit::Done => {
+            return "all is well; `helena-sync run` keeps the mirror up to date, `helena-sync status` shows \
+                    how far it is"
+                .to_owned();
+        }
+        Exit::Refused => format!(
+            "the platform refuses the token: create one under Integrations > API ({}), {again}",
+            context.token_origins().join("; ")
+        ),
+        Exit::Usage => format!("change the configuration, {again}"),
+        Exit::Failed if findings.iter().any(|it| it.outcome == Outcome::Skipped) => {
+            format!("check the base URL and the network, {again}")
+        }
+        Exit::Failed if findings.iter().any(|it| it.outcome == Outcome::Refused) => format!(
+            "give the token the missing rights, or remove these resources from sync.resources; {again}"
+        ),
+        Exit::Failed => format!("the lines above say what to do; {again}"),
+    };
+    let count = names.len();
+    let checks = if count == 1 { "check" } else { "checks" };
+    format!(
+        "{count} {checks} did not succeed ({}): {advice}",
+        names.join(", ")
+    )
 }
 
 fn exit(findings: &[Finding]) -> Exit {
@@ -312,55 +372,100 @@ async fn interactions(store: Option<&Store>, name: &str, on_page: u64) -> Option
     })
 }
 
-/// Checks what the token may read of these resources. Also returns the token's company, if a record
-/// names it, and how many of the sessions that were read have an interaction later than their last
-/// change.
-async fn check_api(
-    client: &Client,
-    account: &Account,
-    resources: &[Resource],
-) -> (Vec<Finding>, Option<Uuid>, u64) {
-    let mut findings = Vec::new();
-    let mut company = None;
-    let mut ahead = 0;
-    let mut unreachable = false;
-    for resource in Resource::ALL {
-        let (outcome, detail) = if !resources.contains(&resource) {
-            (Outcome::LeftOut, "not in sync.resources".to_owned())
-        } else if unreachable {
-            (Outcome::Skipped, String::new())
-        } else {
-            match ask(client, resource).await {
-                Ok(page) => {
-                    company = company.or_else(|| sync::owner(&page));
-                    ahead += sync::interactions_ahead(resource, &page);
-                    readable(client, resource, &page).await
-                }
-                Err(error) => {
-                    unreachable = matches!(error, SourceError::Unavailable { .. });
-                    (Outcome::from(Exit::of_source(&error)), error.to_string())
-                }
-            }
-        };
-        findings.push(Finding {
-            account: account.name.clone(),
-            what: resource.to_string(),
-            place: account.base_url.to_string(),
+/// The part of the check that asks the platform.
+struct Api<'a> {
+    context: &'a Context,
+    client: &'a Client,
+    account: &'a Account,
+    resources: &'a [Resource],
+}
+
+impl Api<'_> {
+    fn finding(&self, what: String, outcome: Outcome, detail: String) -> Finding {
+        Finding {
+            account: self.account.name.clone(),
+            what,
+            place: self.account.base_url.to_string(),
             outcome,
             detail,
-        });
+        }
     }
-    let notes = [("token", how_sent(client)), ("clock", clock(client))];
-    for (what, detail) in notes {
-        findings.extend(detail.map(|detail| Finding {
-            account: account.name.clone(),
-            what: what.to_owned(),
-            place: account.base_url.to_string(),
-            outcome: Outcome::Noted,
-            detail,
-        }));
+
+    /// Checks what the token may read of these resources. Returns the token's company, if a record names it,
+    /// and how many of the sessions that were read have an interaction later than their last change.
+    async fn check(&self, findings: &mut Findings) -> Result<(Option<Uuid>, u64), Failure> {
+        let mut company = None;
+        let mut ahead = 0;
+        let mut unreachable = false;
+        for resource in Resource::ALL {
+            let (outcome, detail) = if !self.resources.contains(&resource) {
+                (Outcome::LeftOut, "not in sync.resources".to_owned())
+            } else if unreachable {
+                (Outcome::Skipped, String::new())
+            } else {
+                match self.soon(resource, ask(self.client, resource)).await {
+                    Ok(page) => {
+                        company = company.or_else(|| sync::owner(&page));
+                        ahead += sync::interactions_ahead(resource, &page);
+                        readable(self.client, resource, &page).await
+                    }
+                    Err(error) => {
+                        unreachable = matches!(error, SourceError::Unavailable { .. });
+                        (Outcome::from(Exit::of_source(&error)), error.to_string())
+                    }
+                }
+            };
+            findings.add(self.finding(resource.to_string(), outcome, detail))?;
+        }
+        let notes = [
+            ("token", how_sent(self.client)),
+            ("clock", clock(self.client)),
+        ];
+        for (what, detail) in notes {
+            if let Some(detail) = detail {
+                findings.add(self.finding(what.to_owned(), Outcome::Noted, detail))?;
+            }
+        }
+        Ok((company, ahead))
     }
-    (findings, company, ahead)
+
+    /// Waits for an answer. Says after some seconds that none came, and gives up then if there is no
+    /// connection at all.
+    async fn soon(
+        &self,
+        resource: Resource,
+        answer: impl Future<Output = Result<Page, SourceError>>,
+    ) -> Result<Page, SourceError> {
+        let begun = self.context.clock.running();
+        let mut was_told = false;
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            tokio::select! {
+                answer = &mut answer => return answer,
+                () = self.context.clock.sleep(LOOK) => {}
+            }
+            if self.context.clock.elapsed(begun) < SOON {
+                continue;
+            }
+            let trouble = self.client.trouble();
+            if let Some(trouble) = trouble.as_ref().filter(|trouble| trouble.unreachable) {
+                return Err(SourceError::Unavailable {
+                    request: format!("a request for {resource} to {}", trouble.place),
+                    attempts: 0,
+                    detail: trouble.detail.clone(),
+                });
+            }
+            if !was_told {
+                was_told = true;
+                let why = trouble.map_or_else(String::new, |it| format!(" ({})", it.detail));
+                self.context.note(&format!(
+                    "no usable answer from {} yet{why}; waiting for up to {} s",
+                    self.account.base_url,
+                    PATIENCE.as_secs()
+                ));
+            }
+        }
+    }
 }
 
 /// Reports a token that is accepted in an unusual form.
@@ -451,29 +556,84 @@ async fn sessions(client: &Client, count: &str) -> (Outcome, String) {
     (outcome, format!("{}{difference}", told("")))
 }
 
-fn print(findings: &[Finding], json: bool) -> Result<(), Failure> {
-    let format = if json { Format::Json } else { Format::Table };
-    let columns = ["account", "what", "where", "result", "detail"];
-    let mut printer = Printer::new(io::stdout(), format, &columns, None)?;
-    for finding in findings {
-        let cells = [
-            finding.account.clone(),
-            finding.what.clone(),
-            finding.place.clone(),
-            finding.outcome.as_str().to_owned(),
-            finding.detail.clone(),
-        ];
-        let json = serde_json::json!({
-            "account": if finding.account.is_empty() { None } else { Some(&finding.account) },
-            "what": finding.what,
-            "where": finding.place,
-            "result": finding.outcome.as_str(),
-            "detail": finding.detail,
-        });
-        printer.record(&cells, &json.to_string())?;
+/// Prints findings as they come, and keeps them.
+struct Findings {
+    list: Vec<Finding>,
+    /// `None` for text.
+    json: Option<Printer<io::Stdout>>,
+    width: Option<u16>,
+}
+
+/// The widths of the first columns of text.
+const WHAT: usize = 14;
+const RESULT: usize = 10;
+
+impl Findings {
+    fn new(json: bool) -> Result<Self, Failure> {
+        let columns = ["account", "what", "where", "result", "detail"];
+        let json = if json {
+            Some(Printer::new(io::stdout(), Format::Json, &columns, None)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            list: Vec::new(),
+            json,
+            width: terminal_width(),
+        })
     }
-    printer.finish()?;
-    Ok(())
+
+    fn add(&mut self, finding: Finding) -> Result<(), Failure> {
+        if let Some(printer) = &mut self.json {
+            let json = serde_json::json!({
+                "account": if finding.account.is_empty() { None } else { Some(&finding.account) },
+                "what": finding.what,
+                "where": finding.place,
+                "result": finding.outcome.as_str(),
+                "detail": finding.detail,
+            });
+            printer.record(&[], &json.to_string())?;
+        } else {
+            let mut out = io::stdout().lock();
+            let is_new = |last: &Finding| last.account != finding.account;
+            if self.list.last().is_some_and(is_new) {
+                writeln!(out, "account {} at {}", finding.account, finding.place)?;
+            }
+            writeln!(out, "{}", finding.text(self.width))?;
+            out.flush()?;
+        }
+        self.list.push(finding);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Vec<Finding>, Failure> {
+        if let Some(printer) = self.json {
+            printer.finish()?;
+        }
+        Ok(self.list)
+    }
+}
+
+impl Finding {
+    /// One line, or more on a narrow terminal.
+    fn text(&self, width: Option<u16>) -> String {
+        let place = if self.account.is_empty() && !self.place.is_empty() {
+            format!("{}: ", self.place)
+        } else {
+            String::new()
+        };
+        let (what, outcome) = (&self.what, self.outcome.as_str());
+        let detail = cell(&self.detail);
+        let line = format!("{what:<WHAT$} {outcome:<RESULT$} {place}{detail}");
+        // Below the details, if there is room.
+        let indent = if width.is_some_and(|width| usize::from(width) < 60) {
+            2
+        } else {
+            WHAT + RESULT + 2
+        };
+        let text = wrapped(line.trim_end(), width, &" ".repeat(indent));
+        text.trim_end().to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -488,6 +648,26 @@ mod tests {
             outcome,
             detail: String::new(),
         }
+    }
+
+    #[test]
+    fn a_finding_fits_narrow_terminals_and_breaks_no_word() {
+        let finding = Finding {
+            what: "database".into(),
+            place: "sqlite://helena.db".into(),
+            detail: "does not exist yet; the first run or sync creates it".into(),
+            ..finding("", Outcome::Good)
+        };
+        insta::assert_snapshot!(finding.text(Some(80)), @r"
+        database       ok         sqlite://helena.db: does not exist yet; the first run
+                                  or sync creates it
+        ");
+        insta::assert_snapshot!(finding.text(Some(40)), @r"
+        database       ok
+          sqlite://helena.db: does not exist
+          yet; the first run or sync creates it
+        ");
+        assert_eq!(finding.text(None).lines().count(), 1);
     }
 
     #[test]

@@ -12,7 +12,8 @@ use super::record::{Fields, Footer, shown_at};
 use super::state::stream_of;
 use super::waiting::patiently;
 use super::{
-    Context, Exit, Failure, direction, empty, exact_is_for_csv, positive, refused_options, sessions,
+    Context, Exit, Failure, Patience, direction, empty, exact_is_for_csv, positive,
+    refused_options, sessions,
 };
 use crate::api::Client;
 use crate::config::Zone;
@@ -105,7 +106,7 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
     let zone = context.zone()?;
     let mut query = query(&args, zone)?;
     let account = context.account()?;
-    let client = account.client(context, &[], None)?;
+    let client = account.client(context, &[], Patience::Endless)?;
     let at =
         |failure: Failure| failure.context(format!("cannot list contacts at {}", account.base_url));
     let mut pager = Pager::new("the list of contacts");

@@ -1,6 +1,7 @@
 //! What every command needs: configuration, clock, accounts, database, log.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{Account, Exit, Failure, Global};
@@ -18,6 +19,55 @@ pub enum Access {
     Write,
     /// The same, and the database is created if it does not exist.
     Create,
+}
+
+/// The folder of a file, if it does not exist.
+fn absent_folder(file: &Path) -> Option<&Path> {
+    let folder = file.parent()?;
+    (!folder.as_os_str().is_empty() && !folder.exists()).then_some(folder)
+}
+
+/// Fails if the file of a database cannot be written, or not be created: only the user can change that.
+/// A folder that does not exist yet may be one that is mounted later.
+fn writable(file: &Path) -> Result<(), Failure> {
+    if absent_folder(file).is_some() {
+        return Ok(());
+    }
+    // An existing file is not opened: closing it would release the locks that SQLite has in this process.
+    let tried = if file.is_dir() {
+        Err(io::ErrorKind::IsADirectory.into())
+    } else if file.exists() {
+        rustix::fs::access(file, rustix::fs::Access::WRITE_OK).map_err(io::Error::from)
+    } else {
+        std::fs::File::create_new(file).map(drop)
+    };
+    let error = match tried {
+        Ok(()) => return Ok(()),
+        // Another process has just created it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => error,
+    };
+    let (what, place) = match file.parent() {
+        Some(folder) if !file.exists() => ("the folder", folder),
+        _ => ("the file", file),
+    };
+    let place = if place.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        place
+    };
+    let place = std::path::absolute(place).unwrap_or_else(|_| place.to_owned());
+    let why = match error.kind() {
+        io::ErrorKind::PermissionDenied => "this user may not write there".to_owned(),
+        io::ErrorKind::ReadOnlyFilesystem => "it is on a read-only file system".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a folder, not a file".to_owned(),
+        _ => error.to_string(),
+    };
+    Err(Failure::failed(anyhow::anyhow!(
+        "{what} {} is not writable: {why}; change its owner or its rights, or choose another database with \
+         DATABASE_URL",
+        place.display()
+    )))
 }
 
 /// What every command needs.
@@ -165,19 +215,39 @@ impl Context {
             // A mistake in the configuration must neither wait for the database nor come after migrations.
             self.settings.report()?;
         }
+        if access != Access::Read
+            && let Some(file) = database.url.sqlite_file()
+            && !database.url.is_in_memory()
+        {
+            writable(file).map_err(|failure| failure.context(doing()))?;
+        }
         let options = OpenOptions {
             read_only: access == Access::Read,
         };
         let store = Store::open(database.url.expose(), &options)
             .await
-            .map_err(|error| Failure::from(error).context(doing()))?;
+            .map_err(|error| {
+                let folder = database.url.sqlite_file().and_then(absent_folder);
+                let folder = folder.map_or_else(String::new, |folder| {
+                    format!(
+                        ": the folder {} does not exist; create it",
+                        folder.display()
+                    )
+                });
+                Failure::from(error).context(doing() + &folder)
+            })?;
         if access != Access::Read && database.migrate {
-            for name in store
-                .migrate()
-                .await
-                .map_err(|error| Failure::from(error).context(doing()))?
-            {
-                tracing::info!(migration = name, "migration {name} applied");
+            let applied = store.migrate().await;
+            let applied = applied.map_err(|error| Failure::from(error).context(doing()))?;
+            for name in &applied {
+                if missing {
+                    tracing::debug!(migration = name, "migration {name} applied");
+                } else {
+                    tracing::info!(migration = name, "migration {name} applied");
+                }
+            }
+            if missing {
+                tracing::info!("created the database {}", database.url);
             }
         } else {
             store
@@ -241,6 +311,7 @@ impl Context {
         }
         telemetry::screen().suspend(|| {
             // If stderr is closed, nobody reads it.
+            let text = telemetry::for_people(text);
             let _unwritable = writeln!(io::stderr().lock(), "{text}");
         });
     }

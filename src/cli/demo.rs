@@ -16,8 +16,9 @@ use super::{Exit, Failure, refused_options};
 use crate::clock::Clock;
 use crate::config::{self, Environment};
 use crate::data::Resource;
-use crate::output::{Format, Printer, terminal_width};
+use crate::output::{Format, Printer, terminal_width, wrapped};
 use crate::store::{QUESTIONS, Question};
+use crate::telemetry;
 use stage::{DemoResult, Stage};
 use verdict::Compared;
 
@@ -33,7 +34,8 @@ use verdict::Compared;
 /// earlier demo, and its report. It refuses a database that contains anything else, such as another
 /// account's mirror, and does not change it.
 ///
-/// Ctrl-C ends the syncing early and starts the comparison. Exits with 0 if the mirror equals the
+/// Ctrl-C ends the syncing early and starts the comparison. During the first load it ends the demo and
+/// removes what was loaded. A demo that runs keeps its database: a second one needs another. Exits with 0 if the mirror equals the
 /// account, and with 1 if it differs.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -212,10 +214,10 @@ fn next(args: &DemoArgs) -> Vec<String> {
     }
     lines.extend(
         [
-            "  export HELENA_API_TOKEN=pn_...       # your account: settings, Integrations > API",
-            "  export HELENA_BASE_URL=https://...   # only if it is not https://api.helena.run",
+            "  export HELENA_API_TOKEN=pn_...       # settings, Integrations > API",
+            "  export HELENA_BASE_URL=https://...   # unless it is api.helena.run",
             "  helena-sync check                    # may this token read what is needed?",
-            "  helena-sync run                      # creates helena.db and keeps it up to date",
+            "  helena-sync run                      # keeps helena.db up to date",
             "  helena-sync verify                   # is it complete? (any time later)",
         ]
         .map(str::to_owned),
@@ -237,10 +239,9 @@ pub(super) struct Show<W: Write> {
 
 impl<W: Write> Show<W> {
     fn new(out: W) -> Self {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self {
             out,
-            styled: terminal_width().is_some() && !plain,
+            styled: terminal_width().is_some() && telemetry::may_colour(),
             steps: 0,
         }
     }
@@ -254,7 +255,17 @@ impl<W: Write> Show<W> {
     }
 
     fn line(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.out, "{text}")
+        let text = wrapped(text, terminal_width(), "  ");
+        self.put(&text)
+    }
+
+    /// Prints lines as they are. Progress bars on the same terminal make room.
+    fn put(&mut self, text: &str) -> io::Result<()> {
+        let out = &mut self.out;
+        telemetry::screen().suspend(|| {
+            writeln!(out, "{text}")?;
+            out.flush()
+        })
     }
 
     fn blank(&mut self) -> io::Result<()> {
@@ -270,8 +281,10 @@ impl<W: Write> Show<W> {
     fn step(&mut self, what: &str, outcome: &str) -> io::Result<()> {
         self.steps += 1;
         let what = self.styled("1", &format!("{what:<16}"));
-        writeln!(self.out, "{:>2}. {what} {outcome}", self.steps)?;
-        self.out.flush()
+        let text = format!("{:>2}. {what} {outcome}", self.steps);
+        // Below the outcome.
+        let text = wrapped(&text, terminal_width(), &" ".repeat(21));
+        self.put(&text)
     }
 
     fn verdict(&mut self, good: bool, text: &str) -> io::Result<()> {
@@ -298,7 +311,7 @@ impl<W: Write> Show<W> {
         }
         printer.finish()?;
         for line in String::from_utf8_lossy(&text).lines() {
-            writeln!(self.out, "  {line}")?;
+            self.put(&format!("  {line}"))?;
         }
         Ok(())
     }
@@ -306,8 +319,10 @@ impl<W: Write> Show<W> {
     /// Prints an SQL query and its result.
     fn question(&mut self, question: &Question, answer: &[Vec<Value>]) -> io::Result<()> {
         for line in question.sql.lines() {
-            let line = self.styled("2", line);
-            writeln!(self.out, "  {line}")?;
+            // Below the clause that is broken.
+            let line = wrapped(&format!("  {line}"), terminal_width(), &" ".repeat(11));
+            let line = self.styled("2", &line);
+            self.put(&line)?;
         }
         self.blank()?;
         let rows: Vec<Vec<String>> = answer

@@ -15,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::record::number;
 use super::stored::{self, Busy};
-use super::{Account, Context, Exit, Failure};
+use super::{Account, Context, Exit, Failure, Patience};
 use crate::api::{Client, WaitReason};
 use crate::clock::{Clock, SystemClock};
 use crate::config::DEFAULT_ACCOUNT;
 use crate::daemon::KeptLease;
-use crate::data::{Resource, RunKind, Source as _, Standing};
+use crate::data::{Resource, RunKind, Source as _, Standing, Timestamp, Trouble};
 use crate::output::{ProgressDisplay, Snapshot};
 use crate::store::{Lease, Store, StoreError};
 use crate::sync::{
@@ -35,6 +35,9 @@ const LOOK_FOR_TROUBLE: Duration = Duration::from_secs(5);
 
 /// The progress bar does not show shorter waits.
 const WORTH_SAYING: Duration = Duration::from_secs(2);
+
+/// A shorter wait for the rate limit is not logged.
+const LONG_WAIT: Duration = Duration::from_secs(5);
 
 /// Signals that arrive this close together count as one. `timeout`, for example, signals the process
 /// and then its process group.
@@ -59,6 +62,12 @@ pub(super) struct EngineMaker {
     store: Store,
     clock: Arc<dyn Clock>,
     settings: EngineSettings,
+    /// The longer window of the platform's rate limits.
+    limit_window: Duration,
+    /// Whether the engines resume requested backfills, too.
+    requested: bool,
+    /// Whether the engines log runs of passes for debugging only.
+    is_quiet: bool,
 }
 
 /// The engine's settings from the configuration.
@@ -85,9 +94,11 @@ pub(super) fn client(
     account: &Account,
     patience: Option<Duration>,
 ) -> Result<Client, Failure> {
-    // A request gives up before the command's time is over. So the error names the cause, not only
-    // the elapsed time.
-    let patience = patience.map(|whole| whole * 3 / 4);
+    // A request that fails gives up before the command's time is over. So the error names the cause, not
+    // only the elapsed time. A pause for the rate limit is no failure, and lasts until the time is over.
+    let patience = patience.map_or(Patience::Endless, |whole| {
+        Patience::ForLimits(whole * 3 / 4)
+    });
     account.client(context, &context.settings.sync()?.include_details, patience)
 }
 
@@ -105,7 +116,22 @@ impl EngineMaker {
             store: store.clone(),
             clock: Arc::clone(&context.clock),
             settings: settings(context)?,
+            limit_window: context.settings.api()?.rate_limit.sustained.per,
+            requested: false,
+            is_quiet: false,
         })
+    }
+
+    /// Its engines resume backfills that were requested, too, if `too`.
+    pub(super) fn resuming_requested(mut self, too: bool) -> Self {
+        self.requested = too;
+        self
+    }
+
+    /// Its engines log runs of passes for debugging only.
+    pub(super) fn quietly(mut self) -> Self {
+        self.is_quiet = true;
+        self
     }
 
     /// An engine that writes under this lease, and the task that shows its progress.
@@ -121,6 +147,12 @@ impl EngineMaker {
     > {
         let learned = self.store.learned(lease.account()).await?;
         self.client.remember(&learned);
+        let now = self.clock.now();
+        let since = now - self.limit_window;
+        let account = lease.account();
+        let sent = Box::pin(self.store.requests_since(account, since, now)).await?;
+        self.client
+            .note_earlier(sent.into_iter().map(|at| now.since(at)));
         let engine = Engine::new(
             self.name.clone(),
             Arc::new(self.client.clone()),
@@ -129,7 +161,13 @@ impl EngineMaker {
             lease.clone(),
             self.settings,
         );
-        let engine = Arc::new(engine.remembering(learned));
+        let mut engine = engine
+            .remembering(learned)
+            .resuming_requested(self.requested);
+        if self.is_quiet {
+            engine = engine.quietly();
+        }
+        let engine = Arc::new(engine);
         // As in the lines of its runs.
         let whose = (self.name != DEFAULT_ACCOUNT).then(|| self.name.clone());
         let clock = Arc::clone(&self.clock);
@@ -153,11 +191,23 @@ impl LeasedEngine {
         stop: &CancellationToken,
     ) -> Result<Self, Failure> {
         let maker = EngineMaker::new(context, store, &account.name, client)?;
+        Self::made_by(maker, context, store, account, wait, stop).await
+    }
+
+    /// The same, with an engine that this maker makes.
+    pub(super) async fn made_by(
+        maker: EngineMaker,
+        context: &Context,
+        store: &Store,
+        account: &Account,
+        wait: bool,
+        stop: &CancellationToken,
+    ) -> Result<Self, Failure> {
         let busy = if wait { Busy::Wait } else { Busy::GiveUp };
         let url = account.base_url.as_str();
         let mut claim = stored::claim(context, store, &account.name, url)?;
-        let lease = stored::acquire(context, &mut claim, busy, stop).await?;
-        let (engine, watching) = match maker.begin(lease.lease()).await {
+        let lease = Box::pin(stored::acquire(context, &mut claim, busy, stop)).await?;
+        let (engine, watching) = match Box::pin(maker.begin(lease.lease())).await {
             Ok(begun) => begun,
             Err(error) => {
                 lease.release().await;
@@ -194,6 +244,60 @@ async fn note_trouble(clock: Arc<dyn Clock>, engine: Weak<Engine<Client>>) {
     }
 }
 
+/// Logs why requests wait: once for each cause, and once when the platform answers again.
+#[derive(Debug, Default)]
+struct Causes {
+    told: Option<String>,
+    limit_was_told: bool,
+}
+
+impl Causes {
+    fn tell(&mut self, client: &Client, clock: &dyn Clock) {
+        let waiting = client.waiting();
+        let left = |at: Timestamp| at.since(clock.now()).as_secs() + 1;
+        match client.standing() {
+            // The limiter logs its pauses.
+            Standing::Troubled(_)
+                if waiting.is_some_and(|waiting| waiting.reason == WaitReason::Refused) => {}
+            Standing::Troubled(trouble) if trouble.lasting >= WORTH_SAYING => {
+                // The numbers of a cause differ from try to try.
+                let cause = trouble.cause.replace(|c: char| c.is_ascii_digit(), "");
+                if self.told.as_ref() != Some(&cause) {
+                    self.told = Some(cause);
+                    let next = trouble.next_try.map_or_else(
+                        || "the next sync tries again".to_owned(),
+                        |at| format!("next try in {} s", left(at)),
+                    );
+                    let Trouble { place, detail, .. } = trouble;
+                    tracing::warn!(
+                        place,
+                        detail,
+                        "no usable answer from {place}: {detail}; {next}"
+                    );
+                }
+            }
+            Standing::Answering => {
+                if self.told.take().is_some() {
+                    tracing::info!("the platform answers again");
+                }
+            }
+            Standing::Troubled(_) | Standing::Unknown => {}
+        }
+        if let Some(waiting) = waiting
+            && waiting.reason == WaitReason::OwnLimit
+            && !self.limit_was_told
+            && waiting.until.since(clock.now()) >= LONG_WAIT
+        {
+            self.limit_was_told = true;
+            tracing::info!(
+                "the configured share of the platform's rate limit is used up; next request in {} s. Loads \
+                 take longer because of the limit, and nothing is lost",
+                left(waiting.until)
+            );
+        }
+    }
+}
+
 /// Shows the engine's progress until the engine ends. Short runs show no progress bar.
 async fn watch(
     clock: Arc<dyn Clock>,
@@ -203,33 +307,29 @@ async fn watch(
 ) {
     let on_terminal = crate::output::on_terminal();
     let mut shown: Option<ProgressDisplay> = None;
+    let mut causes = Causes::default();
     loop {
         clock.sleep(LOOK).await;
         if reports.has_changed().is_err() {
             return;
         }
         let report = reports.borrow().clone();
+        causes.tell(&client, clock.as_ref());
         let waiting = client.waiting().and_then(|waiting| {
             let rest = waiting.until.since(clock.now());
             if rest < WORTH_SAYING {
                 return None;
             }
             let rest = rest.as_secs() + 1;
-            let why = match (waiting.reason, client.standing()) {
-                (WaitReason::OwnLimit, _) => "rate limit".to_owned(),
-                (WaitReason::Refused, _) => "rate limit of the platform".to_owned(),
-                (WaitReason::Backoff, Standing::Troubled(trouble)) => {
-                    format!("{} failed: {}; retry", trouble.place, trouble.detail)
-                }
-                (WaitReason::Backoff, _) => "the last request failed; retry".to_owned(),
-            };
+            // A line of the log has the cause.
             Some(match waiting.reason {
-                WaitReason::Backoff => format!("{why} in {rest}s"),
-                WaitReason::OwnLimit | WaitReason::Refused => format!("{why}, {rest}s"),
+                WaitReason::OwnLimit => format!("rate limit, {rest}s"),
+                WaitReason::Refused => format!("rate limit of the platform, {rest}s"),
+                WaitReason::Backoff => format!("retry in {rest}s"),
             })
         });
-        // A load has a total. Everything else is shown only while it waits.
-        if report.total.is_none() && waiting.is_none() {
+        // A load has a total. On a terminal, everything else is shown while it waits.
+        if report.total.is_none() && (waiting.is_none() || !on_terminal) {
             shown = None;
             continue;
         }
@@ -304,8 +404,26 @@ pub(super) fn stop_after(
     over
 }
 
-/// What a command prints that was stopped before its work was done.
-const STOPPED: &str = "stopped early; the next sync resumes here";
+/// What resumes the work of a command that was stopped early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resumed {
+    /// The next sync.
+    BySync,
+    /// The same backfill.
+    ByBackfill,
+}
+
+impl Resumed {
+    /// What a command prints that was stopped before its work was done.
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::BySync => "stopped early; the next sync resumes here",
+            Self::ByBackfill => {
+                "stopped early; the same backfill resumes here (`helena-sync status` shows how far it is)"
+            }
+        }
+    }
+}
 
 /// The exit status of a one-shot command with these runs. It is a failure if a signal stopped the
 /// command, since a command that follows may rely on the complete result.
@@ -313,14 +431,15 @@ pub(super) fn conclude_unless_stopped(
     context: &Context,
     runs: &[RunReport],
     stop: &CancellationToken,
+    resumed: Resumed,
 ) -> Exit {
-    let exit = conclude(context, runs);
+    let exit = conclude(context, runs, resumed);
     if exit != Exit::Done || !stop.is_cancelled() {
         return exit;
     }
     // Otherwise `conclude` has printed it.
     if runs.iter().all(RunReport::succeeded) {
-        context.note(STOPPED);
+        context.note(resumed.text());
     }
     Exit::Failed
 }
@@ -348,7 +467,7 @@ pub(super) fn named(account: &Account, mut runs: Runs, several: bool) -> Runs {
 }
 
 /// The exit status of a command with these runs. Prints a line on stderr if a run failed or stopped.
-pub(super) fn conclude(context: &Context, runs: &[RunReport]) -> Exit {
+pub(super) fn conclude(context: &Context, runs: &[RunReport], resumed: Resumed) -> Exit {
     let failed: Vec<&RunReport> = runs
         .iter()
         .filter(|run| {
@@ -359,7 +478,7 @@ pub(super) fn conclude(context: &Context, runs: &[RunReport]) -> Exit {
         .collect();
     if failed.is_empty() {
         if runs.iter().any(|run| !run.succeeded()) {
-            context.note(STOPPED);
+            context.note(resumed.text());
         }
         return Exit::Done;
     }

@@ -63,6 +63,7 @@ impl Exit {
             StoreError::TooOld { .. }
             | StoreError::TooNew { .. }
             | StoreError::Locked { .. }
+            | StoreError::Replaced { .. }
             | StoreError::Foreign { .. }
             | StoreError::Altered { .. }
             | StoreError::SharedIds { .. }

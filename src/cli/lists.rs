@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::flat::Records;
 use super::record::{Fields, number, shown_at};
 use super::waiting::patiently;
-use super::{Context, Exit, Failure, exact_is_for_csv, refused_options};
+use super::{Context, Exit, Failure, Patience, exact_is_for_csv, refused_options};
 use crate::config::Zone;
 use crate::data::{Resource, Source};
 use crate::output::Format;
@@ -297,7 +297,7 @@ async fn list(
     exact_is_for_csv(args.exact, args.format == Format::Csv)?;
     let zone = context.zone()?;
     let account = context.account()?;
-    let client = account.client(context, &[], None)?;
+    let client = account.client(context, &[], Patience::Endless)?;
     let page = patiently(context, &client, client.list(resource))
         .await?
         .map_err(|error| {

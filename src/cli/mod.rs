@@ -59,7 +59,7 @@ use crate::clock::Clock;
 use crate::config::{self, Environment, Flag};
 use crate::data::Direction;
 
-pub use account::Account;
+pub use account::{Account, Patience};
 pub use context::{Access, Context};
 pub use dates::{DateError, parse as parse_date};
 pub use failure::{Exit, Failure};

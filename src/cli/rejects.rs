@@ -7,11 +7,11 @@ use clap::{Args, Subcommand};
 use uuid::Uuid;
 
 use super::account_outcomes::AccountOutcomes;
-use super::engine::{self, LeasedEngine};
+use super::engine::{self, LeasedEngine, Resumed};
 use super::record::number;
 use super::{Access, Context, Exit, Failure, positive, refused_options, stored};
 use crate::data::Resource;
-use crate::output::{Format, Printer, cell, terminal_width};
+use crate::output::{Format, Printer, Wrapping, cell, terminal_width};
 use crate::store::{RejectFilter, StoredReject};
 use crate::sync::RunLimits;
 
@@ -135,7 +135,8 @@ async fn list(context: &Context, args: &ListArgs) -> Result<Exit, Failure> {
     } else {
         Format::Table
     };
-    let mut printer = Printer::new(io::stdout(), format, &COLUMNS, terminal_width())?;
+    let printer = Printer::new(io::stdout(), format, &COLUMNS, terminal_width())?;
+    let mut printer = printer.apart("reason");
     let mut unresolved = 0;
     for account in stored::accounts(context, &store).await? {
         unresolved += store.reject_counts(account.id).await?.values().sum::<u64>();
@@ -180,7 +181,7 @@ async fn show(context: &Context, args: &ShowArgs) -> Result<Exit, Failure> {
             continue;
         };
         store.close().await;
-        let mut out = io::stdout().lock();
+        let mut out = Wrapping::new(io::stdout().lock(), terminal_width());
         let record = reject
             .record_id
             .map_or("(no readable id)".to_owned(), |id| id.to_string());
@@ -308,7 +309,7 @@ async fn retry(context: &Context, args: RetryArgs) -> Result<Exit, Failure> {
     if outcomes.all_failed() {
         return outcomes.conclude(Exit::Failed);
     }
-    let exit = engine::conclude_unless_stopped(context, &runs, &stop);
+    let exit = engine::conclude_unless_stopped(context, &runs, &stop, Resumed::BySync);
     context.note(&match (asked, nameless) {
         (0, 0) => "no rejects: every record could be stored".to_owned(),
         (0, _) => {

@@ -30,7 +30,11 @@ use crate::sync::Engine;
 /// sessions that are still open every sync.refresh_open.
 ///
 /// Outages of the platform or the database, rate limits and a machine that sleeps do not end run: it
-/// retries. SIGTERM or Ctrl-C stops it: it finishes the current transaction and exits with 0 within
+/// retries. But what only you can mend ends run at its start: a token that is refused although nothing
+/// was read yet, a folder that cannot be written, a wrong password, or another company's token.
+///
+/// run logs when the first load is done, then a line for each sync that changed something, and one an
+/// hour if nothing changes. --log-level debug shows every sync. SIGTERM or Ctrl-C stops it: it finishes the current transaction and exits with 0 within
 /// 10 seconds. A second signal ends it at once. If run is killed, the next start resumes.
 ///
 /// Only one process writes for an account at a time: the lease holder. If another process holds the
@@ -52,6 +56,9 @@ pub struct RunArgs {
     /// 1. With several accounts, run always waits, and prints a warning
     #[arg(long)]
     pub wait: bool,
+    /// Also resume unfinished backfills. Without it, only the same backfill resumes them
+    #[arg(long)]
+    pub backfills: bool,
 }
 
 /// Runs until stopped, or until no account is left to sync.
@@ -101,7 +108,9 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
         let task = AccountTask {
             claim: stored::claim(context, &store, &account.name, base_url)?,
             engines: Engines {
-                maker: EngineMaker::new(context, &store, &account.name, client)?,
+                maker: EngineMaker::new(context, &store, &account.name, client)?
+                    .resuming_requested(args.backfills)
+                    .quietly(),
                 account: account.name.clone(),
                 begun: format!("keeping {what} in {url} up to date, {}", sync.schedule),
             },

@@ -16,7 +16,8 @@ use super::flat::{self, Records};
 use super::record::{Fields, Footer, shown_at};
 use super::waiting::patiently;
 use super::{
-    Context, Exit, Failure, FilterArgs, direction, exact_is_for_csv, positive, refused_options,
+    Context, Exit, Failure, FilterArgs, Patience, direction, exact_is_for_csv, positive,
+    refused_options,
 };
 use crate::api::{Client, Detail, LiveQuery};
 use crate::config::{DETAILS, Zone, one_of};
@@ -102,7 +103,7 @@ pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, F
         ));
     }
     let account = context.account()?;
-    let client = account.client(context, &[], None)?;
+    let client = account.client(context, &[], Patience::Endless)?;
     let at =
         |failure: Failure| failure.context(format!("cannot list sessions at {}", account.base_url));
     let resolved = args.filter.resolve(&client, zone);

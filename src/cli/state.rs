@@ -141,7 +141,8 @@ async fn show(context: &Context) -> Result<Exit, Failure> {
     let zone = context.zone()?;
     let store = context.store(Access::Read).await?;
     let at = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| zone.show_seconds(at));
-    let mut printer = Printer::new(io::stdout(), Format::Table, &COLUMNS, terminal_width())?;
+    let printer = Printer::new(io::stdout(), Format::Table, &COLUMNS, terminal_width())?;
+    let mut printer = printer.apart("last error");
     for account in stored::accounts(context, &store).await? {
         for stream in store.stream_statuses(account.id).await? {
             printer.record(

@@ -1,21 +1,24 @@
 //! `status`: how up to date and complete the mirror is.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::record::number;
-use super::{Access, Context, Exit, Failure, duration, refused_options, stored};
+use super::{Access, Context, Exit, Failure, duration, engine, refused_options, stored};
 use crate::config::Zone;
-use crate::data::{SessionFilter, Timestamp};
-use crate::output::{Format, Printer, terminal_width};
+use crate::data::{Resource, SessionFilter, Timestamp};
+use crate::output::{Format, Printer, Wrapping, cell, terminal_width};
 use crate::status::{
-    AccountStatus, BackfillStatus, RecheckStatus, RunStatus, StreamLine, gather, stream_name,
-    too_old,
+    AccountStatus, BackfillStatus, Loading, RecheckStatus, RunStatus, StreamLine, gather,
+    incomplete, stream_name, too_old,
 };
+use crate::store::{AccountId, Store, StreamStatus};
 
 /// Show how up to date and complete the mirror is.
 ///
@@ -25,15 +28,16 @@ use crate::status::{
 /// but does not show; disagreeing clocks of the platform; rejects; fields that have no column (they
 /// are kept in the column extra); and the last runs. Only reads the database.
 ///
-/// With --max-lag and without --json, prints only what is too old and counts no rows, so that a
-/// health check is cheap. --max-lag checks the accounts of the configuration, or those of
+/// With --max-lag or --complete and without --json, prints only what is too old or not loaded and
+/// counts no rows, so that a health check is cheap. Both check the accounts of the configuration, or those of
 /// --account. An account that was removed from the configuration is shown, but is never too old.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   helena-sync status
   helena-sync status --json
-  helena-sync status --max-lag 10m || echo stale", args = refused_options::hidden(refused_options::STORED))]
+  helena-sync status --max-lag 10m || echo stale
+  helena-sync status --complete && echo \"the first load is done\"", args = refused_options::hidden(refused_options::STORED))]
 pub struct StatusArgs {
     /// Print JSON instead of tables
     #[arg(long)]
@@ -43,6 +47,10 @@ pub struct StatusArgs {
     /// [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub max_lag: Option<Duration>,
+    /// Exit with 1 until the first load of every resource in sync.resources is done; for scripts and
+    /// health checks that need all rows. May be combined with --max-lag
+    #[arg(long)]
+    pub complete: bool,
 }
 
 /// Prints the status.
@@ -54,9 +62,10 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
     let accounts = stored::accounts(context, &store).await?;
     let configured = context.settings.account_names()?;
     let concerned = stored::concerned(context)?;
-    let whole = args.json || args.max_lag.is_none();
+    let checks = args.max_lag.is_some() || args.complete;
+    let whole = args.json || !checks;
     let mut shown = Vec::new();
-    let mut stale = Vec::new();
+    let (mut stale, mut loading) = (Vec::new(), Vec::new());
     for account in &accounts {
         let streams = store.stream_statuses(account.id).await?;
         let concerns = concerned.is_empty() || concerned.contains(&account.name);
@@ -73,6 +82,16 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
                 )
             });
         stale.extend(old.iter().map(|text| format!("{}: {text}", account.name)));
+        if checks && concerns {
+            for text in loads(&store, account.id, &streams, &sync.resources, now).await? {
+                let text = format!("{}: {text}", account.name);
+                if args.complete {
+                    stale.push(text);
+                } else {
+                    loading.push(text);
+                }
+            }
+        }
         if whole {
             let mut status = gather(&store, account, streams, &sync.resources, now, old).await?;
             status.configured =
@@ -97,20 +116,44 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
             context.note("nothing was synced into this database yet; run `helena-sync sync`");
         }
         for account in &shown {
-            print(account, zone, now)?;
+            let (out, width) = (io::stdout().lock(), terminal_width());
+            print(out, width, account, (zone, now))?;
         }
     }
-    if args.max_lag.is_none() {
+    if !checks {
         return Ok(Exit::Done);
     }
+    for text in &loading {
+        context.note(&format!("{text}; changes are read meanwhile"));
+    }
     if stale.is_empty() {
-        context.note("up to date");
+        context.note(match (args.complete, loading.is_empty()) {
+            (true, _) if args.max_lag.is_none() => "the first load is done",
+            (_, true) => "up to date",
+            (_, false) => "changes are up to date, but not all rows are loaded yet",
+        });
         return Ok(Exit::Done);
     }
     for text in &stale {
         context.note(text);
     }
     Ok(Exit::Failed)
+}
+
+/// What is not loaded yet, as text.
+async fn loads(
+    store: &Store,
+    account: AccountId,
+    streams: &[StreamStatus],
+    mirrored: &[Resource],
+    now: Timestamp,
+) -> Result<Vec<String>, Failure> {
+    let incomplete = incomplete(store, account, streams, mirrored, now).await?;
+    let text = |(resource, loading): &(Resource, Option<Loading>)| match loading {
+        Some(loading) => format!("{resource}: loading, {}", loading.text()),
+        None => format!("{resource}: the first load has not begun"),
+    };
+    Ok(incomplete.iter().map(text).collect())
 }
 
 /// The range and the filters of a backfill, as text.
@@ -126,7 +169,7 @@ fn which(backfill: &BackfillStatus, zone: Zone) -> String {
         .filters
         .iter()
         .filter(|filter| !filter.is_empty())
-        .map(filter_text)
+        .map(|filter| filter_text(filter, &backfill.names))
         .collect();
     if !filters.is_empty() {
         let _ = write!(text, " with {}", filters.join(", or "));
@@ -134,15 +177,17 @@ fn which(backfill: &BackfillStatus, zone: Zone) -> String {
     text
 }
 
-/// `status PENDING or STARTED and user 0123…`. Names are shown as ids.
-fn filter_text(filter: &SessionFilter) -> String {
+/// `status PENDING or STARTED and user Ana Souza`. An id without a stored name stays an id.
+fn filter_text(filter: &SessionFilter, names: &BTreeMap<Uuid, String>) -> String {
     let Ok(Value::Object(fields)) = serde_json::to_value(filter) else {
         return String::new();
     };
     let word = |value: &Value| {
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
+        let Some(text) = value.as_str() else {
+            return value.to_string();
+        };
+        let name = text.parse().ok().and_then(|id: Uuid| names.get(&id));
+        name.map_or_else(|| text.to_owned(), |name| cell(name))
     };
     let parts: Vec<String> = fields
         .iter()
@@ -210,28 +255,19 @@ fn print_head(out: &mut impl Write, status: &AccountStatus, zone: Zone) -> io::R
     Ok(())
 }
 
-fn print(status: &AccountStatus, zone: Zone, now: Timestamp) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+/// Prints the status for a terminal of this width, or for none.
+fn print(
+    out: impl Write,
+    width: Option<u16>,
+    status: &AccountStatus,
+    (zone, now): (Zone, Timestamp),
+) -> io::Result<()> {
+    let mut out = Wrapping::new(out, width);
     print_head(&mut out, status, zone)?;
     writeln!(out)?;
-    print_resources(&mut out, status, zone, now)?;
+    print_resources(&mut out, width, status, (zone, now))?;
     for backfill in &status.backfills {
-        let what = if backfill.first_load {
-            "first load"
-        } else {
-            "backfill"
-        };
-        writeln!(
-            out,
-            "\n{what} {} of {}{}: {} windows done with {} rows, {} left; the next run, sync or backfill \
-             resumes it",
-            backfill.id,
-            backfill.resource,
-            which(backfill, zone),
-            number(backfill.windows_done),
-            number(backfill.rows_done),
-            number(backfill.windows_left)
-        )?;
+        writeln!(out, "\n{}", backfill_text(backfill, zone))?;
     }
     print_doubts(&mut out, status, zone)?;
     let is_odd = |line: &StreamLine| {
@@ -274,8 +310,35 @@ fn print(status: &AccountStatus, zone: Zone, now: Timestamp) -> io::Result<()> {
             keys.join(", ")
         )?;
     }
-    print_runs(&mut out, &status.runs, zone)?;
+    print_runs(&mut out, width, &status.runs, zone)?;
     writeln!(out)
+}
+
+/// How far a first load or backfill is, and what resumes it.
+pub(super) fn backfill_text(backfill: &BackfillStatus, zone: Zone) -> String {
+    let (id, resource) = (backfill.id, backfill.resource);
+    let what = format!("{resource}{}", which(backfill, zone));
+    let progress = format!(
+        "{}; {} done, {} left",
+        backfill.loading.text(),
+        engine::counted(backfill.windows_done, "window"),
+        number(backfill.windows_left)
+    );
+    if backfill.first_load {
+        format!("loading {what}: {progress}; the next run or sync resumes it")
+    } else if backfill.on_request {
+        format!(
+            "backfill {id} of {what}: {progress}; the same `helena-sync backfill` resumes it, \
+             `helena-sync backfill --cancel {id}` cancels it"
+        )
+    } else {
+        let cancels = if backfill.cancellable {
+            format!(", `helena-sync backfill --cancel {id}` cancels it")
+        } else {
+            String::new()
+        };
+        format!("reading {what} again: {progress}; the next run or sync resumes it{cancels}")
+    }
 }
 
 /// Prints lists in doubt, and records that are still to be read by id.
@@ -363,9 +426,9 @@ fn print_oddities(
 
 fn print_resources(
     out: &mut impl Write,
+    width: Option<u16>,
     status: &AccountStatus,
-    zone: Zone,
-    now: Timestamp,
+    (zone, now): (Zone, Timestamp),
 ) -> io::Result<()> {
     let columns = [
         "resource",
@@ -375,7 +438,8 @@ fn print_resources(
         "last read",
         "last error",
     ];
-    let mut printer = Printer::new(out, Format::Table, &columns, terminal_width())?;
+    let printer = Printer::new(out, Format::Table, &columns, width)?;
+    let mut printer = printer.apart("last error");
     for resource in &status.resources {
         let mut first = true;
         let never = StreamLine {
@@ -406,16 +470,28 @@ fn print_resources(
         }
         for line in lines {
             let name = stream_name(resource.resource, &line.status);
+            let read = match (resource.loading, line.last_success_at) {
+                (
+                    Some(Loading {
+                        percent: Some(percent),
+                        ..
+                    }),
+                    _,
+                ) => format!("loading, {percent} %"),
+                (Some(_), _) => "loading".to_owned(),
+                (None, None) => "never".to_owned(),
+                (None, Some(at)) => format!("{} ago", ago(now.since(at))),
+            };
+            // During the first load, older records are still missing.
+            let watermark = line.watermark.filter(|_| resource.loading.is_none());
             let only_first = |count: u64| if first { number(count) } else { String::new() };
             printer.record(
                 &[
                     name,
                     only_first(resource.rows),
                     only_first(resource.removed),
-                    line.watermark
-                        .map_or("-".into(), |at| zone.show_seconds(at)),
-                    line.last_success_at
-                        .map_or("never".into(), |at| format!("{} ago", ago(now.since(at)))),
+                    watermark.map_or("-".into(), |at| zone.show_seconds(at)),
+                    read,
                     line.last_error.clone().unwrap_or_default(),
                 ],
                 "",
@@ -427,7 +503,12 @@ fn print_resources(
     Ok(())
 }
 
-fn print_runs(out: &mut impl Write, runs: &[RunStatus], zone: Zone) -> io::Result<()> {
+fn print_runs(
+    out: &mut impl Write,
+    width: Option<u16>,
+    runs: &[RunStatus],
+    zone: Zone,
+) -> io::Result<()> {
     if runs.is_empty() {
         return Ok(());
     }
@@ -446,7 +527,8 @@ fn print_runs(out: &mut impl Write, runs: &[RunStatus], zone: Zone) -> io::Resul
         "rejected",
         "error",
     ];
-    let mut printer = Printer::new(out, Format::Table, &columns, terminal_width())?;
+    let printer = Printer::new(out, Format::Table, &columns, width)?;
+    let mut printer = printer.apart("error");
     for run in runs {
         printer.record(
             &[
@@ -472,9 +554,129 @@ fn print_runs(out: &mut impl Write, runs: &[RunStatus], zone: Zone) -> io::Resul
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
+    use crate::status::{ResourceStatus, TroubleStatus};
+
+    fn line(error: Option<&str>) -> StreamLine {
+        StreamLine {
+            status: String::new(),
+            watermark: Some(at("2026-05-04T12:00:00Z")),
+            last_success_at: Some(at("2026-05-04T12:00:05Z")),
+            lag_seconds: Some(60),
+            last_error: error.map(str::to_owned),
+            last_error_at: error.map(|_| at("2026-05-04T12:00:30Z")),
+            doubted_at: None,
+            clock_difference_ms: None,
+            clock_difference_at: None,
+            interactions_ahead: 0,
+            interactions_ahead_at: None,
+        }
+    }
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    fn resource(
+        resource: &'static str,
+        rows: u64,
+        loading: Option<Loading>,
+        line: StreamLine,
+    ) -> ResourceStatus {
+        ResourceStatus {
+            resource,
+            rows,
+            removed: 3,
+            loaded: loading.is_none(),
+            loading,
+            streams: vec![line],
+        }
+    }
+
+    const LOADING: Loading = Loading {
+        records_done: 4_555,
+        records: Some(20_040),
+        percent: Some(22),
+        seconds_left: Some(290),
+    };
+
+    /// An account in the middle of its first load, with a list that cannot be read.
+    fn loading() -> AccountStatus {
+        let error = "GET /core/v1/tag was refused with 401: ERROR_UNAUTHORIZED: Acesso negado (id a1b2c3d4)";
+        AccountStatus {
+            account: "default".into(),
+            configured: Some(true),
+            base_url: "https://api.helena.run/".into(),
+            company_id: None,
+            writer: None,
+            session_list: None,
+            trouble: Some(TroubleStatus {
+                since: at("2026-05-04T12:00:10Z"),
+                what: "api.helena.run: no connection: the name is not known to this machine's DNS"
+                    .into(),
+            }),
+            failing: vec!["tags".into()],
+            resources: vec![
+                resource("tags", 12, None, line(Some(error))),
+                resource("sessions", 4_555, Some(LOADING), line(None)),
+            ],
+            backfills: vec![BackfillStatus {
+                id: 1,
+                resource: "sessions",
+                first_load: true,
+                on_request: false,
+                cancellable: false,
+                loading: LOADING,
+                after: None,
+                before: None,
+                created_at: at("2026-05-04T12:00:00Z"),
+                windows_done: 2,
+                windows_left: 9,
+                rows_done: 4_555,
+                filters: vec![SessionFilter::default()],
+                names: BTreeMap::new(),
+            }],
+            gaps: Vec::new(),
+            rejects: BTreeMap::new(),
+            rechecks: RecheckStatus {
+                waiting: 0,
+                failed: 0,
+            },
+            extra_fields: BTreeMap::new(),
+            verified: None,
+            runs: vec![RunStatus {
+                id: 7,
+                kind: "list".into(),
+                resource: "tags".into(),
+                partition: String::new(),
+                started_at: at("2026-05-04T12:00:30Z"),
+                finished_at: Some(at("2026-05-04T12:00:30Z")),
+                outcome: Some("failed".into()),
+                requests: 1,
+                rows_read: 0,
+                rows_inserted: 0,
+                rows_updated: 0,
+                rows_unchanged: 0,
+                rows_rejected: 0,
+                error: Some(error.into()),
+            }],
+            stale: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_errors_in_full_and_says_what_has_no_room() {
+        let now = at("2026-05-04T12:01:00Z");
+        let zone = "UTC".parse().unwrap();
+        for width in [40, 80, 120] {
+            let mut out = Vec::new();
+            print(&mut out, Some(width), &loading(), (zone, now)).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(usize::from(width)), "{text}");
+            insta::assert_snapshot!(format!("status_on_{width}_columns"), text);
+        }
+    }
 
     #[test]
     fn an_unfinished_backfill_says_what_it_reads() {
@@ -483,6 +685,14 @@ mod tests {
             id: 5,
             resource: "sessions",
             first_load: false,
+            on_request: true,
+            cancellable: true,
+            loading: Loading {
+                records_done: 0,
+                records: Some(20),
+                percent: Some(0),
+                seconds_left: None,
+            },
             after: Some(Timestamp::from_micros(0)),
             before: None,
             created_at: Timestamp::from_micros(0),
@@ -490,6 +700,7 @@ mod tests {
             windows_left: 1,
             rows_done: 0,
             filters: vec![SessionFilter::default()],
+            names: [(Uuid::nil(), "Ana Souza".to_owned())].into(),
         };
         assert_eq!(which(&backfill, zone), " from 1970-01-01 00:00:00");
         backfill.after = None;
@@ -500,7 +711,7 @@ mod tests {
         }];
         assert_eq!(
             which(&backfill, zone),
-            " with status PENDING or STARTED and user 00000000-0000-0000-0000-000000000000"
+            " with status PENDING or STARTED and user Ana Souza"
         );
     }
 }

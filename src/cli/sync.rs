@@ -8,13 +8,14 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::account_outcomes::AccountOutcomes;
-use super::engine::{self, LeasedEngine};
+use super::engine::{self, EngineMaker, LeasedEngine, Resumed};
 use super::record::number;
 use super::{Access, Account, Context, Exit, Failure, duration, positive, stored};
-use crate::data::{Resource, RunKind, SessionFilter, Source, Span, StreamState};
+use crate::api::Client;
+use crate::data::{Resource, RunKind, SessionFilter, Source, SourceError, Span, StreamState};
 use crate::output::{Format, Printer, terminal_width};
 use crate::store::Store;
-use crate::sync::{self, Estimate, FailureAction, RunError, RunLimits, RunReport, Runs};
+use crate::sync::{self, Engine, Estimate, FailureAction, RunError, RunLimits, RunReport, Runs};
 
 /// Sync once and exit.
 ///
@@ -30,6 +31,10 @@ Examples:
   helena-sync sync
   helena-sync sync --resource sessions --resource tags
   helena-sync sync --full-refresh --max-runtime 30m")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub struct SyncArgs {
     /// The resources to sync. Empty means all in sync.resources.
     #[arg(long = "resource", value_name = "RESOURCE", help = engine::which_resources())]
@@ -39,7 +44,7 @@ pub struct SyncArgs {
     #[arg(long)]
     pub full_refresh: bool,
     /// Print what would be read and the minimum number of requests, and write nothing
-    #[arg(long, conflicts_with_all = ["max_runtime", "limit", "wait"])]
+    #[arg(long, conflicts_with_all = ["max_runtime", "limit", "wait", "backfills"])]
     pub dry_run: bool,
     /// Stop after this time (30s, 10m, 2h), with exit status 0; the next sync resumes
     /// [default: no limit]
@@ -49,6 +54,9 @@ pub struct SyncArgs {
     /// next sync resumes. The small lists do not count [default: no limit]
     #[arg(long, value_name = "COUNT", value_parser = positive::<u64>)]
     pub limit: Option<u64>,
+    /// Also resume unfinished backfills. Without it, only the same backfill resumes them
+    #[arg(long)]
+    pub backfills: bool,
     /// Wait for another process that holds the lease of the account to end, instead of exiting with 1
     #[arg(long)]
     pub wait: bool,
@@ -71,8 +79,10 @@ pub(super) async fn run(context: &Context, args: SyncArgs) -> Result<Exit, Failu
     for account in &accounts {
         let made = async {
             let client = engine::client(context, account, args.max_runtime)?;
+            let maker = EngineMaker::new(context, &store, &account.name, client)?
+                .resuming_requested(args.backfills);
             let leased =
-                LeasedEngine::begin(context, &store, account, client, args.wait, &over).await?;
+                LeasedEngine::made_by(maker, context, &store, account, args.wait, &over).await?;
             let limits = RunLimits {
                 stop: &leased.stop,
                 budget: budget.as_ref(),
@@ -85,7 +95,7 @@ pub(super) async fn run(context: &Context, args: SyncArgs) -> Result<Exit, Failu
             runs.extend(engine::named(account, made, outcomes.several()));
         }
     }
-    let exit = engine::conclude_unless_stopped(context, &runs, &stop);
+    let exit = engine::conclude_unless_stopped(context, &runs, &stop, Resumed::BySync);
     store.close().await;
     outcomes.conclude(exit)
 }
@@ -98,7 +108,7 @@ pub(super) async fn pass(
     limits: RunLimits<'_>,
 ) -> Result<Runs, RunError> {
     let engine = &leased.engine;
-    engine.identify(limits.stop).await?;
+    identify(engine, limits).await?;
     let mut runs = engine.lists(resources, limits).await;
     let unloaded = engine.unloaded(resources).await?;
     let unfinished = leased
@@ -113,6 +123,7 @@ pub(super) async fn pass(
             // `work_off`, below, resumes an interrupted one.
             let begun = unfinished.iter().any(|old| {
                 !old.first_load
+                    && !old.on_request
                     && old.resource == resource
                     && old.range == Span::OPEN
                     && old.filters == filters
@@ -143,6 +154,17 @@ pub(super) async fn pass(
     Ok(runs)
 }
 
+/// Finds out whose token it is. Records a refusal, so that `status` shows it.
+async fn identify(engine: &Engine<Client>, limits: RunLimits<'_>) -> Result<(), RunError> {
+    let identified = engine.identify(limits.stop).await;
+    if let Err(RunError::Source(error)) = &identified
+        && matches!(error, SourceError::Refused { .. })
+    {
+        engine.record(error.clone().into()).await;
+    }
+    identified
+}
+
 /// Adds a stopped run for each resource that has none because an earlier failure ended the sync:
 /// resources that were not read, and those with unfinished loads.
 async fn note_unread(leased: &LeasedEngine, resources: &[Resource], runs: &mut Runs) {
@@ -157,7 +179,9 @@ async fn note_unread(leased: &LeasedEngine, resources: &[Resource], runs: &mut R
         let mut its = runs.iter().filter(|run| run.stream.resource == resource);
         let was_read = its.clone().next().is_some();
         let is_told = its.any(|run| !run.succeeded());
-        let is_loading = loads.iter().any(|load| load.resource == resource);
+        let is_loading = loads
+            .iter()
+            .any(|load| load.resource == resource && !load.on_request);
         if !is_told && (is_loading || !was_read) {
             let kind = RunKind::FirstLoad;
             runs.push(RunReport::failed(kind, resource, RunError::Stopped));

@@ -57,6 +57,12 @@ impl DatabaseUrl {
             .map(|rest| Path::new(file_in(rest)))
     }
 
+    /// Whether it is a SQLite database in memory.
+    pub fn is_in_memory(&self) -> bool {
+        self.0.starts_with("sqlite:")
+            && (self.0.contains(":memory:") || self.0.contains("mode=memory"))
+    }
+
     /// Its parameters that have no effect.
     pub fn unknown_parameters(&self) -> Vec<String> {
         if self.sqlite_file().is_some() {

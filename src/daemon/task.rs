@@ -103,6 +103,9 @@ impl<E: Engines> AccountTask<E> {
             let resources = self.resources.clone();
             let mut worker =
                 AccountWorker::new(Arc::clone(&engine), clock, resources, self.intervals);
+            if when_held != WhenHeld::WaitAndWarn {
+                worker = worker.ending_if_refused();
+            }
             let end = worker.work(triggers, stop, kept.stop()).await;
             engine.note_trouble(true).await;
             kept.release().await;

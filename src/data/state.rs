@@ -332,6 +332,14 @@ impl RunKind {
             Self::State => "state",
         }
     }
+
+    /// Whether syncs make such runs again and again.
+    pub const fn is_pass(self) -> bool {
+        matches!(
+            self,
+            Self::Incremental | Self::List | Self::RefreshOpen | Self::Recheck
+        )
+    }
 }
 
 impl fmt::Display for RunKind {

@@ -6,7 +6,9 @@ use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, Width};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width};
+
+use crate::telemetry::wrapped;
 
 use super::csv::harmless_cell;
 
@@ -84,6 +86,8 @@ enum Out<W: Write> {
         columns: Vec<String>,
         rows: Vec<Vec<String>>,
         width: Option<u16>,
+        /// The column whose cells are printed on lines of their own.
+        apart: Option<usize>,
     },
     Json(W),
     Ndjson(W),
@@ -108,6 +112,7 @@ impl<W: Write> Printer<W> {
                     columns,
                     rows,
                     width,
+                    apart: None,
                 }
             }
             Format::Json => {
@@ -132,6 +137,22 @@ impl<W: Write> Printer<W> {
     #[must_use]
     pub const fn exact(mut self, is_exact: bool) -> Self {
         self.is_exact = is_exact;
+        self
+    }
+
+    /// On a terminal, prints the cells of this column on lines of their own, below the record and never
+    /// cut: for errors and reasons.
+    #[must_use]
+    pub fn apart(mut self, column: &str) -> Self {
+        if let Out::Table {
+            columns,
+            width: Some(_),
+            apart,
+            ..
+        } = &mut self.out
+        {
+            *apart = columns.iter().position(|name| name == column);
+        }
         self
     }
 
@@ -163,15 +184,34 @@ impl<W: Write> Printer<W> {
         match self.out {
             Out::Table {
                 mut out,
-                columns,
-                rows,
+                mut columns,
+                mut rows,
                 width,
+                apart,
             } => {
                 if self.count > 0 {
-                    for line in laid_out(&columns, rows, width).lines() {
+                    let mut notes = Vec::new();
+                    if let Some(apart) = apart {
+                        columns.remove(apart);
+                        notes.extend(rows.iter_mut().map(|row| row.remove(apart)));
+                    }
+                    let (table, hidden) = laid_out(&columns, &rows, width);
+                    for (number, line) in table.lines().enumerate() {
                         // The column padding before the first cell.
                         let line = line.strip_prefix(' ').unwrap_or(&line);
                         writeln!(out, "{}", line.trim_end())?;
+                        // The first line is the header.
+                        let note = number.checked_sub(1).and_then(|row| notes.get(row));
+                        if let Some(note) = note.filter(|note| !note.is_empty()) {
+                            writeln!(out, "{}", wrapped(&format!("  {note}"), width, "  "))?;
+                        }
+                    }
+                    if !hidden.is_empty() {
+                        let text = format!(
+                            "(no room for {}; a wider terminal shows more)",
+                            hidden.join(", ")
+                        );
+                        writeln!(out, "{}", wrapped(&text, width, " "))?;
                     }
                 }
                 out.flush()?;
@@ -201,21 +241,49 @@ const WHOLE: usize = 20;
 /// The minimum width of a wider column.
 const LEAST: usize = 12;
 
+/// Whether the cells of a column are numbers, which are right-aligned.
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    digits.starts_with(|c: char| c.is_ascii_digit())
+        && digits
+            .chars()
+            .all(|c| c.is_ascii_digit() || matches!(c, ',' | '.'))
+}
+
+/// Right-aligns columns of numbers. `shown` has the index of each column of the table.
+fn align(table: &mut Table, rows: &[Vec<String>], shown: impl Iterator<Item = usize>) {
+    for (place, index) in shown.enumerate() {
+        let mut cells = rows
+            .iter()
+            .filter_map(|row| row.get(index))
+            .filter(|text| !text.is_empty() && *text != "-")
+            .peekable();
+        if cells.peek().is_some()
+            && cells.all(|text| is_number(text))
+            && let Some(column) = table.column_mut(place)
+        {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
 /// A table that fits `width`. It omits empty columns, cuts wide ones, and then omits columns from the
-/// right that still do not fit.
-fn laid_out(columns: &[String], rows: Vec<Vec<String>>, width: Option<u16>) -> Table {
+/// right that still do not fit. Also returns the names of the latter.
+fn laid_out(columns: &[String], rows: &[Vec<String>], width: Option<u16>) -> (Table, Vec<String>) {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_truncation_indicator("…");
     let Some(width) = width else {
         table.set_header(columns);
         table.add_rows(rows);
-        return table;
+        align(&mut table, rows, 0..columns.len());
+        return (table, Vec::new());
     };
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(width);
     let mut shown: Vec<usize> = Vec::new();
     let mut whole: Vec<bool> = Vec::new();
+    let mut hidden = Vec::new();
     let mut taken = 0;
     for (index, name) in columns.iter().enumerate() {
         let lengths = rows
@@ -231,6 +299,8 @@ fn laid_out(columns: &[String], rows: Vec<Vec<String>>, width: Option<u16>) -> T
             taken += needed;
             shown.push(index);
             whole.push(wanted <= WHOLE && fits);
+        } else if longest > 0 {
+            hidden.push(name.clone());
         }
     }
     let pick = |cells: &[String]| -> Vec<String> {
@@ -241,10 +311,11 @@ fn laid_out(columns: &[String], rows: Vec<Vec<String>>, width: Option<u16>) -> T
     };
     table.set_header(pick(columns));
     for row in rows {
-        let mut row = Row::from(pick(&row));
+        let mut row = Row::from(pick(row));
         row.max_height(1);
         table.add_row(row);
     }
+    align(&mut table, rows, shown.iter().copied());
     table.set_constraints(whole.into_iter().map(|whole| {
         if whole {
             ColumnConstraint::ContentWidth
@@ -252,7 +323,7 @@ fn laid_out(columns: &[String], rows: Vec<Vec<String>>, width: Option<u16>) -> T
             ColumnConstraint::LowerBoundary(Width::Fixed(4))
         }
     }));
-    table
+    (table, hidden)
 }
 
 /// JSON text without line breaks. Outside of strings they are white space; inside they cannot occur.
@@ -361,6 +432,31 @@ mod tests {
         );
         assert!(text.contains("2026000  2026-01-01 00:00  Maria"), "{text}");
         assert!(!text.contains("agent"), "{text}");
+    }
+
+    #[test]
+    fn numbers_are_right_aligned_and_reasons_stand_below_in_full() {
+        let print = |width| {
+            let mut out = Vec::new();
+            let columns = ["name", "rows", "reason"];
+            let printer = Printer::new(&mut out, Format::Table, &columns, width).unwrap();
+            let mut printer = printer.apart("reason");
+            let reason = "it has a value of another kind than the one that was expected";
+            for cells in [["a", "1,200", reason], ["b", "3", ""]] {
+                printer.record(&cells.map(str::to_owned), "{}").unwrap();
+            }
+            printer.finish().unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        insta::assert_snapshot!(print(Some(40)), @r"
+        name   rows
+        a     1,200
+          it has a value of another kind than
+          the one that was expected
+        b         3
+        ");
+        // A program may read lines.
+        assert_eq!(print(None).lines().count(), 3);
     }
 
     /// A reader that has gone away.

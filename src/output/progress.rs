@@ -38,6 +38,8 @@ pub struct Pace {
 }
 
 const MEMORY: Duration = Duration::from_secs(30);
+/// The narrowest terminal on which there is room for a bar beside the words.
+const WITH_BAR: u16 = 110;
 /// The interval between log lines, without a terminal.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -153,7 +155,12 @@ fn style(bar: &ProgressBar, total: Option<u64>) {
     let template = match total {
         Some(total) if bar.length() != Some(total) => {
             bar.set_length(total);
-            "{spinner} [{bar:24}] {percent:>3}% {wide_msg}"
+            // The words need about 75 columns.
+            if telemetry::width().is_some_and(|width| width >= WITH_BAR) {
+                "{spinner} [{bar:24}] {percent:>3}% {wide_msg}"
+            } else {
+                "{spinner} {percent:>3}% {wide_msg}"
+            }
         }
         None if bar.length().is_some() => {
             bar.unset_length();
@@ -166,7 +173,26 @@ fn style(bar: &ProgressBar, total: Option<u64>) {
     }
 }
 
-/// `first load of sessions: 1,200 of 20,000 rows, 310 rows/s, 1m 1s left; waiting: rate limit`.
+/// From ten minutes on, seconds are noise.
+fn coarse(left: Duration) -> Duration {
+    let seconds = left.as_secs();
+    if seconds < 600 {
+        left
+    } else {
+        Duration::from_secs(seconds.div_ceil(60) * 60)
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate for people, which is never negative"
+)]
+fn whole(rate: f64) -> u64 {
+    rate.round() as u64
+}
+
+/// `first load of sessions: 1,200 of 20,000 rows, 310/s, 1m 1s left`.
 fn describe(snapshot: &Snapshot, pace: &Pace) -> String {
     use std::fmt::Write;
     let whose = match &snapshot.account {
@@ -186,17 +212,24 @@ fn describe(snapshot: &Snapshot, pace: &Pace) -> String {
     } else if snapshot.rows > 0 {
         let _ = write!(text, ": {rows} rows");
     }
+    // While nothing comes, a pace says nothing.
+    if let Some(waiting) = &snapshot.waiting {
+        let _ = write!(text, "; waiting: {waiting}");
+        return text;
+    }
+    if snapshot.total.is_some_and(|total| snapshot.rows >= total) {
+        // Some windows are read again, or have grown.
+        text.push_str(", checking what changed meanwhile");
+        return text;
+    }
     if let Some(rate) = pace.rate().filter(|_| snapshot.rows > 0) {
-        let _ = write!(text, ", {rate:.0} rows/s");
+        let _ = write!(text, ", {}/s", HumanCount(whole(rate)));
     }
     if let Some(eta) = snapshot
         .total
         .and_then(|total| pace.eta(total.saturating_sub(snapshot.rows)))
     {
-        let _ = write!(text, ", {} left", humantime::format_duration(eta));
-    }
-    if let Some(waiting) = &snapshot.waiting {
-        let _ = write!(text, "; waiting: {waiting}");
+        let _ = write!(text, ", {} left", humantime::format_duration(coarse(eta)));
     }
     text
 }
@@ -236,8 +269,33 @@ mod tests {
         };
         assert_eq!(
             describe(&snapshot, &pace),
-            "first load of sessions: 1,200 of 20,000 rows, 300 rows/s, 1m 3s left; waiting: rate limit, 12s"
+            "first load of sessions: 1,200 of 20,000 rows; waiting: rate limit, 12s"
         );
+        let mut going = Snapshot {
+            waiting: None,
+            ..snapshot.clone()
+        };
+        assert_eq!(
+            describe(&going, &pace),
+            "first load of sessions: 1,200 of 20,000 rows, 300/s, 1m 3s left"
+        );
+        going.rows = 20_000;
+        assert_eq!(
+            describe(&going, &pace),
+            "first load of sessions: 20,000 of 20,000 rows, checking what changed meanwhile"
+        );
+        let mut fast = Pace::default();
+        fast.note(at(0), 0);
+        fast.note(at(100), 123_400);
+        going.rows = 123_400;
+        going.total = Some(9_876_543);
+        let text = describe(&going, &fast);
+        assert_eq!(
+            text,
+            "first load of sessions: 123,400 of 9,876,543 rows, 1,234/s, 2h 12m left"
+        );
+        // With the spinner and the share before it.
+        assert!(text.len() + 7 <= 80, "{text}");
         snapshot.account = Some("north".into());
         assert!(describe(&snapshot, &pace).starts_with("north: first load of sessions: 1,200"));
         snapshot.phase = "checking the token's company".into();

@@ -1,5 +1,7 @@
 //! Backfills and their windows: which parts of a requested range are still to be read.
 
+use std::time::Duration;
+
 use sqlx::AssertSqlSafe;
 use sqlx::types::Json;
 
@@ -7,10 +9,12 @@ use super::account::{self, AccountId};
 use super::error::StoreError;
 use super::lease::Lease;
 use super::open::Store;
-use super::run::count;
+use super::run::{count, stored_count};
 use super::transaction::{Transaction, record};
 use super::value::{Time, args};
-use crate::data::{BackfillWindow, Learned, Resource, SessionFilter, Span, Stream, Timestamp};
+use crate::data::{
+    BackfillWindow, Learned, Resource, RunKind, SessionFilter, Span, Stream, Timestamp,
+};
 
 /// A backfill to be recorded.
 #[derive(Debug, Clone)]
@@ -19,6 +23,10 @@ pub struct NewBackfill {
     pub resource: Resource,
     /// Whether it is the first load of an empty database.
     pub first_load: bool,
+    /// Whether only the command `backfill` resumes it. Syncs resume all others.
+    pub on_request: bool,
+    /// How many records it has to read, if the platform counted them.
+    pub records: Option<u64>,
     /// The requested range of creation times.
     pub range: Span,
     /// The filters. Each window belongs to one of them.
@@ -49,6 +57,10 @@ pub struct Backfill {
     pub resource: Resource,
     /// Whether it is the first load of an empty database.
     pub first_load: bool,
+    /// See [`NewBackfill::on_request`].
+    pub on_request: bool,
+    /// See [`NewBackfill::records`].
+    pub records: Option<u64>,
     /// The requested range of creation times.
     pub range: Span,
     /// The filters.
@@ -69,6 +81,8 @@ record! {
         id: i64,
         resource: String,
         first_load: bool,
+        on_request: bool,
+        records: Option<i64>,
         range_after: Option<Time>,
         range_before: Option<Time>,
         filters: Json<Vec<SessionFilter>>,
@@ -91,6 +105,9 @@ record! {
     }
 }
 
+/// From so many of the last runs the pace of a load is known.
+const RECENT_RUNS: i64 = 5;
+
 /// The condition of an unfinished backfill.
 const UNFINISHED: &str = "finished_at is null and cancelled_at is null";
 
@@ -103,7 +120,7 @@ fn span(after: Option<Time>, before: Option<Time>) -> Span {
 
 impl Store {
     /// Stores a backfill with its windows, and cancels an unfinished one with the same range and
-    /// filters. For a first load, also sets the watermarks of the resource's streams that have
+    /// filters, if the same commands resume it. For a first load, also sets the watermarks of the resource's streams that have
     /// none. All of that is one transaction.
     pub async fn create_backfill(
         &self,
@@ -160,19 +177,24 @@ impl Store {
                 new.range.before,
                 filters.as_str(),
                 now,
+                new.on_request,
             ]
         };
         let give_up = format!(
             "update backfills set cancelled_at = $7 where account_id = $1 and resource = $2 \
              and first_load = $3 and range_after is not distinct from $4 \
-             and range_before is not distinct from $5 and filters = {json} and {UNFINISHED}"
+             and range_before is not distinct from $5 and filters = {json} \
+             and on_request = $8 and {UNFINISHED}"
         );
         tx.execute(AssertSqlSafe(give_up), asked()).await?;
         let record = format!(
             "insert into backfills (account_id, resource, first_load, range_after, range_before, \
-             filters, created_at) values ($1, $2, $3, $4, $5, {json}, $7) returning id"
+             filters, created_at, on_request, records) \
+             values ($1, $2, $3, $4, $5, {json}, $7, $8, $9) returning id"
         );
-        let id = tx.number(AssertSqlSafe(record), asked()).await?;
+        let mut recorded = asked();
+        recorded.extend(args![new.records.map(stored_count)]);
+        let id = tx.number(AssertSqlSafe(record), recorded).await?;
         for (stream, created, filter) in &new.windows {
             tx.execute(
                 "insert into backfill_windows (backfill_id, account_id, resource, partition, \
@@ -225,7 +247,7 @@ impl Store {
         let mut tx = self.reading("read the backfills", "backfills").await?;
         let rows: Vec<StoredBackfill> = tx
             .rows(
-                "select b.id, b.resource, b.first_load, b.range_after, b.range_before, b.filters, \
+                "select b.id, b.resource, b.first_load, b.on_request, b.records, b.range_after, b.range_before, b.filters, \
                  b.created_at, \
                  count(case when w.done_at is not null then 1 end) as windows_done, \
                  count(case when w.id is not null and w.done_at is null and w.split_at is null \
@@ -248,6 +270,8 @@ impl Store {
                     id: row.id,
                     resource,
                     first_load: row.first_load,
+                    on_request: row.on_request,
+                    records: row.records.map(count),
                     range: span(row.range_after, row.range_before),
                     filters: row.filters.0,
                     created_at: row.created_at.0,
@@ -259,7 +283,45 @@ impl Store {
             .collect()
     }
 
-    /// The windows of a backfill that are still to be read, newest first.
+    /// How many records the last runs of a load or backfill read, and how long they took: its pace.
+    /// `None` while none has read a record.
+    pub async fn load_pace(
+        &self,
+        account: AccountId,
+        backfill: &Backfill,
+        now: Timestamp,
+    ) -> Result<Option<(u64, Duration)>, StoreError> {
+        let kind = if backfill.first_load {
+            RunKind::FirstLoad
+        } else {
+            RunKind::Backfill
+        };
+        let mut tx = self.reading("read the runs", "sync_runs").await?;
+        let rows: Vec<(Time, Option<Time>, i64)> = tx
+            .rows(
+                "select started_at, finished_at, rows_read from sync_runs \
+                 where account_id = $1 and kind = $2 and resource = $3 and started_at >= $4 \
+                 order by id desc limit $5",
+                args![
+                    account.0,
+                    kind.as_str(),
+                    backfill.resource.name(),
+                    backfill.created_at,
+                    RECENT_RUNS,
+                ],
+            )
+            .await?;
+        tx.end().await;
+        let mut pace = (0, Duration::ZERO);
+        for (Time(started), finished, rows) in rows {
+            let ended = finished.map_or(now, |Time(at)| at);
+            pace.0 += count(rows);
+            pace.1 += ended.since(started);
+        }
+        Ok((pace.0 > 0 && !pace.1.is_zero()).then_some(pace))
+    }
+
+    /// The windows of a backfill that are still to be read, newest first. None if it was cancelled.
     pub async fn pending_windows(&self, backfill: i64) -> Result<Vec<BackfillWindow>, StoreError> {
         let mut tx = self
             .reading("read the windows of a backfill", "backfill_windows")
@@ -268,7 +330,8 @@ impl Store {
             .rows(
                 "select id, resource, partition, created_after, created_before, filter_index \
                  from backfill_windows \
-                 where backfill_id = $1 and done_at is null and split_at is null \
+                 where backfill_id = $1 and done_at is null and split_at is null and exists \
+                 (select 1 from backfills where id = $1 and cancelled_at is null) \
                  order by case when created_before is null then 0 else 1 end, \
                  created_before desc, id",
                 args![backfill],
@@ -291,6 +354,28 @@ impl Store {
             .collect()
     }
 
+    /// Cancels unfinished backfills of an account. Rows that they stored stay. Needs no lease: a process
+    /// that reads one of them finds no window of it any more. Returns how many were unfinished.
+    pub async fn cancel_backfills(
+        &self,
+        account: AccountId,
+        backfills: &[i64],
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let mut tx = self.writing("cancel a backfill", "backfills").await?;
+        let sql = format!(
+            "update backfills set cancelled_at = $3 \
+             where id = $1 and account_id = $2 and {UNFINISHED}"
+        );
+        let mut cancelled = 0;
+        for id in backfills {
+            let args = args![*id, account.0, now];
+            cancelled += tx.execute(AssertSqlSafe(sql.clone()), args).await?;
+        }
+        tx.commit().await?;
+        Ok(cancelled)
+    }
+
     /// Stores that a backfill is finished.
     pub async fn finish_backfill(
         &self,
@@ -308,6 +393,19 @@ impl Store {
         tx.execute(AssertSqlSafe(sql), args![backfill, lease.account().0, now])
             .await?;
         tx.commit().await
+    }
+}
+
+impl Backfill {
+    /// Whether it reads everything of its resource, so that a sync may rely on it.
+    pub fn is_whole(&self) -> bool {
+        self.range == Span::OPEN && self.filters.iter().all(SessionFilter::is_empty)
+    }
+
+    /// Whether an operator may cancel it. A first load may not, and neither may a load of everything that
+    /// a sync planned: until it is done, rows may be missing.
+    pub fn is_cancellable(&self) -> bool {
+        self.on_request || !self.first_load && !self.is_whole()
     }
 }
 

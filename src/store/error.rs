@@ -132,6 +132,14 @@ pub enum StoreError {
         /// The sessions.
         holders: String,
     },
+    /// The file of the database was removed or replaced while it was open. What is written to it is lost.
+    #[error(
+        "the database file {file} was removed or replaced while helena-sync used it; start helena-sync again to use the file that is there now, or to load a new one"
+    )]
+    Replaced {
+        /// The file.
+        file: String,
+    },
     /// A migration failed.
     #[error("could not migrate the tables")]
     Migrate(#[source] Cause),
@@ -139,7 +147,16 @@ pub enum StoreError {
 
 /// The reason that the database or the driver gives, without any value of a row.
 #[derive(Debug)]
-pub struct Cause(String);
+pub struct Cause(String, Remedy);
+
+/// What may remove the reason of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remedy {
+    /// Time, perhaps.
+    Time,
+    /// Only a person: the server refuses the login, or has no database of this name.
+    Person,
+}
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,7 +179,22 @@ const POSTGRES_UNAVAILABLE: [&str; 8] = ["08", "28", "3D", "40", "53", "55", "57
 /// because this process was idle in it.
 const POSTGRES_STATES: [&str; 2] = ["25006", "25P03"];
 
+/// The classes of a refused login and of a missing database.
+const POSTGRES_LOGIN: [&str; 2] = ["28", "3D"];
+
 impl StoreError {
+    /// Whether only a person can remove the reason: the server refuses the login, or has no database of
+    /// this name. A database that was open before may come back all the same.
+    pub const fn needs_person(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable {
+                source: Cause(_, Remedy::Person),
+                ..
+            }
+        )
+    }
+
     /// Sorts a driver's error.
     pub(super) fn from_sqlx(doing: &'static str, table: &'static str, error: sqlx::Error) -> Self {
         match error {
@@ -189,11 +221,11 @@ impl StoreError {
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed) => Self::Unavailable {
                 doing,
-                source: Cause(error.to_string()),
+                source: Cause::new(error.to_string()),
             },
             error => Self::Database {
                 doing,
-                source: Cause(error.to_string()),
+                source: Cause::new(error.to_string()),
             },
         }
     }
@@ -203,7 +235,7 @@ impl StoreError {
     pub(super) fn silent(doing: &'static str) -> Self {
         Self::Unavailable {
             doing,
-            source: Cause("it did not answer the last write".to_owned()),
+            source: Cause::new("it did not answer the last write".to_owned()),
         }
     }
 
@@ -213,14 +245,14 @@ impl StoreError {
         match error {
             MigrateError::Execute(error) => Self::from_sqlx("migrate the database", "it", error),
             MigrateError::VersionMissing(version) => Self::TooNew { version },
-            MigrateError::ExecuteMigration(error, version) => Self::Migrate(Cause(format!(
+            MigrateError::ExecuteMigration(error, version) => Self::Migrate(Cause::new(format!(
                 "migration {version}: {}",
                 match error {
                     sqlx::Error::Database(error) => Cause::of(error.as_ref()).0,
                     error => error.to_string(),
                 }
             ))),
-            error => Self::Migrate(Cause(error.to_string())),
+            error => Self::Migrate(Cause::new(error.to_string())),
         }
     }
 }
@@ -241,6 +273,10 @@ fn is_unavailable(error: &dyn DatabaseError) -> bool {
 }
 
 impl Cause {
+    const fn new(text: String) -> Self {
+        Self(text, Remedy::Time)
+    }
+
     fn of(error: &dyn DatabaseError) -> Self {
         let code = error.code().unwrap_or_default();
         // Class 22, "data exception", quotes the offending value; nothing else quotes rows in its
@@ -249,8 +285,14 @@ impl Cause {
             .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
             .is_some();
         if is_postgres && code.starts_with("22") {
-            return Self(format!("a value was refused (SQLSTATE {code})"));
+            return Self::new(format!("a value was refused (SQLSTATE {code})"));
         }
-        Self(format!("{} (code {code})", error.message()))
+        let is_login = is_postgres && POSTGRES_LOGIN.iter().any(|class| code.starts_with(class));
+        let remedy = if is_login {
+            Remedy::Person
+        } else {
+            Remedy::Time
+        };
+        Self(format!("{} (code {code})", error.message()), remedy)
     }
 }

@@ -46,7 +46,7 @@ impl Holder {
     }
 
     /// Whether `other` ran on the same machine and has ended. `false` if that is not known.
-    pub(super) fn knows_dead(&self, other: &Self) -> bool {
+    pub fn knows_dead(&self, other: &Self) -> bool {
         self.finds(Path::new(PROC), other) == Some(false)
     }
 

@@ -22,6 +22,7 @@ mod lease;
 mod links;
 mod memory;
 mod migrate;
+mod names;
 mod open;
 mod parameter;
 mod privileges;

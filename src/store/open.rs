@@ -1,6 +1,8 @@
 //! Opens a database, and starts transactions.
 
 use std::future::ready;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -64,6 +66,39 @@ pub struct Sqlite {
     read: SqlitePool,
     in_memory: bool,
     memory: Arc<Memory>,
+    /// The file, unless it is only read.
+    file: Option<Arc<OpenFile>>,
+}
+
+/// A file as it was when it was opened.
+#[derive(Debug)]
+struct OpenFile {
+    path: PathBuf,
+    /// Device and inode.
+    id: (u64, u64),
+}
+
+impl OpenFile {
+    fn at(path: &Path) -> Option<Self> {
+        let id = Self::id(path)?;
+        let path = path.to_owned();
+        Some(Self { path, id })
+    }
+
+    fn id(path: &Path) -> Option<(u64, u64)> {
+        let meta = std::fs::metadata(path).ok()?;
+        Some((meta.dev(), meta.ino()))
+    }
+
+    /// Fails if another file, or none, has the path.
+    fn check(&self) -> Result<(), StoreError> {
+        if Self::id(&self.path) == Some(self.id) {
+            return Ok(());
+        }
+        Err(StoreError::Replaced {
+            file: self.path.display().to_string(),
+        })
+    }
 }
 
 /// A Postgres database.
@@ -157,11 +192,13 @@ impl Store {
         table: &'static str,
     ) -> Result<Transaction, StoreError> {
         let open = match self {
-            Self::Sqlite(sqlite) => sqlite
-                .write
-                .acquire()
-                .await
-                .map(|connection| Open::Sqlite(connection, sqlite.in_memory)),
+            Self::Sqlite(sqlite) => {
+                if let Some(file) = &sqlite.file {
+                    file.check()?;
+                }
+                let connection = sqlite.write.acquire().await;
+                connection.map(|connection| Open::Sqlite(connection, sqlite.in_memory))
+            }
             Self::Postgres(postgres) => {
                 let patience = postgres.patience.clone();
                 let connection = postgres.pool.acquire().await;
@@ -269,6 +306,7 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
             write,
             in_memory,
             memory,
+            file: None,
         });
     }
     let reading = connect.clone().read_only(true);
@@ -284,8 +322,10 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
             read,
             in_memory,
             memory,
+            file: None,
         });
     }
+    let path = connect.get_filename().to_owned();
     let write = writing()
         .connect_with(
             connect
@@ -296,11 +336,13 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
         )
         .await
         .map_err(failed)?;
+    let file = OpenFile::at(&path);
     Ok(Sqlite {
         write,
         read: pool(SQLITE_READERS).connect_lazy_with(reading),
         in_memory,
         memory,
+        file: file.map(Arc::new),
     })
 }
 

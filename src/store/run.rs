@@ -80,6 +80,12 @@ pub(super) fn stored_count(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// Longer than most runs: loads and verifications are recorded in portions.
+const RUNS_LAST: Duration = Duration::from_mins(10);
+
+/// More requests of one run say nothing more.
+const MOST_REQUESTS: u64 = 10_000;
+
 /// A count from the database. It is never negative.
 pub(super) fn count(stored: i64) -> u64 {
     u64::try_from(stored).unwrap_or(0)
@@ -294,6 +300,41 @@ impl Store {
             .await?;
         tx.end().await;
         Ok(row.and_then(|(at, differing)| Some((at?.0, count(differing)))))
+    }
+
+    /// When each request of the account's runs was sent since an instant, estimated: the requests of a run
+    /// are spread evenly over its time. Needs no write of its own, since runs count their requests.
+    pub async fn requests_since(
+        &self,
+        account: AccountId,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Timestamp>, StoreError> {
+        let mut tx = self.reading("read the runs", "sync_runs").await?;
+        let rows: Vec<(Time, Option<Time>, i64)> = tx
+            .rows(
+                "select started_at, finished_at, requests from sync_runs \
+                 where account_id = $1 and started_at >= $2 and requests > 0 order by id",
+                // A run of that time may have begun before.
+                args![account.0, since - RUNS_LAST],
+            )
+            .await?;
+        tx.end().await;
+        let mut sent = Vec::new();
+        for (Time(started), finished, requests) in rows {
+            let ended = finished.map_or(now, |Time(at)| at).min(now);
+            let requests = count(requests).min(MOST_REQUESTS);
+            let step = ended.since(started) / u32::try_from(requests).unwrap_or(u32::MAX).max(1);
+            let mut at = ended;
+            for _ in 0..requests {
+                if at < since {
+                    break;
+                }
+                sent.push(at);
+                at = at - step;
+            }
+        }
+        Ok(sent)
     }
 
     /// The newest runs of an account, newest first.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::gaps::Gaps;
 use super::identity;
 use super::lists::Lists;
-use super::load::{self, Loads};
+use super::load::{self, Loads, Purpose};
 use super::open::{OpenRefresh, OpenSessions};
 use super::passes::Passes;
 use super::policy::{FailureAction, RunError};
@@ -85,6 +85,7 @@ pub struct Engine<S> {
     keep_runs: Duration,
     interleave: Duration,
     catalog: Duration,
+    requested: bool,
 }
 
 impl<S: Source + 'static> Engine<S> {
@@ -105,7 +106,22 @@ impl<S: Source + 'static> Engine<S> {
             keep_runs: settings.keep_runs,
             interleave: settings.interleave,
             catalog: settings.catalog,
+            requested: false,
         }
+    }
+
+    /// Resumes backfills that were requested, too, if `too`.
+    #[must_use]
+    pub fn resuming_requested(mut self, too: bool) -> Self {
+        self.requested = too;
+        self
+    }
+
+    /// Logs what passes do for debugging only: the caller logs each pass as a whole.
+    #[must_use]
+    pub fn quietly(mut self) -> Self {
+        self.runner.be_quiet();
+        self
     }
 
     /// Takes over what is stored about the account's platform.
@@ -169,6 +185,7 @@ impl<S: Source + 'static> Engine<S> {
             planned: &self.planned,
             passes: self.passes_job(),
             lists: self.lists_job(),
+            requested: self.requested,
             verifier: self.verifier(),
             interleave: self.interleave,
             catalog: self.catalog,
@@ -206,6 +223,14 @@ impl<S: Source + 'static> Engine<S> {
         self.runner.failed(kind, resource, error).await
     }
 
+    /// Records a failure that kept a sync from beginning, so that `status` shows it. The caller logs it.
+    pub async fn record(&self, error: RunError) {
+        let (kind, resource) = (RunKind::Incremental, Resource::Sessions);
+        let stream = Stream::whole(resource).to_string();
+        self.runner.is_news(kind, &stream, Some(error.line()));
+        self.failed(kind, resource, error).await;
+    }
+
     /// Reads the lists among `resources` completely.
     pub async fn lists(&self, resources: &[Resource], limits: RunLimits<'_>) -> Runs {
         self.lists_job().all(resources, limits).await
@@ -237,23 +262,61 @@ impl<S: Source + 'static> Engine<S> {
         limits: RunLimits<'_>,
     ) -> Result<i64, RunError> {
         let filters = vec![SessionFilter::default()];
-        self.plan_backfill(resource, Span::OPEN, filters, true, limits)
+        let purpose = Purpose::FirstLoad;
+        self.loads_job()
+            .plan(resource, Span::OPEN, filters, purpose, limits)
             .await
     }
 
     /// Plans a backfill. It replaces an unfinished backfill with the same range and filters. Reads only what
-    /// planning needs.
+    /// planning needs. If it is `on_request`, syncs do not resume it.
     pub async fn plan_backfill(
         &self,
         resource: Resource,
         range: Span,
         filters: Vec<SessionFilter>,
-        first_load: bool,
+        on_request: bool,
         limits: RunLimits<'_>,
     ) -> Result<i64, RunError> {
+        let purpose = if on_request {
+            Purpose::OnRequest
+        } else {
+            Purpose::Reading
+        };
         self.loads_job()
-            .plan(resource, range, filters, first_load, limits)
+            .plan(resource, range, filters, purpose, limits)
             .await
+    }
+
+    /// The resources among `resources` whose first load has not begun or is not finished.
+    pub async fn loading(&self, resources: &[Resource]) -> Result<Vec<Resource>, StoreError> {
+        let mut loading = self.unloaded(resources).await?;
+        let runner = &self.runner;
+        let unfinished = runner.store().unfinished_backfills(runner.account());
+        for backfill in unfinished.await? {
+            let resource = backfill.resource;
+            let concerns = backfill.first_load && resources.contains(&resource);
+            if concerns && !loading.contains(&resource) {
+                loading.push(resource);
+            }
+        }
+        Ok(loading)
+    }
+
+    /// Whether anything of this account was ever read completely.
+    pub async fn has_read(&self) -> Result<bool, StoreError> {
+        let runner = &self.runner;
+        let statuses = runner.store().stream_statuses(runner.account()).await?;
+        Ok(statuses.iter().any(|one| one.last_success_at.is_some()))
+    }
+
+    /// How many records of each of these resources are stored and not marked as removed.
+    pub async fn stored(&self, resources: &[Resource]) -> Result<Vec<(Resource, u64)>, StoreError> {
+        let runner = &self.runner;
+        let counts = runner.store().table_counts(runner.account()).await?;
+        let counts = counts.into_iter();
+        let counts = counts.filter(|count| resources.contains(&count.resource));
+        Ok(counts.map(|count| (count.resource, count.rows)).collect())
     }
 
     /// Works on a backfill until it is finished or a failure or limit ends it. Between its windows,
@@ -384,6 +447,7 @@ impl RunReport {
             counters: crate::data::Counters::default(),
             watermark: None::<Timestamp>,
             duration: Duration::ZERO,
+            lag: None,
             error: Some(error.into()),
         }
     }

@@ -51,6 +51,17 @@ fn watermarks(newest: &HashMap<Stream, (Timestamp, Option<Mark>)>) -> Vec<FirstW
     watermarks
 }
 
+/// What a load or backfill is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The first load of its resource. Syncs resume it.
+    FirstLoad,
+    /// To read a range again, or everything. Syncs resume it.
+    Reading,
+    /// To read what somebody asked for. Only the command `backfill` resumes it.
+    OnRequest,
+}
+
 /// What is known of the account while windows are read.
 #[derive(Clone, Copy)]
 struct Known<'a> {
@@ -97,7 +108,7 @@ pub(super) async fn plan_rereading<S: Source + 'static>(
         runner,
         Resource::Sessions,
         Span::OPEN,
-        (filters, false),
+        (filters, Purpose::Reading),
         stop,
     )
     .await?;
@@ -115,7 +126,7 @@ async fn survey_backfill<S: Source + 'static>(
     runner: &Runner<S>,
     resource: Resource,
     range: Span,
-    (filters, first_load): (Vec<SessionFilter>, bool),
+    (filters, purpose): (Vec<SessionFilter>, Purpose),
     stop: &CancellationToken,
 ) -> Result<(NewBackfill, Option<u64>), RunError> {
     let settings = runner.settings();
@@ -160,9 +171,13 @@ async fn survey_backfill<S: Source + 'static>(
             windows.extend(slices.into_iter().map(|span| (stream, span, index)));
         }
     }
+    let first_load = purpose == Purpose::FirstLoad;
+    let records = (!uncounted).then_some(records);
     let new = NewBackfill {
         resource,
         first_load,
+        on_request: purpose == Purpose::OnRequest,
+        records,
         range,
         filters,
         windows,
@@ -172,7 +187,7 @@ async fn survey_backfill<S: Source + 'static>(
             Vec::new()
         },
     };
-    Ok((new, (!uncounted).then_some(records)))
+    Ok((new, records))
 }
 
 /// Reads ranges of creation times, window by window.
@@ -181,6 +196,8 @@ pub(super) struct Loads<'a, S> {
     pub(super) planned: &'a Planned,
     pub(super) passes: Passes<'a, S>,
     pub(super) lists: Lists<'a, S>,
+    /// Whether backfills that were requested are resumed, too.
+    pub(super) requested: bool,
     pub(super) verifier: Verifier<'a, S>,
     /// How often passes are made during a load.
     pub(super) interleave: Duration,
@@ -196,10 +213,10 @@ impl<S: Source + 'static> Loads<'_, S> {
         resource: Resource,
         range: Span,
         filters: Vec<SessionFilter>,
-        first_load: bool,
+        purpose: Purpose,
         limits: RunLimits<'_>,
     ) -> Result<i64, RunError> {
-        let how = (filters, first_load);
+        let how = (filters, purpose);
         let (new, records) =
             survey_backfill(self.runner, resource, range, how, limits.stop).await?;
         let now = self.runner.clock().now();
@@ -214,7 +231,7 @@ impl<S: Source + 'static> Loads<'_, S> {
     /// How many records a backfill reads, for progress bars, and whether the server counts them. A backfill
     /// that was just planned is already counted.
     async fn records_of(&self, backfill: &Backfill, limits: RunLimits<'_>) -> (Option<u64>, bool) {
-        if let Some(records) = self.planned.take(backfill.id) {
+        if let Some(records) = self.planned.take(backfill.id).or(backfill.records) {
             return (Some(records), true);
         }
         let estimate = survey::estimate(
@@ -425,8 +442,8 @@ impl<S: Source + 'static> Loads<'_, S> {
         (report, failed.into_inner())
     }
 
-    /// Continues every unfinished load and backfill of these resources, oldest first. Incremental passes over
-    /// the same resources are made in between.
+    /// Continues every unfinished load and backfill of these resources that a sync resumes, oldest first.
+    /// Incremental passes over the same resources are made in between.
     pub(super) async fn work_off(&self, resources: &[Resource], limits: RunLimits<'_>) -> Runs {
         let mut runs = Runs::new();
         let backfills = match self
@@ -442,7 +459,9 @@ impl<S: Source + 'static> Loads<'_, S> {
                 return vec![RunReport::not_begun(RunKind::Backfill, stream, error)];
             }
         };
-        let asked_for = |backfill: &Backfill| resources.contains(&backfill.resource);
+        let asked_for = |backfill: &Backfill| {
+            resources.contains(&backfill.resource) && (self.requested || !backfill.on_request)
+        };
         for backfill in backfills.into_iter().filter(asked_for) {
             if limits.is_spent() || limits.stop.is_cancelled() {
                 runs.push(RunReport::stopped(RunKind::Backfill, backfill.resource));

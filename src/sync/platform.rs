@@ -18,7 +18,8 @@ use super::run::Runner;
 use crate::data::{Learned, Resource, SessionVersion, Source, Standing, Timestamp, Trouble};
 use crate::store::{Lease, Store, StoreError};
 
-/// A failure that has lasted for less than this is not stored.
+/// A failure that has lasted for less than this is not stored, unless the process ends without any
+/// answer.
 const WORTH_TELLING: Duration = Duration::from_secs(30);
 
 /// The shortest time between two writes.
@@ -147,7 +148,9 @@ impl<S: Source + 'static> Runner<S> {
 
     async fn look_for_trouble(&self, last: bool) -> Result<(), StoreError> {
         let standing = self.source().standing();
-        let is_hiccup = |trouble: &Trouble| trouble.lasting < WORTH_TELLING;
+        // A process that ends without any answer leaves the reason.
+        let is_telling = |trouble: &Trouble| last && !trouble.answered_before;
+        let is_hiccup = |trouble: &Trouble| trouble.lasting < WORTH_TELLING && !is_telling(trouble);
         match &standing {
             // The outage that an earlier process stored may not be over.
             Standing::Unknown => return Ok(()),
@@ -300,6 +303,17 @@ mod tests {
         async fn stored(&self) -> Option<(Timestamp, String)> {
             self.store.trouble(self.account).await.unwrap()
         }
+    }
+
+    #[tokio::test]
+    async fn a_process_that_never_had_an_answer_leaves_the_reason() {
+        let world = World::begin().await;
+        let since = world.in_trouble("no connection", 3, false);
+        world.runner.note_trouble(false).await;
+        assert_eq!(world.stored().await, None);
+        world.runner.note_trouble(true).await;
+        let told = (since, "no connection".to_owned());
+        assert_eq!(world.stored().await, Some(told));
     }
 
     #[tokio::test]

@@ -133,6 +133,7 @@ fn after_store(error: &StoreError) -> FailureAction {
         | StoreError::TooOld { .. }
         | StoreError::TooNew { .. }
         | StoreError::Locked { .. }
+        | StoreError::Replaced { .. }
         | StoreError::Foreign { .. }
         | StoreError::Altered { .. }
         | StoreError::SharedIds { .. }

@@ -57,6 +57,9 @@ pub struct RunReport {
     pub watermark: Option<Timestamp>,
     /// How long it took.
     pub duration: Duration,
+    /// How far the mirror is behind the platform: the time since the beginning of the last pass over
+    /// the stream that was read to its end. `None` unless this run was such a pass.
+    pub lag: Option<Duration>,
     /// Why it did not succeed.
     pub error: Option<RunError>,
 }
@@ -71,6 +74,7 @@ impl RunReport {
             counters: Counters::default(),
             watermark: None,
             duration: Duration::ZERO,
+            lag: None,
             error: Some(error),
         }
     }
@@ -221,6 +225,8 @@ struct Writer<S> {
     used: Usage,
     counters: Counters,
     watermark: Option<Timestamp>,
+    /// Whether a pass over the stream was read to its end.
+    is_complete: bool,
 }
 
 impl<S: Source> Writer<S> {
@@ -271,6 +277,7 @@ impl<S: Source> Writer<S> {
             if let StateChange::Watermark { to, .. } = change {
                 self.watermark = self.watermark.max(Some(*to));
             }
+            self.is_complete |= matches!(change, StateChange::PassDone { .. });
         }
         self.rows
             .send_modify(|report| report.rows += counters.rows_read);
@@ -293,6 +300,8 @@ pub(super) struct Runner<S> {
     /// The order of answers by the time of reading.
     order: ReadingOrder,
     oddities: Oddities,
+    /// Whether runs of passes are logged for debugging only.
+    is_quiet: bool,
 }
 
 impl<S: Source + 'static> Runner<S> {
@@ -323,7 +332,13 @@ impl<S: Source + 'static> Runner<S> {
             remembered: Remembered::default(),
             order,
             oddities: Oddities::default(),
+            is_quiet: false,
         }
+    }
+
+    /// From now on, runs of passes are logged for debugging only.
+    pub(super) fn be_quiet(&mut self) {
+        self.is_quiet = true;
     }
 
     /// The account's name.
@@ -427,6 +442,7 @@ impl<S: Source + 'static> Runner<S> {
             counters: Counters::default(),
             watermark,
             duration: Duration::ZERO,
+            lag: None,
             error: None,
         };
         let run = match self.store.begin_run(&self.lease, kind, stream, begun).await {
@@ -451,6 +467,7 @@ impl<S: Source + 'static> Runner<S> {
             used: self.source.usage(),
             counters: Counters::default(),
             watermark,
+            is_complete: false,
         };
         let (rows, portions) = mpsc::channel(1);
         let how = (self.keep_raw, self.order);
@@ -460,6 +477,7 @@ impl<S: Source + 'static> Runner<S> {
             (writer, result)
         });
         let walked = walk(out).await;
+        let mut is_complete = false;
         let result = match tokio::join!(writing, normalising) {
             (Ok((mut writer, written)), Ok(())) => {
                 let stored = written.as_ref().err().is_none_or(RunError::is_stop);
@@ -470,6 +488,7 @@ impl<S: Source + 'static> Runner<S> {
                 }
                 report.counters = writer.counters;
                 report.watermark = writer.watermark;
+                is_complete = writer.is_complete;
                 written.and(walked)
             }
             // Neither task panics and nobody aborts them, but the runtime may be shutting down.
@@ -501,6 +520,7 @@ impl<S: Source + 'static> Runner<S> {
         }
         self.keep_learned(stop).await;
         report.duration = self.clock.elapsed(begun_after);
+        report.lag = (is_complete && report.error.is_none()).then_some(report.duration);
         self.log(&report);
         let value = if report.error.is_some() { None } else { value };
         (report, value)
@@ -541,9 +561,7 @@ impl<S: Source + 'static> Runner<S> {
             rows_rejected,
             ..
         } = report.counters;
-        let lag = report
-            .watermark
-            .map(|at| self.clock.now().since(at).as_secs());
+        let lag = report.lag.map(|lag| lag.as_secs());
         let (account, resource, kind) = (&self.name, report.stream, report.kind.as_str());
         let reverted = report.counters.rows_reverted;
         if reverted > 0 {
@@ -576,7 +594,11 @@ impl<S: Source + 'static> Runner<S> {
                     self.prefix()
                 );
             }
-            _ => info!(
+            _ => {
+                // Both lines are the same; a level is part of a line's code.
+                macro_rules! tell {
+                    ($level:ident) => {
+                        $level!(
                 account,
                 resource = %resource,
                 kind,
@@ -592,15 +614,22 @@ impl<S: Source + 'static> Runner<S> {
                 lag_s = lag,
                 "{}{resource}: {}",
                 self.prefix(),
-                summary(report, lag)
-            ),
+                summary(report)
+                        )
+                    };
+                }
+                if self.is_quiet && report.kind.is_pass() {
+                    tell!(debug);
+                } else {
+                    tell!(info);
+                }
+            }
         }
     }
 }
 
-/// `3 new, 2 changed, 7 unchanged (1 request, 0.2 s)`, or that there is nothing new. `lag` is the age of
-/// the newest change, in seconds.
-fn summary(report: &RunReport, lag: Option<u64>) -> String {
+/// `3 new, 2 changed, 7 unchanged (1 request, 0.2 s)`, or that there is nothing new.
+fn summary(report: &RunReport) -> String {
     let counters = report.counters;
     let requests = match counters.requests {
         1 => "1 request".to_owned(),
@@ -612,11 +641,8 @@ fn summary(report: &RunReport, lag: Option<u64>) -> String {
         ""
     };
     let is_news = counters.rows_inserted + counters.rows_updated + counters.rows_rejected > 0;
-    // Without new rows, the age of the newest change is not a delay.
-    let lag = lag.filter(|_| is_news);
-    let lag = lag.map_or_else(String::new, |lag| format!(", {} s behind", grouped(lag)));
     let spent = format!(
-        "({requests}, {:.1} s{lag}{stopped})",
+        "({requests}, {:.1} s{stopped})",
         report.duration.as_secs_f64()
     );
     let kind = if matches!(report.kind, RunKind::Incremental | RunKind::List) {

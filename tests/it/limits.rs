@@ -62,6 +62,7 @@ impl World {
                 .map(|name| name.parse::<Detail>().unwrap())
                 .to_vec(),
             patience: None,
+            waits_for_limits: false,
         };
         let client = Client::new(config, Arc::<FakeClock>::clone(&clock)).unwrap();
         // On one store every sandbox is an account of its own.

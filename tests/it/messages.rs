@@ -142,6 +142,9 @@ async fn errors_of_the_store() {
         StoreError::Locked {
             holders: "process 4711 (psql, user metabase)".into(),
         },
+        StoreError::Replaced {
+            file: "/data/helena.db".into(),
+        },
         StoreError::Migrate(cause().await),
     ];
     let text = paragraphs(&errors, |error| match error {
@@ -159,6 +162,7 @@ async fn errors_of_the_store() {
         StoreError::Unfit { .. } => "Unfit",
         StoreError::Database { .. } => "Database",
         StoreError::Locked { .. } => "Locked",
+        StoreError::Replaced { .. } => "Replaced",
         StoreError::Migrate(_) => "Migrate",
     });
     insta::assert_snapshot!(text);

@@ -30,6 +30,7 @@ async fn a_finished_load_is_no_longer_shown() {
             request_timeout: MINUTE,
             include_details: Vec::new(),
             patience: None,
+            waits_for_limits: false,
         },
         clock.clone(),
     );

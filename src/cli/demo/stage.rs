@@ -23,8 +23,8 @@ use crate::config::{Environment, Settings};
 use crate::data::{Resource, Source};
 use crate::output::on_terminal;
 use crate::sandbox::{FaultRates, RetryAfter, Sandbox, SandboxConfig};
-use crate::store::{self, OpenOptions, QUESTIONS, Store, StoreError};
-use crate::sync::{RunLimits, RunReport};
+use crate::store::{self, Holder, LEASE_TTL, OpenOptions, QUESTIONS, Store, StoreError};
+use crate::sync::{RunError, RunLimits, RunReport};
 use crate::telemetry;
 
 /// The pause between two syncs.
@@ -158,6 +158,9 @@ impl Stage {
         let result = self.act(args, show, &leased, &client).await;
         leased.end().await;
         self.store.close().await;
+        if result.as_ref().is_err_and(Failure::is_stop) {
+            return Err(self.undo());
+        }
         result
     }
 
@@ -174,7 +177,11 @@ impl Stage {
             stop: &self.interrupted,
             budget: None,
         };
-        let runs = sync::pass(leased, &Resource::ALL, false, interrupted).await?;
+        let runs = sync::pass(leased, &Resource::ALL, false, interrupted).await;
+        if self.interrupted.is_cancelled() {
+            return Err(interruption());
+        }
+        let runs = runs?;
         if let Some(error) = runs.iter().find_map(|run| run.error.as_ref()) {
             return Err(Failure::failed(anyhow::anyhow!(
                 "the first load failed: {}",
@@ -345,6 +352,28 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// Removes the file of a demo that was interrupted before it was loaded. Returns what to tell.
+    fn undo(&self) -> Failure {
+        let url = self
+            .context
+            .settings
+            .database()
+            .map(|database| database.url);
+        let file = url.as_ref().ok().and_then(|url| url.sqlite_file());
+        Failure::failed(match file.map(remove) {
+            Some(Ok(())) => anyhow::anyhow!(
+                "the demo was interrupted during the first load; {} is removed",
+                self.database
+            ),
+            _ => anyhow::anyhow!(
+                "the demo was interrupted during the first load; {} has a part of the account",
+                self.database
+            ),
+        })
+    }
+}
+
 impl SyncTotals {
     fn add(&mut self, runs: &[RunReport]) {
         self.syncs += 1;
@@ -393,6 +422,11 @@ fn report_file(args: &DemoArgs, context: &Context) -> Result<PathBuf, Failure> {
         }
         _ => Ok(file),
     }
+}
+
+/// The failure of a first load that was interrupted.
+fn interruption() -> Failure {
+    RunError::Stopped.into()
 }
 
 /// A token that Ctrl-C cancels. A second Ctrl-C ends the process. Unlike in other commands, the end
@@ -452,7 +486,19 @@ async fn clear(context: &Context) -> Result<(), Failure> {
         .map_err(unusable)?;
     let empty = store.is_empty().await;
     let accounts = store.accounts().await;
+    let mut holder = None;
+    for account in accounts.iter().flatten() {
+        if let Ok(Some(lease)) = store.lease_status(account.id).await
+            && context.clock.now().since(lease.renewed_at) <= LEASE_TTL
+            && !Holder::current().knows_dead(&lease.holder)
+        {
+            holder = Some(lease.by);
+        }
+    }
     store.close().await;
+    if let Some(holder) = holder {
+        return Err(occupied(&format!("is in use by {holder}")));
+    }
     if empty.map_err(unusable)? {
         return Ok(());
     }

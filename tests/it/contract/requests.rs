@@ -27,6 +27,7 @@ fn client(sandbox: &Sandbox, clock: &Arc<FakeClock>, details: &[Detail]) -> Clie
         request_timeout: second,
         include_details: details.to_vec(),
         patience: None,
+        waits_for_limits: false,
     };
     Client::new(config, Arc::clone(clock) as Arc<dyn Clock>).unwrap()
 }

@@ -17,6 +17,8 @@ fn eager(place: Place, url: &str) -> Place {
     place
         .with("HELENA_BASE_URL", url)
         .with("HELENA_SYNC__SYNC__SCHEDULE", "every 1s")
+        // Each pass has its lines.
+        .with("HELENA_SYNC__LOG__LEVEL", "debug")
 }
 
 async fn ends_well(program: Running, signal: Signal) {
@@ -191,13 +193,25 @@ async fn it_waits_for_a_database_that_is_not_there_yet() {
 }
 
 #[tokio::test]
-async fn it_keeps_trying_a_database_that_does_not_let_it_in() {
+async fn it_keeps_trying_a_database_that_is_not_there_and_ends_at_once_if_it_may_not_come_in() {
     let admin = std::env::var("TEST_POSTGRES_URL").unwrap();
     let mut wrong_user = url::Url::parse(&admin).unwrap();
     wrong_user.set_username("nobody_here").unwrap();
     wrong_user.set_password(Some("hunter2")).unwrap();
+    let mut wrong_name = url::Url::parse(&admin).unwrap();
+    wrong_name.set_path("/no_such_database_here");
+    for (url, reason) in [
+        (&wrong_user, "nobody_here"),
+        (&wrong_name, "no_such_database_here"),
+    ] {
+        let place = eager(Place::new(), "http://127.0.0.1:9").with("DATABASE_URL", url.as_str());
+        let done = place.refuses(&["run"], 1, &[reason]).await;
+        assert!(!done.err.contains("retry in"), "{done:?}");
+        assert!(!done.err.contains("hunter2"), "{done:?}");
+    }
     let nowhere = "postgres://me:hunter2@127.0.0.1:9/helena";
-    for url in [wrong_user.as_str(), nowhere] {
+    {
+        let url = nowhere;
         let place = eager(Place::new(), "http://127.0.0.1:9").with("DATABASE_URL", url);
         let mut program = place.start(&["run"]);
         program.says("retry in").await;

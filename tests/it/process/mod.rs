@@ -10,6 +10,7 @@ mod mirror;
 mod passes;
 pub(crate) mod program;
 mod refused;
+mod screen;
 mod several;
 mod stopped;
 mod turns;

@@ -213,7 +213,7 @@ async fn a_backfill_that_was_stopped_goes_on_or_begins_again_if_told_to() {
         place
             .succeeds(&stopped)
             .await
-            .says(&["the next sync resumes here"]);
+            .says(&["the same backfill resumes here"]);
         place
             .succeeds(&stopped)
             .await
@@ -236,7 +236,12 @@ async fn a_signal_ends_a_pass_and_a_backfill_with_1_so_that_nothing_builds_on_ha
     let place = Place::beside(&sandbox)
         .with("HELENA_SYNC__API__PAGE_SIZE", "10")
         .with("HELENA_SYNC__BACKFILL__CONCURRENCY", "1");
-    for (command, signal) in [("sync", Signal::TERM), ("backfill", Signal::INT)] {
+    let told = [
+        "the next sync resumes here",
+        "the same backfill resumes here",
+    ];
+    let commands = [("sync", Signal::TERM), ("backfill", Signal::INT)];
+    for ((command, signal), told) in commands.into_iter().zip(told) {
         sandbox.account().moods.latency = Duration::from_millis(50);
         sandbox.take_requests();
         let program = place.start(&[command]);
@@ -250,7 +255,7 @@ async fn a_signal_ends_a_pass_and_a_backfill_with_1_so_that_nothing_builds_on_ha
         program.signal(signal);
         let done = program.end().await;
         assert_eq!(done.code, Some(1), "{done:?}");
-        done.says(&["stopped early; the next sync resumes here"]);
+        done.says(&["stopped early", told]);
     }
     sandbox.account().moods.latency = Duration::ZERO;
     place.succeeds(&["sync"]).await;

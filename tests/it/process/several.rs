@@ -120,7 +120,10 @@ async fn passes(program: &Running, account: &str) {
 async fn an_account_that_another_process_holds_keeps_no_other_from_being_served() {
     on_both(|place| async move {
         let (north, south) = (account(20).await, other_account(30).await);
-        let place = with_tokens(place).with(SOON.0, SOON.1);
+        let place = with_tokens(place)
+            .with(SOON.0, SOON.1)
+            // Each pass has its lines.
+            .with("HELENA_SYNC__LOG__LEVEL", "debug");
         let both = file([("north", &north.base_url()), ("south", &south.base_url())]);
         place.write("helena-sync.toml", &both);
         for arguments in [&["run"][..], &["run", "--wait"]] {
@@ -269,7 +272,10 @@ async fn a_company_that_is_not_the_accounts_ends_its_own_account_alone() {
             other_account(30).await,
             third_account(10).await,
         );
-        place = with_tokens(place).with(SOON.0, SOON.1);
+        place = with_tokens(place)
+            .with(SOON.0, SOON.1)
+            // Each pass has its lines.
+            .with("HELENA_SYNC__LOG__LEVEL", "debug");
         let right = file([("north", &north.base_url()), ("south", &south.base_url())]);
         place.write("helena-sync.toml", &right);
         place.succeeds(&["sync"]).await;

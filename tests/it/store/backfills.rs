@@ -28,6 +28,8 @@ async fn a_first_load_sets_its_watermark_and_is_resumed_window_by_window() {
         let new = NewBackfill {
             resource: Resource::Sessions,
             first_load: true,
+            on_request: false,
+            records: None,
             range: Span::OPEN,
             filters: vec![SessionFilter::default(), filter],
             windows: vec![
@@ -135,6 +137,8 @@ async fn a_later_backfill_moves_no_watermark_and_one_that_is_begun_again_or_rese
             watermarks: vec![first_watermark(90)],
             resource: Resource::Sessions,
             first_load: false,
+            on_request: false,
+            records: None,
             range: Span::OPEN,
             filters: Vec::new(),
             windows: Vec::new(),
@@ -166,6 +170,8 @@ async fn a_later_backfill_moves_no_watermark_and_one_that_is_begun_again_or_rese
         // A first load of the same range is another question.
         let first = NewBackfill {
             first_load: true,
+            on_request: false,
+            records: None,
             ..later
         };
         let first = create(&first, 8).await;
@@ -177,6 +183,63 @@ async fn a_later_backfill_moves_no_watermark_and_one_that_is_begun_again_or_rese
             set.await.unwrap();
         }
         assert_eq!(unfinished().await, [other, again]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cancelled_backfill_has_no_windows_and_keeps_what_it_stored() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        let store = &database.store;
+        let new = |on_request| NewBackfill {
+            resource: Resource::Sessions,
+            first_load: false,
+            on_request,
+            records: Some(40),
+            range: Span::OPEN,
+            filters: vec![SessionFilter::default()],
+            windows: vec![(SESSIONS, Span::OPEN, 0)],
+            watermarks: Vec::new(),
+        };
+        let create = async |on_request| {
+            let new = new(on_request);
+            store
+                .create_backfill(&writer.lease, &new, at(1))
+                .await
+                .unwrap()
+        };
+        // Of the same range, but what a sync needs is not replaced by what somebody asked for.
+        let (needed, asked) = (create(false).await, create(true).await);
+        let found = store.unfinished_backfills(writer.account).await.unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .map(|it| (it.id, it.on_request, it.is_cancellable(), it.records))
+            .collect();
+        let expected = [
+            (needed, false, false, Some(40)),
+            (asked, true, true, Some(40)),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(store.pending_windows(asked).await.unwrap().len(), 1);
+        let cancel = async || {
+            let cancelled = store
+                .cancel_backfills(writer.account, &[asked], at(2))
+                .await;
+            cancelled.unwrap()
+        };
+        assert_eq!((cancel().await, cancel().await), (1, 0));
+        assert_eq!(store.pending_windows(asked).await.unwrap(), []);
+        // Whoever still reads it may end it.
+        store
+            .finish_backfill(&writer.lease, asked, at(3))
+            .await
+            .unwrap();
+        let cancelled =
+            format!("id = {asked} and cancelled_at is not null and finished_at is null");
+        assert_eq!(database.count("backfills", &cancelled).await, 1);
+        let left = store.unfinished_backfills(writer.account).await.unwrap();
+        assert_eq!(left.len(), 1);
     })
     .await;
 }

@@ -262,6 +262,8 @@ async fn a_part_whose_load_is_given_up_for_another_part_counts_as_loaded_no_more
         let load = NewBackfill {
             resource: Resource::Contacts,
             first_load: true,
+            on_request: false,
+            records: None,
             range: Span::OPEN,
             filters: vec![SessionFilter::default()],
             windows: vec![(contacts[0], Span::OPEN, 0)],

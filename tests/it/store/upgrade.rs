@@ -232,6 +232,9 @@ async fn a_database_that_the_first_version_filled_is_upgraded_with_all_its_rows(
         assert_eq!(rereading.resource, Resource::Sessions);
         assert_eq!((rereading.first_load, rereading.range), (false, Span::OPEN));
         assert_eq!(rereading.filters, [SessionFilter::default()]);
+        // What was planned before syncs left requested backfills alone is resumed by them.
+        assert!(!rereading.on_request && !rereading.is_cancellable());
+        assert_eq!(rereading.records, None);
         let windows = store.pending_windows(rereading.id).await.unwrap();
         let sessions = Resource::Sessions.streams()[0];
         let of_sessions = |state: &&StreamState| state.stream == sessions;
@@ -260,6 +263,8 @@ async fn a_database_that_the_first_version_filled_is_upgraded_with_all_its_rows(
         let again = NewBackfill {
             resource: Resource::Sessions,
             first_load: false,
+            on_request: false,
+            records: None,
             range: Span::OPEN,
             filters: vec![SessionFilter::default()],
             windows: vec![(sessions, Span::OPEN, 0)],

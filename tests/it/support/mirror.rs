@@ -286,6 +286,7 @@ fn client(sandbox: &Sandbox, plan: &Plan, clock: &Arc<FakeClock>) -> Client {
         request_timeout: Duration::from_mins(1),
         include_details: plan.details.clone(),
         patience: plan.patience,
+        waits_for_limits: false,
     };
     Client::new(config, Arc::clone(clock) as _).unwrap()
 }

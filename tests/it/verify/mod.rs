@@ -194,6 +194,7 @@ fn client(sandbox: &Sandbox, clock: &Arc<dyn Clock>, details: &[Detail]) -> Clie
         request_timeout: Duration::from_mins(1),
         include_details: details.to_vec(),
         patience: None,
+        waits_for_limits: false,
     };
     Client::new(config, Arc::clone(clock)).unwrap()
 }

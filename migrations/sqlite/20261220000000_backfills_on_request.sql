@@ -1,0 +1,5 @@
+-- How many records a load or backfill has to read, if the platform counted them.
+alter table backfills add column records integer;
+
+-- Whether only the command `backfill` resumes it, and no sync.
+alter table backfills add column on_request integer not null default 0;
