@@ -4,10 +4,13 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use helena_sync::cli::{self, Exit};
+use helena_sync::cli::{self, Exit, completions};
 use helena_sync::clock::SystemClock;
 
 fn main() -> ExitCode {
+    if completions::complete(std::env::args_os()) {
+        return Exit::Done.into();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

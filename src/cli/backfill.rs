@@ -33,8 +33,9 @@ use crate::sync::{self, Estimate, RunLimits, RunReport, Runs};
 /// Exits with 1 if the range of an account could not be read completely, and names the account. Also
 /// exits with 1 if a signal stopped it. Exits with 3 if the API refuses the token of every account.
 ///
-/// Dates: 2025-12-31, "2025-12-31 18:30" in the configured time zone, or RFC 3339. A day without a
-/// time means the whole day: --to 2025-12-31 includes that day.
+/// Dates: 2025-12-31, "2025-12-31 18:30" in the configured time zone, 2025-12, today, yesterday, 7d
+/// (so long ago), or RFC 3339. A day without a time means the whole day: --to 2025-12-31 includes
+/// that day; so does a month.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -60,7 +61,7 @@ pub struct BackfillArgs {
     pub max_runtime: Option<Duration>,
     /// Stop after the page that completes this many sessions, with exit status 0; the next start
     /// resumes [default: no limit]
-    #[arg(long, value_name = "COUNT", value_parser = positive::<u64>)]
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = positive::<u64>)]
     pub limit: Option<u64>,
     /// Start from the beginning instead of resuming an unfinished backfill of the same range
     #[arg(long)]
@@ -82,8 +83,11 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
     if let Some(id) = args.cancel {
         return cancel(context, &args, id).await;
     }
-    let zone = context.zone()?;
+    let calendar = context.calendar()?;
     engine::settings(context)?;
+    for remark in args.filter.remarks(&calendar)? {
+        context.note(&remark);
+    }
     let stop = engine::signals(Exit::Failed)?;
     let over = engine::stop_after(&context.clock, &stop, args.max_runtime);
     let accounts = context.accounts()?;
@@ -99,7 +103,7 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
                 let ended = if stop.is_cancelled() { Exit::Failed } else { Exit::Done };
                 return Ok(ended);
             }
-            resolved = args.filter.resolve(&client, zone) => resolved,
+            resolved = args.filter.resolve(&client, &calendar) => resolved,
         };
         let question = match resolved {
             Err(failure) if failure.exit == Exit::Usage => return Err(failure),

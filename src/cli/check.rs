@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::Args;
 use uuid::Uuid;
 
+use super::formats::TextOrJson;
 use super::record::number;
 use super::{Account, Context, Exit, Failure, Patience};
 use crate::api::{Client, DateHeader};
@@ -41,9 +42,9 @@ Examples:
   helena-sync check
   helena-sync check --json")]
 pub struct CheckArgs {
-    /// Print JSON instead of a table
-    #[arg(long)]
-    pub json: bool,
+    /// The format.
+    #[command(flatten)]
+    pub format: TextOrJson,
 }
 
 /// How a check ended.
@@ -117,7 +118,7 @@ pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Fail
     settings.store()?;
     settings.verify()?;
     let accounts = context.accounts()?;
-    let mut findings = Findings::new(args.json)?;
+    let mut findings = Findings::new(args.format.is_json())?;
     findings.add(Finding {
         account: String::new(),
         what: "configuration".into(),

@@ -3,16 +3,19 @@
 use std::io;
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::Value;
 
+use super::choices::{Choice, choice, name_of};
 use super::dates::span;
 use super::flat::Records;
+use super::formats::RecordFormat;
 use super::record::{Fields, Footer, shown_at};
+use super::sessions::{FIELD_NAMES, field_name, page_size};
 use super::state::stream_of;
 use super::waiting::patiently;
 use super::{
-    Context, Exit, Failure, Patience, direction, empty, exact_is_for_csv, positive,
+    Calendar, Context, Exit, Failure, Patience, directions, empty, exact_is_for_csv, positive,
     refused_options, sessions,
 };
 use crate::api::Client;
@@ -29,17 +32,17 @@ use crate::output::Format;
 /// can only filter them by the dates of creation and of the last change.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Dates: 2025-12-31, \"2025-12-31 18:30\" in the configured time zone, or RFC 3339. A day without a
-time means the whole day.
+Dates: 2025-12-31, \"2025-12-31 18:30\" in the configured time zone, 2025-12, today, yesterday, 7d
+(so long ago), or RFC 3339. A day without a time means the whole day; so does a month.
 
 Examples:
   helena-sync contacts --size 50
   helena-sync contacts --status ARCHIVED --all --format ndjson
-  helena-sync contacts --created-after 2026-01-01 --order-by created --direction descending", args = refused_options::hidden(refused_options::LIVE))]
+  helena-sync contacts --created-after 2026-01-01 --order-by updatedAt --limit 20", args = refused_options::hidden(refused_options::LIVE))]
 pub struct ContactsArgs {
-    /// Status of the contacts: ACTIVE, ARCHIVED or BLOCKED
-    #[arg(long, value_name = "STATUS", default_value = "ACTIVE")]
-    pub status: String,
+    /// Status of the contacts
+    #[arg(long, value_name = "STATUS", default_value = "ACTIVE", value_parser = name_of(&CONTACT_STATUSES))]
+    pub status: &'static str,
     /// Created on or after this date
     #[arg(long, visible_alias = "from", value_name = "DATE")]
     pub created_after: Option<String>,
@@ -61,50 +64,49 @@ pub struct ContactsArgs {
     /// Print all pages
     #[arg(long, conflicts_with = "page")]
     pub all: bool,
-    /// Field to sort by [default: the platform's own order]
-    #[arg(long, value_name = "FIELD", ignore_case = true)]
-    pub order_by: Option<ContactOrder>,
-    /// ascending or descending; without --order-by it sorts by created
-    #[arg(long, value_name = "DIRECTION", value_parser = direction)]
+    /// Print at most this many
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = positive::<u64>, conflicts_with_all = ["page", "all"])]
+    pub limit: Option<u64>,
+    /// Field to sort by [default: createdAt]
+    #[arg(long, value_name = "FIELD", value_parser = orders())]
+    pub order_by: Option<OrderField>,
+    /// Direction to sort in [default: descending, the newest first]
+    #[arg(long, value_name = "DIRECTION", value_parser = directions())]
     pub direction: Option<Direction>,
-    /// table (the most important fields, as far as they fit), json (one array), ndjson (one record on
-    /// each line) or csv (all columns, named as in the database, with times in UTC)
-    #[arg(long, value_name = "FORMAT", default_value_t)]
-    pub format: Format,
+    /// The format.
+    #[command(flatten)]
+    pub format: RecordFormat,
     /// With csv: write texts as they are. Otherwise those that a spreadsheet would take for formulas get
     /// an apostrophe
     #[arg(long)]
     pub exact: bool,
 }
 
-/// The fields by which contacts can be sorted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ContactOrder {
-    /// Time of creation
-    #[value(alias = "CreatedAt")]
-    Created,
-    /// Time of the last change
-    #[value(alias = "UpdatedAt")]
-    Updated,
-}
+/// The statuses of contacts (API notes, 8).
+pub(super) const CONTACT_STATUSES: [&str; 3] = ["ACTIVE", "ARCHIVED", "BLOCKED"];
 
-impl ContactOrder {
-    /// As the user types it.
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Updated => "updated",
-        }
-    }
+/// The fields by which contacts can be sorted.
+fn orders() -> Choice<OrderField> {
+    let all = [OrderField::CreatedAt, OrderField::UpdatedAt];
+    choice(all.map(|field| (field_name(field), field))).also(&FIELD_NAMES)
 }
 
 const COLUMNS: [&str; 7] = ["name", "phone", "email", "tags", "created", "updated", "id"];
 
 /// Prints the list.
 pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, Failure> {
-    exact_is_for_csv(args.exact, args.format == Format::Csv)?;
+    exact_is_for_csv(args.exact, args.format.chosen() == Format::Csv)?;
     let zone = context.zone()?;
-    let mut query = query(&args, zone)?;
+    let calendar = context.calendar()?;
+    let mut query = query(&args, &calendar)?;
+    for (flag, span) in [
+        ("--created-after", query.created),
+        ("--updated-after", query.updated),
+    ] {
+        if let Some(remark) = calendar.remark(flag, span) {
+            context.note(&remark);
+        }
+    }
     let account = context.account()?;
     let client = account.client(context, &[], Patience::Endless)?;
     let at =
@@ -113,7 +115,14 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
     let mut total = None;
     let mut disordered = false;
     let out = io::BufWriter::new(io::stdout());
-    let mut records = Records::new(out, args.format, Resource::Contacts, &COLUMNS, args.exact)?;
+    let mut left = args.limit.unwrap_or(u64::MAX);
+    let mut records = Records::new(
+        out,
+        args.format.chosen(),
+        Resource::Contacts,
+        &COLUMNS,
+        args.exact,
+    )?;
     loop {
         let page = patiently(context, &client, client.page(&query))
             .await?
@@ -122,17 +131,19 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
         disordered |= page.order_echo == Echo::Other;
         // A list that changes while it is read may show a contact twice.
         let taken = pager.take(&page).map_err(|error| at(error.into()))?;
-        for item in taken.fresh {
+        let room = usize::try_from(left).unwrap_or(usize::MAX);
+        for item in taken.fresh.into_iter().take(room) {
             records.record(&page, item, |raw| cells(raw, zone))?;
+            left -= 1;
         }
-        if !args.all || !taken.more {
+        if !args.all && args.limit.is_none() || !taken.more || left == 0 {
             break;
         }
         query.number += 1;
     }
     let count = records.finish()?;
     if let Some(order) = args.order_by.filter(|_| disordered) {
-        context.note(&sessions::ignored_order(order.as_str()));
+        context.note(&sessions::ignored_order(field_name(order)));
     }
     let status = query.stream.partition;
     let footer = Footer {
@@ -142,6 +153,7 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
         page: args.page,
         size: query.size,
         all: args.all,
+        limited: args.limit.is_some(),
     };
     if footer.is_empty() {
         let text = patiently(context, &client, explain(&client, &query))
@@ -206,32 +218,26 @@ async fn explain(client: &Client, query: &PageQuery) -> Result<String, SourceErr
     ))
 }
 
-fn query(args: &ContactsArgs, zone: Zone) -> Result<PageQuery, Failure> {
-    let field = args
-        .order_by
-        .or(args.direction.map(|_| ContactOrder::Created));
+fn query(args: &ContactsArgs, calendar: &Calendar) -> Result<PageQuery, Failure> {
     Ok(PageQuery {
-        stream: stream_of(Resource::Contacts, &args.status)?,
+        stream: stream_of(Resource::Contacts, args.status)?,
         created: span(
-            zone,
+            calendar,
             ("--created-after", args.created_after.as_deref()),
             ("--created-before", args.created_before.as_deref()),
         )?,
         updated: span(
-            zone,
+            calendar,
             ("--updated-after", args.updated_after.as_deref()),
             ("--updated-before", args.updated_before.as_deref()),
         )?,
         filter: Arc::new(SessionFilter::default()),
-        order: field.map(|field| Order {
-            field: match field {
-                ContactOrder::Created => OrderField::CreatedAt,
-                ContactOrder::Updated => OrderField::UpdatedAt,
-            },
-            direction: args.direction.unwrap_or(Direction::Ascending),
+        order: Some(Order {
+            field: args.order_by.unwrap_or(OrderField::CreatedAt),
+            direction: args.direction.unwrap_or(Direction::Descending),
         }),
         number: args.page,
-        size: args.size.unwrap_or(if args.all { 100 } else { 10 }),
+        size: page_size(args.size, args.all, args.limit),
     })
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Account, Exit, Failure, Global};
+use super::{Account, Calendar, Exit, Failure, Global};
 use crate::clock::Clock;
 use crate::config::{self, Environment, LogFormat, Settings, Zone};
 use crate::store::{OpenOptions, Store};
@@ -79,6 +79,7 @@ pub struct Context {
     selected: Vec<String>,
     json: bool,
     notes_are_logged: bool,
+    quiet: bool,
 }
 
 impl Context {
@@ -101,6 +102,7 @@ impl Context {
             selected: global.accounts.clone(),
             json: log.format == LogFormat::Json,
             notes_are_logged: false,
+            quiet: global.quiet,
         })
     }
 
@@ -125,12 +127,26 @@ impl Context {
             selected: Vec::new(),
             json: false,
             notes_are_logged: false,
+            quiet: false,
         })
     }
 
     /// The time zone of dates.
     pub fn zone(&self) -> Result<Zone, Failure> {
         Ok(self.settings.timezone()?)
+    }
+
+    /// How dates of the command line are read. In Portuguese, 05/06/2025 is a day in June.
+    pub fn calendar(&self) -> Result<Calendar, Failure> {
+        let language = ["LC_ALL", "LC_TIME", "LANG"]
+            .into_iter()
+            .filter_map(|name| self.settings.variable(name))
+            .find(|text| !text.is_empty());
+        Ok(Calendar {
+            zone: self.zone()?,
+            now: self.clock.now(),
+            day_first: language.is_some_and(|text| text.to_lowercase().starts_with("pt")),
+        })
     }
 
     /// The names of the accounts that `--account` chooses. Empty means all.
@@ -299,8 +315,14 @@ impl Context {
         self.selected.is_empty() || self.selected.iter().any(|selected| selected == name)
     }
 
-    /// Prints a message to stderr. Data goes to stdout.
+    /// Prints a message to stderr, unless `--quiet`. Data goes to stdout.
     pub fn note(&self, text: &str) {
+        if !self.quiet || text.starts_with("error: ") {
+            self.say(text);
+        }
+    }
+
+    fn say(&self, text: &str) {
         if self.notes_are_logged {
             if let Some(text) = text.strip_prefix("error: ") {
                 tracing::error!("{text}");
@@ -321,7 +343,7 @@ impl Context {
         if self.notes_are_logged {
             tracing::error!("{}", failure.line());
         } else {
-            self.note(failure.text().trim_end());
+            self.say(failure.text().trim_end());
         }
     }
 

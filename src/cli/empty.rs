@@ -56,7 +56,7 @@ fn without_each(query: &LiveQuery) -> Vec<(&'static str, LiveQuery)> {
         ("--department", filter.department.is_none(), |f| {
             f.department = None;
         }),
-        ("--user", filter.user.is_none(), |f| f.user = None),
+        ("--agent", filter.user.is_none(), |f| f.user = None),
         ("--contact", filter.contact.is_none(), |f| f.contact = None),
         ("--updated-after/-before", filter.updated.is_open(), |f| {
             f.updated = Span::OPEN;
@@ -125,7 +125,7 @@ mod tests {
         };
         let parts = without_each(&query);
         let flags: Vec<_> = parts.iter().map(|(flag, _)| *flag).collect();
-        assert_eq!(flags, ["--from/--to", "--status", "--user"]);
+        assert_eq!(flags, ["--from/--to", "--status", "--agent"]);
         assert!(parts[0].1.created.is_open() && parts[0].1.filter == query.filter);
         assert!(parts[1].1.filter.status.is_empty() && parts[1].1.filter.user.is_some());
         assert!(without_each(&LiveQuery::default()).is_empty());

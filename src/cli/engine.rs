@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::choices::{Choice, choice};
 use super::record::number;
 use super::stored::{self, Busy};
 use super::{Account, Context, Exit, Failure, Patience};
@@ -544,11 +545,16 @@ pub(super) fn least_time(context: &Context, requests: u64) -> Result<String, Fai
 }
 
 /// The help of `--resource`, which names all resources.
-pub(super) fn which_resources() -> String {
-    format!(
-        "Use only this resource: {}; may be repeated [default: sync.resources]",
-        Resource::names(Resource::ALL, "or")
-    )
+pub(super) const WHICH_RESOURCES: &str =
+    "Use only this resource; may be repeated, or a list with commas [default: sync.resources]";
+
+/// The names of resources. A name with spaces is a column's too, so the commands' spelling with
+/// hyphens is accepted.
+pub(super) fn resources() -> Choice<Resource> {
+    choice(Resource::ALL.map(|resource| (resource.name(), resource))).also(&[
+        (Resource::CustomFields.name(), &["custom-fields"]),
+        (Resource::OfficeHours.name(), &["office-hours"]),
+    ])
 }
 
 /// The chosen resources: those named, or all in sync.resources.

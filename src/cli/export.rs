@@ -11,18 +11,19 @@ use chrono::NaiveDate;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use super::choices::{Choice, choice};
 use super::record::number;
 use super::{
-    Access, Context, Exit, Failure, engine, exact_is_for_csv, refused_options, report, stored,
+    Access, Calendar, Context, Exit, Failure, dates, engine, exact_is_for_csv, refused_options,
+    report, stored,
 };
-use crate::config::{nearest, one_of};
+use crate::config::{Zone, nearest};
 use crate::data::Resource;
 use crate::export::{
     self, ExportError, ExportedAccount, ExportedTable, Folder, Format, Manifest, Request, Split,
     Style,
 };
 use crate::report::Language;
-use crate::reporting::local_date;
 use crate::store::{ExportSnapshot, Relation, StoredAccount, relations};
 
 /// Write tables and views to files.
@@ -59,7 +60,7 @@ pub struct ExportArgs {
         help_heading = "Which rows"
     )]
     pub views: Vec<String>,
-    /// First day: 2025-12-31, today or yesterday. Sessions and contacts belong to the day of their
+    /// First day: 2025-12-31, 2025-12, today, yesterday or 7d (so long ago). Sessions and contacts belong to the day of their
     /// creation, their tags to that of the session or contact, rows of views to their own day; lists
     /// such as channels are always whole
     #[arg(long, value_name = "DAY", help_heading = "Which rows")]
@@ -68,18 +69,18 @@ pub struct ExportArgs {
     #[arg(long, value_name = "DAY", help_heading = "Which rows")]
     pub to: Option<String>,
     /// csv, ndjson (a JSON object on each line), xlsx or parquet
-    #[arg(long, value_name = "FORMAT", default_value_t)]
+    #[arg(short, long, value_name = "FORMAT", default_value_t, value_parser = formats())]
     pub format: Format,
     /// Folder of the files; it is created, and files of the same names in it are replaced
     #[arg(long, value_name = "FOLDER", default_value = "helena-export")]
     pub output: PathBuf,
     /// When sessions, contacts, report_sessions and report_completed become a file for each month:
     /// auto (if they have more than 100,000 rows), month or none
-    #[arg(long, value_name = "WHEN", value_parser = split, default_value = "auto")]
+    #[arg(long, value_name = "WHEN", value_parser = splits(), default_value = "auto")]
     pub split: Split,
     /// Language of csv and xlsx: en or pt-BR; csv in pt-BR has semicolons, decimal commas and local
     /// times, for spreadsheets [default: en]
-    #[arg(long, value_name = "LANGUAGE")]
+    #[arg(long, value_name = "LANGUAGE", value_parser = report::languages())]
     pub lang: Option<Language>,
     /// What separates values of csv: a comma, a semicolon, a bar or tab [default: , and in pt-BR ;]
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
@@ -90,12 +91,16 @@ pub struct ExportArgs {
     pub exact: bool,
 }
 
-fn split(text: &str) -> Result<Split, String> {
-    Ok(match one_of(text, &["auto", "month", "none"])? {
-        "month" => Split::Month,
-        "none" => Split::None,
-        _ => Split::Auto,
-    })
+fn formats() -> Choice<Format> {
+    choice(Format::ALL.iter().map(|&format| (format.as_str(), format)))
+}
+
+fn splits() -> Choice<Split> {
+    choice([
+        ("auto", Split::Auto),
+        ("month", Split::Month),
+        ("none", Split::None),
+    ])
 }
 
 fn delimiter(text: &str) -> Result<u8, String> {
@@ -229,7 +234,12 @@ async fn write(
         Some(settings) => settings.zone,
         None => context.settings.report()?.settings(context.zone()?).zone,
     };
-    let days = days(args, local_date(zone, now))?;
+    let calendar = Calendar {
+        zone: Zone(zone),
+        now,
+        ..context.calendar()?
+    };
+    let days = days(args, &calendar)?;
     let style = Style {
         format: args.format,
         language: args.lang.unwrap_or_default(),
@@ -289,9 +299,14 @@ async fn write(
 }
 
 /// The first and the last day.
-fn days(args: &ExportArgs, today: NaiveDate) -> Result<Option<(NaiveDate, NaiveDate)>, Failure> {
-    let from = report::day("--from", args.from.as_deref(), today)?;
-    let to = report::day("--to", args.to.as_deref(), today)?;
+fn days(args: &ExportArgs, calendar: &Calendar) -> Result<Option<(NaiveDate, NaiveDate)>, Failure> {
+    let day = |flag, text: Option<&str>| {
+        text.map(|text| dates::days(flag, text, calendar))
+            .transpose()
+            .map_err(Failure::usage)
+    };
+    let from = day("--from", args.from.as_deref())?.map(|(first, _)| first);
+    let to = day("--to", args.to.as_deref())?.map(|(_, last)| last);
     if from.is_none() && to.is_none() {
         return Ok(None);
     }

@@ -8,9 +8,9 @@
 use clap::Args;
 use uuid::Uuid;
 
+use super::choices::name_of;
 use super::dates::span;
-use super::{Catalog, Failure};
-use crate::config::{Zone, one_of};
+use super::{Calendar, Catalog, Failure};
 use crate::data::{Resource, SessionFilter, Source, Span};
 
 /// The statuses of sessions (API notes, 4.2).
@@ -29,37 +29,39 @@ const KINDS: [&str; 2] = ["INDIVIDUAL", "GROUP"];
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Which sessions")]
 pub struct FilterArgs {
-    /// Created on or after this date: 2025-12-31, "2025-12-31 18:30" (in the configured time zone) or
-    /// RFC 3339; a day without a time means its first instant
+    /// Created on or after this date: 2025-12-31, "2025-12-31 18:30" (in the configured time zone),
+    /// 2025-12, today, yesterday, 7d (so long ago) or RFC 3339; a day without a time means its first
+    /// instant
     #[arg(long, visible_alias = "created-after", value_name = "DATE")]
     pub from: Option<String>,
     /// Created before this date; a day without a time includes the whole day, so that
     /// --from 2025-12-31 --to 2025-12-31 is one whole day
     #[arg(long, visible_alias = "created-before", value_name = "DATE")]
     pub to: Option<String>,
-    /// Status: STARTED, PENDING, IN_PROGRESS, COMPLETED, HIDDEN or UNDEFINED; may be repeated to
-    /// match any of several
-    #[arg(long, value_name = "STATUS")]
-    pub status: Vec<String>,
-    /// Tag of the session's contact, by name or id; may be repeated to match any of several
+    /// Status; may be repeated, or a list with commas, to match any of several
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = name_of(&STATUSES))]
+    pub status: Vec<&'static str>,
+    /// Tag of the session's contact, by name or id; may be repeated, or a list with commas, to match
+    /// any of several
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<String>,
-    /// Channel, by name, number or id; may be repeated to match any of several
+    /// Channel, by name, number or id; may be repeated, or a list with commas, to match any of several
     #[arg(long = "channel", value_name = "CHANNEL")]
     pub channels: Vec<String>,
-    /// Department, by name or id; may be repeated: each department takes a request of its own
+    /// Department, by name or id; may be repeated, or a list with commas: each department takes
+    /// requests of its own
     #[arg(long = "department", value_name = "DEPARTMENT")]
     pub departments: Vec<String>,
-    /// Agent of the session, by name, e-mail or user id; may be repeated: each agent takes a request
-    /// of its own
-    #[arg(long = "user", value_name = "USER")]
-    pub users: Vec<String>,
+    /// Agent of the session, by name, e-mail or user id; may be repeated, or a list with commas: each
+    /// agent takes requests of its own
+    #[arg(long = "agent", visible_alias = "user", value_name = "AGENT")]
+    pub agents: Vec<String>,
     /// Contact, by id
     #[arg(long, value_name = "ID", value_parser = contact)]
     pub contact: Option<Uuid>,
-    /// INDIVIDUAL or GROUP; only version 2 of the platform's session list has this filter
-    #[arg(long = "type", value_name = "TYPE")]
-    pub kind: Option<String>,
+    /// Type; only version 2 of the platform's session list has this filter
+    #[arg(long = "type", value_name = "TYPE", value_parser = name_of(&KINDS))]
+    pub kind: Option<&'static str>,
     /// Changed after this date
     #[arg(long, value_name = "DATE")]
     pub updated_after: Option<String>,
@@ -108,32 +110,24 @@ pub struct ResolvedFilter {
 impl FilterArgs {
     /// The part of the filter that needs no request. Refuses wrong dates and statuses before any
     /// request is sent.
-    fn checked(&self, zone: Zone) -> Result<(Span, SessionFilter), Failure> {
+    fn checked(&self, calendar: &Calendar) -> Result<(Span, SessionFilter), Failure> {
         let window = |after_flag, after: &Option<String>, before_flag, before: &Option<String>| {
             span(
-                zone,
+                calendar,
                 (after_flag, after.as_deref()),
                 (before_flag, before.as_deref()),
             )
         };
         let created = window("--from", &self.from, "--to", &self.to)?;
         let mut status = Vec::new();
-        for text in &self.status {
-            let name = one_of(text, &STATUSES)
-                .map_err(|problem| Failure::usage_text(format!("--status: {problem}")))?;
+        for &name in &self.status {
             if !status.iter().any(|known| known == name) {
                 status.push(name.to_owned());
             }
         }
-        let kind = self
-            .kind
-            .as_ref()
-            .map(|text| one_of(text, &KINDS))
-            .transpose()
-            .map_err(|problem| Failure::usage_text(format!("--type: {problem}")))?;
         let filter = SessionFilter {
             status,
-            kind: kind.map(str::to_owned),
+            kind: self.kind.map(str::to_owned),
             contact: self.contact,
             updated: window(
                 "--updated-after",
@@ -164,14 +158,28 @@ impl FilterArgs {
         Ok((created, filter))
     }
 
+    /// What to say of ranges that begin in the future.
+    pub fn remarks(&self, calendar: &Calendar) -> Result<Vec<String>, Failure> {
+        let (created, filter) = self.checked(calendar)?;
+        let spans = [
+            ("--from", created),
+            ("--updated-after", filter.updated),
+            ("--active-after", filter.active),
+            ("--ended-after", filter.ended),
+            ("--interacted-after", filter.interacted),
+        ];
+        let remarks = spans.map(|(flag, span)| calendar.remark(flag, span));
+        Ok(remarks.into_iter().flatten().collect())
+    }
+
     /// The filters with names resolved to ids. Reads only those lists of the account that a filter
     /// needs.
     pub async fn resolve<S: Source>(
         &self,
         source: &S,
-        zone: Zone,
+        calendar: &Calendar,
     ) -> Result<ResolvedFilter, Failure> {
-        let (created, filter) = self.checked(zone)?;
+        let (created, filter) = self.checked(calendar)?;
         let filter = SessionFilter {
             tags: resolve(source, Resource::Tags, "--tag", &self.tags).await?,
             channels: resolve(source, Resource::Channels, "--channel", &self.channels).await?,
@@ -184,7 +192,7 @@ impl FilterArgs {
             &self.departments,
         )
         .await?;
-        let users = resolve(source, Resource::Agents, "--user", &self.users).await?;
+        let users = resolve(source, Resource::Agents, "--agent", &self.agents).await?;
         let one_each = |ids: Vec<Uuid>| -> Vec<Option<Uuid>> {
             if ids.is_empty() {
                 vec![None]
@@ -269,9 +277,16 @@ mod tests {
         r#"{"id":"00000000-0000-4000-8000-00000000000a","userId":"00000000-0000-4000-8000-00000000000b","name":"Ana"}"#,
     );
 
+    fn calendar() -> Calendar {
+        Calendar {
+            zone: "UTC".parse().unwrap(),
+            now: Timestamp::parse("2026-03-10T12:00:00Z").unwrap(),
+            day_first: false,
+        }
+    }
+
     async fn refused(args: FilterArgs) -> String {
-        let zone = "UTC".parse().unwrap();
-        let failure = args.resolve(&LISTS, zone).await.unwrap_err();
+        let failure = args.resolve(&LISTS, &calendar()).await.unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
         failure.text()
     }
@@ -280,13 +295,13 @@ mod tests {
     async fn names_become_ids_and_several_users_become_several_questions() {
         let args = FilterArgs {
             tags: vec!["ana".into(), ID.into()],
-            users: vec!["Ana".into(), Uuid::from_u128(7).to_string()],
-            status: vec!["in_progress".into(), "IN_PROGRESS".into()],
+            agents: vec!["Ana".into(), Uuid::from_u128(7).to_string()],
+            status: vec!["IN_PROGRESS", "IN_PROGRESS"],
             from: Some("2025-12-31".into()),
             to: Some("2025-12-31".into()),
             ..FilterArgs::default()
         };
-        let question = args.resolve(&LISTS, "UTC".parse().unwrap()).await.unwrap();
+        let question = args.resolve(&LISTS, &calendar()).await.unwrap();
         assert_eq!(question.filters.len(), 2);
         let first = &question.filters[0];
         assert_eq!(first.tags, [ID.parse::<Uuid>().unwrap()]);
@@ -300,20 +315,6 @@ mod tests {
             question.created.before.unwrap().to_string(),
             "2026-01-01T00:00:00.000000Z"
         );
-    }
-
-    #[tokio::test]
-    async fn an_unknown_status_is_refused_with_the_nearest() {
-        let text = refused(FilterArgs {
-            status: vec!["COMPLETE".into()],
-            ..FilterArgs::default()
-        })
-        .await;
-        assert!(
-            text.contains("--status: unknown name \"COMPLETE\""),
-            "{text}"
-        );
-        assert!(text.contains("similar: COMPLETED"), "{text}");
     }
 
     #[tokio::test]
@@ -342,12 +343,12 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_date_and_an_empty_range_are_refused() {
         let text = refused(FilterArgs {
-            from: Some("31/12/2025".into()),
+            from: Some("31/13/2025".into()),
             ..FilterArgs::default()
         })
         .await;
         assert!(
-            text.contains("--from: \"31/12/2025\" is not a valid date (accepted: "),
+            text.contains("--from: \"31/13/2025\" is not a valid date (accepted: "),
             "{text}"
         );
         let text = refused(FilterArgs {

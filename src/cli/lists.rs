@@ -6,9 +6,10 @@ use clap::Args;
 use serde_json::Value;
 
 use super::flat::Records;
+use super::formats::RecordFormat;
 use super::record::{Fields, number, shown_at};
 use super::waiting::patiently;
-use super::{Context, Exit, Failure, Patience, exact_is_for_csv, refused_options};
+use super::{Context, Exit, Failure, Patience, exact_is_for_csv, positive, refused_options};
 use crate::config::Zone;
 use crate::data::{Resource, Source};
 use crate::output::Format;
@@ -16,10 +17,12 @@ use crate::output::Format;
 /// Options of all lists.
 #[derive(Debug, Clone, Args)]
 pub struct ListArgs {
-    /// table (the most important fields, as far as they fit), json (one array), ndjson (one record on
-    /// each line) or csv (all columns, named as in the database, with times in UTC)
-    #[arg(long, value_name = "FORMAT", default_value_t)]
-    pub format: Format,
+    /// Print at most this many
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = positive::<usize>)]
+    pub limit: Option<usize>,
+    /// The format.
+    #[command(flatten)]
+    pub format: RecordFormat,
     /// With csv: write texts as they are. Otherwise those that a spreadsheet would take for formulas get
     /// an apostrophe
     #[arg(long)]
@@ -65,7 +68,7 @@ pub struct DepartmentsArgs {
 
 /// List agents, read live from the platform.
 ///
-/// --user accepts their names, e-mail addresses and user ids. Reads the platform, not the database.
+/// --agent accepts their names, e-mail addresses and user ids. Reads the platform, not the database.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  helena-sync agents\n  helena-sync agents --format json", args = refused_options::hidden(refused_options::LIVE))]
 pub struct AgentsArgs {
@@ -294,7 +297,7 @@ async fn list(
     columns: &[&str],
     cells: Cells,
 ) -> Result<Exit, Failure> {
-    exact_is_for_csv(args.exact, args.format == Format::Csv)?;
+    exact_is_for_csv(args.exact, args.format.chosen() == Format::Csv)?;
     let zone = context.zone()?;
     let account = context.account()?;
     let client = account.client(context, &[], Patience::Endless)?;
@@ -304,16 +307,18 @@ async fn list(
             Failure::from(error).context(format!("cannot list {resource} at {}", account.base_url))
         })?;
     let out = io::BufWriter::new(io::stdout());
-    let mut records = Records::new(out, args.format, resource, columns, args.exact)?;
-    for item in &page.items {
+    let mut records = Records::new(out, args.format.chosen(), resource, columns, args.exact)?;
+    for item in page.items.iter().take(args.limit.unwrap_or(usize::MAX)) {
         records.record(&page, item, |raw| {
             let value: Value = serde_json::from_str(raw).unwrap_or_default();
             cells(&Fields(&value), zone)
         })?;
     }
     let count = records.finish()?;
+    let total = page.items.len() as u64;
     context.note(&match count {
         0 => format!("the account has no {resource}"),
+        count if count < total => format!("{} of {} {resource}", number(count), number(total)),
         count => format!("{} {resource}", number(count)),
     });
     Ok(Exit::Done)

@@ -9,6 +9,7 @@
 
 mod account;
 mod account_outcomes;
+mod choices;
 mod context;
 mod dates;
 mod empty;
@@ -16,6 +17,7 @@ mod engine;
 mod failure;
 mod filter;
 mod flat;
+mod formats;
 mod names;
 mod record;
 mod refused_options;
@@ -51,7 +53,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
@@ -61,7 +63,7 @@ use crate::data::Direction;
 
 pub use account::{Account, Patience};
 pub use context::{Access, Context};
-pub use dates::{DateError, parse as parse_date};
+pub use dates::{Calendar, DateError, parse as parse_date};
 pub use failure::{Exit, Failure};
 pub use filter::{FilterArgs, ResolvedFilter};
 pub use names::{Catalog, NameError};
@@ -91,7 +93,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 token refused."
 #[derive(Debug, Parser)]
 #[command(name = "helena-sync", version, about = ABOUT, after_help = AFTER_HELP)]
 pub struct Cli {
-    /// Options of all commands.
+    /// Options that most commands have.
     #[command(flatten)]
     pub global: Global,
     /// The command.
@@ -99,9 +101,9 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Options of all commands.
+/// Options that most commands have. The help of a command shows those that it accepts.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Options of all commands")]
+#[command(next_help_heading = "Common options")]
 pub struct Global {
     /// Configuration file [default: helena-sync.toml, if it exists]
     #[arg(long, global = true, value_name = "FILE")]
@@ -119,26 +121,47 @@ pub struct Global {
     /// Time zone of dates, such as America/Sao_Paulo [default: the machine's]
     #[arg(long, global = true, value_name = "ZONE")]
     pub timezone: Option<String>,
-    /// Format of log lines: text or json [default: text]
-    #[arg(long, global = true, value_name = "FORMAT")]
-    pub log_format: Option<String>,
-    /// Lowest level of log lines to print: error, warn, info, debug or trace [default: info]
-    #[arg(long, global = true, value_name = "LEVEL")]
-    pub log_level: Option<String>,
+    /// Format of log lines [default: text]
+    #[arg(long, global = true, value_name = "FORMAT", value_parser = choices::name_of(&config::LOG_FORMATS))]
+    pub log_format: Option<&'static str>,
+    /// Lowest level of log lines to print [default: info]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = choices::name_of(&config::LOG_LEVELS))]
+    pub log_level: Option<&'static str>,
+    /// Print more log lines, as --log-level debug does; twice for trace
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Print warnings and errors alone: no notes, no progress
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
 }
 
 impl Global {
     /// The configuration keys that flags set.
     fn flags(&self) -> Vec<Flag> {
+        let level = match (self.log_level, self.quiet, self.verbose) {
+            (Some(level), ..) => Some(("--log-level", level)),
+            (None, true, _) => Some(("--quiet", "warn")),
+            (None, false, 0) => None,
+            (None, false, 1) => Some(("--verbose", "debug")),
+            (None, false, _) => Some(("--verbose", "trace")),
+        };
+        let (level_flag, level) = level.unzip();
         [
-            ("database.url", "--database-url", &self.database_url),
-            ("api.base_url", "--base-url", &self.base_url),
-            ("timezone", "--timezone", &self.timezone),
-            ("log.format", "--log-format", &self.log_format),
-            ("log.level", "--log-level", &self.log_level),
+            (
+                "database.url",
+                "--database-url",
+                self.database_url.as_deref(),
+            ),
+            ("api.base_url", "--base-url", self.base_url.as_deref()),
+            ("timezone", "--timezone", self.timezone.as_deref()),
+            ("log.format", "--log-format", self.log_format),
+            ("log.level", level_flag.unwrap_or_default(), level),
         ]
         .into_iter()
-        .filter_map(|(key, flag, value)| value.clone().map(|value| Flag { key, flag, value }))
+        .filter_map(|(key, flag, value)| {
+            let value = value?.to_owned();
+            Some(Flag { key, flag, value })
+        })
         .collect()
     }
 }
@@ -297,12 +320,13 @@ fn positive<T: std::str::FromStr + PartialEq + Default>(text: &str) -> Result<T,
     }
 }
 
-/// Parses an option's value as a direction.
-fn direction(text: &str) -> Result<Direction, String> {
-    match config::one_of(text, &["ascending", "descending", "asc", "desc"])? {
-        "descending" | "desc" => Ok(Direction::Descending),
-        _ => Ok(Direction::Ascending),
-    }
+/// The directions in which a list is sorted.
+fn directions() -> choices::Choice<Direction> {
+    choices::choice([
+        ("ascending", Direction::Ascending),
+        ("descending", Direction::Descending),
+    ])
+    .also(&[("ascending", &["asc"]), ("descending", &["desc"])])
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Must not know what the ids are used for.
 
 use serde_json::Value;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 use uuid::Uuid;
 
 use super::Failure;
@@ -68,6 +70,24 @@ fn near_text(near: &[String]) -> String {
     }
 }
 
+/// A name in lower case without accents: `Cobrança` and `cobranca` are the same then.
+fn without_accents(name: &str) -> String {
+    name.nfd()
+        .filter(|&letter| !is_combining_mark(letter))
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// The digits of a telephone's number, however it is written: `+55 (11) 99999-0000`. `None` if the
+/// text is something else.
+fn digits_of_a_number(text: &str) -> Option<String> {
+    let is_written = text
+        .chars()
+        .all(|c| c.is_ascii_digit() || " +-().|/".contains(c));
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    (is_written && digits.len() >= 8).then_some(digits)
+}
+
 fn text(value: &Value, path: &[&str]) -> Option<String> {
     let mut value = value;
     for key in path {
@@ -123,18 +143,30 @@ impl Catalog {
     pub fn resolve_all(&self, flag: &str, wanted: &[String]) -> Result<Vec<Uuid>, Failure> {
         let mut ids = Vec::new();
         for text in wanted {
-            let id = self.resolve(text).map_err(|error| {
+            let whole = self.resolve(text).map(|id| vec![id]);
+            let found = match whole {
+                // A name may contain a comma, so that a text is a list only if it is no name.
+                Err(NameError::Unknown { .. }) if text.contains(',') => {
+                    let parts = text.split(',').filter(|part| !part.trim().is_empty());
+                    parts.map(|part| self.resolve(part)).collect()
+                }
+                whole => whole,
+            };
+            let found = found.map_err(|error| {
                 Failure::from(error).context(format!("cannot filter by {flag}"))
             })?;
-            if !ids.contains(&id) {
-                ids.push(id);
+            for id in found {
+                if !ids.contains(&id) {
+                    ids.push(id);
+                }
             }
         }
         Ok(ids)
     }
 
-    /// The id for a name or an id. Compares names exactly first, then without regard to case. An id
-    /// need not be in the list: other records may still refer to a deleted one.
+    /// The id for a name or an id. Compares names exactly first, then without regard to case, then
+    /// without accents, and then numbers by their digits. An id need not be in the list: other
+    /// records may still refer to a deleted one.
     pub fn resolve(&self, wanted: &str) -> Result<Uuid, NameError> {
         let wanted = wanted.trim();
         if let Ok(id) = wanted.parse::<Uuid>() {
@@ -152,6 +184,25 @@ impl Catalog {
         let mut found = called(&|name| name == wanted);
         if found.is_empty() {
             found = called(&|name| name.to_lowercase() == folded);
+        }
+        if found.is_empty() {
+            let bare = without_accents(wanted);
+            found = called(&|name| without_accents(name) == bare);
+        }
+        if found.is_empty()
+            && let Some(digits) = digits_of_a_number(wanted)
+        {
+            let has = |name: &str, whole: bool| {
+                digits_of_a_number(name).is_some_and(|number| {
+                    number == digits
+                        || !whole && (number.ends_with(&digits) || digits.ends_with(&number))
+                })
+            };
+            found = called(&|name| has(name, true));
+            if found.is_empty() {
+                // With and without the country's number.
+                found = called(&|name| has(name, false));
+            }
         }
         match found.as_slice() {
             [] => Err(NameError::Unknown {
@@ -252,6 +303,44 @@ mod tests {
     fn a_name_as_written_wins_over_one_in_another_case() {
         assert_eq!(tags().resolve("vip").unwrap().to_string(), B);
         assert_eq!(tags().resolve(" cobrança ").unwrap().to_string(), C);
+        assert_eq!(tags().resolve("COBRANCA").unwrap().to_string(), C);
+    }
+
+    #[test]
+    fn a_text_with_commas_is_a_list_unless_it_is_a_name() {
+        let list = catalog(
+            Resource::Departments,
+            &[
+                serde_json::json!({"id": A, "name": "Vendas, Sul"}),
+                serde_json::json!({"id": B, "name": "Vendas"}),
+                serde_json::json!({"id": C, "name": "Suporte"}),
+            ],
+        );
+        let ids = |text: &str| list.resolve_all("--department", &[text.to_owned()]);
+        let of = |ids: &[&str]| -> Vec<Uuid> { ids.iter().map(|id| id.parse().unwrap()).collect() };
+        assert_eq!(ids("vendas, sul").unwrap(), of(&[A]));
+        assert_eq!(ids("suporte,Vendas,").unwrap(), of(&[C, B]));
+        let error = ids("suporte,Compras").unwrap_err().text();
+        assert!(
+            error.contains("no department has the name \"Compras\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_number_is_found_however_it_is_written() {
+        let channels = catalog(
+            Resource::Channels,
+            &[
+                serde_json::json!({"id": A, "number": "5511999990000", "numberFormatted": "(11) 99999-0000"}),
+                serde_json::json!({"id": B, "number": "5521999990000"}),
+            ],
+        );
+        for wanted in ["+55 (11) 99999-0000", "11 99999-0000", "5511999990000"] {
+            assert_eq!(channels.resolve(wanted).unwrap().to_string(), A, "{wanted}");
+        }
+        let error = channels.resolve("99999-0000").unwrap_err().to_string();
+        assert!(error.starts_with("2 channels have the name"), "{error}");
     }
 
     #[test]
@@ -267,10 +356,10 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_refused_with_the_nearest() {
-        let error = tags().resolve("cobranca").unwrap_err().to_string();
+        let error = tags().resolve("cobrancas").unwrap_err().to_string();
         assert_eq!(
             error,
-            "no tag has the name \"cobranca\" (similar: Cobrança); helena-sync tags shows all names"
+            "no tag has the name \"cobrancas\" (similar: Cobrança); helena-sync tags shows all names"
         );
     }
 

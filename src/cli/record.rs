@@ -57,6 +57,8 @@ pub(super) struct Footer<'a> {
     pub(super) size: u32,
     /// Whether all pages were requested.
     pub(super) all: bool,
+    /// Whether as many records were requested as `--limit` says.
+    pub(super) limited: bool,
 }
 
 impl Footer<'_> {
@@ -79,7 +81,10 @@ impl Footer<'_> {
                 "the platform counts {} {what} but shows none of them; try again later",
                 number(total)
             ),
-            _ if self.all => format!("{count} {what}"),
+            Some(total) if self.limited && total > self.count => {
+                format!("{count} of {} {what}; --all for all", number(total))
+            }
+            _ if self.all || self.limited => format!("{count} {what}"),
             Some(total) if self.count == 0 => format!(
                 "page {page} is past the end: {} {what} fill {} pages of {}",
                 number(total),

@@ -26,6 +26,8 @@ pub(super) const UNCONFIGURED: &[&str] = &[
     "timezone",
     "log_format",
     "log_level",
+    "verbose",
+    "quiet",
 ];
 
 /// These options, parsed but hidden in the help. They are parsed so that the error can say why the
@@ -52,7 +54,17 @@ pub(super) fn check(global: &Global, command: &Command) -> Result<(), Failure> {
         ("timezone", "--timezone", global.timezone.is_some()),
         ("log_format", "--log-format", global.log_format.is_some()),
         ("log_level", "--log-level", global.log_level.is_some()),
+        ("verbose", "--verbose", global.verbose > 0),
+        ("quiet", "--quiet", global.quiet),
     ];
+    let levels = given
+        .iter()
+        .filter(|(id, _, given)| *given && ["log_level", "verbose", "quiet"].contains(id));
+    if let [(_, one, _), (_, other, _), ..] = levels.collect::<Vec<_>>()[..] {
+        return Err(Failure::usage_text(format!(
+            "{one} and {other} both set the level of log lines. Leave one of them out."
+        )));
+    }
     let (name, without, why) = of(command);
     for (id, flag, given) in given {
         if given && without.contains(&id) {

@@ -8,10 +8,11 @@ use uuid::Uuid;
 
 use super::account_outcomes::AccountOutcomes;
 use super::engine::{self, LeasedEngine, Resumed};
+use super::formats::TextOrJson;
 use super::record::number;
 use super::{Access, Context, Exit, Failure, positive, refused_options, stored};
 use crate::data::Resource;
-use crate::output::{Format, Printer, Wrapping, cell, terminal_width};
+use crate::output::{Printer, Wrapping, cell, terminal_width};
 use crate::store::{RejectFilter, StoredReject};
 use crate::sync::RunLimits;
 
@@ -70,17 +71,17 @@ Examples:
 #[derive(Debug, Clone, Default, Args)]
 pub struct ListArgs {
     /// List only rejects of this resource
-    #[arg(long, value_name = "RESOURCE")]
+    #[arg(long, value_name = "RESOURCE", value_parser = engine::resources())]
     pub resource: Option<Resource>,
     /// List resolved rejects, too
     #[arg(long)]
     pub resolved: bool,
     /// List at most this many [default: 50]
-    #[arg(long, value_name = "COUNT", value_parser = positive::<u32>, default_value_t = 50, hide_default_value = true)]
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = positive::<u32>, default_value_t = 50, hide_default_value = true)]
     pub limit: u32,
-    /// Print JSON, with the raw texts, instead of a table
-    #[arg(long)]
-    pub json: bool,
+    /// The format. JSON has the raw texts.
+    #[command(flatten)]
+    pub format: TextOrJson,
 }
 
 /// Which reject to show.
@@ -130,11 +131,7 @@ async fn list(context: &Context, args: &ListArgs) -> Result<Exit, Failure> {
         resolved: args.resolved,
         limit: args.limit,
     };
-    let format = if args.json {
-        Format::Json
-    } else {
-        Format::Table
-    };
+    let format = args.format.chosen();
     let printer = Printer::new(io::stdout(), format, &COLUMNS, terminal_width())?;
     let mut printer = printer.apart("reason");
     let mut unresolved = 0;

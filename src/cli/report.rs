@@ -13,8 +13,13 @@ use chrono::{Days, Months, NaiveDate};
 use clap::Args;
 use uuid::Uuid;
 
-use super::{Access, Catalog, Context, Exit, Failure, exact_is_for_csv, refused_options, stored};
-use crate::config::{nearest, one_of};
+use super::choices::{Choice, choice, name_of};
+use super::formats::ReportFormat;
+use super::{
+    Access, Calendar, Catalog, Context, Exit, Failure, dates, exact_is_for_csv, refused_options,
+    stored,
+};
+use crate::config::{Zone, nearest};
 use crate::data::{Resource, Timestamp};
 use crate::output::terminal_width;
 use crate::report::{self, Format, Language, METRICS, Metrics, Report, ShownFilter};
@@ -46,7 +51,8 @@ Examples:
     reason = "each is an option of its own"
 )]
 pub struct ReportArgs {
-    /// First day: 2025-12-31, today or yesterday [default: 30 days before the last one]
+    /// First day: 2025-12-31, 2025-12, today, yesterday or 7d (so long ago) [default: 30 days before
+    /// the last one]
     #[arg(long, value_name = "DAY", conflicts_with_all = ["month", "last"], help_heading = "Which sessions")]
     pub from: Option<String>,
     /// Last day, included; today means up to now [default: the last day that is over]
@@ -58,29 +64,35 @@ pub struct ReportArgs {
     /// The last days, weeks or months that are over: 30d, 4w or 3m [default: 30d]
     #[arg(long, value_name = "TIME", value_parser = last, help_heading = "Which sessions")]
     pub last: Option<Asked>,
-    /// Channel, by name, number or id; may be repeated to match any of several
+    /// Channel, by name, number or id; may be repeated, or a list with commas, to match any of several
     #[arg(
         long = "channel",
         value_name = "CHANNEL",
         help_heading = "Which sessions"
     )]
     pub channels: Vec<String>,
-    /// Department, by name or id; may be repeated to match any of several
+    /// Department, by name or id; may be repeated, or a list with commas, to match any of several
     #[arg(
         long = "department",
         value_name = "DEPARTMENT",
         help_heading = "Which sessions"
     )]
     pub departments: Vec<String>,
-    /// Last agent, by name, e-mail or user id; may be repeated to match any of several
-    #[arg(long = "agent", value_name = "AGENT", help_heading = "Which sessions")]
+    /// Last agent, by name, e-mail or user id; may be repeated, or a list with commas, to match any of
+    /// several
+    #[arg(
+        long = "agent",
+        visible_alias = "user",
+        value_name = "AGENT",
+        help_heading = "Which sessions"
+    )]
     pub agents: Vec<String>,
-    /// Tag, by name or id; may be repeated to match any of several
+    /// Tag, by name or id; may be repeated, or a list with commas, to match any of several
     #[arg(long = "tag", value_name = "TAG", help_heading = "Which sessions")]
     pub tags: Vec<String>,
-    /// Status: STARTED, PENDING, IN_PROGRESS or COMPLETED; may be repeated to match any of several
-    #[arg(long, value_name = "STATUS", help_heading = "Which sessions")]
-    pub status: Vec<String>,
+    /// Status; may be repeated, or a list with commas, to match any of several
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = name_of(&STATUSES), help_heading = "Which sessions")]
+    pub status: Vec<&'static str>,
     /// Campaign, as in utm_campaign; may be repeated to match any of several
     #[arg(
         long = "campaign",
@@ -88,27 +100,26 @@ pub struct ReportArgs {
         help_heading = "Which sessions"
     )]
     pub campaigns: Vec<String>,
-    /// Breakdown: day, week, month, hour, channel, department, agent, tag, campaign, reason or
-    /// status; day, week and month also divide the charts [default: day]
-    #[arg(long, value_name = "WHAT", value_parser = by)]
+    /// Breakdown; day, week and month also divide the charts [default: day]
+    #[arg(long, value_name = "WHAT", value_parser = choice(By::ALL.map(|by| (by.as_str(), by))))]
     pub by: Option<By>,
     /// Compare with the previous period, with the same days a year ago (364 days, so that weekdays
-    /// meet), or with none: previous, year or none
-    #[arg(long, value_name = "WHAT", value_parser = compare, default_value = "previous")]
+    /// meet), or with none
+    #[arg(long, value_name = "WHAT", value_parser = compared(), default_value = "previous")]
     pub compare: Compare,
     /// Which hours times to the first response and to the end count: all, or open, which needs
     /// [report.hours] in the configuration
-    #[arg(long, value_name = "WHICH", value_parser = hours, default_value = "all")]
+    #[arg(long, value_name = "WHICH", value_parser = hours(), default_value = "all")]
     pub hours: CountedHours,
-    /// Show only these metrics, such as opened, wait or won, in figures, times and breakdowns, and no
-    /// other sections; may be repeated or a list with commas; an unknown name lists all; not for html
-    #[arg(long = "metric", value_name = "METRIC", value_delimiter = ',')]
-    pub metrics: Vec<String>,
-    /// table, json, csv, md, html or xlsx
-    #[arg(long, value_name = "FORMAT", default_value_t)]
-    pub format: Format,
-    /// Language: en or pt-BR; csv in pt-BR has semicolons and decimal commas, for spreadsheets
-    #[arg(long, value_name = "LANGUAGE", default_value_t)]
+    /// Show only these metrics, in figures, times and breakdowns, and no other sections; may be repeated
+    /// or a list with commas; not for html
+    #[arg(long = "metric", value_name = "METRIC", value_delimiter = ',', value_parser = name_of(&METRICS))]
+    pub metrics: Vec<&'static str>,
+    /// The format.
+    #[command(flatten)]
+    pub format: ReportFormat,
+    /// Language; csv in pt-BR has semicolons and decimal commas, for spreadsheets
+    #[arg(long, value_name = "LANGUAGE", default_value_t, value_parser = languages())]
     pub lang: Language,
     /// With csv: write texts as they are. Otherwise those that a spreadsheet would take for formulas get
     /// an apostrophe
@@ -147,8 +158,10 @@ impl Default for ReportArgs {
             by: None,
             compare: Compare::Previous,
             hours: CountedHours::All,
-            format: Format::default(),
+            metrics: Vec::new(),
+            format: ReportFormat::default(),
             lang: Language::default(),
+            exact: false,
             output: None,
             anonymous: false,
             definitions: false,
@@ -192,70 +205,38 @@ fn last(text: &str) -> Result<Asked, String> {
     }
 }
 
-fn by(text: &str) -> Result<By, String> {
-    let name = one_of(text, &By::ALL.map(By::as_str))?;
-    let by = By::ALL.into_iter().find(|by| by.as_str() == name);
-    Ok(by.unwrap_or(By::Day))
+fn compared() -> Choice<Compare> {
+    choice([
+        ("previous", Compare::Previous),
+        ("year", Compare::Year),
+        ("none", Compare::None),
+    ])
 }
 
-fn compare(text: &str) -> Result<Compare, String> {
-    Ok(match one_of(text, &["previous", "year", "none"])? {
-        "year" => Compare::Year,
-        "none" => Compare::None,
-        _ => Compare::Previous,
-    })
+fn hours() -> Choice<CountedHours> {
+    choice([("all", CountedHours::All), ("open", CountedHours::Open)])
 }
 
-fn hours(text: &str) -> Result<CountedHours, String> {
-    Ok(match one_of(text, &["all", "open"])? {
-        "open" => CountedHours::Open,
-        _ => CountedHours::All,
-    })
-}
-
-/// Parses a day. Reports are of whole days.
-pub(super) fn day(
-    flag: &str,
-    text: Option<&str>,
-    today: NaiveDate,
-) -> Result<Option<NaiveDate>, Failure> {
-    let Some(text) = text else {
-        return Ok(None);
-    };
-    let text = text.trim();
-    let is_shaped = text.len() == 10
-        && text
-            .bytes()
-            .all(|byte| byte == b'-' || byte.is_ascii_digit());
-    match text {
-        "today" => Ok(Some(today)),
-        "yesterday" => Ok(Some(today - Days::new(1))),
-        _ if is_shaped && let Ok(day) = text.parse::<NaiveDate>() => Ok(Some(day)),
-        _ => {
-            let text: String = text.chars().take(60).collect();
-            Err(Failure::usage_text(format!(
-                "{flag}: {text:?} is not a valid day (accepted: 2025-12-31, today or yesterday; \
-                 reports are of whole days)"
-            )))
-        }
-    }
+pub(super) fn languages() -> Choice<Language> {
+    choice([("en", Language::En), ("pt-BR", Language::PtBr)]).also(&[("pt-BR", &["pt", "pt_BR"])])
 }
 
 /// Prints the report.
 pub(super) async fn run(context: &Context, args: ReportArgs) -> Result<Exit, Failure> {
     let is_terminal = args.output.is_none() && io::stdout().is_terminal();
-    if args.format == Format::Xlsx && is_terminal {
+    let format = args.format.chosen();
+    if format == Format::Xlsx && is_terminal {
         return Err(Failure::usage_text(
             "a workbook cannot be shown in a terminal: add --output FILE",
         ));
     }
-    if args.format == Format::Csv && args.definitions {
+    if format == Format::Csv && args.definitions {
         return Err(Failure::usage_text(
             "--definitions: csv is one table and has no room for definitions; take another format",
         ));
     }
-    exact_is_for_csv(args.exact, args.format == Format::Csv)?;
-    let statuses = statuses(&args.status)?;
+    exact_is_for_csv(args.exact, args.format.chosen() == Format::Csv)?;
+    let statuses = args.status.iter().map(|it| Stage::of(Some(it))).collect();
     let metrics = metrics(&args)?;
     let store = context.store(Access::Read).await?;
     let account = stored::account(context, &store).await?;
@@ -277,7 +258,7 @@ pub(super) async fn run(context: &Context, args: ReportArgs) -> Result<Exit, Fai
             }
         ));
         // A file is written in any case: what it held before is of other days.
-        if args.format == Format::Table && args.output.is_none() {
+        if format == Format::Table && args.output.is_none() {
             return Ok(Exit::Done);
         }
     }
@@ -286,7 +267,7 @@ pub(super) async fn run(context: &Context, args: ReportArgs) -> Result<Exit, Fai
     } else {
         None
     };
-    let bytes = report::render(&report, args.format, args.lang, width).map_err(Failure::failed)?;
+    let bytes = report::render(&report, format, args.lang, width).map_err(Failure::failed)?;
     match &args.output {
         None => {
             let mut out = io::stdout().lock();
@@ -312,7 +293,14 @@ pub(super) async fn write_page(
     file: &Path,
 ) -> Result<(), Failure> {
     let args = ReportArgs::default();
-    let report = read(context, &args, account, Vec::new(), snapshot).await?;
+    let report = read(
+        context,
+        &args,
+        account,
+        (Vec::new(), Metrics(Vec::new())),
+        snapshot,
+    )
+    .await?;
     let page = report::render(&report, Format::Html, args.lang, None).map_err(Failure::failed)?;
     write(file, &page)
         .map_err(|error| Failure::from(error).context(format!("cannot write {}", file.display())))
@@ -349,29 +337,16 @@ fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
     replaced
 }
 
-fn statuses(wanted: &[String]) -> Result<Vec<Stage>, Failure> {
-    const STATUSES: [&str; 4] = ["STARTED", "PENDING", "IN_PROGRESS", "COMPLETED"];
-    let stage = |text: &String| {
-        one_of(text, &STATUSES)
-            .map(|status| Stage::of(Some(status)))
-            .map_err(|problem| Failure::usage_text(format!("--status: {problem}")))
-    };
-    wanted.iter().map(stage).collect()
-}
+const STATUSES: [&str; 4] = ["STARTED", "PENDING", "IN_PROGRESS", "COMPLETED"];
 
 /// The metrics to show.
 fn metrics(args: &ReportArgs) -> Result<Metrics, Failure> {
-    if args.format == Format::Html && !args.metrics.is_empty() {
+    if args.format.chosen() == Format::Html && !args.metrics.is_empty() {
         return Err(Failure::usage_text(
             "--metric: the page of html always has all of its sections; take another format",
         ));
     }
-    let metric = |text: &String| {
-        one_of(text, &METRICS)
-            .map_err(|problem| Failure::usage_text(format!("--metric: {problem}")))
-    };
-    let metrics: Result<Vec<&'static str>, Failure> = args.metrics.iter().map(metric).collect();
-    Ok(Metrics(metrics?))
+    Ok(Metrics(args.metrics.clone()))
 }
 
 /// Reads all that the report needs and computes its figures.
@@ -386,7 +361,8 @@ async fn read(
     let settings = settings(context, &basis)?;
     let zone = settings.zone;
     let now = basis.as_of.unwrap_or_else(|| context.clock.now());
-    let period = period(args, &settings, now)?;
+    let day_first = context.calendar()?.day_first;
+    let period = period(args, &settings, now, day_first)?;
     let is_partial = is_pending(&basis, period, &settings);
     if is_partial && !args.partial {
         return Err(Failure::failed(anyhow::anyhow!(
@@ -490,10 +466,24 @@ fn settings(context: &Context, basis: &ReportBasis) -> Result<Settings, Failure>
     Ok(stored.clone())
 }
 
-fn period(args: &ReportArgs, settings: &Settings, now: Timestamp) -> Result<Period, Failure> {
+fn period(
+    args: &ReportArgs,
+    settings: &Settings,
+    now: Timestamp,
+    day_first: bool,
+) -> Result<Period, Failure> {
     let today = local_date(settings.zone, now);
-    let from = day("--from", args.from.as_deref(), today)?;
-    let to = day("--to", args.to.as_deref(), today)?;
+    let calendar = Calendar {
+        zone: Zone(settings.zone),
+        now,
+        day_first,
+    };
+    let read = |flag, text: Option<&str>| {
+        text.map(|text| dates::days(flag, text, &calendar))
+            .transpose()
+    };
+    let from = read("--from", args.from.as_deref())?.map(|(first, _)| first);
+    let to = read("--to", args.to.as_deref())?.map(|(_, last)| last);
     let asked = match (args.month, args.last) {
         (Some(month), _) => Asked::Month(month),
         (None, Some(last)) => last,
@@ -583,7 +573,7 @@ fn filters(
     if !args.status.is_empty() {
         shown.push(ShownFilter {
             of: "status",
-            names: args.status.iter().map(|it| it.to_uppercase()).collect(),
+            names: args.status.iter().map(|&it| it.to_owned()).collect(),
         });
     }
     if !args.campaigns.is_empty() {
@@ -640,16 +630,6 @@ mod tests {
         assert_eq!(month("2026-05"), Ok("2026-05-01".parse().unwrap()));
         for text in ["2026-13", "2026-5", "05/2026", "2026-05-01", "ééé"] {
             assert!(month(text).is_err(), "{text}");
-        }
-        let today = "2026-06-20".parse().unwrap();
-        let read = |text: &str| day("--to", Some(text), today);
-        assert_eq!(read("today").unwrap(), Some(today));
-        assert_eq!(
-            read("yesterday").unwrap().unwrap().to_string(),
-            "2026-06-19"
-        );
-        for text in ["2026-06-20 10:00", "20/06/2026", "2026-02-30", "+026-06-20"] {
-            assert!(read(text).is_err(), "{text}");
         }
     }
 

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::record::number;
 use super::sandbox_oddities::Oddities;
-use super::{dates, refused_options};
+use super::{Calendar, dates, refused_options};
 use crate::clock::Clock;
 use crate::config::{Edge, Zone};
 use crate::data::Timestamp;
@@ -409,7 +409,12 @@ impl SandboxCommand {
         let Some(text) = &self.until else {
             return Ok(None);
         };
-        let until = dates::parse("--until", text, Zone::machine(), Edge::End)?;
+        let calendar = Calendar {
+            zone: Zone::machine(),
+            now,
+            day_first: false,
+        };
+        let until = dates::parse("--until", text, &calendar, Edge::End)?;
         let earliest = Timestamp::parse(EARLIEST).context("the earliest end cannot be read")?;
         if until > now {
             bail!("--until {text:?} is {until}, which is in the future; the latest is {now}");

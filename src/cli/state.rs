@@ -6,6 +6,10 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::choices::name_of;
+use super::contacts::CONTACT_STATUSES;
+use super::engine::resources;
+use super::formats::TextOrJson;
 use super::stored::Busy;
 use super::{Access, Context, Exit, Failure, parse_date, refused_options, stored};
 use crate::config::{Edge, one_of};
@@ -37,9 +41,9 @@ pub enum StateCommand {
     ///
     /// Prints one line for each account and resource, and for contacts one for each status: the
     /// watermark, when the resource was last read completely, whether the platform sorts as
-    /// requested, and the last error.
+    /// requested, and the last error. With --json, the same as state export.
     #[command(after_long_help = "Example:\n  helena-sync state show")]
-    Show,
+    Show(TextOrJson),
     /// Set a watermark; the next sync reads all changes since then
     ///
     /// An earlier watermark only costs requests: rows that did not change are not written. A later
@@ -69,13 +73,13 @@ Examples:
 /// Which watermark.
 #[derive(Debug, Clone, Args)]
 pub struct StreamArgs {
-    /// sessions or contacts. The other resources are lists: each sync reads them completely, so they
+    /// The resource. The others are lists: each sync reads them completely, so they
     /// have no watermark
-    #[arg(value_name = "RESOURCE")]
+    #[arg(value_name = "RESOURCE", value_parser = resources().showing(|one| !one.is_list()))]
     pub resource: Resource,
-    /// Only the contacts with this status: ACTIVE, ARCHIVED or BLOCKED [default: all three]
-    #[arg(long, value_name = "STATUS")]
-    pub status: Option<String>,
+    /// Only the contacts with this status [default: all three]
+    #[arg(long, value_name = "STATUS", value_parser = name_of(&CONTACT_STATUSES))]
+    pub status: Option<&'static str>,
 }
 
 /// Which watermark, and its new value.
@@ -85,7 +89,7 @@ pub struct SetArgs {
     #[command(flatten)]
     pub stream: StreamArgs,
     /// The new watermark: 2025-12-31 (the first instant of that day), "2025-12-31 18:30" in the
-    /// configured time zone, or RFC 3339
+    /// configured time zone, yesterday, 7d (so long ago), or RFC 3339
     #[arg(value_name = "DATE")]
     pub date: String,
     /// Accept a resource that was never loaded. Records from before DATE are not read until a
@@ -115,11 +119,12 @@ const COLUMNS: [&str; 7] = [
 /// Runs the subcommand.
 pub(super) async fn run(context: &Context, args: StateArgs) -> Result<Exit, Failure> {
     match args.command {
-        StateCommand::Show => show(context).await,
+        StateCommand::Show(format) if format.is_json() => export(context).await,
+        StateCommand::Show(_) => show(context).await,
         StateCommand::Export => export(context).await,
         StateCommand::Set(args) => {
             let zone = context.zone()?;
-            let to = parse_date("DATE", &args.date, zone, Edge::Start)?;
+            let to = parse_date("DATE", &args.date, &context.calendar()?, Edge::Start)?;
             if to > context.clock.now() {
                 return Err(Failure::usage_text(format!(
                     "DATE: {} is in the future: changes before then would never be read. Give a date in \
@@ -215,7 +220,7 @@ fn streams(args: &StreamArgs) -> Result<Vec<Stream>, Failure> {
             Resource::names(followed, "and"),
         )));
     }
-    if let Some(status) = &args.status {
+    if let Some(status) = args.status {
         if args.resource != Resource::Contacts {
             return Err(Failure::usage_text(
                 "--status is accepted for contacts only. Leave it out.",
@@ -320,20 +325,17 @@ async fn require_loaded(store: &Store, lease: &Lease, streams: &[Stream]) -> Res
 mod tests {
     use super::*;
 
-    fn named(resource: Resource, status: Option<&str>) -> Result<usize, String> {
-        streams(&StreamArgs {
-            resource,
-            status: status.map(str::to_owned),
-        })
-        .map(|streams| streams.len())
-        .map_err(|failure| failure.text())
+    fn named(resource: Resource, status: Option<&'static str>) -> Result<usize, String> {
+        streams(&StreamArgs { resource, status })
+            .map(|streams| streams.len())
+            .map_err(|failure| failure.text())
     }
 
     #[test]
     fn contacts_have_a_watermark_for_each_status_and_lists_have_none() {
         assert_eq!(named(Resource::Sessions, None), Ok(1));
         assert_eq!(named(Resource::Contacts, None), Ok(3));
-        assert_eq!(named(Resource::Contacts, Some("archived")), Ok(1));
+        assert_eq!(named(Resource::Contacts, Some("ARCHIVED")), Ok(1));
         assert!(
             named(Resource::Tags, None)
                 .unwrap_err()
@@ -344,10 +346,12 @@ mod tests {
                 .unwrap_err()
                 .contains("contacts only")
         );
-        assert!(
-            named(Resource::Contacts, Some("ARCHIVE"))
-                .unwrap_err()
-                .contains("similar: ARCHIVED")
-        );
+    }
+
+    #[test]
+    fn the_statuses_of_contacts_are_those_of_their_streams() {
+        let streams = Resource::Contacts.streams();
+        let statuses: Vec<&str> = streams.iter().map(|one| one.partition.as_str()).collect();
+        assert_eq!(statuses, CONTACT_STATUSES);
     }
 }

@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::formats::TextOrJson;
 use super::record::number;
 use super::{Access, Context, Exit, Failure, duration, engine, refused_options, stored};
 use crate::config::Zone;
@@ -39,9 +40,9 @@ Examples:
   helena-sync status --max-lag 10m || echo stale
   helena-sync status --complete && echo \"the first load is done\"", args = refused_options::hidden(refused_options::STORED))]
 pub struct StatusArgs {
-    /// Print JSON instead of tables
-    #[arg(long)]
-    pub json: bool,
+    /// The format.
+    #[command(flatten)]
+    pub format: TextOrJson,
     /// Exit with 1 if a resource was last read longer ago than this (30s, 10m, 2h), or never; for
     /// health checks. For the small lists, which are read less often, sync.catalog_interval is added
     /// [default: no limit]
@@ -63,7 +64,7 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
     let configured = context.settings.account_names()?;
     let concerned = stored::concerned(context)?;
     let checks = args.max_lag.is_some() || args.complete;
-    let whole = args.json || !checks;
+    let whole = args.format.is_json() || !checks;
     let mut shown = Vec::new();
     let (mut stale, mut loading) = (Vec::new(), Vec::new());
     for account in &accounts {
@@ -107,7 +108,7 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
         let missing = concerned.iter().filter(|name| !stored(name));
         stale.extend(missing.map(|name| format!("{name}: nothing was synced yet")));
     }
-    if args.json {
+    if args.format.is_json() {
         let mut out = io::stdout().lock();
         serde_json::to_writer_pretty(&mut out, &shown).map_err(io::Error::from)?;
         writeln!(out)?;

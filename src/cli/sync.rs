@@ -37,7 +37,7 @@ Examples:
 )]
 pub struct SyncArgs {
     /// The resources to sync. Empty means all in sync.resources.
-    #[arg(long = "resource", value_name = "RESOURCE", help = engine::which_resources())]
+    #[arg(long = "resource", value_name = "RESOURCE", value_delimiter = ',', value_parser = engine::resources(), help = engine::WHICH_RESOURCES)]
     pub resources: Vec<Resource>,
     /// Read everything again, whatever the watermark says. Rows that did not change are not written.
     /// If an earlier full refresh was interrupted, it is resumed
@@ -52,7 +52,7 @@ pub struct SyncArgs {
     pub max_runtime: Option<Duration>,
     /// Stop after the page that completes this many sessions and contacts, with exit status 0; the
     /// next sync resumes. The small lists do not count [default: no limit]
-    #[arg(long, value_name = "COUNT", value_parser = positive::<u64>)]
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = positive::<u64>)]
     pub limit: Option<u64>,
     /// Also resume unfinished backfills. Without it, only the same backfill resumes them
     #[arg(long)]

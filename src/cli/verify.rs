@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::account_outcomes::AccountOutcomes;
 use super::engine::{self, LeasedEngine};
+use super::formats::TextOrJson;
 use super::record::number;
 use super::{Access, Account, Context, Exit, Failure, duration, stored};
 use crate::config::Zone;
@@ -54,7 +55,7 @@ Examples:
   helena-sync verify --repair --json")]
 pub struct VerifyArgs {
     /// The resources to verify. Empty means all in sync.resources.
-    #[arg(long = "resource", value_name = "RESOURCE", help = engine::which_resources())]
+    #[arg(long = "resource", value_name = "RESOURCE", value_delimiter = ',', value_parser = engine::resources(), help = engine::WHICH_RESOURCES)]
     pub resources: Vec<Resource>,
     /// Sync first; then store records that are missing or older in the mirror, and mark rows as
     /// removed if the API, asked for the record by its id, answers that it was deleted
@@ -64,9 +65,9 @@ pub struct VerifyArgs {
     /// whose counts are equal, since a missing and a surplus record can cancel out
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub sample: u32,
-    /// Print the result as JSON, with the ids of all differences
-    #[arg(long)]
-    pub json: bool,
+    /// The format. JSON has the ids of all differences.
+    #[command(flatten)]
+    pub format: TextOrJson,
     /// Stop after this time (30s, 10m, 2h) [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub max_runtime: Option<Duration>,
@@ -106,7 +107,7 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Fai
         return outcomes.conclude(Exit::Failed);
     }
     let out = io::stdout().lock();
-    if args.json {
+    if args.format.is_json() {
         print_json(out, &verified, args.repair)?;
     } else {
         print(out, &verified, zone, args.repair)?;

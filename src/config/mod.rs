@@ -34,7 +34,7 @@ pub use load::{Environment, Flag, Settings};
 pub use nearest::nearest;
 pub use report::Report;
 pub use schedule::{Schedule, ScheduleError};
-pub use values::{DETAILS, LogFormat, duration_of, one_of};
+pub use values::{DETAILS, LOG_FORMATS, LOG_LEVELS, LogFormat, duration_of, one_of};
 pub use zone::{Edge, UnknownZone, Zone};
 
 /// The file that is read by default, if it exists.

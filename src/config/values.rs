@@ -25,6 +25,12 @@ pub enum LogFormat {
     Json,
 }
 
+/// The names of the formats of log lines.
+pub const LOG_FORMATS: [&str; 2] = ["text", "json"];
+
+/// The levels of log lines, the most important first.
+pub const LOG_LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
 /// The details that can be requested with sessions, in the platform's spelling (API notes, 4.4).
 pub const DETAILS: [&str; 6] = [
     "AgentDetails",
@@ -293,7 +299,7 @@ pub(super) fn session_version<'de, D: Deserializer<'de>>(
 
 pub(super) fn log_format<'de, D: Deserializer<'de>>(from: D) -> Result<LogFormat, D::Error> {
     let text = text_of(from, "text or json")?;
-    match one_of(&text, &["text", "json"]).map_err(D::Error::custom)? {
+    match one_of(&text, &LOG_FORMATS).map_err(D::Error::custom)? {
         "json" => Ok(LogFormat::Json),
         _ => Ok(LogFormat::Text),
     }
@@ -301,8 +307,7 @@ pub(super) fn log_format<'de, D: Deserializer<'de>>(from: D) -> Result<LogFormat
 
 pub(super) fn level<'de, D: Deserializer<'de>>(from: D) -> Result<tracing::Level, D::Error> {
     let text = text_of(from, "a level such as \"info\"")?;
-    let name =
-        one_of(&text, &["error", "warn", "info", "debug", "trace"]).map_err(D::Error::custom)?;
+    let name = one_of(&text, &LOG_LEVELS).map_err(D::Error::custom)?;
     Ok(match name {
         "error" => tracing::Level::ERROR,
         "warn" => tracing::Level::WARN,

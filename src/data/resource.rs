@@ -131,7 +131,7 @@ static DEPARTMENTS: Descriptor = Descriptor {
 /// The key of agents is the id that sessions refer to.
 static AGENTS: Descriptor = Descriptor {
     name: "agents",
-    singular: "user",
+    singular: "agent",
     about: "the people who answer; sessions.user_id = agents.user_id",
     key_field: "userId",
     key: "user_id",

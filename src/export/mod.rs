@@ -16,7 +16,6 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use chrono::{Datelike as _, Days, Months, NaiveDate};
 use chrono_tz::Tz;
@@ -46,6 +45,15 @@ pub enum Format {
 }
 
 impl Format {
+    /// All formats.
+    pub const ALL: &[Self] = &[
+        Self::Csv,
+        Self::Ndjson,
+        Self::Xlsx,
+        #[cfg(feature = "parquet")]
+        Self::Parquet,
+    ];
+
     /// As typed on the command line, and the ending of files.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -61,29 +69,6 @@ impl Format {
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Format {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.to_ascii_lowercase().as_str() {
-            "csv" => Ok(Self::Csv),
-            "ndjson" => Ok(Self::Ndjson),
-            "xlsx" => Ok(Self::Xlsx),
-            #[cfg(feature = "parquet")]
-            "parquet" => Ok(Self::Parquet),
-            #[cfg(feature = "parquet")]
-            _ => Err("must be csv, ndjson, xlsx or parquet".to_owned()),
-            #[cfg(not(feature = "parquet"))]
-            "parquet" => Err(
-                "this helena-sync was built without the feature parquet: take csv, ndjson or xlsx, or \
-                 build it with that feature"
-                    .to_owned(),
-            ),
-            #[cfg(not(feature = "parquet"))]
-            _ => Err("must be csv, ndjson or xlsx".to_owned()),
-        }
     }
 }
 

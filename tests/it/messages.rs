@@ -413,7 +413,16 @@ fn errors_of_values() {
         &[
             DateError::Form {
                 flag: "--from",
-                text: "31/12/2025".into(),
+                text: "31/13/2025".into(),
+            },
+            DateError::NoDay {
+                flag: "--from",
+                text: "soon".into(),
+            },
+            DateError::Ambiguous {
+                flag: "--from",
+                text: "05/06/2025".into(),
+                days: ["2025-06-05", "2025-05-06"].map(|day| day.parse().unwrap()),
             },
             DateError::Year {
                 flag: "--from",
@@ -428,6 +437,8 @@ fn errors_of_values() {
         ],
         |error| match error {
             DateError::Form { .. } => "Date form",
+            DateError::NoDay { .. } => "Date no day",
+            DateError::Ambiguous { .. } => "Date ambiguous",
             DateError::Year { .. } => "Date year",
             DateError::Backwards { .. } => "Date backwards",
         },

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use helena_sync::api::{self, Shape};
-use helena_sync::cli;
+use helena_sync::cli::{self, Calendar};
 use helena_sync::config::{Edge, Environment, Settings};
 use helena_sync::data::{Page, Resource, Timestamp};
 use helena_sync::schema::{BatchBuilder, span_seconds};
@@ -134,11 +134,23 @@ pub fn date(text: &str) {
         }
     }
     for zone in ["UTC", "America/Sao_Paulo", "Pacific/Apia"] {
-        let zone = zone.parse().expect("a zone");
-        let start = cli::parse_date("--from", text, zone, Edge::Start);
-        let end = cli::parse_date("--to", text, zone, Edge::End);
+        let calendar = Calendar {
+            zone: zone.parse().expect("a zone"),
+            now: Timestamp::from_micros(1_777_900_000_000_000),
+            day_first: false,
+        };
+        let start = cli::parse_date("--from", text, &calendar, Edge::Start);
+        let end = cli::parse_date("--to", text, &calendar, Edge::End);
         match (start, end) {
             (Ok(start), Ok(end)) => assert!(start <= end, "{start} to {end}"),
+            (
+                Err(cli::DateError::Ambiguous {
+                    days: [one, other], ..
+                }),
+                Err(_),
+            ) => {
+                assert_ne!(one, other);
+            }
             (Err(start), Err(_)) => assert!(start.to_string().contains("accepted: ")),
             // The last day of the calendar has no day after it.
             (Ok(_), Err(_)) => {}

@@ -340,7 +340,14 @@ async fn a_second_demo_leaves_the_file_of_the_first_one_alone() {
     until("the first demo has loaded", async || {
         place.path().join("demo.db").exists()
             && place
-                .run(&["status", "--database-url", "sqlite://demo.db", "--account", "(demo)", "--complete"])
+                .run(&[
+                    "status",
+                    "--database-url",
+                    "sqlite://demo.db",
+                    "--account",
+                    "(demo)",
+                    "--complete",
+                ])
                 .await
                 .code
                 == Some(0)
