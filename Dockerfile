@@ -2,10 +2,13 @@
 #
 #   docker build --tag helena-sync .
 #   docker run --env HELENA_API_TOKEN --env DATABASE_URL helena-sync
+#
+# For --version to name the commit: docker build --build-arg HELENA_SYNC_COMMIT=$(git rev-parse --short HEAD) ...
 
 FROM rust:1-slim-bookworm AS build
 WORKDIR /src
 COPY . .
+ARG HELENA_SYNC_COMMIT
 RUN cargo build --release --locked --bin helena-sync
 
 FROM debian:bookworm-slim

@@ -25,7 +25,7 @@ use tracing::{error, info, warn};
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::data::{Resource, RunKind, Source, SourceError, Timestamp};
+use crate::data::{Resource, RunKind, Source, SourceError, Timestamp, counted};
 use crate::schedule::{Trigger, Triggers};
 use crate::store::StoreError;
 use crate::sync::{
@@ -403,7 +403,9 @@ impl<S: Source + 'static> AccountWorker<S> {
             let differences: u64 = verified.iter().map(Verified::differences).sum();
             info!(
                 account,
-                differences, "account {account}: verified, {differences} differences"
+                differences,
+                "account {account}: verified, {}",
+                counted(differences, "difference")
             );
             return;
         }

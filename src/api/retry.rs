@@ -180,7 +180,7 @@ impl From<FailedRequest> for SourceError {
             FailureKind::Internal => Self::NotAccepted {
                 request,
                 status: 500,
-                detail: format!("{detail}; failed {attempts} times"),
+                detail: failed_often(&detail, attempts),
             },
             FailureKind::Connection
             | FailureKind::Timeout
@@ -201,9 +201,17 @@ impl From<FailedRequest> for SourceError {
             FailureKind::Ignored(parameter) => Self::Ignored {
                 request,
                 parameter,
-                detail: format!("{detail}; failed {attempts} times"),
+                detail: failed_often(&detail, attempts),
             },
         }
+    }
+}
+
+/// A detail, and how often the request failed.
+fn failed_often(detail: &str, attempts: u32) -> String {
+    match attempts {
+        1 => format!("{detail}; failed once"),
+        more => format!("{detail}; failed {more} times"),
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::api::Client;
 use crate::config::Zone;
-use crate::data::Resource;
+use crate::data::{Resource, counted};
 use crate::status::{self, BackfillStatus};
 use crate::store::{AccountId, Backfill};
 use crate::sync::{self, Estimate, RunLimits, RunReport, Runs};
@@ -142,8 +142,11 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
     if exit == Exit::Done && outcomes.all_well() && runs.iter().all(RunReport::succeeded) {
         let count = |rows: fn(&RunReport) -> u64| number(runs.iter().map(rows).sum());
         context.note(&format!(
-            "done: {} sessions read, {} new, {} changed, {} unchanged, {} rejected",
-            count(|run| run.counters.rows_read),
+            "done: {} read, {} new, {} changed, {} unchanged, {} rejected",
+            counted(
+                runs.iter().map(|run| run.counters.rows_read).sum(),
+                "session"
+            ),
             count(|run| run.counters.rows_inserted),
             count(|run| run.counters.rows_updated),
             count(|run| run.counters.rows_unchanged),
@@ -187,7 +190,7 @@ async fn cancel(context: &Context, args: &BackfillArgs, id: Option<i64>) -> Resu
         0 => "no backfill is unfinished: nothing to cancel".to_owned(),
         count => format!(
             "canceled {}; the rows that were stored stay",
-            engine::counted(count, "backfill")
+            counted(count, "backfill")
         ),
     });
     Ok(Exit::Done)
@@ -259,7 +262,7 @@ async fn dry_run(
         writeln!(
             io::stdout().lock(),
             "dry run, nothing was written: {} in at least {}, {}",
-            engine::counted(total.records, "session"),
+            counted(total.records, "session"),
             engine::requests(total.requests),
             engine::least_time(context, total.requests)?,
         )?;
@@ -294,8 +297,8 @@ async fn read(
         Some(_) if restart => None,
         Some(old) => {
             context.note(&format!(
-                "resuming the unfinished backfill: {} windows done, {} left (--restart starts over)",
-                number(old.windows_done),
+                "resuming the unfinished backfill: {} done, {} left (--restart starts over)",
+                counted(old.windows_done, "window"),
                 number(old.windows_left)
             ));
             Some(old.id)

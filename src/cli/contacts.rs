@@ -16,7 +16,7 @@ use super::state::stream_of;
 use super::waiting::patiently;
 use super::{
     Calendar, Context, Exit, Failure, Patience, directions, empty, exact_is_for_csv, positive,
-    refused_options, sessions,
+    refused_options, sessions, within,
 };
 use crate::api::Client;
 use crate::config::Zone;
@@ -59,7 +59,7 @@ pub struct ContactsArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = positive::<u32>)]
     pub page: u32,
     /// Contacts on each page, 1 to 100 [default: 10; with --all 100]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "COUNT", value_parser = within(1, 100))]
     pub size: Option<u32>,
     /// Print all pages
     #[arg(long, conflicts_with = "page")]
@@ -147,7 +147,8 @@ pub(super) async fn run(context: &Context, args: ContactsArgs) -> Result<Exit, F
     }
     let status = query.stream.partition;
     let footer = Footer {
-        what: &format!("contacts with status {status}"),
+        what: "contact",
+        which: &format!(" with status {status}"),
         count,
         total,
         page: args.page,

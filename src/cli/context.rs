@@ -114,7 +114,6 @@ impl Context {
     }
 
     /// With these settings only, and a log of errors only.
-    #[cfg(feature = "sandbox")]
     pub(super) fn of_settings(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
         telemetry::init(&telemetry::Options {
             json: false,

@@ -12,7 +12,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::record::number;
-use super::{Exit, Failure, refused_options};
+use super::{Exit, Failure, refused_options, whole, within};
 use crate::clock::Clock;
 use crate::config::{self, Environment};
 use crate::data::Resource;
@@ -46,7 +46,7 @@ Examples:
 pub struct DemoArgs {
     /// Sessions; the account has two fifths as many contacts, and a past of one to three months, or
     /// of a year if there are many
-    #[arg(long, value_name = "COUNT", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "COUNT", default_value_t = 5_000, value_parser = within(1, 1_000_000))]
     pub sessions: u32,
     /// How long to keep syncing (0s, 30s, 5m)
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = config::duration_of)]
@@ -62,10 +62,10 @@ pub struct DemoArgs {
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     /// Seed of the generator; the same seed gives the same account
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = whole::<u64>)]
     pub seed: u64,
     /// Changes per second
-    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(..=1_000))]
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = within(0, 1_000))]
     pub changes: u32,
 }
 

@@ -89,7 +89,11 @@ pub(super) fn text(what: &str, counts: &[(&'static str, u64)]) -> String {
     match counts {
         [] => text = format!("the account has no {what}"),
         [(flag, count)] => {
-            let _ = write!(text, " {flag}; without it there are {}", number(*count));
+            let _ = write!(
+                text,
+                " {flag}; without it there would be {}",
+                number(*count)
+            );
         }
         _ => {
             for (index, (flag, count)) in counts.iter().enumerate() {
@@ -143,7 +147,7 @@ mod tests {
         );
         assert_eq!(
             text("session", &[("--tag", 7)]),
-            "no session matches --tag; without it there are 7"
+            "no session matches --tag; without it there would be 7"
         );
         assert_eq!(text("session", &[]), "the account has no session");
     }

@@ -14,14 +14,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::choices::{Choice, choice};
-use super::record::number;
 use super::stored::{self, Busy};
 use super::{Account, Context, Exit, Failure, Patience};
 use crate::api::{Client, WaitReason};
 use crate::clock::{Clock, SystemClock};
 use crate::config::DEFAULT_ACCOUNT;
 use crate::daemon::KeptLease;
-use crate::data::{Resource, RunKind, Source as _, Standing, Timestamp, Trouble};
+use crate::data::{Resource, RunKind, Source as _, Standing, Timestamp, Trouble, counted};
 use crate::output::{ProgressDisplay, Snapshot};
 use crate::store::{Lease, Store, StoreError};
 use crate::sync::{
@@ -510,12 +509,6 @@ pub(super) fn conclude(context: &Context, runs: &[RunReport], resumed: Resumed) 
         names.join(", ")
     ));
     Exit::Failed
-}
-
-/// `1 session`, `2,000 sessions`.
-pub(super) fn counted(count: u64, what: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{} {what}{s}", number(count))
 }
 
 /// `1 request`, `2,000 requests`.

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use crate::api::{BaseUrlError, ClientError, TokenError};
 use crate::config::ConfigError;
-use crate::data::SourceError;
+use crate::data::{SourceError, without_os_numbers};
 use crate::store::StoreError;
 use crate::sync::RunError;
 use crate::telemetry::TelemetryError;
@@ -166,7 +166,7 @@ impl Failure {
     fn causes(&self) -> Vec<String> {
         let mut said: Vec<String> = Vec::new();
         for cause in self.error.chain() {
-            let cause = cause.to_string();
+            let cause = without_os_numbers(&cause.to_string());
             // Some libraries repeat the text of their source in their own.
             if !cause.is_empty() && !said.iter().any(|before| before.contains(&cause)) {
                 said.push(cause);

@@ -11,7 +11,7 @@ use super::record::{Fields, number, shown_at};
 use super::waiting::patiently;
 use super::{Context, Exit, Failure, Patience, exact_is_for_csv, positive, refused_options};
 use crate::config::Zone;
-use crate::data::{Resource, Source};
+use crate::data::{Resource, Source, counted};
 use crate::output::Format;
 
 /// Options of all lists.
@@ -316,10 +316,15 @@ async fn list(
     }
     let count = records.finish()?;
     let total = page.items.len() as u64;
+    let of = |count| match resource {
+        // One day has several of them.
+        Resource::OfficeHours => format!("{} {resource}", number(count)),
+        _ => counted(count, resource.descriptor().singular),
+    };
     context.note(&match count {
         0 => format!("the account has no {resource}"),
-        count if count < total => format!("{} of {} {resource}", number(count), number(total)),
-        count => format!("{} {resource}", number(count)),
+        count if count < total => format!("{} of {}", number(count), of(total)),
+        count => of(count),
     });
     Ok(Exit::Done)
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use clap::Args;
 
 use super::{Context, Exit, Failure, refused_options};
+use crate::data::counted;
 use crate::store::{OpenOptions, Store, StoreError};
 
 /// Migrate the tables to this version.
@@ -39,9 +40,9 @@ pub(super) async fn run(context: &Context, _args: MigrateArgs) -> Result<Exit, F
             writeln!(out, "{name}")?;
         }
         context.note(&format!(
-            "{}: {} migration(s) applied",
+            "{}: {} applied",
             database.url,
-            applied.len()
+            counted(applied.len() as u64, "migration")
         ));
     }
     Ok(Exit::Done)

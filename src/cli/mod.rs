@@ -22,16 +22,20 @@ mod names;
 mod record;
 mod refused_options;
 mod stored;
+mod version;
 mod waiting;
 
 pub mod backfill;
 pub mod check;
 pub mod completions;
+pub mod config;
 pub mod contacts;
 #[cfg(feature = "sandbox")]
 pub mod demo;
 pub mod export;
+pub mod init;
 pub mod lists;
+pub mod man;
 pub mod migrate;
 pub mod rejects;
 pub mod report;
@@ -53,12 +57,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use crate::clock::Clock;
-use crate::config::{self, Environment, Flag};
+use crate::config::{self as configuration, Environment, Flag};
 use crate::data::Direction;
 
 pub use account::{Account, Patience};
@@ -77,13 +81,15 @@ Most users need no configuration file:
   HELENA_API_TOKEN=pn_... helena-sync run
 
 This creates helena.db in the current folder, loads the account's whole
-history and keeps the mirror up to date.
+history and keeps the mirror up to date. helena-sync init asks for the token
+and the database, tests both and writes a configuration file.
 
 Environment:
   HELENA_API_TOKEN       the account's token (account settings, Integrations > API)
   HELENA_API_TOKEN_FILE  a file that holds the token
   HELENA_BASE_URL        address of the API [default: https://api.helena.run]
   DATABASE_URL           sqlite://FILE or postgres://... [default: sqlite://helena.db]
+  HELENA_SYNC_CONFIG     a configuration file
   HELENA_SYNC__SECTION__KEY  any other key of helena-sync.toml
   RUST_LOG               log levels of single modules
 
@@ -91,7 +97,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 token refused."
 
 /// The whole command line.
 #[derive(Debug, Parser)]
-#[command(name = "helena-sync", version, about = ABOUT, after_help = AFTER_HELP)]
+#[command(name = "helena-sync", version, long_version = version::LONG.as_str(), about = ABOUT, after_help = AFTER_HELP)]
 pub struct Cli {
     /// Options that most commands have.
     #[command(flatten)]
@@ -105,8 +111,8 @@ pub struct Cli {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Common options")]
 pub struct Global {
-    /// Configuration file [default: helena-sync.toml, if it exists]
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Configuration file [default: HELENA_SYNC_CONFIG, or helena-sync.toml if it exists]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// Use only this account of the configuration; may be repeated
     #[arg(long = "account", global = true, value_name = "NAME")]
@@ -122,10 +128,10 @@ pub struct Global {
     #[arg(long, global = true, value_name = "ZONE")]
     pub timezone: Option<String>,
     /// Format of log lines [default: text]
-    #[arg(long, global = true, value_name = "FORMAT", value_parser = choices::name_of(&config::LOG_FORMATS))]
+    #[arg(long, global = true, value_name = "FORMAT", value_parser = choices::name_of(&configuration::LOG_FORMATS))]
     pub log_format: Option<&'static str>,
     /// Lowest level of log lines to print [default: info]
-    #[arg(long, global = true, value_name = "LEVEL", value_parser = choices::name_of(&config::LOG_LEVELS))]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = choices::name_of(&configuration::LOG_LEVELS))]
     pub log_level: Option<&'static str>,
     /// Print more log lines, as --log-level debug does; twice for trace
     #[arg(short, long, global = true, action = ArgAction::Count)]
@@ -175,12 +181,14 @@ impl Global {
 pub enum Command {
     #[cfg(feature = "sandbox")]
     Demo(demo::DemoArgs),
+    Init(init::InitArgs),
     Run(run::RunArgs),
     Sync(sync::SyncArgs),
     Backfill(backfill::BackfillArgs),
     Status(status::StatusArgs),
     State(state::StateArgs),
     Check(check::CheckArgs),
+    Config(config::ConfigArgs),
     Verify(verify::VerifyArgs),
     Migrate(migrate::MigrateArgs),
     Rejects(rejects::RejectsArgs),
@@ -200,6 +208,7 @@ pub enum Command {
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::SandboxCommand),
     Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 impl Command {
@@ -245,6 +254,13 @@ pub async fn run_command(
     // These need no configuration, and must work with a broken one.
     match &cli.command {
         Command::Completions(args) => return completions::run(args),
+        Command::Man(args) => return man::run(args),
+        Command::Config(args) => return config::run(&cli.global, environment, args),
+        Command::Init(args) => {
+            return init::run(&cli.global, environment, args, clock)
+                .boxed()
+                .await;
+        }
         #[cfg(feature = "sandbox")]
         Command::Sandbox(args) => {
             let config = args.config(clock.now()).map_err(Failure::usage)?;
@@ -285,7 +301,9 @@ pub async fn run_command(
         Command::Templates(args) => lists::templates(&context, args.list).boxed(),
         Command::Portfolios(args) => lists::portfolios(&context, args.list).boxed(),
         Command::OfficeHours(args) => lists::office_hours(&context, args.list).boxed(),
-        Command::Completions(_) => ready(Ok(Exit::Done)).boxed(),
+        Command::Completions(_) | Command::Man(_) | Command::Config(_) | Command::Init(_) => {
+            ready(Ok(Exit::Done)).boxed()
+        }
         #[cfg(feature = "sandbox")]
         Command::Sandbox(_) | Command::Demo(_) => ready(Ok(Exit::Done)).boxed(),
     };
@@ -305,7 +323,7 @@ fn exact_is_for_csv(is_exact: bool, is_csv: bool) -> Result<(), Failure> {
 
 /// Parses an option's value as a duration greater than zero.
 fn duration(text: &str) -> Result<Duration, String> {
-    let duration = config::duration_of(text)?;
+    let duration = configuration::duration_of(text)?;
     if duration.is_zero() {
         return Err("must be greater than zero".to_owned());
     }
@@ -318,6 +336,22 @@ fn positive<T: std::str::FromStr + PartialEq + Default>(text: &str) -> Result<T,
         Ok(count) if count != T::default() => Ok(count),
         _ => Err("must be a whole number of at least 1".to_owned()),
     }
+}
+
+/// Parses an option's value as a whole number in this range.
+fn within(least: u32, most: u32) -> impl Fn(&str) -> Result<u32, String> + Clone {
+    move |text| {
+        let number = text.trim().parse().ok();
+        number
+            .filter(|number| (least..=most).contains(number))
+            .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+    }
+}
+
+/// Parses an option's value as a whole number.
+fn whole<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    let number = text.trim().parse();
+    number.map_err(|_| "must be a whole number".to_owned())
 }
 
 /// The directions in which a list is sorted.

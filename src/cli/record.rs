@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::config::Zone;
-use crate::data::Timestamp;
+use crate::data::{Timestamp, counted};
 
 /// A record's fields.
 pub(super) struct Fields<'a>(pub(super) &'a Value);
@@ -45,8 +45,10 @@ pub(super) fn number(number: u64) -> String {
 
 /// The line below a list: how many records were shown, and how to see the rest.
 pub(super) struct Footer<'a> {
-    /// `sessions`.
+    /// `session`.
     pub(super) what: &'a str,
+    /// Which of them: ` with status ACTIVE`.
+    pub(super) which: &'a str,
     /// Records shown.
     pub(super) count: u64,
     /// Records in total, if the platform counts them.
@@ -74,21 +76,22 @@ impl Footer<'_> {
     }
 
     pub(super) fn text(&self) -> String {
-        let (what, count, page) = (self.what, number(self.count), self.page);
+        let (count, page) = (number(self.count), self.page);
+        let of = |number| format!("{}{}", counted(number, self.what), self.which);
         let pages = |total: u64| total.div_ceil(u64::from(self.size)).max(1);
         match self.total {
             Some(total) if self.is_gap(total) => format!(
-                "the platform counts {} {what} but shows none of them; try again later",
-                number(total)
+                "the platform counts {} but shows none of them; try again later",
+                of(total)
             ),
             Some(total) if self.limited && total > self.count => {
-                format!("{count} of {} {what}; --all for all", number(total))
+                format!("{count} of {}; --all for all", of(total))
             }
-            _ if self.all || self.limited => format!("{count} {what}"),
+            _ if self.all || self.limited => of(self.count),
             Some(total) if self.count == 0 => format!(
-                "page {page} is past the end: {} {what} fill {} pages of {}",
-                number(total),
-                number(pages(total)),
+                "page {page} is past the end: {} on {} of {}",
+                of(total),
+                counted(pages(total), "page"),
                 self.size
             ),
             None if self.count == 0 => format!("page {page} is empty"),
@@ -99,12 +102,12 @@ impl Footer<'_> {
                     String::new()
                 };
                 format!(
-                    "{count} of {} {what}; page {page} of {}{next}",
-                    number(total),
+                    "{count} of {}; page {page} of {}{next}",
+                    of(total),
                     number(pages(total))
                 )
             }
-            None => format!("{count} {what}; page {page}"),
+            None => format!("{}; page {page}", of(self.count)),
         }
     }
 }

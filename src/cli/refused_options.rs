@@ -17,6 +17,9 @@ pub(super) const REPORT: &[&str] = &["base_url", "timezone"];
 /// Options that `migrate` refuses.
 pub(super) const MIGRATE: &[&str] = &["accounts", "base_url", "timezone"];
 
+/// Options that `init` refuses.
+pub(super) const INIT: &[&str] = &["accounts", "log_format", "log_level", "verbose", "quiet"];
+
 /// Options that commands refuse which read no configuration: all.
 pub(super) const UNCONFIGURED: &[&str] = &[
     "config",
@@ -90,6 +93,12 @@ const fn of(command: &Command) -> (&'static str, &'static [&'static str], &'stat
         #[cfg(feature = "sandbox")]
         Command::Sandbox(_) => ("sandbox", UNCONFIGURED, "it reads no configuration"),
         Command::Completions(_) => ("completions", UNCONFIGURED, "it reads no configuration"),
+        Command::Man(_) => ("man", UNCONFIGURED, "it reads no configuration"),
+        Command::Init(_) => (
+            "init",
+            INIT,
+            "it writes a configuration of one account and logs nothing",
+        ),
         Command::Migrate(_) => ("migrate", MIGRATE, "it only changes the tables"),
         Command::Status(_) => ("status", STORED, LOOKS),
         Command::State(_) => ("state", STORED, LOOKS),
@@ -122,6 +131,7 @@ const fn of(command: &Command) -> (&'static str, &'static [&'static str], &'stat
         | Command::Sync(_)
         | Command::Backfill(_)
         | Command::Check(_)
+        | Command::Config(_)
         | Command::Verify(_) => ("", &[], ""),
     }
 }

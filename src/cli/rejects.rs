@@ -10,7 +10,7 @@ use super::account_outcomes::AccountOutcomes;
 use super::engine::{self, LeasedEngine, Resumed};
 use super::formats::TextOrJson;
 use super::record::number;
-use super::{Access, Context, Exit, Failure, positive, refused_options, stored};
+use super::{Access, Context, Exit, Failure, positive, refused_options, stored, whole};
 use crate::data::Resource;
 use crate::output::{Printer, Wrapping, cell, terminal_width};
 use crate::store::{RejectFilter, StoredReject};
@@ -88,7 +88,7 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 pub struct ShowArgs {
     /// The reject's id, from the list
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = whole::<i64>)]
     pub id: i64,
 }
 
@@ -96,7 +96,7 @@ pub struct ShowArgs {
 #[derive(Debug, Args)]
 pub struct RetryArgs {
     /// Ids of rejects, from the list [default: all unresolved ones with a readable record id]
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = whole::<i64>)]
     pub ids: Vec<i64>,
     /// Wait for another process that holds the lease of the account to end, instead of exiting with 1
     #[arg(long)]

@@ -9,9 +9,9 @@ use clap::{Args, ValueEnum};
 
 use super::record::number;
 use super::sandbox_oddities::Oddities;
-use super::{Calendar, dates, refused_options};
+use super::{Calendar, dates, refused_options, whole};
 use crate::clock::Clock;
-use crate::config::{Edge, Zone};
+use crate::config::{Edge, Zone, duration_of};
 use crate::data::Timestamp;
 use crate::sandbox::{
     FaultRates, Moods, Outage, Precision, RequestLimit, RetryAfter, Sandbox, SandboxConfig,
@@ -38,14 +38,14 @@ pub struct SandboxCommand {
     #[arg(long, value_name = "COUNT", value_parser = count)]
     contacts: Option<u32>,
     /// Seed of the generator. The same seed, sizes and --until give the same account.
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = whole::<u64>)]
     seed: u64,
     /// End of the generated year: 2025-12-31 (the whole day), "2025-12-31 18:30" (in the machine's
     /// time zone) or RFC 3339; not in the future [default: now].
     #[arg(long, value_name = "INSTANT")]
     until: Option<String>,
     /// Port on 127.0.0.1; 0 chooses a free one.
-    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    #[arg(long, value_name = "PORT", default_value_t = 0, value_parser = port)]
     port: u16,
     /// The token that the sandbox accepts.
     #[arg(long, value_name = "TOKEN", default_value = "pn_sandbox", value_parser = token)]
@@ -54,7 +54,7 @@ pub struct SandboxCommand {
     #[arg(long, value_name = "CHANGES", default_value_t = 1.0, value_parser = rate)]
     rate: f64,
     /// Delay of every answer.
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration_of)]
     latency: Duration,
     /// Rate limit, such as 1000/5m; may be repeated; off for no limit [default: the platform's
     /// limits, 1000/5m and 200/5s].
@@ -102,7 +102,7 @@ pub struct SandboxCommand {
     #[arg(long, value_name = "TIME/PERIOD", value_parser = outage, help_heading = "Faults")]
     outage: Option<Outage>,
     /// How long a slow body takes.
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration, help_heading = "Faults")]
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration_of, help_heading = "Faults")]
     slow_for: Duration,
     /// How a 429 says how long to wait.
     #[arg(long, value_enum, default_value_t = WaitHint::Absent, help_heading = "Faults")]
@@ -117,7 +117,7 @@ pub struct SandboxCommand {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
     late: f64,
     /// Maximum delay of late changes.
-    #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = humantime::parse_duration, help_heading = "Faults")]
+    #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = duration_of, help_heading = "Faults")]
     late_for: Duration,
     /// Share of live changes that delete a session for good.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Faults")]
@@ -246,6 +246,13 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|share| (0.0..=1.0).contains(share))
         .ok_or_else(|| "must be a number from 0 to 1".to_owned())
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    let port = text.trim().parse();
+    port.map_err(|_| {
+        "must be a port, a whole number from 0 to 65535; 0 takes a free one".to_owned()
+    })
 }
 
 fn rate(text: &str) -> Result<f64, String> {

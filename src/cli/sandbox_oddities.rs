@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::sandbox::share;
+use crate::config::duration_of;
 use crate::sandbox::{Moods, Totals};
 
 /// Odd behaviour of the simulated platform.
@@ -23,7 +24,7 @@ pub(super) struct Oddities {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     behind: f64,
     /// How far the second server's clock is behind.
-    #[arg(long, value_name = "DURATION", default_value = "200ms", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "200ms", value_parser = duration_of)]
     behind_by: Duration,
     /// Share of records whose updatedAt is null, unreadable or missing. The record's id decides.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
@@ -57,7 +58,7 @@ pub(super) struct Oddities {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     stale: f64,
     /// Maximum lag of the replica.
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration_of)]
     stale_by: Duration,
     /// Share of answers of unpaged lists that lack most or all entries.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]

@@ -19,7 +19,7 @@ use super::record::{Fields, Footer, shown_at};
 use super::waiting::patiently;
 use super::{
     Context, Exit, Failure, FilterArgs, Patience, directions, exact_is_for_csv, positive,
-    refused_options,
+    refused_options, within,
 };
 use crate::api::{Client, Detail, LiveQuery};
 use crate::config::Zone;
@@ -56,7 +56,7 @@ pub struct SessionsArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = positive::<u32>)]
     pub page: u32,
     /// Sessions on each page, 1 to 100 [default: 10; with --all 100]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "COUNT", value_parser = within(1, 100))]
     pub size: Option<u32>,
     /// Print all pages
     #[arg(long, conflicts_with = "page")]
@@ -149,7 +149,8 @@ pub(super) async fn run(context: &Context, args: SessionsArgs) -> Result<Exit, F
     let printing = print(&client, &queries, &args, zone);
     let printed = patiently(context, &client, printing).await?.map_err(at)?;
     let footer = Footer {
-        what: "sessions",
+        what: "session",
+        which: "",
         count: printed.count,
         total: printed.total,
         page: args.page,

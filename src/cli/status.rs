@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::formats::TextOrJson;
 use super::record::number;
-use super::{Access, Context, Exit, Failure, duration, engine, refused_options, stored};
+use super::{Access, Context, Exit, Failure, duration, refused_options, stored};
 use crate::config::Zone;
-use crate::data::{Resource, SessionFilter, Timestamp};
+use crate::data::{Resource, SessionFilter, Timestamp, counted};
 use crate::output::{Format, Printer, Wrapping, cell, terminal_width};
 use crate::status::{
     AccountStatus, BackfillStatus, Loading, RecheckStatus, RunStatus, StreamLine, gather,
@@ -322,7 +322,7 @@ pub(super) fn backfill_text(backfill: &BackfillStatus, zone: Zone) -> String {
     let progress = format!(
         "{}; {} done, {} left",
         backfill.loading.text(),
-        engine::counted(backfill.windows_done, "window"),
+        counted(backfill.windows_done, "window"),
         number(backfill.windows_left)
     );
     if backfill.first_load {

@@ -12,9 +12,9 @@ use super::account_outcomes::AccountOutcomes;
 use super::engine::{self, LeasedEngine};
 use super::formats::TextOrJson;
 use super::record::number;
-use super::{Access, Account, Context, Exit, Failure, duration, stored};
+use super::{Access, Account, Context, Exit, Failure, duration, stored, whole};
 use crate::config::Zone;
-use crate::data::Resource;
+use crate::data::{Resource, counted};
 use crate::output::{Format, Printer, terminal_width};
 use crate::store::Store;
 use crate::sync::{Comparison, Mirror, Outcome, RunLimits, Verified};
@@ -63,7 +63,7 @@ pub struct VerifyArgs {
     pub repair: bool,
     /// Also compare this many random windows of one page, of sessions and of each status of contacts,
     /// whose counts are equal, since a missing and a surplus record can cancel out
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = whole::<u32>)]
     pub sample: u32,
     /// The format. JSON has the ids of all differences.
     #[command(flatten)]
@@ -284,7 +284,7 @@ fn print_found(
         }
     }
     if found.left > 0 {
-        let left = number(found.left);
+        let left = counted(found.left, "more record");
         let when = if repaired {
             "the next verification continues"
         } else {
@@ -292,15 +292,15 @@ fn print_found(
         };
         writeln!(
             out,
-            "\n{account}: {subject}: {left} more records are still to be read by id; {when}"
+            "\n{account}: {subject}: {left} still to be read by id; {when}"
         )?;
     }
     if found.loading > 0 {
-        let windows = number(found.loading);
+        let windows = counted(found.loading, "window");
         writeln!(
             out,
-            "\n{account}: {subject} is still being loaded: {windows} windows of creation times are not \
-             loaded yet and were not compared"
+            "\n{account}: {subject} is still being loaded: {windows} of creation times not \
+             loaded yet and not compared"
         )?;
     }
     let lacking = found.versions.filter(|_| found.is_lacking());
@@ -308,10 +308,10 @@ fn print_found(
         writeln!(out, "\n{account}: {subject}: {line}")?;
     }
     if found.gaps > 0 {
-        let gaps = number(found.gaps);
+        let gaps = counted(found.gaps, "record");
         writeln!(
             out,
-            "\n{account}: {subject}: the API counts {gaps} records that it does not show"
+            "\n{account}: {subject}: the API counts {gaps} without showing any of them"
         )?;
     }
     if found.doubted {
@@ -427,13 +427,9 @@ fn conclude(context: &Context, verified: &[(&str, Verified)], repaired: bool) ->
         Outcome::NotLoaded | Outcome::Failed { .. } => true,
     };
     let unsure = verified.iter().filter(|(_, one)| is_unsure(one)).count();
-    let cost = format!("{} requests", number(requests));
+    let cost = counted(requests, "request");
     let refused = |one: &Verified| matches!(&one.outcome, Outcome::Failed { error, .. } if error.is_refusal());
-    let what = if differences == 1 {
-        "1 difference".to_owned()
-    } else {
-        format!("{} differences", number(differences))
-    };
+    let what = counted(differences, "difference");
     if unsure > 0 {
         let found = if differences == 0 {
             String::new()
@@ -441,8 +437,8 @@ fn conclude(context: &Context, verified: &[(&str, Verified)], repaired: bool) ->
             format!("; {what} found so far")
         };
         context.note(&format!(
-            "error: {unsure} of {} comparisons are incomplete{found} ({cost})",
-            verified.len()
+            "error: {unsure} of {} incomplete{found} ({cost})",
+            counted(verified.len() as u64, "comparison")
         ));
         if verified.iter().all(|(_, one)| refused(one)) {
             return Exit::Refused;
@@ -479,7 +475,7 @@ fn conclude(context: &Context, verified: &[(&str, Verified)], repaired: bool) ->
     let more = if left == 0 {
         String::new()
     } else {
-        format!("; {} more records are still to be read by id", number(left))
+        format!("; {} still to be read by id", counted(left, "more record"))
     };
     if repaired {
         let unrepaired: usize = compared(verified).map(|found| found.unrepaired.len()).sum();

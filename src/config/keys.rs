@@ -62,6 +62,9 @@ impl Key {
 /// The prefix of the variables of all keys, except those with a variable name of their own.
 pub const PREFIX: &str = "HELENA_SYNC__";
 
+/// The variable of the configuration file.
+pub const CONFIG_VARIABLE: &str = "HELENA_SYNC_CONFIG";
+
 /// The variable of the token.
 pub(super) const TOKEN_VARIABLE: &str = "HELENA_API_TOKEN";
 /// The variable of the file that holds the token.

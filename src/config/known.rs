@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::keys::{ACCOUNT_KEYS, KEYS, Key, PREFIX};
+use super::keys::{ACCOUNT_KEYS, CONFIG_VARIABLE, KEYS, Key, PREFIX};
 use super::nearest::{near_key, nearest, nearest_key};
 use super::{ConfigError, Environment};
 
@@ -141,7 +141,7 @@ pub(super) fn check_variables(
 ) -> Result<(), ConfigError> {
     let ours = |name: &&str| name.starts_with(BRAND) && !tokens.contains(name);
     for variable in environment.names().filter(ours) {
-        if KEYS.iter().any(|key| key.variable() == variable) {
+        if variable == CONFIG_VARIABLE || KEYS.iter().any(|key| key.variable() == variable) {
             continue;
         }
         let Some(path) = variable.strip_prefix(PREFIX) else {

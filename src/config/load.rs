@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 
 use super::accounts::{self, Accounts, DefaultAccount, Entry};
-use super::keys::{KEYS, Key, PREFIX, Shape, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE};
+use super::keys::{CONFIG_VARIABLE, KEYS, Key, PREFIX, Shape, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE};
 use super::known::{check_keys, check_variables, holds_token, token_variables};
 use super::{
     Api, Backfill, ConfigError, DEFAULT_ACCOUNT, DEFAULT_FILE, Database, Log, Report, Store, Sync,
@@ -165,14 +165,16 @@ fn nested(name: &str, value: Value) -> Dict {
 impl Settings {
     /// Reads all sources and refuses unknown keys.
     ///
-    /// `file` is the file of the command line, which must exist. Without it, [`DEFAULT_FILE`] is
-    /// read if it exists.
+    /// `file` is the file of the command line, which must exist, and so must the one of
+    /// [`CONFIG_VARIABLE`]. Without both, [`DEFAULT_FILE`] is read if it exists.
     pub fn load(
         file: Option<&Path>,
         environment: Environment,
         flags: &[Flag],
     ) -> Result<Self, ConfigError> {
-        Self::assemble(read(file)?, environment, flags)
+        let named = environment.get(CONFIG_VARIABLE).map(str::trim);
+        let named = named.filter(|text| !text.is_empty()).map(PathBuf::from);
+        Self::assemble(read(file.or(named.as_deref()))?, environment, flags)
     }
 
     /// Reads the defaults and these variables, and no file.
@@ -263,6 +265,20 @@ impl Settings {
     /// The value of a variable that sets no key, such as `RUST_LOG`.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name)
+    }
+
+    /// The value of a key, if it has one.
+    pub(super) fn value(&self, name: &str) -> Option<Value> {
+        self.figment.find_value(name).ok()
+    }
+
+    /// Where a value comes from: a file, a variable, a flag, or `default`.
+    pub(super) fn origin(&self, value: &Value) -> String {
+        let metadata = self.figment.get_metadata(value.tag());
+        metadata.map_or_else(String::new, |metadata| match &metadata.source {
+            Some(Source::File(path)) => path.display().to_string(),
+            _ => metadata.name.to_string(),
+        })
     }
 
     /// `[api]`.

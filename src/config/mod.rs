@@ -13,6 +13,7 @@ mod load;
 mod nearest;
 mod report;
 mod schedule;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -29,11 +30,12 @@ use crate::data::RateLimit;
 
 pub use accounts::{AccountConfig, Accounts, DEFAULT_ACCOUNT};
 pub use database::DatabaseUrl;
-pub use keys::{ACCOUNT_KEYS, KEYS, Key, PREFIX, Shape, markdown};
+pub use keys::{ACCOUNT_KEYS, CONFIG_VARIABLE, KEYS, Key, PREFIX, Shape, markdown};
 pub use load::{Environment, Flag, Settings};
 pub use nearest::nearest;
 pub use report::Report;
 pub use schedule::{Schedule, ScheduleError};
+pub use shown::Shown;
 pub use values::{DETAILS, LOG_FORMATS, LOG_LEVELS, LogFormat, duration_of, one_of};
 pub use zone::{Edge, UnknownZone, Zone};
 

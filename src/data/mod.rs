@@ -18,7 +18,7 @@ mod state;
 mod timestamp;
 
 pub use filter::SessionFilter;
-pub use number::grouped;
+pub use number::{counted, grouped, without_os_numbers};
 pub use page::{Direction, Echo, Head, Item, Order, OrderField, Page, PageQuery, Span};
 pub use pager::{Pager, Taken};
 pub use platform::{Learned, SessionVersion, Standing, Trouble, VersionTotals};

@@ -7,6 +7,8 @@ use std::fmt;
 
 use sqlx::error::DatabaseError;
 
+use crate::data::{counted, without_os_numbers};
+
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -17,8 +19,8 @@ pub enum StoreError {
     Url(String),
     /// The tables are of an earlier version of this program.
     #[error(
-        "the tables are those of an earlier version: {} migration(s) are missing, the first is {:?}; run `helena-sync migrate`",
-        .missing.len(), .missing.first().map_or("", String::as_str)
+        "the tables are those of an earlier version: {} missing, the first is {:?}; run `helena-sync migrate`",
+        counted(.missing.len() as u64, "migration"), .missing.first().map_or("", String::as_str)
     )]
     TooOld {
         /// The migrations that are missing, in order.
@@ -221,11 +223,11 @@ impl StoreError {
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed) => Self::Unavailable {
                 doing,
-                source: Cause::new(error.to_string()),
+                source: Cause::new(without_os_numbers(&error.to_string())),
             },
             error => Self::Database {
                 doing,
-                source: Cause::new(error.to_string()),
+                source: Cause::new(without_os_numbers(&error.to_string())),
             },
         }
     }
@@ -293,6 +295,12 @@ impl Cause {
         } else {
             Remedy::Time
         };
-        Self(format!("{} (code {code})", error.message()), remedy)
+        let text = if is_postgres {
+            format!("{} (SQLSTATE {code})", error.message())
+        } else {
+            // SQLite's numbers say less than its words.
+            error.message().to_owned()
+        };
+        Self(text, remedy)
     }
 }

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 use super::error::StoreError;
 use super::open::Store;
 use super::transaction::Transaction;
-use crate::data::Resource;
+use crate::data::{Resource, counted};
 
 /// Tables that every version creates, in addition to those of resources.
 const OWN: [&str; 19] = [
@@ -211,7 +211,8 @@ impl Store {
                 let names: Vec<String> = names.iter().map(|(name,)| format!("{name:?}")).collect();
                 let names = names.join(", ");
                 found.push(format!(
-                    "{ids} id(s) of {table} have rows of more than one of the accounts {names}"
+                    "{} of {table} with rows of more than one of the accounts {names}",
+                    counted(ids.unsigned_abs(), "id")
                 ));
             }
         }

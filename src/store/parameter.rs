@@ -12,7 +12,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::value::{Arg, Id, List, Time};
-use crate::data::{Column, ColumnType, Row, Timestamp};
+use crate::data::{Column, ColumnType, Row, Timestamp, counted};
 
 /// How many values of a row are in one array of its text. To find a value, SQLite steps over all
 /// arrays and values before it: for 45 values that is 7 steps on average, and 22 without groups.
@@ -57,7 +57,11 @@ pub(super) fn whole(rows: &[&Row], columns: &[Column]) -> Result<(), Unfit> {
         if values != expected {
             return Err(Unfit {
                 key: row.key,
-                problem: format!("has {values} values for {expected} columns"),
+                problem: format!(
+                    "has {} for {}",
+                    counted(values as u64, "value"),
+                    counted(expected as u64, "column")
+                ),
             });
         }
     }

@@ -473,7 +473,7 @@ impl<S: Source + 'static> Loads<'_, S> {
                     resource = backfill.resource.name(),
                     windows_done = backfill.windows_done,
                     windows_left = backfill.windows_left,
-                    "resuming the {} of {}: {} windows are done, {} are left",
+                    "resuming the {} of {}: {} done, {} left",
                     if backfill.first_load {
                         "first load"
                     } else {

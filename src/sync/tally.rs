@@ -6,7 +6,7 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::walk::{Mark, Stamp, newest};
-use crate::data::{Page, Timestamp};
+use crate::data::{Page, Timestamp, counted};
 
 /// What one reading of a window showed, to be compared with what the server counts.
 #[derive(Debug)]
@@ -143,7 +143,8 @@ impl Tally {
             ))
         } else if seen + missing < last || seen > first {
             Some(format!(
-                "the server counts {last} records but showed {seen}"
+                "the server counts {} but showed {seen}",
+                counted(last, "record")
             ))
         } else {
             None

@@ -23,7 +23,7 @@ use super::run::{RunReport, Runner, Task};
 use super::walk::WalkSettings;
 use crate::clock::Clock;
 use crate::data::{
-    Guard, Page, Resource, RunKind, Source, Span, StateChange, Stream, Timestamp, grouped,
+    Guard, Page, Resource, RunKind, Source, Span, StateChange, Stream, Timestamp, counted,
 };
 use crate::schema::BatchBuilder;
 use crate::store::{AccountId, Store, StoreError};
@@ -727,8 +727,8 @@ impl<S: Source + 'static> Verifier<'_, S> {
                 account,
                 resource,
                 left,
-                "{resource}: {} more records are still to be read by id; the next verification continues",
-                grouped(left)
+                "{resource}: {} still to be read by id; the next verification continues",
+                counted(left, "more record")
             );
         }
         let line = (!found.unlisted.is_empty()).then(|| unlisted(found));
@@ -786,7 +786,7 @@ pub(super) fn unlisted(found: &Comparison) -> String {
         .unlisted
         .iter()
         .map(|(status, contacts)| {
-            format!("{} contacts have the status {status}", grouped(*contacts))
+            format!("{} with the status {status}", counted(*contacts, "contact"))
         })
         .collect();
     format!(

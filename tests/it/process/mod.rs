@@ -3,6 +3,7 @@
 
 mod accounts;
 mod commands;
+mod completion;
 mod daemon;
 mod killed;
 mod listing;
