@@ -391,7 +391,7 @@ impl<S: Source + 'static> AccountWorker<S> {
                 info!(
                     account,
                     "account {account}: the verification failed {MOST_FAILURES} times in a row and is \
-                     canceled; verify.schedule starts the next one"
+                     cancelled; verify.schedule starts the next one"
                 );
                 return;
             }

@@ -18,7 +18,7 @@ use super::record::number;
 use super::{Account, Context, Exit, Failure, Patience};
 use crate::api::{Client, DateHeader};
 use crate::config;
-use crate::data::{Page, PageQuery, Resource, SessionFilter, Source, SourceError, Span};
+use crate::data::{Page, PageQuery, Resource, SessionFilter, Source, SourceError, Span, counted};
 use crate::output::{Format, Printer, cell, terminal_width, wrapped};
 use crate::store::{OpenOptions, Store, StoreError};
 use crate::sync;
@@ -301,9 +301,9 @@ async fn check_database(database: &config::Database) -> Result<(Finding, Option<
         Ok(()) => (format!("{}, tables up to date", store.kind()), false),
         Err(StoreError::TooOld { missing }) if database.migrate => (
             format!(
-                "{}, {} migration(s) to apply; the next run or sync applies them",
+                "{}, {} to apply; the next run or sync applies them",
                 store.kind(),
-                missing.len()
+                counted(missing.len() as u64, "migration")
             ),
             true,
         ),
@@ -362,7 +362,7 @@ async fn interactions(store: Option<&Store>, name: &str, on_page: u64) -> Option
     let stored = stored.await.unwrap_or(0);
     (stored > 0 || on_page > 0).then(|| {
         let seen = if stored > 0 {
-            format!("earlier syncs read {} sessions with", number(stored))
+            format!("earlier syncs read {} with", counted(stored, "session"))
         } else {
             "this check read a session with".to_owned()
         };
@@ -516,15 +516,16 @@ async fn readable(client: &Client, resource: Resource, page: &Page) -> (Outcome,
     let count = page
         .total
         .unwrap_or(u64::try_from(page.items.len()).unwrap_or(u64::MAX));
-    let count = number(count);
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "all resources but these are lists"
     )]
     let text = match resource {
-        Resource::Sessions => return sessions(client, &count).await,
-        Resource::Contacts => format!("{count} active contacts"),
-        _ => format!("{count} {resource}"),
+        Resource::Sessions => return sessions(client, &counted(count, "session")).await,
+        Resource::Contacts => counted(count, "active contact"),
+        // One day has several of them.
+        Resource::OfficeHours => format!("{} opening hours", number(count)),
+        _ => counted(count, resource.descriptor().singular),
     };
     (Outcome::Good, text)
 }
@@ -533,7 +534,7 @@ async fn readable(client: &Client, resource: Resource, page: &Page) -> (Outcome,
 async fn sessions(client: &Client, count: &str) -> (Outcome, String) {
     let totals = client.session_totals().await;
     let version = client.session_version().number();
-    let told = |more: &str| format!("{count} sessions (list version {version}{more})");
+    let told = |more: &str| format!("{count} (list version {version}{more})");
     let totals = match totals {
         Ok(Some(totals)) => totals,
         Ok(None) if client.learned().session_list.is_some() => {

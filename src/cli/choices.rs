@@ -59,17 +59,15 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Choice<T> {
             let mut all = self.0.iter();
             all.find(|(name, _)| name.matches(wanted, true))
         });
-        match found {
-            Some((_, value)) => Ok(value.clone()),
-            // clap's own error: it shows the list, and a similar value.
-            None => {
-                let names = self.0.iter().map(|(name, _)| name.clone());
-                let refused = PossibleValuesParser::new(names).parse_ref(command, argument, text);
-                Err(refused
-                    .err()
-                    .unwrap_or_else(|| clap::Error::new(clap::error::ErrorKind::InvalidValue)))
-            }
+        if let Some((_, value)) = found {
+            return Ok(value.clone());
         }
+        // clap's own error: it shows the list, and a similar value.
+        let names = self.0.iter().map(|(name, _)| name.clone());
+        let refused = PossibleValuesParser::new(names).parse_ref(command, argument, text);
+        Err(refused
+            .err()
+            .unwrap_or_else(|| clap::Error::new(clap::error::ErrorKind::InvalidValue)))
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
@@ -82,7 +80,8 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<u32, String> {
-        let choice = choice([("created", 1), ("updated", 2)]).also(&[("created", &["createdAt"])]);
+        let choice =
+            choice([("created", 1_u32), ("updated", 2)]).also(&[("created", &["createdAt"])]);
         let argument = Arg::new("order").long("order-by").value_parser(choice);
         let command = Command::new("x").arg(argument);
         let found = command

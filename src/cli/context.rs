@@ -96,6 +96,9 @@ impl Context {
             level: log.level,
             directives: settings.variable("RUST_LOG").map(str::to_owned),
         })?;
+        if global.quiet {
+            telemetry::screen().set_draw_target(indicatif::ProgressDrawTarget::hidden());
+        }
         Ok(Self {
             settings,
             clock,

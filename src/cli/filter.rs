@@ -1,10 +1,5 @@
 //! The filters of the platform's session list, as flags shared by `sessions` and `backfill`.
 
-#![expect(
-    clippy::doc_markdown,
-    reason = "help texts are read in a terminal, where nothing renders back-quotes"
-)]
-
 use clap::Args;
 use uuid::Uuid;
 

@@ -33,8 +33,8 @@ use crate::sync;
 #[command(after_long_help = "\
 Examples:
   helena-sync init
-  helena-sync init --token-stdin --database-url postgres://helena@db/helena < token.txt
-  helena-sync init --token-file /etc/helena/token --config /etc/helena-sync/helena-sync.toml", args = refused_options::hidden(refused_options::INIT))]
+  helena-sync init --token-stdin < token.txt
+  helena-sync --config /etc/helena.toml init --token-file /etc/helena/token", args = refused_options::hidden(refused_options::INIT))]
 pub struct InitArgs {
     /// Read the token from stdin
     #[arg(long, conflicts_with = "token_file")]
@@ -104,6 +104,54 @@ fn default_of(key: &str) -> &'static str {
     Key::find(key).map_or("", |key| key.default)
 }
 
+/// What was given before anything is asked.
+struct Given<'a> {
+    global: &'a Global,
+    environment: &'a Environment,
+    /// The file to write.
+    path: PathBuf,
+    /// The token, if it need not be asked for.
+    token: Option<Token>,
+    /// Whether somebody can answer.
+    interactive: bool,
+    clock: Arc<dyn Clock>,
+}
+
+impl Given<'_> {
+    /// A variable that is set and not empty.
+    fn variable(&self, name: &str) -> Option<String> {
+        variable(self.environment, name)
+    }
+
+    /// The flag's value, else the variable's, else the default.
+    fn value(&self, flag: Option<&String>, key: &str) -> String {
+        let name = Key::find(key).map(Key::variable).unwrap_or_default();
+        flag.cloned()
+            .or_else(|| self.variable(&name))
+            .unwrap_or_else(|| default_of(key).to_owned())
+    }
+}
+
+fn variable(environment: &Environment, name: &str) -> Option<String> {
+    let text = environment.get(name).map(str::trim);
+    text.filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// The token, if an option or a variable gives it.
+fn token_of(args: &InitArgs, environment: &Environment) -> Result<Option<Token>, Failure> {
+    if let Some(file) = &args.token_file {
+        return Ok(Some(Token::File(absolute(file))));
+    }
+    if args.token_stdin {
+        return Ok(Some(Token::Text(SecretString::from(line_of_stdin()?))));
+    }
+    if let Some(text) = variable(environment, "HELENA_API_TOKEN") {
+        return Ok(Some(Token::Text(SecretString::from(text))));
+    }
+    let file = variable(environment, "HELENA_API_TOKEN_FILE");
+    Ok(file.map(|file| Token::File(absolute(Path::new(&file)))))
+}
+
 /// Asks, tests and writes.
 pub(super) async fn run(
     global: &Global,
@@ -111,14 +159,10 @@ pub(super) async fn run(
     args: &InitArgs,
     clock: Arc<dyn Clock>,
 ) -> Result<Exit, Failure> {
-    let set = |name: &str| {
-        let text = environment.get(name).map(str::trim);
-        text.filter(|text| !text.is_empty()).map(str::to_owned)
-    };
     let path = global
         .config
         .clone()
-        .or_else(|| set(CONFIG_VARIABLE).map(PathBuf::from))
+        .or_else(|| variable(&environment, CONFIG_VARIABLE).map(PathBuf::from))
         .unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
     if path.exists() && !args.force {
         return Err(Failure::usage_text(format!(
@@ -126,69 +170,30 @@ pub(super) async fn run(
             path.display()
         )));
     }
-    let interactive = io::stdin().is_terminal() && !args.token_stdin;
-    let token = match &args.token_file {
-        Some(file) => Some(Token::File(absolute(file))),
-        None if args.token_stdin => Some(Token::Text(SecretString::from(line_of_stdin()?))),
-        None => set("HELENA_API_TOKEN")
-            .map(|text| Token::Text(SecretString::from(text)))
-            .or_else(|| {
-                set("HELENA_API_TOKEN_FILE").map(|file| Token::File(absolute(Path::new(&file))))
-            }),
+    let given = Given {
+        global,
+        environment: &environment,
+        path,
+        token: token_of(args, &environment)?,
+        interactive: io::stdin().is_terminal() && !args.token_stdin,
+        clock,
     };
-    if token.is_none() && !interactive {
+    if given.token.is_none() && !given.interactive {
         return Err(Failure::usage_text(
             "there is no terminal to ask for the token: add --token-stdin and write the token to \
              stdin, add --token-file FILE, or set HELENA_API_TOKEN",
         ));
     }
-    let default = |key: &str| {
-        let variable = Key::find(key).map(Key::variable).unwrap_or_default();
-        set(&variable).unwrap_or_else(|| default_of(key).to_owned())
-    };
     let mut answers = Answers {
         token: Token::Text(SecretString::from(String::new())),
-        base_url: global
-            .base_url
-            .clone()
-            .unwrap_or_else(|| default("api.base_url")),
-        database_url: global
-            .database_url
-            .clone()
-            .unwrap_or_else(|| default("database.url")),
+        base_url: given.value(global.base_url.as_ref(), "api.base_url"),
+        database_url: given.value(global.database_url.as_ref(), "database.url"),
         timezone: global.timezone.clone(),
     };
-    loop {
-        if interactive && global.base_url.is_none() {
-            answers.base_url = ask("Address of the API", &answers.base_url).await?;
-        }
-        answers.token = match &token {
-            Some(token) => token.clone(),
-            None => Token::Text(ask_secret("Token (account settings, Integrations > API)").await?),
-        };
-        match test_token(&answers.context(&path, &clock)?).await {
-            Ok(()) => break,
-            Err(failure) if interactive && token.is_none() => say(failure.text().trim_end()),
-            Err(failure) => return Err(failure),
-        }
-    }
-    say("the API accepts the token");
-    loop {
-        if interactive && global.database_url.is_none() {
-            answers.database_url = ask_database(&answers.database_url).await?;
-        }
-        match test_database(&answers.context(&path, &clock)?).await {
-            Ok(found) => {
-                say(&found);
-                break;
-            }
-            Err(failure) if interactive && global.database_url.is_none() => {
-                say(failure.text().trim_end());
-            }
-            Err(failure) => return Err(failure),
-        }
-    }
-    write(&path, &answers.text(), args.force).map_err(|error| {
+    ask_for_token(&given, &mut answers).await?;
+    ask_for_database(&given, &mut answers).await?;
+    let path = &given.path;
+    write(path, &answers.text(), args.force).map_err(|error| {
         Failure::from(error).context(format!("cannot write {}", path.display()))
     })?;
     let named = if path == Path::new(DEFAULT_FILE) {
@@ -200,18 +205,72 @@ pub(super) async fn run(
         "{} written; only you can read it. Next: helena-sync run{named}",
         path.display()
     ));
-    let overriding = [
-        "HELENA_API_TOKEN",
-        "HELENA_API_TOKEN_FILE",
-        "HELENA_BASE_URL",
-        "DATABASE_URL",
-    ];
-    for name in overriding.into_iter().filter(|name| set(name).is_some()) {
-        say(&format!(
-            "{name} is set: where it is, it wins over the file"
-        ));
+    for name in OVERRIDING {
+        if given.variable(name).is_some() {
+            say(&format!(
+                "{name} is set: where it is, it wins over the file"
+            ));
+        }
     }
     Ok(Exit::Done)
+}
+
+/// The variables of what the file says. The environment wins over the file.
+const OVERRIDING: [&str; 4] = [
+    "HELENA_API_TOKEN",
+    "HELENA_API_TOKEN_FILE",
+    "HELENA_BASE_URL",
+    "DATABASE_URL",
+];
+
+/// Asks for address and token until the API accepts them.
+async fn ask_for_token(given: &Given<'_>, answers: &mut Answers) -> Result<(), Failure> {
+    loop {
+        if given.interactive && given.global.base_url.is_none() {
+            answers.base_url = ask("Address of the API", &answers.base_url).await?;
+        }
+        answers.token = match &given.token {
+            Some(token) => token.clone(),
+            None => Token::Text(ask_secret("Token (account settings, Integrations > API)").await?),
+        };
+        let tested = match answers.context(&given.path, &given.clock) {
+            Ok(context) => test_token(&context).await,
+            Err(failure) => Err(failure),
+        };
+        match tested {
+            Ok(()) => {
+                say("the API accepts the token");
+                return Ok(());
+            }
+            Err(failure) if given.interactive && given.token.is_none() => {
+                say(failure.text().trim_end());
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// Asks for the database until it can be used.
+async fn ask_for_database(given: &Given<'_>, answers: &mut Answers) -> Result<(), Failure> {
+    let asks = given.interactive && given.global.database_url.is_none();
+    let usual = answers.database_url.clone();
+    loop {
+        if asks {
+            answers.database_url = ask_database(&usual).await?;
+        }
+        let tested = match answers.context(&given.path, &given.clock) {
+            Ok(context) => test_database(&context).await,
+            Err(failure) => Err(failure),
+        };
+        match tested {
+            Ok(found) => {
+                say(&found);
+                return Ok(());
+            }
+            Err(failure) if asks => say(failure.text().trim_end()),
+            Err(failure) => return Err(failure),
+        }
+    }
 }
 
 async fn test_token(context: &Context) -> Result<(), Failure> {

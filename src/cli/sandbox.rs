@@ -599,8 +599,8 @@ mod tests {
             ),
             ("1999-12-31T23:59:59Z", "the earliest is 2000-01-01"),
             (
-                "yesterday",
-                "--until: \"yesterday\" is not a valid date (accepted: 2025-12-31",
+                "tomorrow",
+                "--until: \"tomorrow\" is not a valid date (accepted: 2025-12-31",
             ),
         ] {
             let refused = config(&["--until", text]).unwrap_err().to_string();

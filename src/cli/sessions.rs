@@ -1,10 +1,5 @@
 //! `sessions`: lists sessions, read live from the platform.
 
-#![expect(
-    clippy::doc_markdown,
-    reason = "help texts are read in a terminal, where nothing renders back-quotes"
-)]
-
 use std::collections::{HashSet, VecDeque};
 use std::io;
 

@@ -691,6 +691,133 @@ async fn notes_of_commands() {
     insta::assert_snapshot!(text);
 }
 
+/// What new users type most often, and what they are told: a table for review.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commonest_mistakes() {
+    let sandbox = account(40).await;
+    let place = Place::beside(&sandbox);
+    let mut text = String::new();
+    let mut tell = |line: &str, done: &crate::process::program::Done| {
+        let notes = steady(&done.err, &place);
+        let _ = writeln!(text, "$ {line}\n{notes}[{}]\n", done.code.unwrap());
+    };
+    let without_token = Place::beside(&sandbox).without("HELENA_API_TOKEN");
+    let wrong_token = Place::beside(&sandbox).with("HELENA_API_TOKEN", "pn_wrong");
+    let wrong_host = Place::new().with("HELENA_BASE_URL", "api.helena.run");
+    let wrong_database = Place::beside(&sandbox).with("DATABASE_URL", "mysql://db/helena");
+    let misspelt = Place::beside(&sandbox)
+        .without("HELENA_API_TOKEN")
+        .with("HELENA_TOKEN", "pn_x");
+    for (place, shown, line) in [
+        (&without_token, "", "sync"),
+        (&misspelt, "HELENA_TOKEN=pn_x ", "sync"),
+        (&wrong_token, "HELENA_API_TOKEN=pn_wrong ", "sync -q"),
+        (&wrong_host, "HELENA_BASE_URL=api.helena.run ", "sync"),
+        (&wrong_database, "DATABASE_URL=mysql://db/helena ", "sync"),
+        (&place, "", "status"),
+        (&place, "", "start"),
+        (&place, "", "sync sessions"),
+        (&place, "", "sync --resource session"),
+        (&place, "", "sync --interval 5m"),
+        (&place, "", "sync --max-runtime 10"),
+        (&place, "", "sessions --status pendente"),
+        (&place, "", "sessions --from 05/06/2026"),
+        (&place, "", "sessions --from 2999-01-01"),
+        (&place, "", "sessions --from 2026-02-30"),
+        (&place, "", "sessions --department Comercial"),
+        (&place, "", "sessions --agent ana"),
+        (&place, "", "sessions --contact Ana"),
+        (&place, "", "sessions --order createdAt"),
+        (&place, "", "backfill --resource contacts"),
+    ] {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let done = place.run(&arguments).await;
+        tell(&format!("{shown}helena-sync {line}"), &done);
+    }
+    insta::assert_snapshot!(text);
+}
+
+/// What reads like a program's inside: numbers of errors, and words of the language it is written in.
+const INSIDE: [&str; 6] = [
+    "(os error",
+    "(code",
+    "(s) ",
+    "invalid digit",
+    "ParseIntError",
+    "RowNotFound",
+];
+
+/// `1 requests` and the like.
+fn wrong_plural(text: &str) -> Option<String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let trimmed = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_owned();
+    words.windows(2).find_map(|pair| {
+        let is_one = matches!(pair[0], "1" | "(1");
+        let what = trimmed(pair[1]);
+        let is_plural =
+            what.len() > 3 && what.ends_with('s') && what.chars().all(char::is_lowercase);
+        (is_one && is_plural).then(|| format!("1 {what}"))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_thing_is_never_several_things() {
+    let sandbox = account(1).await;
+    let place = Place::beside(&sandbox);
+    for line in [
+        "sync --dry-run --resource sessions",
+        "sync --limit 1",
+        "sync",
+        "sync --resource sessions --full-refresh",
+        "backfill --dry-run",
+        "backfill",
+        "verify",
+        "verify --repair",
+        "status",
+        "state show",
+        "rejects",
+        "check",
+        "sessions",
+        "sessions --all",
+        "sessions --page 9",
+        "sessions --limit 1",
+        "sessions --from 2999-01-01",
+        "contacts",
+        "contacts --status BLOCKED",
+        "tags --limit 1",
+        "departments -n 1",
+        "report",
+    ] {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let done = place.run(&arguments).await;
+        let said = format!("{}\n{}", done.out, done.err);
+        assert_eq!(wrong_plural(&said), None, "{line}: {said}");
+        let inside = INSIDE.iter().find(|text| said.contains(*text));
+        assert_eq!(inside, None, "{line}: {said}");
+    }
+}
+
+#[test]
+fn no_message_shows_the_inside_of_the_program() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/snapshots");
+    let mut read = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        read += 1;
+        for inside in INSIDE {
+            assert!(!text.contains(inside), "{}: {inside}", path.display());
+        }
+        assert_eq!(wrong_plural(&text), None, "{}", path.display());
+    }
+    assert!(read > 5);
+    // A count in brackets, as in `4 row(s)`, is a plural that nobody decided.
+    for line in sources().lines().filter(|line| line.contains("(s)")) {
+        let is_heading = line.contains("quoted(&format!") || line.contains("Kind::Seconds");
+        assert!(is_heading || !line.contains("{}"), "{line}");
+    }
+}
+
 /// The sources of the program, with every text of several lines on one.
 fn sources() -> String {
     fn add(text: &mut String, folder: &Path) {
@@ -717,6 +844,43 @@ fn sources() -> String {
         });
     }
     joined
+}
+
+/// Other words for what `docs/commands.md` has a word for, or other spellings of these words.
+const OTHER_WORDS: [&str; 9] = [
+    "up-to-date",
+    "out of date",
+    "timed out",
+    "time-out",
+    "canceled",
+    "canceling",
+    "re-try",
+    "missing locally",
+    "local copy",
+];
+
+#[test]
+fn one_thing_has_one_word() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts = vec![("the sources".to_owned(), sources())];
+    let documents = std::fs::read_dir(root.join("docs")).unwrap();
+    let documents = documents.map(|entry| entry.unwrap().path());
+    for path in documents.chain([root.join("README.md"), root.join("CHANGELOG.md")]) {
+        if path.extension().is_some_and(|kind| kind == "md") {
+            texts.push((
+                path.display().to_string(),
+                std::fs::read_to_string(&path).unwrap(),
+            ));
+        }
+    }
+    for (name, text) in texts {
+        let text = text.to_lowercase();
+        for word in OTHER_WORDS {
+            let mut lines = text.lines().map(str::trim_start);
+            let line = lines.find(|line| line.contains(word) && !line.starts_with("//"));
+            assert_eq!(line, None, "{name}: {word}");
+        }
+    }
 }
 
 #[test]

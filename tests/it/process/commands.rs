@@ -432,10 +432,7 @@ async fn completions_are_printed_for_every_shell_even_with_a_broken_file() {
     place.write("helena-sync.toml", "[broken");
     for shell in ["bash", "zsh", "fish"] {
         let done = place.succeeds(&["completions", shell]).await;
-        assert!(
-            done.out.contains("helena-sync") && done.out.contains("backfill"),
-            "{shell}"
-        );
+        assert!(done.out.contains("helena-sync"), "{shell}");
         assert_eq!(done.err, "");
     }
     place

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use helena_sync::data::Timestamp;
 use helena_sync::sandbox::{Fault, Sandbox};
 use serde_json::Value;
 
@@ -108,7 +109,10 @@ async fn sessions_come_in_every_format_page_by_page_or_all() {
     ];
     assert_eq!(listed(&place, &lenient).await, newest);
     let bogus = ["sessions", "--order-by", "Bogus"];
-    let told = ["Bogus", "accepted: CreatedAt, UpdatedAt, LastInteractionAt"];
+    let told = [
+        "Bogus",
+        "possible values: createdAt, updatedAt, lastInteractionAt",
+    ];
     place.refuses(&bogus, 2, &told).await;
     let bare = listed(&place, &["--include", "none", "--size", "1"]).await;
     assert!(bare[0]["contactDetails"].is_null(), "{bare:?}");
@@ -116,7 +120,7 @@ async fn sessions_come_in_every_format_page_by_page_or_all() {
     place
         .succeeds(&["sessions", "--page", "24"])
         .await
-        .says(&["page 24 is past the end: 230 sessions fill 23 pages of 10"]);
+        .says(&["page 24 is past the end: 230 sessions on 23 pages of 10"]);
     assert_eq!(place.files(), [""; 0]);
 }
 
@@ -166,6 +170,7 @@ async fn sessions_are_filtered_by_names_statuses_and_dates() {
             same("departmentId"),
         ),
         (vec!["--user", agent.as_str()], same("userId")),
+        (vec!["--agent", agent.as_str()], same("userId")),
         (
             vec!["--channel", sample["channelId"].as_str().unwrap()],
             same("channelId"),
@@ -212,7 +217,7 @@ async fn an_empty_list_says_which_filter_emptied_it() {
     let done = place
         .succeeds(&["sessions", "--from", "2001-01-01", "--to", "2001-12-31"])
         .await;
-    done.says(&["no session matches --from/--to; without it there are 120"]);
+    done.says(&["no session matches --from/--to; without it there would be 120"]);
     for format in ["json", "csv", "ndjson"] {
         let empty = ["sessions", "--tag", "Nunca usada", "--format", format];
         let done = place.succeeds(&empty).await;
@@ -239,7 +244,7 @@ async fn several_departments_are_put_together_by_all_alone() {
     ];
     let one_page = [&["sessions"], flags.as_slice()].concat();
     place
-        .refuses(&one_page, 2, &["one department and one user", "--all"])
+        .refuses(&one_page, 2, &["one department and one agent", "--all"])
         .await;
     let found = listed(&place, &[&["--all"], flags.as_slice()].concat()).await;
     let expected = truth(&sandbox, |session| {
@@ -334,7 +339,7 @@ async fn contacts_say_which_page_it_is_and_how_to_see_the_next() {
         (
             99,
             format!(
-                "page 99 is past the end: {active} contacts with status ACTIVE fill {pages} pages of 5"
+                "page 99 is past the end: {active} contacts with status ACTIVE on {pages} pages of 5"
             ),
         ),
     ] {
@@ -424,4 +429,90 @@ async fn records_that_are_counted_and_not_shown_are_no_empty_account() {
             place.succeeds(flags).await.says(&told);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_departments_are_joined_in_one_order() {
+    let sandbox = account(260).await;
+    let place = Place::beside(&sandbox);
+    let filters = ["--department", "vendas,SUPORTE", "--department", "Retencao"];
+    let of = |record: &Value, field: &str| record[field].as_str().unwrap().to_owned();
+    let names = ["Vendas", "Suporte", "Retenção"];
+    let departments = place.succeeds(&["departments", "--json"]).await.json();
+    let wanted: BTreeSet<String> = array(&departments)
+        .iter()
+        .filter(|one| names.contains(&one["name"].as_str().unwrap()))
+        .map(|one| of(one, "id"))
+        .collect();
+    assert_eq!(wanted.len(), 3);
+    let expected = truth(&sandbox, |session| {
+        session["departmentId"]
+            .as_str()
+            .is_some_and(|id| wanted.contains(id))
+    });
+    // Small pages, so that each department has several.
+    let all = [&["--all", "--size", "7"], &filters[..]].concat();
+    for (order, field, newest_first) in [
+        (&[][..], "createdAt", true),
+        (&["--order-by", "updatedat"], "updatedAt", true),
+        (
+            &["--order-by", "createdAt", "--direction", "asc"],
+            "createdAt",
+            false,
+        ),
+    ] {
+        let found = listed(&place, &[&all[..], order].concat()).await;
+        assert_eq!(ids(&found), expected, "{order:?}");
+        assert_eq!(found.len(), expected.len(), "{order:?}: none twice");
+        let times: Vec<Timestamp> = found
+            .iter()
+            .map(|one| Timestamp::parse(&of(one, field)).unwrap())
+            .collect();
+        let is_sorted = if newest_first {
+            times.is_sorted_by(|one, next| one >= next)
+        } else {
+            times.is_sorted()
+        };
+        assert!(is_sorted, "{order:?}: {times:?}");
+    }
+    // So many of them are the first of all.
+    let whole = listed(&place, &all).await;
+    let some = listed(&place, &[&["-n", "11"], &filters[..]].concat()).await;
+    assert_eq!(some, whole[..11]);
+    let unjoined = [&["sessions"], &filters[..]].concat();
+    place.refuses(&unjoined, 2, &["add --all or --limit"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_are_spelled_alike_everywhere() {
+    let sandbox = account(40).await;
+    let place = Place::beside(&sandbox);
+    place.succeeds(&["sync", "-q"]).await;
+    for line in [
+        "sessions -n 3 --json",
+        "contacts -n 3 -f json",
+        "tags -n 3 -f JSON",
+        "agents --limit 3 --format json",
+        "rejects -n 3 --json",
+        "status --format json",
+        "state show --json",
+        "verify --resource tags,channels --json",
+        "check --format json",
+        "config show -f json",
+        "report --json",
+    ] {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let found = place.succeeds(&arguments).await.json();
+        if line.contains("3") && !line.contains("rejects") {
+            assert_eq!(array(&found).len(), 3, "{line}");
+        }
+    }
+    let quiet = place.succeeds(&["tags", "-q"]).await;
+    assert_eq!(quiet.err, "");
+    let loud = place.succeeds(&["sync", "-v", "--resource", "tags"]).await;
+    assert!(loud.err.contains("DEBUG"), "{loud:?}");
+    let both = ["sync", "-q", "-v"];
+    place
+        .refuses(&both, 2, &["--verbose and --quiet both set"])
+        .await;
 }

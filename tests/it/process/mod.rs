@@ -12,6 +12,7 @@ mod passes;
 pub(crate) mod program;
 mod refused;
 mod screen;
+mod setup;
 mod several;
 mod stopped;
 mod turns;

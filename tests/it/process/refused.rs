@@ -227,9 +227,9 @@ async fn dates_and_names_that_mean_nothing_are_refused_with_what_is_accepted() {
     let place = Place::beside(&sandbox);
     let forms = ["2025-12-31", "2025-12-31 18:30", "RFC 3339"];
     for command in ["sessions", "backfill"] {
-        let date = [command, "--from", "31/12/2025"];
+        let date = [command, "--from", "31/13/2025"];
         place
-            .refuses(&date, 2, &["--from", "31/12/2025"])
+            .refuses(&date, 2, &["--from", "31/13/2025"])
             .await
             .says(&forms);
         let early = [command, "--from", "0000-01-01"];
@@ -395,7 +395,7 @@ async fn a_command_or_flag_that_does_not_exist_is_refused_with_the_nearest() {
         .refuses(&["sessions", "--size", "101"], 2, &["101", "100"])
         .await;
     place()
-        .refuses(&["sessions", "--size", "0"], 2, &["1..=100"])
+        .refuses(&["sessions", "--size", "0"], 2, &["from 1 to 100"])
         .await;
     for line in [
         ["sync", "--limit", "0"],
@@ -424,7 +424,7 @@ async fn a_command_or_flag_that_does_not_exist_is_refused_with_the_nearest() {
         .await;
     place()
         .refuses(
-            &["state", "set", "sessions", "31/12/2025"],
+            &["state", "set", "sessions", "31/13/2025"],
             2,
             &["2025-12-31"],
         )
