@@ -13,7 +13,7 @@ async fn columns(database: &Database) -> BTreeMap<(String, String), String> {
     let sql = match database.kind {
         database::Kind::Sqlite => {
             "select m.name || ' ' || c.name || ' ' || lower(c.type) from sqlite_master m \
-             join pragma_table_info(m.name) c where m.type in ('table', 'view')"
+             join pragma_table_xinfo(m.name) c where m.type in ('table', 'view')"
         }
         database::Kind::Postgres => {
             "select table_name || ' ' || column_name || ' ' || data_type \

@@ -545,3 +545,44 @@ async fn a_migration_that_was_applied_with_another_text_is_told() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn two_notations_of_a_brazilian_number_have_one_key_also_in_rows_of_earlier_versions() {
+    on_both_empty(|database| async move {
+        database.execute(&filled(database.kind)).await;
+        let (id, other) = (
+            "00000000-0000-0000-0000-0000000000a1",
+            "00000000-0000-0000-0000-0000000000a2",
+        );
+        for (id, number) in [(id, "+551187654321"), (other, "+5511987654321")] {
+            let sql = format!(
+                "insert into contacts (id, phone_e164, account_id, run_id, synced_at, change_seq) \
+                 values ('{id}', '{number}', 1, 1, '2026-12-01T03:44:56.000000Z', 99)"
+            );
+            // Columns that a later version added are not there yet.
+            let sql = sql.replace(", change_seq)", ")").replace(", 99)", ")");
+            database.execute(&sql).await;
+        }
+        database.store.migrate().await.unwrap();
+        let keys = format!("phone_key = '+5511987654321' and id in ('{id}', '{other}')");
+        assert_eq!(database.count("contacts", &keys).await, 2);
+        let written = format!("phone_e164 = '+551187654321' and id = '{id}'");
+        assert_eq!(database.count("contacts", &written).await, 1);
+        for (number, key) in [
+            ("+551133334444", "+551133334444"),
+            ("+5511912345678", "+5511912345678"),
+            ("+551199998888", "+5511999998888"),
+            ("+351912345678", "+351912345678"),
+        ] {
+            let sql = format!("update contacts set phone_e164 = '{number}' where id = '{id}'");
+            database.execute(&sql).await;
+            let found = format!("select phone_key from contacts where id = '{id}'");
+            assert_eq!(database.text(&found).await, key);
+        }
+        let empty = format!("update contacts set phone_e164 = null where id = '{id}'");
+        database.execute(&empty).await;
+        let none = format!("phone_key is null and id = '{id}'");
+        assert_eq!(database.count("contacts", &none).await, 1);
+    })
+    .await;
+}

@@ -49,7 +49,7 @@ const JSON: [&str; 15] = [
 ];
 
 /// Columns that the store keeps for itself.
-const OWN: [&str; 8] = [
+const OWN: [&str; 9] = [
     "account_id",
     "run_id",
     "synced_at",
@@ -58,6 +58,8 @@ const OWN: [&str; 8] = [
     "content_hash",
     "observed_at",
     "tags_hash",
+    // The database computes it.
+    "phone_key",
 ];
 
 /// What numbers with a point begin with, where they are read from `SQLite` as texts.
