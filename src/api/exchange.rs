@@ -15,6 +15,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER
 use crate::clock::Clock;
 use crate::data::{Standing, Timestamp, Trouble, Usage};
 
+use super::connections::Connections;
 use super::limit::{LONGEST_PAUSE, Limiter, PausedTooLong, Permit, WaitReason};
 use super::problem;
 use super::query::Parameters;
@@ -32,7 +33,7 @@ const LARGEST_PROBLEM: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(super) struct Exchange {
-    pub(super) http: reqwest::Client,
+    pub(super) connections: Connections,
     /// Without a trailing slash.
     pub(super) base: String,
     pub(super) credentials: Credentials,
@@ -170,9 +171,11 @@ impl Exchange {
             let permit = match self.limiter.acquire(self.for_limits(left)).await {
                 Ok(permit) => permit,
                 Err(PausedTooLong { until }) => {
+                    let left = until.since(self.clock.now()).as_secs() + 1;
+                    let left = humantime::format_duration(Duration::from_secs(left));
                     let detail = format!(
-                        "the platform limits this account's requests until {until}, which is too long to \
-                         wait"
+                        "the platform limits this account's requests for another {left}, which is too \
+                         long to wait"
                     );
                     return Err(FailedRequest {
                         request: question.request(),
@@ -458,16 +461,31 @@ impl Exchange {
         })
     }
 
-    /// Sends a request and reads its answer.
+    /// Sends a request and reads its answer. After a timeout, the next request opens a new connection.
     async fn answer(
         &self,
         question: Question<'_>,
         permit: Permit<'_>,
     ) -> Result<Answer, FailedRequest> {
+        let connections = self.connections.current();
+        let answered = self.answer_on(&connections.http, question, permit).await;
+        if let Err(failed) = &answered
+            && failed.silent
+        {
+            self.connections.renew(&connections);
+        }
+        answered
+    }
+
+    async fn answer_on(
+        &self,
+        http: &reqwest::Client,
+        question: Question<'_>,
+        permit: Permit<'_>,
+    ) -> Result<Answer, FailedRequest> {
         let (sent_at, sent_after) = (self.clock.now(), self.clock.running());
         let known = Timestamp::from_micros(self.latest.load(Ordering::Relaxed));
-        let sent = self
-            .http
+        let sent = http
             .get(format!("{}{}", self.base, question.path))
             .header(AUTHORIZATION, self.credentials.header(question.scheme))
             .query(question.parameters.pairs())
@@ -582,10 +600,13 @@ async fn body(mut response: Response, largest: usize) -> Result<Vec<u8>, FailedR
                 } else {
                     "broke off"
                 };
-                return Err(FailedRequest::new(
-                    FailureKind::Cut,
-                    format!("the body {how} after {} bytes", body.len()),
-                ));
+                return Err(FailedRequest {
+                    silent: error.is_timeout(),
+                    ..FailedRequest::new(
+                        FailureKind::Cut,
+                        format!("the body {how} after {} bytes", body.len()),
+                    )
+                });
             }
         }
     }
@@ -606,7 +627,10 @@ fn no_answer(error: reqwest::Error) -> FailedRequest {
         } else {
             "timeout while waiting for an answer"
         };
-        FailedRequest::new(FailureKind::Timeout, when)
+        FailedRequest {
+            silent: true,
+            ..FailedRequest::new(FailureKind::Timeout, when)
+        }
     } else if error.is_connect() {
         // What the system says of a name that does not exist differs from system to system.
         if cause.contains("lookup address") {

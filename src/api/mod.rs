@@ -11,6 +11,7 @@
 )]
 
 mod address;
+mod connections;
 mod exchange;
 mod limit;
 mod listing;
@@ -125,6 +126,15 @@ pub struct Client(Arc<listing::Listing>);
 impl Client {
     /// A client of the account. It connects at the first request.
     pub fn new(config: ClientConfig, clock: Arc<dyn Clock>) -> Result<Self, ClientError> {
+        Self::adapted(config, clock, |builder| builder)
+    }
+
+    /// The same, with an adaptation of its connections.
+    fn adapted(
+        config: ClientConfig,
+        clock: Arc<dyn Clock>,
+        adapt: fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Result<Self, ClientError> {
         if !(config.share > 0.0 && config.share <= 1.0) {
             return Err(ClientError::Share(config.share));
         }
@@ -137,7 +147,7 @@ impl Client {
             Arc::clone(&clock),
         );
         let exchange = exchange::Exchange {
-            http: http(&config)?,
+            connections: connections(&config, adapt)?,
             base: config.base_url.as_str().trim_end_matches('/').to_owned(),
             credentials: token::Credentials::new(config.token).map_err(|_| ClientError::Token)?,
             limiter,
@@ -249,7 +259,18 @@ impl fmt::Debug for Client {
     }
 }
 
-fn http(config: &ClientConfig) -> Result<reqwest::Client, ClientError> {
+fn connections(
+    config: &ClientConfig,
+    adapt: fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Result<connections::Connections, ClientError> {
+    let config = ClientConfig {
+        include_details: Vec::new(),
+        ..config.clone()
+    };
+    connections::Connections::new(move || adapt(http(&config))).map_err(ClientError::Http)
+}
+
+fn http(config: &ClientConfig) -> reqwest::ClientBuilder {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     let mut builder = reqwest::Client::builder()
@@ -270,5 +291,5 @@ fn http(config: &ClientConfig) -> Result<reqwest::Client, ClientError> {
     if address::is_loopback(&config.base_url) {
         builder = builder.no_proxy();
     }
-    builder.build().map_err(ClientError::Http)
+    builder
 }

@@ -102,6 +102,8 @@ pub(super) struct FailedRequest {
     pub(super) moment: Option<Moment>,
     /// Whether the answer was an HTML page, which rarely comes from the platform itself.
     pub(super) html: bool,
+    /// Whether a connection did not answer in time, so that the next request needs another one.
+    pub(super) silent: bool,
     /// Method and path; empty if only a body was decoded.
     pub(super) request: String,
     /// The number of attempts so far.
@@ -116,6 +118,7 @@ impl FailedRequest {
             retry_after: None,
             moment: None,
             html: false,
+            silent: false,
             request: String::new(),
             attempts: 0,
         }

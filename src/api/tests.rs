@@ -1,6 +1,7 @@
 //! The client against a scripted server that speaks bare bytes, for what no proper server does:
 //! bodies that break off, pages of HTML, answers without a date.
 
+mod dead;
 mod echo;
 mod server;
 mod sessions;
