@@ -47,6 +47,9 @@ const RETRIES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_sec
 /// How often old runs are deleted.
 const FORGET_EVERY: Duration = Duration::from_hours(24);
 
+/// How often a log of the database that became too large is cut.
+const CUT_EVERY: Duration = Duration::from_hours(1);
+
 /// Windows of each stream that a nightly verification compares although their counts are equal.
 const SAMPLES: u32 = 5;
 
@@ -112,6 +115,8 @@ pub struct AccountWorker<S> {
     verifying: Option<Verifying>,
     /// When old runs were last deleted.
     forgot_at: Option<Timestamp>,
+    /// When the log of the database was last cut, if it was too large.
+    cut_at: Option<Timestamp>,
     /// Pauses of the resources that the API refuses.
     pauses: HashMap<Resource, Pause>,
     /// The pause while the API refuses everything.
@@ -190,6 +195,7 @@ impl<S: Source + 'static> AccountWorker<S> {
             open: None,
             verifying: None,
             forgot_at: None,
+            cut_at: None,
             pauses: HashMap::new(),
             pause: Pause::default(),
             telling: Telling::new(&name),
@@ -435,6 +441,10 @@ impl<S: Source + 'static> AccountWorker<S> {
             engine.extend_days().await;
             self.forgot_at = Some(self.clock.now());
         }
+        if self.is_due(self.cut_at, CUT_EVERY) {
+            engine.cut_log().await;
+            self.cut_at = Some(self.clock.now());
+        }
         let mut runs = self.due_lists(limits).await;
         for resource in engine.unloaded(&self.wanted()).await? {
             match engine.plan_first_load(resource, limits).await {
@@ -661,6 +671,8 @@ fn is_mendable(error: &StoreError) -> bool {
         StoreError::Unavailable { .. }
         | StoreError::Locked { .. }
         | StoreError::Database { .. }
+        // The server's certificate can be renewed while this waits.
+        | StoreError::Certificate { .. }
         | StoreError::LeaseLost => true,
         StoreError::Url(_)
         | StoreError::SameCompany { .. }
@@ -670,6 +682,9 @@ fn is_mendable(error: &StoreError) -> bool {
         | StoreError::Foreign { .. }
         | StoreError::Altered { .. }
         | StoreError::SharedIds { .. }
+        | StoreError::Encoding { .. }
+        | StoreError::Pooler { .. }
+        | StoreError::OldLog { .. }
         | StoreError::Inconsistent { .. }
         | StoreError::Unfit { .. }
         | StoreError::Replaced { .. }

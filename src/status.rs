@@ -246,13 +246,17 @@ pub struct RunStatus {
     pub error: Option<String>,
 }
 
-/// Which of the mirrored resources were last read too long ago.
+/// Which of the mirrored resources should have been read more than `max_lag` ago, and were not.
+///
+/// `due` says when the schedule reads something again that was read at this time and is to be read
+/// again after this duration.
 pub fn too_old(
     statuses: &[StreamStatus],
     resources: &[Resource],
     now: Timestamp,
     max_lag: Duration,
     catalog_interval: Duration,
+    due: impl Fn(Timestamp, Duration) -> Timestamp,
 ) -> Vec<String> {
     let mut old = Vec::new();
     for resource in resources {
@@ -262,10 +266,10 @@ pub fn too_old(
         } else {
             streams
         };
-        let most = if resource.is_list() {
-            max_lag + catalog_interval
+        let after = if resource.is_list() {
+            catalog_interval
         } else {
-            max_lag
+            Duration::ZERO
         };
         for shown in streams {
             let partition = shown.partition.as_str();
@@ -275,10 +279,16 @@ pub fn too_old(
                 .and_then(|status| status.last_success_at);
             match last {
                 None => old.push(format!("{shown} was never read completely")),
-                Some(at) if now.since(at) > most => {
-                    let ago = Duration::from_secs(now.since(at).as_secs());
-                    let ago = humantime::format_duration(ago);
-                    old.push(format!("{shown} was last read {ago} ago"));
+                Some(at) if now.since(due(at, after)) > max_lag => {
+                    let ago = |at: Timestamp| {
+                        let ago = Duration::from_secs(now.since(at).as_secs());
+                        humantime::format_duration(ago).to_string()
+                    };
+                    old.push(format!(
+                        "{shown} was last read {} ago, and was due {} ago",
+                        ago(at),
+                        ago(due(at, after))
+                    ));
                 }
                 Some(_) => {}
             }
@@ -644,11 +654,12 @@ mod tests {
         ];
         let now = Timestamp::from_micros(60 * 60_000_000);
         let minutes = Duration::from_mins;
+        let due = |at: Timestamp, after: Duration| at + after + minutes(1);
         assert_eq!(
-            too_old(&statuses, &resources, now, minutes(10), minutes(15)),
+            too_old(&statuses, &resources, now, minutes(10), minutes(15), due),
             [
-                "agents was last read 30m ago",
-                "contacts (ACTIVE) was last read 20m ago",
+                "agents was last read 30m ago, and was due 14m ago",
+                "contacts (ACTIVE) was last read 20m ago, and was due 19m ago",
                 "contacts (ARCHIVED) was never read completely",
                 "contacts (BLOCKED) was never read completely",
             ]

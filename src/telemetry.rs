@@ -9,12 +9,15 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::LazyLock;
 
+use chrono_tz::Tz;
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
-use tracing_subscriber::fmt::time::ChronoLocal;
+use tracing_subscriber::fmt::time::FormatTime;
+
+use crate::clock::{Clock as _, SystemClock};
 
 pub use wrap::{Wrapping, wrapped};
 
@@ -27,6 +30,27 @@ pub struct Options {
     pub level: tracing::Level,
     /// The content of `RUST_LOG`, which replaces the level.
     pub directives: Option<String>,
+    /// The time zone of the lines' times.
+    pub zone: Tz,
+}
+
+/// The time of a log line, in a time zone.
+struct LocalTime {
+    zone: Tz,
+    form: &'static str,
+}
+
+/// `2026-05-04 14:00:00-03:00`.
+const OF_TEXT: &str = "%Y-%m-%d %H:%M:%S%:z";
+
+/// RFC 3339, to the microsecond.
+const OF_JSON: &str = "%Y-%m-%dT%H:%M:%S%.6f%:z";
+
+impl FormatTime for LocalTime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let now = SystemClock.now().to_datetime().with_timezone(&self.zone);
+        write!(writer, "{}", now.format(self.form))
+    }
 }
 
 /// Why the log cannot start.
@@ -96,12 +120,22 @@ pub fn init(options: &Options) -> Result<(), TelemetryError> {
             wraps: !options.json,
         });
     let installed = if options.json {
-        builder.json().flatten_event(true).try_init()
+        builder
+            .json()
+            .flatten_event(true)
+            .with_timer(LocalTime {
+                zone: options.zone,
+                form: OF_JSON,
+            })
+            .try_init()
     } else {
         builder
             .with_ansi(io::stderr().is_terminal() && may_colour())
             .with_target(false)
-            .with_timer(ChronoLocal::new("%Y-%m-%d %H:%M:%S".to_owned()))
+            .with_timer(LocalTime {
+                zone: options.zone,
+                form: OF_TEXT,
+            })
             .fmt_fields(debug_fn(sentence))
             .try_init()
     };
@@ -207,6 +241,7 @@ mod tests {
             json: false,
             level: tracing::Level::INFO,
             directives: directives.map(str::to_owned),
+            zone: Tz::UTC,
         }
     }
 
@@ -217,6 +252,18 @@ mod tests {
         let shown = filter(&options(Some("sqlx=debug"))).unwrap().to_string();
         assert!(shown.contains("sqlx=debug") && !shown.contains("helena_sync"));
         assert!(shown.contains("sqlx_postgres::options=off"));
+    }
+
+    #[test]
+    fn a_line_has_the_time_of_its_zone_and_the_difference_from_utc() {
+        for (form, length) in [(OF_TEXT, 25), (OF_JSON, 32)] {
+            let mut text = String::new();
+            let zone = Tz::America__Sao_Paulo;
+            let time = LocalTime { zone, form };
+            time.format_time(&mut Writer::new(&mut text)).unwrap();
+            assert!(text.ends_with("-03:00"), "{text}");
+            assert_eq!(text.len(), length, "{text}");
+        }
     }
 
     #[test]

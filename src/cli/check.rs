@@ -5,8 +5,11 @@
     reason = "each layer decides about every case of a failure"
 )]
 
+mod surroundings;
+
+pub(super) use surroundings::{large_log, network_risk};
+
 use std::io::{self, Write as _};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +28,9 @@ use crate::sync;
 
 /// Check the configuration, the database and what the token may read.
 ///
-/// Reads every section of the configuration. Opens the database and checks that it is writable.
+/// Reads every section of the configuration. Opens the database and checks that it is writable, has the
+/// right encoding and no pooler that confuses it, and that nobody unexpected can read it. Shows the
+/// time zone, and which variables of the environment are ignored.
 /// Requests one record of each resource in sync.resources with each account's token: twelve
 /// requests for each account, and up to four more to compare both versions of the session list or
 /// to find out why a request is refused. Checks that the token belongs to the company whose data is
@@ -132,9 +137,15 @@ pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Fail
             "environment and defaults, no file".into()
         },
     })?;
+    for finding in surroundings::of_configuration(context)? {
+        findings.add(finding)?;
+    }
     let (finding, store) = check_database(&database).await?;
     let is_new = store.is_none() && finding.outcome == Outcome::Good;
     findings.add(finding)?;
+    for finding in surroundings::of_database(&database, store.as_ref()).await {
+        findings.add(finding)?;
+    }
     let mut companies: Vec<(Uuid, &str)> = Vec::new();
     for account in &accounts {
         let client = account.client(context, &[], Patience::Within(PATIENCE))?;
@@ -270,32 +281,37 @@ async fn check_database(database: &config::Database) -> Result<(Finding, Option<
         outcome,
         detail,
     };
-    // A check creates no file. A missing file is fine as long as its folder exists.
-    if let Some(path) = database.url.sqlite_file().filter(|path| !path.exists()) {
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let finding = match std::fs::metadata(folder) {
-            Ok(meta) if meta.is_dir() && !meta.permissions().readonly() => found(
+    // Before SQLite opens the file: closing it here later would release SQLite's locks.
+    let unwritable = database
+        .url
+        .sqlite_file()
+        .and_then(surroundings::unwritable);
+    if database
+        .url
+        .sqlite_file()
+        .is_some_and(|path| !path.exists())
+    {
+        let finding = match unwritable {
+            None => found(
                 Outcome::Good,
                 "does not exist yet; the first run or sync creates it".into(),
             ),
-            Ok(_) => found(Outcome::Failed, "its folder is not writable".into()),
-            Err(error) => found(Outcome::Failed, format!("cannot open its folder: {error}")),
+            Some(refused) => found(Outcome::Failed, refused),
         };
         return Ok((finding, None));
     }
-    // Opening a file for writing does not change it. This must happen before SQLite opens the file:
-    // closing it here later would release SQLite's locks.
-    let writable = database.url.sqlite_file().map_or(Ok(()), |path| {
-        std::fs::OpenOptions::new().write(true).open(path).map(drop)
-    });
+    let failed = |error: &StoreError| {
+        let outcome = match Exit::of_store(error) {
+            Exit::Usage => Outcome::Wrong,
+            Exit::Done | Exit::Failed | Exit::Refused => Outcome::Failed,
+        };
+        (found(outcome, chain(error)), None)
+    };
     let options = OpenOptions { read_only: true };
     let store = match Store::open(database.url.expose(), &options).await {
-        Ok(store) => store,
+        Ok(store) => store.sharing(database.shared),
         Err(error @ StoreError::Url(_)) => return Err(error.into()),
-        Err(error) => return Ok((found(Outcome::Failed, chain(&error)), None)),
+        Err(error) => return Ok(failed(&error)),
     };
     let (detail, migrating) = match store.check_schema().await {
         Ok(()) => (format!("{}, tables up to date", store.kind()), false),
@@ -312,11 +328,8 @@ async fn check_database(database: &config::Database) -> Result<(Finding, Option<
             return Ok((found(Outcome::Failed, chain(&error)), None));
         }
     };
-    let finding = match (writable, store.lacking(migrating).await) {
-        (Err(error), _) => found(
-            Outcome::Failed,
-            format!("{detail}, but not writable: {error}"),
-        ),
+    let finding = match (unwritable, store.lacking(migrating).await) {
+        (Some(refused), _) => found(Outcome::Failed, format!("{detail}, but {refused}")),
         (_, Err(error)) => found(Outcome::Failed, chain(&error)),
         (_, Ok(lacking)) if lacking.is_empty() => found(Outcome::Good, detail),
         (_, Ok(lacking)) => found(

@@ -91,13 +91,18 @@ impl Context {
     ) -> Result<Self, Failure> {
         let settings = Settings::load(global.config.as_deref(), environment, &global.flags())?;
         let log = settings.log()?;
+        let located = settings.located_zone()?;
         telemetry::init(&telemetry::Options {
             json: log.format == LogFormat::Json,
             level: log.level,
             directives: settings.variable("RUST_LOG").map(str::to_owned),
+            zone: located.zone.0,
         })?;
         if global.quiet {
             telemetry::screen().set_draw_target(indicatif::ProgressDrawTarget::hidden());
+        }
+        if let Some(problem) = located.problem {
+            tracing::warn!("{problem}");
         }
         Ok(Self {
             settings,
@@ -122,6 +127,7 @@ impl Context {
             json: false,
             level: tracing::Level::ERROR,
             directives: settings.variable("RUST_LOG").map(str::to_owned),
+            zone: settings.timezone()?.0,
         })?;
         Ok(Self {
             settings,
@@ -229,6 +235,12 @@ impl Context {
                 database.url
             )));
         }
+        if access != Access::Read
+            && let Some(file) = database.url.sqlite_file()
+            && let Some(risk) = super::check::network_risk(file)
+        {
+            tracing::warn!("{risk}");
+        }
         if access != Access::Read {
             // A mistake in the configuration must neither wait for the database nor come after migrations.
             self.settings.report()?;
@@ -253,7 +265,8 @@ impl Context {
                     )
                 });
                 Failure::from(error).context(doing() + &folder)
-            })?;
+            })?
+            .sharing(database.shared);
         if access != Access::Read && database.migrate {
             let applied = store.migrate().await;
             let applied = applied.map_err(|error| Failure::from(error).context(doing()))?;

@@ -18,7 +18,7 @@ use super::stored::{self, Busy};
 use super::{Account, Context, Exit, Failure, Patience};
 use crate::api::{Client, WaitReason};
 use crate::clock::{Clock, SystemClock};
-use crate::config::DEFAULT_ACCOUNT;
+use crate::config::{DEFAULT_ACCOUNT, Zone};
 use crate::daemon::KeptLease;
 use crate::data::{Resource, RunKind, Source as _, Standing, Timestamp, Trouble, counted};
 use crate::output::{ProgressDisplay, Snapshot};
@@ -68,6 +68,7 @@ pub(super) struct EngineMaker {
     requested: bool,
     /// Whether the engines log runs of passes for debugging only.
     is_quiet: bool,
+    zone: Zone,
 }
 
 /// The engine's settings from the configuration.
@@ -119,6 +120,7 @@ impl EngineMaker {
             limit_window: context.settings.api()?.rate_limit.sustained.per,
             requested: false,
             is_quiet: false,
+            zone: context.zone()?,
         })
     }
 
@@ -163,6 +165,7 @@ impl EngineMaker {
         );
         let mut engine = engine
             .remembering(learned)
+            .shown_in(self.zone)
             .resuming_requested(self.requested);
         if self.is_quiet {
             engine = engine.quietly();

@@ -58,6 +58,8 @@ impl Exit {
     pub(super) const fn of_store(error: &StoreError) -> Self {
         match error {
             StoreError::Url(_)
+            | StoreError::Encoding { .. }
+            | StoreError::Pooler { .. }
             | StoreError::SameCompany { .. }
             | StoreError::OtherCompany { .. } => Self::Usage,
             StoreError::TooOld { .. }
@@ -67,6 +69,8 @@ impl Exit {
             | StoreError::Foreign { .. }
             | StoreError::Altered { .. }
             | StoreError::SharedIds { .. }
+            | StoreError::Certificate { .. }
+            | StoreError::OldLog { .. }
             | StoreError::LeaseLost
             | StoreError::Unavailable { .. }
             | StoreError::Inconsistent { .. }

@@ -28,7 +28,8 @@ pub(super) async fn run(context: &Context, _args: MigrateArgs) -> Result<Exit, F
     context.settings.report()?;
     let store = Store::open(database.url.expose(), &OpenOptions::default())
         .await
-        .map_err(concerning)?;
+        .map_err(concerning)?
+        .sharing(database.shared);
     let applied = store.migrate().await.map_err(concerning)?;
     context.keep_reports(&store).await?;
     store.close().await;

@@ -26,6 +26,7 @@ mod version;
 mod waiting;
 
 pub mod backfill;
+pub mod backup;
 pub mod check;
 pub mod completions;
 pub mod config;
@@ -88,9 +89,11 @@ Environment:
   HELENA_API_TOKEN       the account's token (account settings, Integrations > API)
   HELENA_API_TOKEN_FILE  a file that holds the token
   HELENA_BASE_URL        address of the API [default: https://api.helena.run]
-  DATABASE_URL           sqlite://FILE or postgres://... [default: sqlite://helena.db]
+  HELENA_DATABASE_URL    the database: a file, sqlite://FILE or postgres://...
+                         [default: DATABASE_URL, else sqlite://helena.db]
   HELENA_SYNC_CONFIG     a configuration file
   HELENA_SYNC__SECTION__KEY  any other key of helena-sync.toml
+  TZ                     the time zone, such as America/Sao_Paulo [default: the machine's]
   RUST_LOG               log levels of single modules
 
 Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 token refused.";
@@ -124,7 +127,8 @@ pub struct Global {
     /// Address of the API, instead of HELENA_BASE_URL
     #[arg(long, global = true, value_name = "URL")]
     pub base_url: Option<String>,
-    /// Time zone of dates, such as America/Sao_Paulo [default: the machine's]
+    /// Time zone of dates, times and log lines, such as America/Sao_Paulo [default: that of TZ, else
+    /// the machine's]
     #[arg(long, global = true, value_name = "ZONE")]
     pub timezone: Option<String>,
     /// Format of log lines [default: text]
@@ -191,6 +195,7 @@ pub enum Command {
     Config(config::ConfigArgs),
     Verify(verify::VerifyArgs),
     Migrate(migrate::MigrateArgs),
+    Backup(backup::BackupArgs),
     Rejects(rejects::RejectsArgs),
     Report(report::ReportArgs),
     Export(export::ExportArgs),
@@ -263,7 +268,12 @@ pub async fn run_command(
         }
         #[cfg(feature = "sandbox")]
         Command::Sandbox(args) => {
-            let config = args.config(clock.now()).map_err(Failure::usage)?;
+            let config = args
+                .config(
+                    clock.now(),
+                    configuration::LocatedZone::local(&environment).zone,
+                )
+                .map_err(Failure::usage)?;
             let stop = engine::signals(Exit::Done)?;
             let served =
                 sandbox::run(config, clock, &mut std::io::stdout(), stop.cancelled()).await;
@@ -287,6 +297,7 @@ pub async fn run_command(
         Command::Check(args) => check::run(&context, args).boxed(),
         Command::Verify(args) => verify::run(&context, args).boxed(),
         Command::Migrate(args) => migrate::run(&context, args).boxed(),
+        Command::Backup(args) => backup::run(&context, args).boxed(),
         Command::Rejects(args) => rejects::run(&context, args).boxed(),
         Command::Report(args) => report::run(&context, args).boxed(),
         Command::Export(args) => export::run(&context, args).boxed(),

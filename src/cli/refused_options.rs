@@ -20,6 +20,9 @@ pub(super) const MIGRATE: &[&str] = &["accounts", "base_url", "timezone"];
 /// Options that `init` refuses.
 pub(super) const INIT: &[&str] = &["accounts", "log_format", "log_level", "verbose", "quiet"];
 
+/// Options that `backup` refuses.
+pub(super) const BACKUP: &[&str] = &["accounts", "base_url", "timezone"];
+
 /// Options that commands refuse which read no configuration: all.
 pub(super) const UNCONFIGURED: &[&str] = &[
     "config",
@@ -100,6 +103,7 @@ const fn of(command: &Command) -> (&'static str, &'static [&'static str], &'stat
             "it writes a configuration of one account and logs nothing",
         ),
         Command::Migrate(_) => ("migrate", MIGRATE, "it only changes the tables"),
+        Command::Backup(_) => ("backup", BACKUP, "it only copies the database"),
         Command::Status(_) => ("status", STORED, LOOKS),
         Command::State(_) => ("state", STORED, LOOKS),
         Command::Report(_) => (

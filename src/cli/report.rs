@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use chrono::{Days, Months, NaiveDate};
@@ -325,7 +326,18 @@ fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut beside = name.to_owned();
     beside.push(format!(".{}.tmp", std::process::id()));
     let beside = file.with_file_name(beside);
-    let written = File::create_new(&beside).and_then(|mut out| {
+    // A report names people. The mode of an existing file stays as it is.
+    let mode = fs::metadata(file).map_or(0o600, |known| known.permissions().mode() & 0o7777);
+    let create = || {
+        let out = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&beside)?;
+        out.set_permissions(fs::Permissions::from_mode(mode))?;
+        Ok(out)
+    };
+    let written = create().and_then(|mut out: File| {
         out.write_all(bytes)?;
         out.sync_all()
     });
@@ -640,6 +652,10 @@ mod tests {
         for text in ["one", "two"] {
             write(&file, text.as_bytes()).unwrap();
             assert_eq!(fs::read_to_string(&file).unwrap(), text);
+            let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+            // The mode that somebody chose stays.
+            assert_eq!(mode, if text == "one" { 0o600 } else { 0o644 });
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         }
         assert!(write(folder.path(), b"x").is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -321,7 +321,7 @@ fn outage(text: &str) -> Result<Outage, String> {
 
 impl SandboxCommand {
     /// The sandbox's configuration from the flags.
-    pub fn config(&self, now: Timestamp) -> anyhow::Result<SandboxConfig> {
+    pub fn config(&self, now: Timestamp, zone: Zone) -> anyhow::Result<SandboxConfig> {
         let mut limits = Vec::new();
         for allowance in &self.limits {
             match allowance {
@@ -341,7 +341,7 @@ impl SandboxCommand {
             contacts: self.contacts,
             seed: self.seed,
             days: 365,
-            until: self.until(now)?,
+            until: self.until(now, zone)?,
             token: self.accept_token.clone(),
             port: self.port,
             gzip: !self.no_gzip,
@@ -412,12 +412,12 @@ impl SandboxCommand {
         moods
     }
 
-    fn until(&self, now: Timestamp) -> anyhow::Result<Option<Timestamp>> {
+    fn until(&self, now: Timestamp, zone: Zone) -> anyhow::Result<Option<Timestamp>> {
         let Some(text) = &self.until else {
             return Ok(None);
         };
         let calendar = Calendar {
-            zone: Zone::machine(),
+            zone,
             now,
             day_first: false,
         };
@@ -490,7 +490,7 @@ mod tests {
 
     fn config(flags: &[&str]) -> anyhow::Result<SandboxConfig> {
         let line = ["sandbox"].into_iter().chain(flags.iter().copied());
-        Line::try_parse_from(line)?.command.config(now())
+        Line::try_parse_from(line)?.command.config(now(), Zone::UTC)
     }
 
     #[test]

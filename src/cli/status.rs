@@ -12,9 +12,10 @@ use uuid::Uuid;
 use super::formats::TextOrJson;
 use super::record::number;
 use super::{Access, Context, Exit, Failure, duration, refused_options, stored};
-use crate::config::Zone;
+use crate::config::{Schedule, Zone};
 use crate::data::{Resource, SessionFilter, Timestamp, counted};
 use crate::output::{Format, Printer, Wrapping, cell, terminal_width};
+use crate::schedule::Due;
 use crate::status::{
     AccountStatus, BackfillStatus, Loading, RecheckStatus, RunStatus, StreamLine, gather,
     incomplete, stream_name, too_old,
@@ -37,16 +38,23 @@ use crate::store::{AccountId, Store, StreamStatus};
 Examples:
   helena-sync status
   helena-sync status --json
-  helena-sync status --max-lag 10m || echo stale
+  helena-sync status --max-lag || echo outdated
   helena-sync status --complete && echo \"the first load is done\"", args = refused_options::hidden(refused_options::STORED))]
 pub struct StatusArgs {
     /// The format.
     #[command(flatten)]
     pub format: TextOrJson,
-    /// Exit with 1 if a resource was last read longer ago than this (30s, 10m, 2h), or never; for
-    /// health checks. For the small lists, which are read less often, sync.catalog_interval is added
-    /// [default: no limit]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    /// Exit with 1 if a resource was never read, or was due longer ago than this (30s, 10m, 2h); for
+    /// health checks. It is due when sync.schedule fires after it was last read, and the small lists
+    /// after sync.catalog_interval. So a schedule that rests at night is no lag [default: no limit;
+    /// without a time: 10m]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = duration,
+        num_args = 0..=1,
+        default_missing_value = "10m"
+    )]
     pub max_lag: Option<Duration>,
     /// Exit with 1 until the first load of every resource in sync.resources is done; for scripts and
     /// health checks that need all rows. May be combined with --max-lag
@@ -80,6 +88,7 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
                     now,
                     max_lag,
                     sync.catalog_interval,
+                    |at, after| promised(&sync.schedule, zone, at, after),
                 )
             });
         stale.extend(old.iter().map(|text| format!("{}: {text}", account.name)));
@@ -99,6 +108,11 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
                 (!configured.is_empty()).then(|| configured.contains(&account.name));
             shown.push(status);
         }
+    }
+    if !args.format.is_json()
+        && let Some((log, size)) = store.large_log()
+    {
+        context.note(&super::check::large_log(&log, size));
     }
     store.close().await;
     if accounts.is_empty() {
@@ -155,6 +169,13 @@ async fn loads(
         None => format!("{resource}: the first load has not begun"),
     };
     Ok(incomplete.iter().map(text).collect())
+}
+
+/// When the schedule reads something again that was read at this time, and is not read again before
+/// this duration has passed.
+fn promised(schedule: &Schedule, zone: Zone, at: Timestamp, after: Duration) -> Timestamp {
+    let from = at + after;
+    Due::after(from, schedule, zone).next().unwrap_or(from)
 }
 
 /// The range and the filters of a backfill, as text.
@@ -677,6 +698,33 @@ mod tests {
             assert!(widest <= Some(usize::from(width)), "{text}");
             insta::assert_snapshot!(format!("status_on_{width}_columns"), text);
         }
+    }
+
+    #[test]
+    fn a_schedule_that_rests_promises_nothing_before_it_fires_again() {
+        let zone: Zone = "America/Sao_Paulo".parse().unwrap();
+        let at = |text: &str| Timestamp::parse(text).unwrap();
+        let promised = |schedule: &str, from: &str, after: u64| {
+            let schedule: Schedule = schedule.parse().unwrap();
+            let after = Duration::from_mins(after);
+            zone.show(promised(&schedule, zone, at(from), after))
+        };
+        // Friday evening, and the next day that the schedule works.
+        let office = "*/5 8-18 * * mon-fri";
+        let last = "2026-05-08T21:55:10Z";
+        assert_eq!(promised(office, last, 0), "2026-05-11 08:00");
+        assert_eq!(
+            promised(office, "2026-05-08T15:00:10Z", 0),
+            "2026-05-08 12:05"
+        );
+        assert_eq!(
+            promised(office, "2026-05-08T15:00:10Z", 15),
+            "2026-05-08 12:20"
+        );
+        assert_eq!(
+            promised("every 15m", "2026-05-08T15:00:10Z", 0),
+            "2026-05-08 12:15"
+        );
     }
 
     #[test]

@@ -12,7 +12,8 @@ use url::Url;
 use super::values;
 
 /// The accepted forms of an address. Every message about an invalid address ends with it.
-const ACCEPTED: &str = "(accepted: sqlite://FILE, postgres://USER:PASSWORD@HOST/NAME)";
+const ACCEPTED: &str =
+    "(accepted: sqlite://FILE, the path of a file, postgres://USER:PASSWORD@HOST/NAME)";
 
 /// The parameters that a Postgres address may have. The driver ignores others.
 const PARAMETERS: [&str; 20] = [
@@ -39,6 +40,9 @@ const PARAMETERS: [&str; 20] = [
     "connect_timeout",
 ];
 
+/// The setting of Postgres that names the schema of new tables.
+const SEARCH_PATH: &str = "search_path";
+
 /// The URL of a `SQLite` file or of a Postgres database. Its `Display` and `Debug` omit user name and
 /// password.
 #[derive(Clone, PartialEq, Eq)]
@@ -61,6 +65,25 @@ impl DatabaseUrl {
     pub fn is_in_memory(&self) -> bool {
         self.0.starts_with("sqlite:")
             && (self.0.contains(":memory:") || self.0.contains("mode=memory"))
+    }
+
+    /// The same database, with the tables in this schema.
+    pub(super) fn in_schema(&self, schema: &str) -> Result<Self, String> {
+        if self.sqlite_file().is_some() {
+            return Err(
+                "is only for Postgres: a SQLite file has no schemas; leave it out".to_owned(),
+            );
+        }
+        let mut url = Url::parse(&self.0).map_err(|_| "needs a valid address".to_owned())?;
+        let key = format!("options[{SEARCH_PATH}]");
+        if url.query_pairs().any(|(name, _)| name == key) {
+            return Err(format!(
+                "is set together with {key} in the database address: remove one of the two"
+            ));
+        }
+        url.query_pairs_mut()
+            .append_pair(&key, &format!("\"{schema}\""));
+        Ok(Self(url.into()))
     }
 
     /// Its parameters that have no effect.
@@ -89,6 +112,9 @@ impl FromStr for DatabaseUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
+        if is_path(text) {
+            return Ok(Self(format!("sqlite://{text}")));
+        }
         let problem = if text.is_empty() {
             Some("is empty".to_owned())
         } else if let Some(rest) = text.strip_prefix("sqlite:") {
@@ -106,6 +132,15 @@ impl FromStr for DatabaseUrl {
             None => Ok(Self(text.to_owned())),
         }
     }
+}
+
+/// Whether a text is the path of a file and nothing else: it has no part of a URL, and neither a user
+/// nor a password.
+fn is_path(text: &str) -> bool {
+    !text.is_empty()
+        && !text.contains([':', '@', '?', '#', '%', '\\', '='])
+        && !text.ends_with('/')
+        && (text.contains(['/', '.']) || !text.starts_with("postgres"))
 }
 
 fn why_not_sqlite(rest: &str) -> Option<&'static str> {
@@ -234,7 +269,6 @@ mod tests {
     fn what_is_no_address_is_refused_with_what_is_accepted_and_nothing_of_it() {
         for (text, told) in [
             ("", "is empty"),
-            ("helena.db", "has no scheme"),
             ("u:geheim@h/x", "has no scheme"),
             ("u:geheim://u@h/x", "has no scheme"),
             (
@@ -268,11 +302,48 @@ mod tests {
             let error = text.parse::<DatabaseUrl>().unwrap_err();
             assert!(error.contains(told), "{text}: {error}");
             assert!(
-                error.contains("accepted: sqlite://FILE, postgres://"),
+                error.contains("accepted: sqlite://FILE, the path of a file, postgres://"),
                 "{error}"
             );
             assert!(!error.contains("heim"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_plain_path_is_a_sqlite_file() {
+        for text in [
+            "helena.db",
+            "./helena.db",
+            "/var/lib/helena/mirror.sqlite",
+            "helena",
+            "uma pasta/cópia.db",
+        ] {
+            let url: DatabaseUrl = text.parse().unwrap();
+            assert_eq!(url.sqlite_file(), Some(Path::new(text)));
+        }
+        for text in ["postgres", "C:\\helena.db", "folder/", "me:geheim@host/db"] {
+            let error = text.parse::<DatabaseUrl>().unwrap_err();
+            assert!(error.contains("the path of a file"), "{error}");
+            assert!(!error.contains("geheim"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_schema_goes_into_the_address_of_postgres_alone() {
+        let url: DatabaseUrl = "postgres://u:geheim@db/x?sslmode=require".parse().unwrap();
+        let inside = url.in_schema("Vendas 2").unwrap();
+        assert_eq!(
+            inside.expose(),
+            "postgres://u:geheim@db/x?sslmode=require&options%5Bsearch_path%5D=%22Vendas+2%22"
+        );
+        assert_eq!(inside.unknown_parameters(), [""; 0]);
+        assert!(inside.in_schema("b").unwrap_err().contains("remove one"));
+        let file: DatabaseUrl = "helena.db".parse().unwrap();
+        assert!(
+            file.in_schema("b")
+                .unwrap_err()
+                .contains("only for Postgres")
+        );
     }
 
     #[test]

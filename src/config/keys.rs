@@ -30,6 +30,8 @@ pub struct Key {
     pub default: &'static str,
     /// The variable that sets it, if its name is not `HELENA_SYNC__SECTION__KEY`.
     own_variable: Option<&'static str>,
+    /// The variable that goes before it.
+    first_variable: Option<&'static str>,
     /// The shape of its value.
     pub shape: Shape,
     /// Its meaning, with units and accepted values.
@@ -51,6 +53,16 @@ impl Key {
             },
             str::to_owned,
         )
+    }
+
+    /// All variables that set it, the one that wins last.
+    pub fn variables(&self) -> impl Iterator<Item = String> {
+        std::iter::once(self.variable()).chain(self.first_variable.map(str::to_owned))
+    }
+
+    /// Whether this variable sets it.
+    pub fn is_set_by(&self, variable: &str) -> bool {
+        self.first_variable == Some(variable) || self.variable() == variable
     }
 
     /// Looks a key up by its name.
@@ -80,6 +92,7 @@ const fn key(
         name,
         default,
         own_variable: None,
+        first_variable: None,
         shape,
         meaning,
     }
@@ -95,6 +108,7 @@ const fn named(
         name,
         default,
         own_variable: Some(variable),
+        first_variable: None,
         shape: Shape::Text,
         meaning,
     }
@@ -174,11 +188,26 @@ pub const KEYS: &[Key] = &[
         "2m",
         "Timeout for a whole request.",
     ),
-    named(
-        "database.url",
-        "DATABASE_URL",
-        "sqlite://helena.db",
-        "The database: sqlite://FILE or postgres://USER:PASSWORD@HOST/NAME.",
+    Key {
+        first_variable: Some("HELENA_DATABASE_URL"),
+        ..named(
+            "database.url",
+            "DATABASE_URL",
+            "sqlite://helena.db",
+            "The database: sqlite://FILE, the path of a file, or postgres://USER:PASSWORD@HOST/NAME. HELENA_DATABASE_URL goes before DATABASE_URL, which other programs read, too.",
+        )
+    },
+    key(
+        "database.schema",
+        Shape::Text,
+        "",
+        "The schema of the tables in Postgres, created if it does not exist; the role's search_path if absent.",
+    ),
+    key(
+        "database.shared",
+        Shape::Bool,
+        "false",
+        "Whether to create the tables among those of another program. If false, a database or schema that holds tables of another program is refused.",
     ),
     key(
         "database.migrate",
@@ -349,7 +378,7 @@ pub const KEYS: &[Key] = &[
         "timezone",
         Shape::Text,
         "local",
-        "The time zone of dates, cron expressions and printed times: a name such as America/Sao_Paulo, or local for the machine's.",
+        "The time zone of dates, cron expressions, printed times and log lines: a name such as America/Sao_Paulo, or local for that of TZ, else the machine's.",
     ),
 ];
 
@@ -391,7 +420,9 @@ pub fn markdown() -> String {
         );
     };
     for key in KEYS {
-        row(key.name, key.default, &key.variable(), key.meaning);
+        let mut variables: Vec<String> = key.variables().collect();
+        variables.reverse();
+        row(key.name, key.default, &variables.join("`, `"), key.meaning);
     }
     for (name, meaning) in ACCOUNT_KEYS {
         row(&format!("accounts.{name}"), "", "", meaning);

@@ -132,31 +132,109 @@ fn join<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
-/// Refuses unknown variables with our prefix.
+/// Refuses misspelt variables. Returns the variables with the brand's prefix that are those of other
+/// programs, which are ignored.
 ///
 /// `tokens` are the variables that the file names in `token_env`.
 pub(super) fn check_variables(
     environment: &Environment,
     tokens: &[&str],
-) -> Result<(), ConfigError> {
+) -> Result<Vec<String>, ConfigError> {
     let ours = |name: &&str| name.starts_with(BRAND) && !tokens.contains(name);
+    let mut others = Vec::new();
     for variable in environment.names().filter(ours) {
-        if variable == CONFIG_VARIABLE || KEYS.iter().any(|key| key.variable() == variable) {
+        if variable == CONFIG_VARIABLE || KEYS.iter().any(|key| key.is_set_by(variable)) {
             continue;
         }
-        let Some(path) = variable.strip_prefix(PREFIX) else {
-            return Err(unknown_variable(variable));
+        let key = if let Some(path) = variable.strip_prefix(PREFIX) {
+            let path = path.replace("__", ".").to_lowercase();
+            nearest_key(&path, KEYS.iter().map(|key| key.name)).and_then(Key::find)
+        } else {
+            meant(variable).filter(|key| !is_set(environment, key))
         };
-        let path = path.replace("__", ".").to_lowercase();
-        let names = KEYS.iter().map(|key| key.name);
-        let key = nearest_key(&path, names).and_then(Key::find);
-        return Err(ConfigError::UnknownVariable {
-            variable: variable.to_owned(),
-            nearest: key.map(Key::variable).unwrap_or_default(),
-            key: key.map_or("", |key| key.name),
-        });
+        match key {
+            Some(key) => {
+                return Err(ConfigError::UnknownVariable {
+                    variable: variable.to_owned(),
+                    nearest: key.variable(),
+                    key: key.name,
+                });
+            }
+            None => others.push(variable.to_owned()),
+        }
     }
-    Ok(())
+    Ok(others)
+}
+
+fn is_set(environment: &Environment, key: &Key) -> bool {
+    environment.names().any(|name| key.is_set_by(name))
+}
+
+/// Names that people give to variables of ours, without the brand, and the keys that they mean.
+const ALIASES: [(&str, &str); 8] = [
+    ("token", "api.token"),
+    ("key", "api.token"),
+    ("api_key", "api.token"),
+    ("token_path", "api.token_file"),
+    ("url", "api.base_url"),
+    ("api_url", "api.base_url"),
+    ("db_url", "database.url"),
+    ("tz", "timezone"),
+];
+
+/// How many letters of a misspelt variable may be wrong.
+const SLIPS: usize = 2;
+
+/// The key that a variable without our prefix probably means: it is misspelt, has too few
+/// underscores or is a common name for it. Variables that Kubernetes and Docker make for services
+/// mean none.
+fn meant(variable: &str) -> Option<&'static Key> {
+    if is_of_a_service(variable) {
+        return None;
+    }
+    let letters = |text: &str| text.to_lowercase().replace(['_', '.', '-'], "");
+    let rest = variable.strip_prefix(BRAND)?.to_lowercase();
+    let (rest, of_sync) = match rest.strip_prefix("sync_") {
+        Some(rest) => (rest.trim_start_matches('_'), true),
+        None => (rest.as_str(), false),
+    };
+    if let Some((_, key)) = ALIASES.iter().find(|(alias, _)| *alias == rest) {
+        return Key::find(key);
+    }
+    let wanted = letters(rest);
+    let is_named = |key: &&Key| {
+        let whole = letters(key.name);
+        // `HELENA_SYNC_SCHEDULE`: the last parts of a key are enough after the program's name.
+        let is_end = |(at, _): (usize, &str)| letters(&key.name[at + 1..]) == wanted;
+        whole == wanted || of_sync && key.name.match_indices('.').any(is_end)
+    };
+    let is_misspelt = |key: &&Key| {
+        let is_near = |known: String| {
+            strsim::damerau_levenshtein(&letters(variable), &letters(&known)) <= SLIPS
+        };
+        key.variables().any(is_near)
+    };
+    let named = KEYS.iter().find(is_named);
+    named.or_else(|| KEYS.iter().find(is_misspelt))
+}
+
+/// Whether Kubernetes or Docker makes variables of this form for every service of a name:
+/// `HELENA_DB_SERVICE_HOST`, `HELENA_SYNC_PORT_8080_TCP_ADDR`.
+fn is_of_a_service(variable: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    let is_port = |(_, port): (&str, &str)| {
+        let mut parts = port.split('_');
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(number), Some("TCP" | "UDP" | "SCTP"), last, None) => {
+                is_number(number) && matches!(last, None | Some("ADDR" | "PORT" | "PROTO"))
+            }
+            _ => false,
+        }
+    };
+    variable.contains("_SERVICE_HOST")
+        || variable.contains("_SERVICE_PORT")
+        || variable.ends_with("_PORT")
+        || variable.rsplit_once("_PORT_").is_some_and(is_port)
 }
 
 /// The variables that the file names in `token_env`.
@@ -167,18 +245,4 @@ pub(super) fn token_variables(table: &toml::Table) -> Vec<&str> {
         .flatten()
         .filter_map(|account| account.get("token_env")?.as_str())
         .collect()
-}
-
-/// The error for an unknown variable with our prefix.
-fn unknown_variable(variable: &str) -> ConfigError {
-    let variables: Vec<String> = KEYS.iter().map(Key::variable).collect();
-    let near = nearest_key(variable, variables.iter().map(String::as_str));
-    let key = KEYS
-        .iter()
-        .find(|key| Some(key.variable().as_str()) == near);
-    ConfigError::UnknownVariable {
-        variable: variable.to_owned(),
-        nearest: near.unwrap_or_default().to_owned(),
-        key: key.map_or("", |key| key.name),
-    }
 }

@@ -17,8 +17,8 @@ use super::accounts::{self, Accounts, DefaultAccount, Entry};
 use super::keys::{CONFIG_VARIABLE, KEYS, Key, PREFIX, Shape, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE};
 use super::known::{check_keys, check_variables, holds_token, token_variables};
 use super::{
-    Api, Backfill, ConfigError, DEFAULT_ACCOUNT, DEFAULT_FILE, Database, Log, Report, Store, Sync,
-    Verify, Zone, values,
+    Api, Backfill, ConfigError, DEFAULT_ACCOUNT, DEFAULT_FILE, Database, LocatedZone, Log, Report,
+    Store, Sync, Verify, Zone, values,
 };
 
 /// The environment variables, read once.
@@ -67,7 +67,7 @@ impl<const N: usize> From<[(&str, &str); N]> for Environment {
 }
 
 fn is_ours(name: &str) -> bool {
-    name.starts_with(PREFIX) || KEYS.iter().any(|key| key.variable() == name)
+    name.starts_with(PREFIX) || KEYS.iter().any(|key| key.is_set_by(name))
 }
 
 /// A key set on the command line.
@@ -87,6 +87,7 @@ pub struct Settings {
     file: Option<PathBuf>,
     environment: Environment,
     warnings: Vec<String>,
+    others: Vec<String>,
 }
 
 /// One key from one origin. It is a provider of its own, so that the error for a wrong value can
@@ -209,7 +210,7 @@ impl Settings {
         let mut warnings = Vec::new();
         let path = content.as_ref().map(|content| content.path.clone());
         let table = content.as_ref().map(|content| &content.table);
-        check_variables(&environment, &table.map_or_else(Vec::new, token_variables))?;
+        let others = check_variables(&environment, &table.map_or_else(Vec::new, token_variables))?;
         if let Some(content) = content {
             let origin = content.path.display().to_string();
             check_keys(&origin, "", &content.table)?;
@@ -226,13 +227,14 @@ impl Settings {
             return Err(ConfigError::TwoTokens);
         }
         for key in KEYS {
-            let variable = key.variable();
-            if let Some(text) = environment.get(&variable) {
-                figment = figment.merge(KeyProvider {
-                    origin: variable,
-                    key,
-                    text: text.to_owned(),
-                });
+            for variable in key.variables() {
+                if let Some(text) = environment.get(&variable) {
+                    figment = figment.merge(KeyProvider {
+                        origin: variable,
+                        key,
+                        text: text.to_owned(),
+                    });
+                }
             }
         }
         for flag in flags {
@@ -249,6 +251,7 @@ impl Settings {
             file: path,
             environment,
             warnings,
+            others,
         })
     }
 
@@ -260,6 +263,11 @@ impl Settings {
     /// Warnings about the file itself, for the log.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// The variables with the brand's prefix that belong to other programs.
+    pub fn others_variables(&self) -> &[String] {
+        &self.others
     }
 
     /// The value of a variable that sets no key, such as `RUST_LOG`.
@@ -288,7 +296,21 @@ impl Settings {
 
     /// `[database]`.
     pub fn database(&self) -> Result<Database, ConfigError> {
-        self.section("database")
+        let mut database: Database = self.section("database")?;
+        if let Some(schema) = &database.schema {
+            database.url = database.url.in_schema(schema).map_err(|problem| {
+                let origin = self.text("database.schema");
+                ConfigError::Value {
+                    origin: origin.ok().flatten().map_or_else(
+                        || "configuration".to_owned(),
+                        |(_, origin)| without_key(&origin, "database.schema"),
+                    ),
+                    key: "database.schema".into(),
+                    problem,
+                }
+            })?;
+        }
+        Ok(database)
     }
 
     /// `[sync]`.
@@ -323,9 +345,24 @@ impl Settings {
 
     /// `timezone`.
     pub fn timezone(&self) -> Result<Zone, ConfigError> {
+        self.located_zone().map(|located| located.zone)
+    }
+
+    /// `timezone`, and where it comes from.
+    pub fn located_zone(&self) -> Result<LocatedZone, ConfigError> {
         #[derive(serde::Deserialize)]
-        struct Wrapper(#[serde(deserialize_with = "values::zone")] Zone);
-        self.section::<Wrapper>("timezone").map(|wrapper| wrapper.0)
+        struct Wrapper(#[serde(deserialize_with = "values::zone")] Option<Zone>);
+        let Wrapper(zone) = self.section("timezone")?;
+        Ok(match zone {
+            Some(zone) => LocatedZone {
+                zone,
+                origin: self
+                    .text("timezone")?
+                    .map_or_else(|| "timezone".to_owned(), |(_, origin)| origin),
+                problem: None,
+            },
+            None => LocatedZone::local(&self.environment),
+        })
     }
 
     fn entries(&self) -> Result<Vec<Entry>, ConfigError> {

@@ -10,6 +10,7 @@ mod database;
 mod keys;
 mod known;
 mod load;
+mod local_zone;
 mod nearest;
 mod report;
 mod schedule;
@@ -32,6 +33,7 @@ pub use accounts::{AccountConfig, Accounts, DEFAULT_ACCOUNT};
 pub use database::DatabaseUrl;
 pub use keys::{ACCOUNT_KEYS, CONFIG_VARIABLE, KEYS, Key, PREFIX, Shape, markdown};
 pub use load::{Environment, Flag, Settings};
+pub use local_zone::LocatedZone;
 pub use nearest::nearest;
 pub use report::Report;
 pub use schedule::{Schedule, ScheduleError};
@@ -90,6 +92,12 @@ pub struct Database {
     /// Whether commands that write migrate the tables.
     #[serde(deserialize_with = "values::bool")]
     pub migrate: bool,
+    /// The schema of the tables in Postgres. It is part of [`Self::url`], too.
+    #[serde(default, deserialize_with = "values::schema")]
+    pub schema: Option<String>,
+    /// Whether tables may be created among those of another program.
+    #[serde(deserialize_with = "values::bool")]
+    pub shared: bool,
 }
 
 /// `[sync]`.

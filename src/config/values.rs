@@ -121,8 +121,29 @@ pub(super) fn rate_limit<'de, D: Deserializer<'de>>(from: D) -> Result<RateLimit
     parsed(from, "a rate limit such as \"1000/5m\"")
 }
 
-pub(super) fn zone<'de, D: Deserializer<'de>>(from: D) -> Result<Zone, D::Error> {
-    parsed(from, "a time zone such as \"America/Sao_Paulo\"")
+/// `None` for the local one.
+pub(super) fn zone<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Zone>, D::Error> {
+    let text = text_of(from, "a time zone such as \"America/Sao_Paulo\"")?;
+    if text.trim().eq_ignore_ascii_case("local") {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(D::Error::custom)
+}
+
+/// The name of a schema. `None` if it is empty.
+pub(super) fn schema<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let text = text_of(from, "the name of a schema")?;
+    let name = text.trim();
+    if name.len() > 63
+        || name
+            .chars()
+            .any(|c| c.is_control() || matches!(c, '"' | ','))
+    {
+        return Err(D::Error::custom(
+            "is not the name of one schema (accepted: one name of at most 63 bytes, such as helena)",
+        ));
+    }
+    Ok((!name.is_empty()).then(|| name.to_owned()))
 }
 
 const SCHEDULE: &str = "a schedule such as \"every 1m\" or \"*/5 * * * *\"";

@@ -25,13 +25,8 @@ pub enum Edge {
 }
 
 impl Zone {
-    /// The machine's time zone, or UTC if it is unknown.
-    pub fn machine() -> Self {
-        iana_time_zone::get_timezone()
-            .ok()
-            .and_then(|name| name.parse().ok())
-            .map_or(Self(Tz::UTC), Self)
-    }
+    /// Coordinated universal time.
+    pub const UTC: Self = Self(Tz::UTC);
 
     /// The instant of a local time. If clocks are set forward and skip the time, it means the first
     /// instant after the gap. If the time occurs twice, it means the instant that makes the range
@@ -67,6 +62,14 @@ impl Zone {
         at.to_datetime()
             .with_timezone(&self.0)
             .format("%Y-%m-%d %H:%M")
+            .to_string()
+    }
+
+    /// An instant as local time with its difference from UTC: `2026-01-31 12:34:56-03:00`.
+    pub fn show_offset(self, at: Timestamp) -> String {
+        at.to_datetime()
+            .with_timezone(&self.0)
+            .format("%Y-%m-%d %H:%M:%S%:z")
             .to_string()
     }
 
@@ -113,9 +116,6 @@ impl FromStr for Zone {
     type Err = UnknownZone;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let name = text.trim();
-        if name.eq_ignore_ascii_case("local") {
-            return Ok(Self::machine());
-        }
         let known = || chrono_tz::TZ_VARIANTS.iter();
         known()
             .find(|zone| zone.name().eq_ignore_ascii_case(name))

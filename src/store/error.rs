@@ -36,11 +36,48 @@ pub enum StoreError {
     },
     /// The tables belong to another program.
     #[error(
-        "the database belongs to another program: {found}; give helena-sync a database of its own, or in Postgres a schema of its own (`create schema helena`, then add ?options[search_path]=helena to the address)"
+        "the database belongs to another program: {found}; give helena-sync a database of its own, or in Postgres a schema of its own (set database.schema to a name such as helena, or HELENA_SYNC__DATABASE__SCHEMA=helena)"
     )]
     Foreign {
         /// The evidence.
         found: String,
+    },
+    /// The database's encoding lacks characters. A usage error.
+    #[error(
+        "the database {database} stores text as {encoding}, which lacks characters that the platform sends, such as emoji; create a database with `create database helena encoding 'UTF8' locale 'C.UTF-8' template template0` and use its address"
+    )]
+    Encoding {
+        /// The encoding.
+        encoding: String,
+        /// The database.
+        database: String,
+    },
+    /// The address leads to a connection pooler that cannot be used. A usage error.
+    #[error(
+        "the database address leads to a connection pooler that cannot be used: {problem}; use the pooler's session mode (PgBouncer: pool_mode = session; Supabase: port 5432 instead of 6543) or the address of the server itself"
+    )]
+    Pooler {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The certificate of the database server is not trusted, or not valid.
+    #[error(
+        "the certificate of the database server is not accepted; if a private authority signed it, add sslrootcert=FILE to the parameters of the address, with the authority's certificate in FILE (for the authorities of this machine: sslrootcert=/etc/ssl/certs/ca-certificates.crt)"
+    )]
+    Certificate {
+        /// What is wrong with it.
+        source: Cause,
+    },
+    /// A SQLite file lies beside the log of another database.
+    #[error(
+        "{0} was changed {1} later than its log {0}-wal, so the log probably belongs to another database, and SQLite would mix the two. If {0} was restored from a copy, delete {0}-wal and {0}-shm, and start again: the next sync reads again what they held. If they belong together, run `touch {0}-wal`",
+        file.display(), humantime::format_duration(*by)
+    )]
+    OldLog {
+        /// The database.
+        file: std::path::PathBuf,
+        /// How much later it was changed.
+        by: std::time::Duration,
     },
     /// A migration was applied with another text than this program has.
     #[error(
@@ -274,9 +311,13 @@ fn is_unavailable(error: &dyn DatabaseError) -> bool {
         .is_ok_and(|code| SQLITE_UNAVAILABLE.contains(&(code & 0xff)))
 }
 
+/// The SQLSTATE of a server that refuses one connection more.
+const TOO_MANY_CONNECTIONS: &str = "53300";
+
 impl Cause {
-    const fn new(text: String) -> Self {
-        Self(text, Remedy::Time)
+    /// A reason that quotes no value.
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self(text.into(), Remedy::Time)
     }
 
     fn of(error: &dyn DatabaseError) -> Self {
@@ -295,8 +336,14 @@ impl Cause {
         } else {
             Remedy::Time
         };
+        let advice = if is_postgres && code == TOO_MANY_CONNECTIONS {
+            "; end other connections, or raise the limit (`alter role NAME connection limit 12`, or \
+             max_connections of the server)"
+        } else {
+            ""
+        };
         let text = if is_postgres {
-            format!("{} (SQLSTATE {code})", error.message())
+            format!("{} (SQLSTATE {code}){advice}", error.message())
         } else {
             // SQLite's numbers say less than its words.
             error.message().to_owned()

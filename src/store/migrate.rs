@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 
 use super::error::StoreError;
 use super::open::Store;
+use super::server::set_search_path;
 use super::transaction::Transaction;
 use crate::data::{Resource, counted};
 
@@ -77,6 +78,9 @@ const MOVE_LEASES_ON: &str = "update leases set epoch = epoch + 1, \
 /// the tables meanwhile wait behind it.
 const LOCK_SHARE: u32 = 6;
 
+/// How many tables of another program a message names.
+const SHOWN: usize = 3;
+
 /// The SQLSTATE of a lock timeout.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
@@ -102,6 +106,7 @@ impl Store {
     /// Applies the missing migrations. Returns their names in order. Takes all leases away. Several
     /// processes may call it at the same time.
     pub async fn migrate(&self) -> Result<Vec<String>, StoreError> {
+        self.make_schema().await?;
         let mut missing = self.missing().await?;
         let mut applied = Vec::new();
         if !missing.is_empty() {
@@ -136,6 +141,38 @@ impl Store {
             self.describe().await?;
         }
         Ok(applied)
+    }
+
+    /// Creates the first schema of the search path if none of them exists.
+    async fn make_schema(&self) -> Result<(), StoreError> {
+        let Self::Postgres(postgres) = self else {
+            return Ok(());
+        };
+        let path = postgres.patience().search_path().unwrap_or_default();
+        let first = path.split(',').next().unwrap_or_default().trim();
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let name = match first
+            .strip_prefix('"')
+            .and_then(|name| name.strip_suffix('"'))
+        {
+            Some(name) => name,
+            None if first.chars().all(plain) => first,
+            None => return Ok(()),
+        };
+        if name.is_empty() || name.contains('"') {
+            return Ok(());
+        }
+        let mut tx = self.reading("look for the schema", "the database").await?;
+        let none = "select count(*) where current_schema() is null";
+        let none = tx.number(none, Vec::new()).await? > 0;
+        tx.end().await;
+        if none {
+            let mut tx = self.writing("create the schema", "the database").await?;
+            let create = format!("create schema if not exists \"{name}\"");
+            tx.script(AssertSqlSafe(create)).await?;
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
     /// Whether the tables are those of this version.
@@ -179,7 +216,18 @@ impl Store {
                     "set local statement_timeout = 0; set local lock_timeout = {};\n",
                     lock.as_millis()
                 );
-                prepared(&POSTGRES, &timeouts).run(postgres.pool()).await
+                let Some(path) = postgres.patience().search_path() else {
+                    return prepared(&POSTGRES, &timeouts).run(postgres.pool()).await;
+                };
+                let mut connection = postgres.pool().acquire().await?;
+                // sqlx looks for its own table outside of transactions. The connection keeps the
+                // setting, so it is not used for anything else.
+                let set = AssertSqlSafe(set_search_path(path, false));
+                sqlx::raw_sql(set).execute(&mut *connection).await?;
+                let migrator = prepared(&POSTGRES, &timeouts);
+                let ran = migrator.run_direct(None, &mut *connection, false).await;
+                connection.close_on_drop();
+                ran
             }
         }
     }
@@ -258,7 +306,8 @@ impl Store {
                  where a.datname = current_database() and a.pid <> pg_backend_pid() \
                  and exists (select 1 from pg_locks as l join pg_class as c on c.oid = l.relation \
                  where l.pid = a.pid and l.granted and c.relkind = 'r' \
-                 and c.relnamespace = to_regnamespace(current_schema())) \
+                 and c.relnamespace = \
+                 (select oid from pg_namespace where nspname = current_schema())) \
                  order by a.xact_start",
                 Vec::new(),
             )
@@ -288,17 +337,44 @@ impl Store {
         }
     }
 
+    /// Why the tables cannot be created beside these of another program, if they cannot.
+    fn in_the_way(&self, there: &[String]) -> Option<String> {
+        let is_own = |table: &&String| own_tables().any(|own| own == table.as_str());
+        if let Some(table) = there.iter().find(is_own) {
+            return Some(format!(
+                "it has a table {table} that helena-sync did not create"
+            ));
+        }
+        if there.is_empty() || self.shares() {
+            return None;
+        }
+        let shown: Vec<&str> = there.iter().take(SHOWN).map(String::as_str).collect();
+        let more = match there.len() - shown.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Some(format!(
+            "it has tables that helena-sync did not create ({}{more}), and database.shared is false",
+            shown.join(", ")
+        ))
+    }
+
     async fn missing_in(&self, tx: &mut Transaction) -> Result<Vec<String>, StoreError> {
         let (exists, tables) = match self {
             Self::Sqlite(_) => (
                 "select count(*) from sqlite_master where name = '_sqlx_migrations'",
-                "select name from sqlite_master where type in ('table', 'view')",
+                "select name from sqlite_master where type in ('table', 'view') \
+                 and name not like 'sqlite\\_%' escape '\\' and name <> '_sqlx_migrations' order by name",
             ),
             Self::Postgres(_) => (
-                "select count(to_regclass('_sqlx_migrations'))",
-                "select cast(relname as text) from pg_class \
-                 where relnamespace = to_regnamespace(current_schema()) \
-                 and relkind in ('r', 'p', 'v', 'm', 'f')",
+                "select count(*) from pg_class where relname = '_sqlx_migrations' and relnamespace = \
+                 (select oid from pg_namespace where nspname = current_schema())",
+                // Those of extensions, such as PostGIS, are in nobody's way.
+                "select cast(relname as text) from pg_class as c where relnamespace = \
+                 (select oid from pg_namespace where nspname = current_schema()) \
+                 and relkind in ('r', 'p', 'v', 'm', 'f') and relname <> '_sqlx_migrations' \
+                 and not exists (select 1 from pg_depend where classid = cast('pg_class' as regclass) \
+                 and objid = c.oid and deptype = 'e') order by relname",
             ),
         };
         let mut applied = BTreeMap::new();
@@ -322,11 +398,8 @@ impl Store {
             ))
         } else {
             let there: Vec<(String,)> = tx.rows(tables, Vec::new()).await?;
-            there
-                .into_iter()
-                .map(|(table,)| table)
-                .find(|table| own_tables().any(|own| own == table.as_str()))
-                .map(|table| format!("it has a table {table} that helena-sync did not create"))
+            let there: Vec<String> = there.into_iter().map(|(table,)| table).collect();
+            self.in_the_way(&there)
         };
         if let Some(found) = foreign {
             return Err(StoreError::Foreign { found });

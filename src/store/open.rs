@@ -8,17 +8,21 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::Access;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, Connection};
 
 use super::account::AccountId;
 use super::backend::{Backend, PostgresBackend, SqliteBackend};
-use super::error::StoreError;
+use super::error::{Cause, StoreError};
+use super::file;
 use super::memory::Memory;
+use super::server::{self, Server};
 use super::transaction::{Open, Patience, Transaction};
 
 /// How long a statement waits for another process's transaction on the same SQLite file.
@@ -65,9 +69,13 @@ pub struct Sqlite {
     write: SqlitePool,
     read: SqlitePool,
     in_memory: bool,
+    file: PathBuf,
+    /// Whether a reader has created a log that only a writer removes.
+    leaves_log: bool,
+    shares: bool,
     memory: Arc<Memory>,
-    /// The file, unless it is only read.
-    file: Option<Arc<OpenFile>>,
+    /// The file as it was when it was opened, unless it is only read.
+    opened: Option<Arc<OpenFile>>,
 }
 
 /// A file as it was when it was opened.
@@ -106,6 +114,10 @@ impl OpenFile {
 pub struct Postgres {
     pool: PgPool,
     patience: Patience,
+    read_only: bool,
+    /// The most connections at a time, and whose limit it is, if it is a low one.
+    limit: Option<(u32, String)>,
+    shares: bool,
     memory: Arc<Memory>,
 }
 
@@ -122,10 +134,10 @@ impl Store {
     /// [`Store::migrate`] and [`Store::check_schema`].
     pub async fn open(url: &str, options: &OpenOptions) -> Result<Self, StoreError> {
         match url.split(':').next() {
-            Some("sqlite") => open_sqlite(url, *options).await.map(Self::Sqlite),
-            Some("postgres" | "postgresql") => {
-                open_postgres(url, *options).await.map(Self::Postgres)
-            }
+            Some("sqlite") => Box::pin(open_sqlite(url, *options)).await.map(Self::Sqlite),
+            Some("postgres" | "postgresql") => Box::pin(open_postgres(url, *options))
+                .await
+                .map(Self::Postgres),
             Some(kind) if url.contains("://") => Err(StoreError::Url(format!(
                 "databases of the kind {kind:?} are not supported"
             ))),
@@ -141,6 +153,9 @@ impl Store {
                 // read-only connection cannot.
                 sqlite.read.close().await;
                 sqlite.write.close().await;
+                if sqlite.leaves_log {
+                    remove_log(&sqlite.file).await;
+                }
             }
             Self::Postgres(postgres) => postgres.pool.close().await,
         }
@@ -154,6 +169,72 @@ impl Store {
             postgres.patience.answer = answer;
         }
         self
+    }
+
+    /// The same database, among whose tables may be those of another program.
+    #[must_use]
+    pub fn sharing(mut self, shares: bool) -> Self {
+        match &mut self {
+            Self::Sqlite(sqlite) => sqlite.shares = shares,
+            Self::Postgres(postgres) => postgres.shares = shares,
+        }
+        self
+    }
+
+    pub(super) const fn shares(&self) -> bool {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.shares,
+            Self::Postgres(postgres) => postgres.shares,
+        }
+    }
+
+    /// Copies a SQLite database into a new file, which only its owner may read: all that was committed
+    /// when the copying began. Writers continue meanwhile.
+    pub async fn copy_to(&self, copy: &Path) -> Result<(), StoreError> {
+        const COPYING: &str = "copy the database";
+        let Self::Sqlite(sqlite) = self else {
+            return Err(StoreError::Url(
+                "only a SQLite database is a file that can be copied".to_owned(),
+            ));
+        };
+        let failed = |error| StoreError::from_sqlx(COPYING, "it", error);
+        file::create_privately(copy).map_err(|error| failed(error.into()))?;
+        let mut connection = sqlite.read.acquire().await.map_err(failed)?;
+        // One statement is one transaction: unlike sqlite3_backup, it does not start over when somebody
+        // writes.
+        let copied = sqlx::query("vacuum into $1")
+            .bind(copy.to_string_lossy().into_owned())
+            .execute(&mut *connection)
+            .await;
+        copied.map(drop).map_err(failed)
+    }
+
+    /// Cuts a large log of a SQLite file, if no reader needs it.
+    pub async fn cut_log(&self) -> Result<(), StoreError> {
+        let Self::Sqlite(sqlite) = self else {
+            return Ok(());
+        };
+        if self.large_log().is_none() {
+            return Ok(());
+        }
+        let failed = |error| StoreError::from_sqlx("cut the log", "it", error);
+        let mut connection = sqlite.write.acquire().await.map_err(failed)?;
+        sqlx::raw_sql("pragma wal_checkpoint(truncate)")
+            .execute(&mut *connection)
+            .await
+            .map(drop)
+            .map_err(failed)
+    }
+
+    /// The log of a SQLite file and its size, if it is so large that a reader probably keeps it from
+    /// starting over.
+    pub fn large_log(&self) -> Option<(PathBuf, u64)> {
+        let Self::Sqlite(sqlite) = self else {
+            return None;
+        };
+        let size = file::log_size(&sqlite.file);
+        (!sqlite.in_memory && size > file::LARGE_LOG)
+            .then(|| (file::beside(&sqlite.file, "-wal"), size))
     }
 
     /// Whether the last writing transaction of an account had no answer.
@@ -193,7 +274,7 @@ impl Store {
     ) -> Result<Transaction, StoreError> {
         let open = match self {
             Self::Sqlite(sqlite) => {
-                if let Some(file) = &sqlite.file {
+                if let Some(file) = &sqlite.opened {
                     file.check()?;
                 }
                 let connection = sqlite.write.acquire().await;
@@ -201,12 +282,18 @@ impl Store {
             }
             Self::Postgres(postgres) => {
                 let patience = postgres.patience.clone();
-                let connection = postgres.pool.acquire().await;
-                connection.map(|connection| Open::Postgres(connection, patience))
+                let connection = postgres.acquire(doing, table).await?;
+                Ok(Open::Postgres(connection, patience))
             }
         }
         .map_err(|error| StoreError::from_sqlx(doing, table, error))?;
-        Transaction::begin(open, self.backend().begin_writing(), doing, table).await
+        let begin = match self {
+            Self::Postgres(Postgres {
+                read_only: true, ..
+            }) => "begin read only",
+            Self::Sqlite(_) | Self::Postgres(_) => self.backend().begin_writing(),
+        };
+        Transaction::begin(open, begin, doing, table).await
     }
 
     /// Starts a reading transaction.
@@ -224,12 +311,16 @@ impl Store {
             Self::Postgres(postgres) => {
                 let mut patience = postgres.patience.clone();
                 patience.answer *= READING;
-                let connection = postgres.pool.acquire().await;
-                connection.map(|connection| Open::Postgres(connection, patience))
+                let connection = postgres.acquire(doing, table).await?;
+                Ok(Open::Postgres(connection, patience))
             }
         }
         .map_err(|error| StoreError::from_sqlx(doing, table, error))?;
-        Transaction::begin(open, "begin", doing, table).await
+        let begin = match self {
+            Self::Postgres(_) => "begin read only",
+            Self::Sqlite(_) => "begin",
+        };
+        Transaction::begin(open, begin, doing, table).await
     }
 
     /// Starts a reading transaction in which every statement sees the same state of the database.
@@ -265,6 +356,27 @@ impl Postgres {
     pub(super) const fn patience(&self) -> &Patience {
         &self.patience
     }
+
+    /// A connection. If all that the server allows are in use for too long, the error names the limit.
+    async fn acquire(
+        &self,
+        doing: &'static str,
+        table: &'static str,
+    ) -> Result<PoolConnection<sqlx::Postgres>, StoreError> {
+        self.pool.acquire().await.map_err(|error| {
+            if let (sqlx::Error::PoolTimedOut, Some((limit, whose))) = (&error, &self.limit) {
+                let connections = if *limit == 1 { "connection" } else { "connections" };
+                return StoreError::Unavailable {
+                    doing,
+                    source: Cause::new(format!(
+                        "all {limit} {connections} that {whose} may have were in use for too long; end \
+                         other connections, or raise the connection limit of {whose}"
+                    )),
+                };
+            }
+            StoreError::from_sqlx(doing, table, error)
+        })
+    }
 }
 
 const OPENING: &str = "open the database";
@@ -276,6 +388,7 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
         .busy_timeout(BUSY_TIMEOUT)
         .synchronous(SqliteSynchronous::Full);
     let in_memory = url.contains(":memory:") || url.contains("mode=memory");
+    let file = connect.get_filename().to_owned();
     let pool = |connections| {
         SqlitePoolOptions::new()
             .max_connections(connections)
@@ -305,67 +418,202 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
             read: write.clone(),
             write,
             in_memory,
+            file,
+            leaves_log: false,
+            shares: false,
             memory,
-            file: None,
+            opened: None,
         });
     }
     let reading = connect.clone().read_only(true);
     if options.read_only {
         // A report or an export may take its time.
         let reading = reading.disable_statement_logging();
-        let read = pool(SQLITE_READERS)
-            .connect_with(reading)
-            .await
-            .map_err(failed)?;
+        let is_alone = !file::beside(&file, "-wal").exists();
+        let is_writable = file::may(&file, Access::WRITE_OK);
+        // Nobody writes to it. SQLite would create a log that this user cannot remove afterwards.
+        let reading = if is_alone && !is_writable {
+            reading.immutable(true)
+        } else {
+            reading
+        };
+        let opened = async {
+            let read = pool(SQLITE_READERS).connect_with(reading.clone()).await?;
+            // Only the first reading opens the log.
+            sqlx::raw_sql("select count(*) from sqlite_master")
+                .execute(&read)
+                .await?;
+            Ok(read)
+        };
+        let read = match opened.await {
+            Ok(read) => read,
+            Err(error) => match unwritable(&file, error) {
+                // Nobody writes to it, and the place of its log cannot be written to.
+                Ok(()) => pool(SQLITE_READERS)
+                    .connect_with(reading.immutable(true))
+                    .await
+                    .map_err(failed)?,
+                Err(error) => return Err(error),
+            },
+        };
         return Ok(Sqlite {
             write: read.clone(),
             read,
             in_memory,
+            file,
+            leaves_log: is_alone && is_writable,
+            shares: false,
             memory,
-            file: None,
+            opened: None,
         });
     }
-    let path = connect.get_filename().to_owned();
+    file::check_log(&file)?;
+    // If that fails, SQLite tells why.
+    let _unwritable = file::create_privately(&file);
     let write = writing()
         .connect_with(
             connect
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
                 // Measured: a log of as many pages before it is folded back gains a tenth.
-                .pragma("wal_autocheckpoint", "8000"),
+                .pragma("wal_autocheckpoint", "8000")
+                // After a long reader, the log starts over with at most this size.
+                .pragma("journal_size_limit", file::LARGE_LOG.to_string()),
         )
         .await
         .map_err(failed)?;
-    let file = OpenFile::at(&path);
+    let opened = OpenFile::at(&file).map(Arc::new);
     Ok(Sqlite {
         write,
         read: pool(SQLITE_READERS).connect_lazy_with(reading),
         in_memory,
+        file,
+        leaves_log: false,
+        shares: false,
         memory,
-        file: file.map(Arc::new),
+        opened,
+    })
+}
+
+/// Removes the empty log that a reader has created, unless somebody uses it: the last writer that closes
+/// a database does that.
+async fn remove_log(file: &Path) {
+    let writer = SqliteConnectOptions::new().filename(file);
+    let opened = SqliteConnection::connect_with(&writer).await;
+    if let Ok(mut writer) = opened {
+        // Only the first reading opens the log. If it fails, the log stays, which harms nobody.
+        let _read = sqlx::raw_sql("select count(*) from sqlite_master")
+            .execute(&mut writer)
+            .await;
+        let _closed = writer.close().await;
+    }
+}
+
+/// Whether a file that could not be opened for reading is whole without a log. Otherwise, the error says
+/// what is needed.
+fn unwritable(file: &Path, error: sqlx::Error) -> Result<(), StoreError> {
+    let failed = StoreError::from_sqlx(OPENING, "it", error);
+    let StoreError::Unavailable { doing, source } = failed else {
+        return Err(failed);
+    };
+    if file::is_whole(file) {
+        return Ok(());
+    }
+    let readable = |suffix: &str| {
+        let file = file::beside(file, suffix);
+        (file.exists() && !file::may(&file, Access::READ_OK)).then(|| file.display().to_string())
+    };
+    let closed: Vec<String> = ["", "-wal", "-shm"]
+        .into_iter()
+        .filter_map(readable)
+        .collect();
+    let needed = if !closed.is_empty() {
+        format!("this user must be able to read {}", closed.join(" and "))
+    } else if file::log_size(file) > 0 {
+        format!(
+            "{0}-wal has changes that {0} lacks, and reading them needs {0}-shm or the right to write \
+             into the folder: run this command as the user that runs helena-sync",
+            file.display()
+        )
+    } else {
+        return Err(StoreError::Unavailable { doing, source });
+    };
+    Err(StoreError::Unavailable {
+        doing,
+        source: Cause::new(format!("{source}; {needed}")),
     })
 }
 
 async fn open_postgres(url: &str, options: OpenOptions) -> Result<Postgres, StoreError> {
-    let mut connect = PgConnectOptions::from_str(url)
+    let (url, search_path) = server::without_search_path(url);
+    let connect = PgConnectOptions::from_str(&url)
         .map_err(|_| StoreError::Url("it is not a valid URL".to_owned()))?
-        .application_name("helena-sync");
-    if options.read_only {
-        // A report or an export may take its time.
-        connect = connect
-            .options([("default_transaction_read_only", "on")])
-            .disable_statement_logging();
-    }
+        .application_name("helena-sync")
+        // Poolers refuse it, and the default of servers shows all digits, too.
+        .extra_float_digits(None);
+    // A report or an export may take its time.
+    let connect = if options.read_only {
+        connect.disable_statement_logging()
+    } else {
+        connect
+    };
     let memory = Arc::new(Memory::default());
-    let remembered = Arc::clone(&memory);
-    let pool = PgPoolOptions::new()
-        .max_connections(POSTGRES_CONNECTIONS)
+    let failed = |error: sqlx::Error| {
+        server::refusal(&error).unwrap_or_else(|| StoreError::from_sqlx(OPENING, "it", error))
+    };
+    let mut pool = pool_of(&connect, &memory, POSTGRES_CONNECTIONS);
+    let silence = Patience::of(POSTGRES_ACQUIRE_TIMEOUT);
+    let mut first = first_connection(&pool, &connect, &silence)
+        .await
+        .map_err(failed)?;
+    let asked = check_pooler(&mut first, &connect).await;
+    let asked = asked.and_then(|server| server.check_encoding().map(|()| server));
+    let server = match asked {
+        Ok(server) => server,
+        Err(error) => {
+            first.close_on_drop();
+            return Err(error);
+        }
+    };
+    let limit = server
+        .limit()
+        .filter(|(limit, _)| *limit <= POSTGRES_CONNECTIONS);
+    if let Some((limit, _)) = &limit {
+        // One is left to other programs, if two remain.
+        let ours = if *limit > 2 {
+            limit - 1
+        } else {
+            (*limit).max(1)
+        };
+        first.close_on_drop();
+        drop(first);
+        pool.close().await;
+        pool = pool_of(&connect, &memory, ours);
+    } else {
+        Open::Postgres(first, silence).give_back().await;
+    }
+    Ok(Postgres {
+        pool,
+        patience: Patience::of(POSTGRES_ANSWER).within(search_path),
+        read_only: options.read_only,
+        limit,
+        shares: false,
+        memory,
+    })
+}
+
+/// A pool of so many connections at most. It opens them when they are needed.
+fn pool_of(connect: &PgConnectOptions, memory: &Arc<Memory>, connections: u32) -> PgPool {
+    let remembered = Arc::clone(memory);
+    PgPoolOptions::new()
+        .max_connections(connections)
         // Any of them may write.
         .after_connect(move |_, _| {
             remembered.clear();
             Box::pin(ready(Ok(())))
         })
-        .acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
+        // The fewer there are, the longer each is waited for.
+        .acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT * (POSTGRES_CONNECTIONS / connections.max(1)))
         // sqlx's own test waits for ever for a server that is gone.
         .test_before_acquire(false)
         .before_acquire(move |connection, _| {
@@ -374,17 +622,22 @@ async fn open_postgres(url: &str, options: OpenOptions) -> Result<Postgres, Stor
                 Ok(sign.wait(connection.ping()).await.is_ok())
             })
         })
-        .connect_lazy_with(connect.clone());
-    let silence = Patience::of(POSTGRES_ACQUIRE_TIMEOUT);
-    let opened = first_connection(&pool, &connect, &silence)
-        .await
-        .map_err(|error| StoreError::from_sqlx(OPENING, "it", error))?;
-    Open::Postgres(opened, silence).give_back().await;
-    Ok(Postgres {
-        pool,
-        patience: Patience::of(POSTGRES_ANSWER),
-        memory,
-    })
+        .connect_lazy_with(connect.clone())
+}
+
+/// Refuses a pooler in transaction mode. Returns what the server says about itself.
+async fn check_pooler(
+    first: &mut PgConnection,
+    connect: &PgConnectOptions,
+) -> Result<Server, StoreError> {
+    let patience = Patience::of(POSTGRES_ACQUIRE_TIMEOUT);
+    let server = patience.wait(Server::ask(first)).await.map_err(|error| {
+        server::refusal(&error).unwrap_or_else(|| StoreError::from_sqlx(OPENING, "it", error))
+    })?;
+    if server::is_shared(first, connect, &server).await? {
+        return Err(server::transaction_mode());
+    }
+    Ok(server)
 }
 
 /// The error of a single connection attempt. The pool only retries until its timeout and then does

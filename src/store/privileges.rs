@@ -61,6 +61,49 @@ impl Store {
     }
 }
 
+/// Roles that serve anybody: those of Supabase's API, of `PostgREST`'s examples, and every role.
+const FOR_ANYBODY: [&str; 4] = ["anon", "authenticated", "web_anon", "public"];
+
+impl Store {
+    /// The roles that serve anybody and may read the tables, or would once the tables are created. A
+    /// SQLite file has no roles.
+    pub async fn exposed_to(&self) -> Result<Vec<String>, StoreError> {
+        if matches!(self, Self::Sqlite(_)) {
+            return Ok(Vec::new());
+        }
+        let quoted = |names: &mut dyn Iterator<Item = &'static str>| {
+            let names: Vec<String> = names.map(|name| format!("('{name}')")).collect();
+            names.join(", ")
+        };
+        let tables = quoted(&mut migrate::own_tables());
+        let roles = quoted(&mut FOR_ANYBODY.into_iter());
+        // has_table_privilege takes "public" for every role.
+        let sql = format!(
+            "with named as materialized (select role from (values {roles}) as r (role) \
+             where role = 'public' or exists (select 1 from pg_roles where rolname = role)), \
+             here as (select oid from pg_namespace where nspname = current_schema()) \
+             select role from named where case when role = 'public' \
+             then has_schema_privilege('public', (select oid from here), 'usage') \
+             else has_schema_privilege(role, (select oid from here), 'usage') end \
+             and (exists (select 1 from (values {tables}) as t (name) \
+             where has_table_privilege(role, to_regclass(name), 'select')) \
+             or (to_regclass('sessions') is null and exists (select 1 from pg_default_acl as d \
+             cross join lateral aclexplode(d.defaclacl) as given \
+             where d.defaclobjtype = 'r' and given.privilege_type = 'SELECT' \
+             and d.defaclnamespace in (0, (select oid from here)) \
+             and d.defaclrole = (select oid from pg_roles where rolname = current_user) \
+             and given.grantee = coalesce((select oid from pg_roles where rolname = role), 0)))) \
+             order by role"
+        );
+        let mut tx = self
+            .reading("find out who may read the tables", "the database")
+            .await?;
+        let roles: Vec<(String,)> = tx.rows(AssertSqlSafe(sql), Vec::new()).await?;
+        tx.end().await;
+        Ok(roles.into_iter().map(|(role,)| role).collect())
+    }
+}
+
 /// A query for the tables on which a right is missing. Tables that do not exist yet are left out.
 fn refused(privilege: &str) -> String {
     let needed = |table: &str| match privilege {

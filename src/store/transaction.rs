@@ -20,6 +20,7 @@ use super::backend::{Backend, PostgresBackend, SqliteBackend};
 use super::error::StoreError;
 use super::lease::{LEASE_TTL, Lease};
 use super::open::POSTGRES_SIGN;
+use super::server::set_search_path;
 use super::value::{Arg, bind};
 use crate::data::Timestamp;
 
@@ -65,6 +66,8 @@ pub(super) use record;
 pub(super) struct Patience {
     /// The timeout of one answer.
     pub(super) answer: Duration,
+    /// The schemas of the tables, if they are not those of the role.
+    search_path: Option<Arc<str>>,
     /// The accounts whose last transaction under a lease had no answer. All transactions share it.
     in_vain: Arc<Mutex<HashSet<AccountId>>>,
 }
@@ -74,8 +77,20 @@ impl Patience {
     pub(super) fn of(answer: Duration) -> Self {
         Self {
             answer,
+            search_path: None,
             in_vain: Arc::default(),
         }
+    }
+
+    /// The same, for transactions with this search path.
+    pub(super) fn within(mut self, search_path: Option<String>) -> Self {
+        self.search_path = search_path.map(Arc::from);
+        self
+    }
+
+    /// The search path of transactions.
+    pub(super) fn search_path(&self) -> Option<&str> {
+        self.search_path.as_deref()
     }
 
     fn in_vain(&self) -> MutexGuard<'_, HashSet<AccountId>> {
@@ -106,6 +121,7 @@ impl Patience {
     fn at_most(&self, answer: Duration) -> Self {
         Self {
             answer: self.answer.min(answer),
+            search_path: self.search_path.clone(),
             in_vain: Arc::clone(&self.in_vain),
         }
     }
@@ -116,9 +132,12 @@ impl Patience {
     fn begin(&self, begin: &str) -> String {
         let statement = self.answer * 9 / 10;
         let idle = self.answer.min(LEASE_TTL);
+        let path = self.search_path().map_or_else(String::new, |path| {
+            format!("; {}", set_search_path(path, true))
+        });
         format!(
             "{begin}; set local statement_timeout = {}; \
-             set local idle_in_transaction_session_timeout = {}",
+             set local idle_in_transaction_session_timeout = {}{path}",
             statement.as_millis(),
             idle.as_millis()
         )

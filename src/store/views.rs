@@ -26,7 +26,7 @@ const GRANTS: &str = "select coalesce(string_agg(format('grant %s on %s to %s%s'
      case rights.grantee when 0 then 'public' else cast(cast(rights.grantee as regrole) as text) end, \
      case when rights.is_grantable then ' with grant option' else '' end), '; '), '') \
      from pg_class as c cross join lateral aclexplode(c.relacl) as rights \
-     where c.relnamespace = to_regnamespace(current_schema()) and c.relkind = 'v' \
+     where c.relnamespace = (select oid from pg_namespace where nspname = current_schema()) and c.relkind = 'v' \
      and c.relname = any (string_to_array($1, ',')) and rights.grantee <> c.relowner";
 
 /// How many views of others rest on the views.
@@ -34,7 +34,7 @@ const RESTING: &str = "select count(*) from pg_depend as d \
      join pg_rewrite as r on r.oid = d.objid join pg_class as c on c.oid = r.ev_class \
      join pg_class as ours on ours.oid = d.refobjid \
      where d.classid = cast('pg_rewrite' as regclass) and ours.relkind = 'v' \
-     and ours.relnamespace = to_regnamespace(current_schema()) \
+     and ours.relnamespace = (select oid from pg_namespace where nspname = current_schema()) \
      and ours.relname = any (string_to_array($1, ',')) \
      and not (c.relnamespace = ours.relnamespace and c.relname = any (string_to_array($1, ',')))";
 

@@ -25,6 +25,7 @@ use super::upkeep::{Pauses, Planned, Upkeep};
 use super::verify::{Verification, Verified, Verifier};
 use super::walk::WalkSettings;
 use crate::clock::Clock;
+use crate::config::Zone;
 use crate::data::{
     Learned, RecheckReason, Resource, RunKind, SessionFilter, Source, Span, Stream, Timestamp,
 };
@@ -128,6 +129,13 @@ impl<S: Source + 'static> Engine<S> {
     #[must_use]
     pub fn remembering(self, learned: Learned) -> Self {
         self.runner.remember(learned);
+        self
+    }
+
+    /// Shows times in messages in this zone. Without it, they are in UTC.
+    #[must_use]
+    pub fn shown_in(mut self, zone: Zone) -> Self {
+        self.runner.show_in(zone);
         self
     }
 
@@ -427,6 +435,12 @@ impl<S: Source + 'static> Engine<S> {
     /// stop other work: it is logged, and the next call retries.
     pub async fn forget_runs(&self) {
         self.upkeep().forget_runs().await;
+    }
+
+    /// Cuts the log of the database if it became too large; see
+    /// [`Store::cut_log`](crate::store::Store::cut_log). A failure does not stop other work.
+    pub async fn cut_log(&self) {
+        self.upkeep().cut_log().await;
     }
 
     /// Adds the days that reports are to have for a year ahead; see

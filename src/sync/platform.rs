@@ -15,6 +15,7 @@ use tracing::{debug, info};
 use super::load;
 use super::policy::RunError;
 use super::run::Runner;
+use crate::config::Zone;
 use crate::data::{Learned, Resource, SessionVersion, Source, Standing, Timestamp, Trouble};
 use crate::store::{Lease, Store, StoreError};
 
@@ -170,7 +171,7 @@ impl<S: Source + 'static> Runner<S> {
                 let earlier = noted.stored.as_ref().map(|(since, _)| *since);
                 let earlier = earlier.filter(|_| !trouble.answered_before);
                 let since = earlier.map_or(trouble.since, |at| at.min(trouble.since));
-                Some((since, text(&trouble, self.clock().now())))
+                Some((since, text(&trouble, self.clock().now(), self.zone())))
             }
         };
         let running = self.clock().running();
@@ -186,12 +187,11 @@ impl<S: Source + 'static> Runner<S> {
 }
 
 /// The text that is stored, such as `api.helena.run answers 429 (too many requests); retry at 2026-05-04
-/// 15:03 UTC`.
-fn text(trouble: &Trouble, now: Timestamp) -> String {
+/// 15:03:00+00:00`.
+fn text(trouble: &Trouble, now: Timestamp, zone: Zone) -> String {
     let next = trouble.next_try.filter(|at| at.since(now) > SHORT);
     let next = next.map_or_else(String::new, |at| {
-        let at = at.to_datetime().format("%Y-%m-%d %H:%M UTC");
-        format!("; retry at {at}")
+        format!("; retry at {}", zone.show_offset(at))
     });
     format!("{}{next}", trouble.cause)
 }
@@ -405,10 +405,10 @@ mod tests {
             answered_before: true,
         };
         assert_eq!(
-            text(&trouble, now),
-            "api.helena.run answers 429 (too many requests); retry at 2026-05-04 15:03 UTC"
+            text(&trouble, now, "America/Sao_Paulo".parse().unwrap()),
+            "api.helena.run answers 429 (too many requests); retry at 2026-05-04 12:03:00-03:00"
         );
         trouble.next_try = Some(now + Duration::from_mins(1));
-        assert_eq!(text(&trouble, now), trouble.cause);
+        assert_eq!(text(&trouble, now, Zone::UTC), trouble.cause);
     }
 }

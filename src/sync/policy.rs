@@ -124,6 +124,7 @@ fn after_store(error: &StoreError) -> FailureAction {
     match error {
         StoreError::Unfit { .. } => FailureAction::NextResource,
         StoreError::Unavailable { .. }
+        | StoreError::Certificate { .. }
         | StoreError::Inconsistent { .. }
         | StoreError::Database { .. } => FailureAction::EndPass,
         StoreError::LeaseLost => FailureAction::LeaseLost,
@@ -137,6 +138,9 @@ fn after_store(error: &StoreError) -> FailureAction {
         | StoreError::Foreign { .. }
         | StoreError::Altered { .. }
         | StoreError::SharedIds { .. }
+        | StoreError::Encoding { .. }
+        | StoreError::Pooler { .. }
+        | StoreError::OldLog { .. }
         | StoreError::Migrate(_) => FailureAction::EndAccount,
     }
 }

@@ -18,6 +18,7 @@ use super::policy::{FailureAction, RunError};
 use super::upkeep::ReportedFailures;
 use super::walk::{Chunk, Walk, WalkSettings};
 use crate::clock::Clock;
+use crate::config::Zone;
 use crate::data::{
     Batch, ColumnGroup, Counters, Head, Page, Resource, RunKind, RunOutcome, Source, StateChange,
     Stream, Timestamp, Usage, grouped,
@@ -302,6 +303,8 @@ pub(super) struct Runner<S> {
     oddities: Oddities,
     /// Whether runs of passes are logged for debugging only.
     is_quiet: bool,
+    /// The time zone of messages.
+    zone: Zone,
 }
 
 impl<S: Source + 'static> Runner<S> {
@@ -333,12 +336,23 @@ impl<S: Source + 'static> Runner<S> {
             order,
             oddities: Oddities::default(),
             is_quiet: false,
+            zone: Zone::UTC,
         }
     }
 
     /// From now on, runs of passes are logged for debugging only.
     pub(super) fn be_quiet(&mut self) {
         self.is_quiet = true;
+    }
+
+    /// Messages show times in this zone.
+    pub(super) fn show_in(&mut self, zone: Zone) {
+        self.zone = zone;
+    }
+
+    /// The time zone of messages.
+    pub(super) const fn zone(&self) -> Zone {
+        self.zone
     }
 
     /// The account's name.
@@ -614,7 +628,7 @@ impl<S: Source + 'static> Runner<S> {
                 lag_s = lag,
                 "{}{resource}: {}",
                 self.prefix(),
-                summary(report)
+                summary(report, self.zone)
                         )
                     };
                 }
@@ -629,7 +643,7 @@ impl<S: Source + 'static> Runner<S> {
 }
 
 /// `3 new, 2 changed, 7 unchanged (1 request, 0.2 s)`, or that there is nothing new.
-fn summary(report: &RunReport) -> String {
+fn summary(report: &RunReport, zone: Zone) -> String {
     let counters = report.counters;
     let requests = match counters.requests {
         1 => "1 request".to_owned(),
@@ -660,8 +674,7 @@ fn summary(report: &RunReport) -> String {
         // Only changes: during a first load, older records are not complete yet.
         let watermark = report.watermark.filter(|_| report.error.is_none());
         let watermark = watermark.map_or_else(String::new, |at| {
-            let at = at.to_datetime().format("%Y-%m-%dT%H:%M:%SZ");
-            format!(", read all changes up to {at}")
+            format!(", read all changes up to {}", zone.show_offset(at))
         });
         return format!("{kind}{what}{watermark} {spent}");
     }

@@ -111,6 +111,20 @@ async fn errors_of_the_store() {
         StoreError::SharedIds {
             found: "3 ids of contacts have rows of the accounts north and south".into(),
         },
+        StoreError::Encoding {
+            encoding: "LATIN1".into(),
+            database: "helena".into(),
+        },
+        StoreError::Pooler {
+            problem: "it gives each transaction another connection to the server".into(),
+        },
+        StoreError::Certificate {
+            source: cause().await,
+        },
+        StoreError::OldLog {
+            file: PathBuf::from("/var/lib/helena/helena.db"),
+            by: std::time::Duration::from_secs(7200),
+        },
         StoreError::LeaseLost,
         StoreError::SameCompany {
             other: "north".into(),
@@ -154,6 +168,10 @@ async fn errors_of_the_store() {
         StoreError::Foreign { .. } => "Foreign",
         StoreError::Altered { .. } => "Altered",
         StoreError::SharedIds { .. } => "SharedIds",
+        StoreError::Encoding { .. } => "Encoding",
+        StoreError::Pooler { .. } => "Pooler",
+        StoreError::Certificate { .. } => "Certificate",
+        StoreError::OldLog { .. } => "OldLog",
         StoreError::LeaseLost => "LeaseLost",
         StoreError::SameCompany { .. } => "SameCompany",
         StoreError::OtherCompany { .. } => "OtherCompany",

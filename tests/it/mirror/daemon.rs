@@ -191,7 +191,7 @@ async fn an_account_whose_work_panics_is_served_again() {
             claim: Claim::new(
                 store.clone(),
                 Arc::new(SystemClock),
-                Zone::machine(),
+                Zone::UTC,
                 "default".to_owned(),
                 mirror.sandbox.base_url(),
             ),

@@ -143,6 +143,11 @@ impl Place {
         self.folder.path()
     }
 
+    /// The environment that the program is started with.
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
+        self.environment.clone()
+    }
+
     /// Writes a file into the folder.
     pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path().join(name), text).unwrap();

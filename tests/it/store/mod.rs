@@ -3,6 +3,7 @@
 mod backfills;
 mod commits;
 mod downstream;
+mod files;
 mod history;
 mod keys;
 mod leases;

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub(crate) mod bouncer;
 pub(crate) mod database;
 pub(crate) mod deaths;
 pub(crate) mod mirror;
@@ -7,5 +8,6 @@ pub(crate) mod preload;
 pub(crate) mod proof;
 pub(crate) mod proxy;
 pub(crate) mod rows;
+pub(crate) mod socks;
 pub(crate) mod template;
 pub(crate) mod truth;

@@ -1,0 +1,235 @@
+//! What stands behind the address of a Postgres database: its encoding, a pooler, its limits.
+//!
+//! Must not know any table.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::{Connection, Row as _};
+use url::Url;
+
+use super::error::{Cause, StoreError};
+use super::transaction::Patience;
+
+/// The setting that names the schema of unqualified tables.
+const SEARCH_PATH: &str = "options[search_path]";
+
+/// The encoding that has every character.
+const UTF8: &str = "UTF8";
+
+/// How long a step of [`is_shared`] may take.
+const STEP: Duration = Duration::from_secs(2);
+
+/// The address without its search path, and the search path.
+///
+/// The driver would send the search path with the others of `options` when it connects. Poolers refuse
+/// that or, if they are told to ignore it, connect to the wrong schema. So each transaction sets it.
+pub(super) fn without_search_path(url: &str) -> (String, Option<String>) {
+    let Ok(mut parsed) = Url::parse(url) else {
+        // The driver tells what is wrong.
+        return (url.to_owned(), None);
+    };
+    let pairs: Vec<(String, String)> = parsed.query_pairs().into_owned().collect();
+    let path = pairs.iter().rev().find(|(name, _)| name == SEARCH_PATH);
+    let Some((_, path)) = path.cloned() else {
+        return (url.to_owned(), None);
+    };
+    let rest: Vec<(String, String)> = pairs
+        .into_iter()
+        .filter(|(name, _)| name != SEARCH_PATH)
+        .collect();
+    parsed.set_query(None);
+    if !rest.is_empty() {
+        parsed.query_pairs_mut().extend_pairs(rest);
+    }
+    (parsed.into(), Some(path))
+}
+
+/// A statement that sets the search path, for the transaction or for the connection.
+pub(super) fn set_search_path(path: &str, of_transaction: bool) -> String {
+    format!(
+        "select set_config('search_path', '{}', {of_transaction})",
+        path.replace('\'', "''")
+    )
+}
+
+/// What a server says about itself.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    database: String,
+    encoding: String,
+    role: String,
+    process: i32,
+    /// The connections that the role may open, and the database may have. -1 is no limit.
+    of_role: i64,
+    of_database: i64,
+}
+
+impl Server {
+    /// Asks the server.
+    pub(super) async fn ask(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        let sql = "select current_database()::text, current_setting('server_encoding'), \
+                   session_user::text, pg_backend_pid(), \
+                   (select rolconnlimit::bigint from pg_roles where rolname = session_user), \
+                   (select datconnlimit::bigint from pg_database where datname = current_database())";
+        // Without a prepared statement: behind a pooler, the next transaction may have another server.
+        let row: PgRow = sqlx::raw_sql(sql).fetch_one(connection).await?;
+        Ok(Self {
+            database: row.try_get(0)?,
+            encoding: row.try_get(1)?,
+            role: row.try_get(2)?,
+            process: row.try_get(3)?,
+            of_role: row.try_get::<Option<i64>, _>(4)?.unwrap_or(-1),
+            of_database: row.try_get::<Option<i64>, _>(5)?.unwrap_or(-1),
+        })
+    }
+
+    /// Refuses an encoding that lacks characters: the first emoji would stop every sync.
+    pub(super) fn check_encoding(&self) -> Result<(), StoreError> {
+        if self.encoding == UTF8 {
+            return Ok(());
+        }
+        Err(StoreError::Encoding {
+            encoding: self.encoding.clone(),
+            database: self.database.clone(),
+        })
+    }
+
+    /// How many connections the role may open, if that is limited, and which limit it is.
+    pub(super) fn limit(&self) -> Option<(u32, String)> {
+        let of_role = (self.of_role, format!("role {}", self.role));
+        let of_database = (self.of_database, format!("database {}", self.database));
+        [of_role, of_database]
+            .into_iter()
+            .filter_map(|(limit, whose)| Some((u32::try_from(limit).ok()?, whose)))
+            .min()
+    }
+}
+
+/// Whether the address leads to a pooler that gives each transaction another server. Such a pooler
+/// confuses prepared statements and settings of several clients.
+///
+/// A second connection tells: while it is in a transaction, it has the server that the first one just
+/// had, or the first one has another server than before. Without a second connection, there is nobody
+/// to be confused with.
+pub(super) async fn is_shared(
+    first: &mut PgConnection,
+    connect: &PgConnectOptions,
+    server: &Server,
+) -> Result<bool, StoreError> {
+    let patience = Patience::of(STEP);
+    let second = patience.wait(PgConnection::connect_with(connect)).await;
+    let Ok(mut second) = second else {
+        return Ok(false);
+    };
+    let found = patience
+        .wait(async {
+            sqlx::raw_sql("begin").execute(&mut second).await?;
+            let of_second = process(&mut second).await?;
+            // With one server only, the first connection would wait for it until the transaction ends.
+            if of_second == server.process {
+                return Ok(true);
+            }
+            let again = process(first).await?;
+            sqlx::raw_sql("rollback").execute(&mut second).await?;
+            let later = process(&mut second).await?;
+            Ok(again != server.process || later != of_second)
+        })
+        .await;
+    let closing = async { second.close().await };
+    match found {
+        Ok(shared) => {
+            let _closed = patience.wait(closing).await;
+            Ok(shared)
+        }
+        Err(error) => match refusal(&error) {
+            Some(refused) => Err(refused),
+            // A pooler with one server in session mode has none for the second connection.
+            None => Ok(false),
+        },
+    }
+}
+
+async fn process(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    let row: PgRow = sqlx::raw_sql("select pg_backend_pid()")
+        .fetch_one(connection)
+        .await?;
+    row.try_get(0)
+}
+
+/// The error for an address that leads to a pooler in transaction mode.
+pub(super) fn transaction_mode() -> StoreError {
+    StoreError::Pooler {
+        problem:
+            "it gives each transaction another connection to the server (transaction mode), which \
+                  confuses prepared statements"
+                .to_owned(),
+    }
+}
+
+/// The failure of a connection attempt that no retry can mend, if it is one.
+pub(super) fn refusal(error: &sqlx::Error) -> Option<StoreError> {
+    match error {
+        sqlx::Error::Database(error) => {
+            let said = error.message();
+            let of_pooler =
+                said.contains("startup parameter") || said.contains("statement pooling mode");
+            of_pooler.then(|| StoreError::Pooler {
+                problem: format!("it says {said:?}"),
+            })
+        }
+        sqlx::Error::Tls(error) => refused_certificate(&error.to_string()),
+        // That is how the driver passes on what its TLS library says.
+        sqlx::Error::Io(error) => refused_certificate(&error.to_string()),
+        _ => None,
+    }
+}
+
+fn refused_certificate(said: &str) -> Option<StoreError> {
+    said.contains("certificate")
+        .then(|| StoreError::Certificate {
+            source: Cause::new(said),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_path_is_taken_out_of_the_address() {
+        let split = |url: &str| without_search_path(url);
+        let plain = "postgres://u:p@h/db?sslmode=require";
+        assert_eq!(split(plain), (plain.to_owned(), None));
+        assert_eq!(
+            split("postgres://u:p@h/db?options[search_path]=a,b&sslmode=require"),
+            (plain.to_owned(), Some("a,b".to_owned()))
+        );
+        assert_eq!(
+            split("postgres://h/db?options%5Bsearch_path%5D=%22Vendas+2%22"),
+            (
+                "postgres://h/db".to_owned(),
+                Some("\"Vendas 2\"".to_owned())
+            )
+        );
+        assert_eq!(
+            set_search_path("o'neill", true),
+            "select set_config('search_path', 'o''neill', true)"
+        );
+    }
+
+    #[test]
+    fn the_lowest_limit_counts() {
+        let server = |of_role, of_database| Server {
+            database: "helena".into(),
+            encoding: UTF8.into(),
+            role: "sync".into(),
+            process: 1,
+            of_role,
+            of_database,
+        };
+        assert_eq!(server(-1, -1).limit(), None);
+        assert_eq!(server(2, -1).limit(), Some((2, "role sync".into())));
+        assert_eq!(server(9, 5).limit(), Some((5, "database helena".into())));
+    }
+}
