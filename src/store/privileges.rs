@@ -38,7 +38,8 @@ impl Store {
             .await?;
         let mut lacking = Vec::new();
         let whole = "select pg_is_in_recovery(), \
-                     coalesce(has_schema_privilege(current_schema(), 'create'), false)";
+                     coalesce(has_schema_privilege(current_schema(), 'create'), \
+                     has_database_privilege(current_database(), 'create'), false)";
         let whole: Option<(bool, bool)> = tx.row(whole, Vec::new()).await?;
         if let Some((standby, creates)) = whole {
             if standby {
