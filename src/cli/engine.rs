@@ -194,7 +194,7 @@ impl LeasedEngine {
         stop: &CancellationToken,
     ) -> Result<Self, Failure> {
         let maker = EngineMaker::new(context, store, &account.name, client)?;
-        Self::made_by(maker, context, store, account, wait, stop).await
+        Box::pin(Self::made_by(maker, context, store, account, wait, stop)).await
     }
 
     /// The same, with an engine that this maker makes.

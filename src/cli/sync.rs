@@ -81,8 +81,10 @@ pub(super) async fn run(context: &Context, args: SyncArgs) -> Result<Exit, Failu
             let client = engine::client(context, account, args.max_runtime)?;
             let maker = EngineMaker::new(context, &store, &account.name, client)?
                 .resuming_requested(args.backfills);
-            let leased =
-                LeasedEngine::made_by(maker, context, &store, account, args.wait, &over).await?;
+            let leased = Box::pin(LeasedEngine::made_by(
+                maker, context, &store, account, args.wait, &over,
+            ))
+            .await?;
             let limits = RunLimits {
                 stop: &leased.stop,
                 budget: budget.as_ref(),

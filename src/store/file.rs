@@ -156,7 +156,7 @@ mod tests {
         aged(&log, Duration::from_hours(1));
         check_log(&file).unwrap();
         fs::write(&log, "frames").unwrap();
-        aged(&log, Duration::from_secs(60));
+        aged(&log, Duration::from_mins(1));
         check_log(&file).unwrap();
         aged(&log, Duration::from_hours(1));
         let error = check_log(&file).unwrap_err().to_string();

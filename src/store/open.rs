@@ -389,20 +389,11 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
         .synchronous(SqliteSynchronous::Full);
     let in_memory = url.contains(":memory:") || url.contains("mode=memory");
     let file = connect.get_filename().to_owned();
-    let pool = |connections| {
-        SqlitePoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(SQLITE_ACQUIRE_TIMEOUT)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            // A file does not go away behind its connection.
-            .test_before_acquire(false)
-    };
     let failed = |error| StoreError::from_sqlx(OPENING, "it", error);
     let memory = Arc::new(Memory::default());
     let writing = || {
         let memory = Arc::clone(&memory);
-        pool(1).after_connect(move |_, _| {
+        sqlite_pool(1).after_connect(move |_, _| {
             memory.clear();
             Box::pin(ready(Ok(())))
         })
@@ -427,41 +418,13 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
     }
     let reading = connect.clone().read_only(true);
     if options.read_only {
-        // A report or an export may take its time.
-        let reading = reading.disable_statement_logging();
-        let is_alone = !file::beside(&file, "-wal").exists();
-        let is_writable = file::may(&file, Access::WRITE_OK);
-        // Nobody writes to it. SQLite would create a log that this user cannot remove afterwards.
-        let reading = if is_alone && !is_writable {
-            reading.immutable(true)
-        } else {
-            reading
-        };
-        let opened = async {
-            let read = pool(SQLITE_READERS).connect_with(reading.clone()).await?;
-            // Only the first reading opens the log.
-            sqlx::raw_sql("select count(*) from sqlite_master")
-                .execute(&read)
-                .await?;
-            Ok(read)
-        };
-        let read = match opened.await {
-            Ok(read) => read,
-            Err(error) => match unwritable(&file, error) {
-                // Nobody writes to it, and the place of its log cannot be written to.
-                Ok(()) => pool(SQLITE_READERS)
-                    .connect_with(reading.immutable(true))
-                    .await
-                    .map_err(failed)?,
-                Err(error) => return Err(error),
-            },
-        };
+        let (read, leaves_log) = open_reader(&file, reading).await?;
         return Ok(Sqlite {
             write: read.clone(),
             read,
             in_memory,
             file,
-            leaves_log: is_alone && is_writable,
+            leaves_log,
             shares: false,
             memory,
             opened: None,
@@ -485,7 +448,7 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
     let opened = OpenFile::at(&file).map(Arc::new);
     Ok(Sqlite {
         write,
-        read: pool(SQLITE_READERS).connect_lazy_with(reading),
+        read: sqlite_pool(SQLITE_READERS).connect_lazy_with(reading),
         in_memory,
         file,
         leaves_log: false,
@@ -493,6 +456,55 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
         memory,
         opened,
     })
+}
+
+fn sqlite_pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(SQLITE_ACQUIRE_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        // A file does not go away behind its connection.
+        .test_before_acquire(false)
+}
+
+/// Connections that only read a file, and whether they create a log that a reader cannot remove.
+async fn open_reader(
+    file: &Path,
+    reading: SqliteConnectOptions,
+) -> Result<(SqlitePool, bool), StoreError> {
+    // A report or an export may take its time.
+    let reading = reading.disable_statement_logging();
+    let is_alone = !file::beside(file, "-wal").exists();
+    let is_writable = file::may(file, Access::WRITE_OK);
+    // Nobody writes to it. SQLite would create a log that this user cannot remove afterwards.
+    let reading = if is_alone && !is_writable {
+        reading.immutable(true)
+    } else {
+        reading
+    };
+    let opened = async {
+        let read = sqlite_pool(SQLITE_READERS)
+            .connect_with(reading.clone())
+            .await?;
+        // Only the first reading opens the log.
+        sqlx::raw_sql("select count(*) from sqlite_master")
+            .execute(&read)
+            .await?;
+        Ok(read)
+    };
+    let read = match opened.await {
+        Ok(read) => read,
+        Err(error) => match unwritable(file, error) {
+            // Nobody writes to it, and the place of its log cannot be written to.
+            Ok(()) => sqlite_pool(SQLITE_READERS)
+                .connect_with(reading.immutable(true))
+                .await
+                .map_err(|error| StoreError::from_sqlx(OPENING, "it", error))?,
+            Err(error) => return Err(error),
+        },
+    };
+    Ok((read, is_alone && is_writable))
 }
 
 /// Removes the empty log that a reader has created, unless somebody uses it: the last writer that closes

@@ -123,7 +123,7 @@ async fn errors_of_the_store() {
         },
         StoreError::OldLog {
             file: PathBuf::from("/var/lib/helena/helena.db"),
-            by: std::time::Duration::from_secs(7200),
+            by: std::time::Duration::from_hours(2),
         },
         StoreError::LeaseLost,
         StoreError::SameCompany {

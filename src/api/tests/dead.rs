@@ -85,10 +85,11 @@ async fn a_connection_that_died_without_closing_is_replaced_at_the_next_attempt(
             request_timeout: Duration::from_secs(20),
             include_details: Detail::ALL.to_vec(),
             patience: None,
+            waits_for_limits: false,
         };
         let clock = Arc::new(FakeClock::at(server_time()));
         let same = Arc::clone(&clock);
-        let client = Client::adapted(config, same, |builder| builder.http2_prior_knowledge());
+        let client = Client::adapted(config, same, reqwest::ClientBuilder::http2_prior_knowledge);
         let client = client.unwrap();
         let ask = async || client.page(&first_page(Resource::Contacts)).await;
         for _ in 0..2 {

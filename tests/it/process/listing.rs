@@ -503,7 +503,7 @@ async fn options_are_spelled_alike_everywhere() {
     ] {
         let arguments: Vec<&str> = line.split(' ').collect();
         let found = place.succeeds(&arguments).await.json();
-        if line.contains("3") && !line.contains("rejects") {
+        if line.contains('3') && !line.contains("rejects") {
             assert_eq!(array(&found).len(), 3, "{line}");
         }
     }

@@ -1,4 +1,4 @@
-//! The program behind a real PgBouncer, and with a certificate of a private authority.
+//! The program behind a real `PgBouncer`, and with a certificate of a private authority.
 
 use rustix::process::Signal;
 

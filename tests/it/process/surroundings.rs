@@ -1,5 +1,6 @@
 //! Where the program is started: whose files, whose variables, whose tables, which encoding.
 
+use std::fmt::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::Command;
@@ -334,10 +335,10 @@ async fn a_database_that_is_not_utf8_is_refused_with_the_command_that_makes_one(
         let done = place.refuses(&[command], 2, &told).await;
         // The command works as it stands.
         let start = done.err.find("create database helena").unwrap();
-        let made = &done.err[start..];
-        let made = &made[..made.find('`').unwrap()];
+        let printed = &done.err[start..];
+        let printed = &printed[..printed.find('`').unwrap()];
         if command == "run" {
-            let right = made.replace("helena", &format!("\"{name}_right\""));
+            let right = printed.replace("helena", &format!("\"{name}_right\""));
             admin.execute(AssertSqlSafe(right)).await.unwrap();
             let right = url.replace(name, &format!("{name}_right"));
             let place = Place::beside(&sandbox).with("DATABASE_URL", &right);
@@ -440,9 +441,11 @@ async fn many_accounts_work_on_a_role_with_two_connections() {
         let account = sandbox(config).await;
         let url = account.base_url();
         place.set(&format!("TOKEN_{number}"), TOKEN);
-        file += &format!(
-            "[[accounts]]\nname = \"a{number}\"\nbase_url = \"{url}\"\ntoken_env = \"TOKEN_{number}\"\n"
-        );
+        writeln!(
+            file,
+            "[[accounts]]\nname = \"a{number}\"\nbase_url = \"{url}\"\ntoken_env = \"TOKEN_{number}\""
+        )
+        .unwrap();
         accounts.push(account);
     }
     place.write("helena-sync.toml", &file);
@@ -484,7 +487,7 @@ async fn a_restored_copy_beside_the_log_of_another_database_is_refused() {
     // A log that a killed process left, of an hour ago.
     place.write("helena.db-wal", "frames of the replaced database");
     let log = place.path().join("helena.db-wal");
-    let hour = std::time::Duration::from_secs(3600);
+    let hour = std::time::Duration::from_hours(1);
     let made = std::fs::metadata(&log).unwrap().modified().unwrap();
     let open = std::fs::File::options().write(true).open(&log).unwrap();
     open.set_modified(made - hour).unwrap();

@@ -660,7 +660,7 @@ async fn an_export_that_is_stopped_leaves_the_files_as_they_were() {
         let mut staged = Folder::take(folder.path()).unwrap();
         let request = request(Format::Csv);
         let ended = export(&request, &mut snapshot, &mut staged, &stop, |_| {
-            stop.cancel()
+            stop.cancel();
         })
         .await;
         assert!(matches!(ended, Err(ExportError::Stopped)), "{ended:?}");

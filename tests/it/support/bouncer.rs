@@ -1,4 +1,4 @@
-//! A real PgBouncer in front of the tests' Postgres, and certificates of an authority of one's own.
+//! A real `PgBouncer` in front of the tests' Postgres, and certificates of an authority of one's own.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ use helena_sync::clock::{Clock as _, SystemClock};
 use tempfile::TempDir;
 use url::Url;
 
-/// A PgBouncer. Killed when dropped.
+/// A `PgBouncer`. Killed when dropped.
 pub(crate) struct Bouncer {
     child: Child,
     port: u16,
@@ -21,9 +21,9 @@ pub(crate) struct Bouncer {
 fn program() -> PathBuf {
     let folders = std::env::var("PATH").unwrap_or_default();
     let folders = folders.split(':').map(str::to_owned);
-    let more = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"].map(str::to_owned);
+    let settings = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"].map(str::to_owned);
     folders
-        .chain(more)
+        .chain(settings)
         .map(|folder| Path::new(&folder).join("pgbouncer"))
         .find(|path| path.exists())
         .expect(
@@ -39,13 +39,13 @@ fn is_root() -> bool {
 impl Bouncer {
     /// In front of the database of this address, in a pool mode, with further lines of its
     /// configuration.
-    pub(crate) async fn before(url: &str, mode: &str, more: &str) -> Self {
+    pub(crate) async fn before(url: &str, mode: &str, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self::inside(folder, url, mode, more).await
+        Self::inside(folder, url, mode, settings).await
     }
 
     /// The same, with its files in a folder, which the lines may name.
-    pub(crate) async fn inside(folder: TempDir, url: &str, mode: &str, more: &str) -> Self {
+    pub(crate) async fn inside(folder: TempDir, url: &str, mode: &str, settings: &str) -> Self {
         let server = Url::parse(url).unwrap();
         // Free now, and most likely still free in a moment.
         let port = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -54,7 +54,7 @@ impl Bouncer {
         let text = format!(
             "[databases]\n{name} = host={} port={} user={} password='{}' dbname={name}\n[pgbouncer]\n\
              listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
-             pool_mode = {mode}\n{more}\n",
+             pool_mode = {mode}\n{settings}\n",
             server.host_str().unwrap(),
             server.port().unwrap_or(5432),
             server.username(),
