@@ -140,12 +140,20 @@ pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Fail
     for finding in surroundings::of_configuration(context)? {
         findings.add(finding)?;
     }
-    let (finding, store) = check_database(&database).await?;
-    let is_new = store.is_none() && finding.outcome == Outcome::Good;
+    let (finding, store, migrates) = check_database(&database).await?;
+    let is_new = migrates && finding.outcome == Outcome::Good;
     findings.add(finding)?;
     for finding in surroundings::of_database(&database, store.as_ref()).await {
         findings.add(finding)?;
     }
+    let store = match store {
+        // Its tables are still to be created or changed.
+        Some(store) if migrates => {
+            store.close().await;
+            None
+        }
+        store => store,
+    };
     let mut companies: Vec<(Uuid, &str)> = Vec::new();
     for account in &accounts {
         let client = account.client(context, &[], Patience::Within(PATIENCE))?;
@@ -272,8 +280,11 @@ async fn mismatch(store: Option<&Store>, name: &str, company: Uuid) -> Option<(O
     Some((Outcome::from(Exit::of_store(&error)), chain(&error)))
 }
 
-/// Checks the database. Returns the store if its tables can be read.
-async fn check_database(database: &config::Database) -> Result<(Finding, Option<Store>), Failure> {
+/// Checks the database. Returns the store if it can be opened, and whether its tables are still to be created
+/// or changed.
+async fn check_database(
+    database: &config::Database,
+) -> Result<(Finding, Option<Store>, bool), Failure> {
     let found = |outcome, detail: String| Finding {
         account: String::new(),
         what: "database".into(),
@@ -298,14 +309,14 @@ async fn check_database(database: &config::Database) -> Result<(Finding, Option<
             ),
             Some(refused) => found(Outcome::Failed, refused),
         };
-        return Ok((finding, None));
+        return Ok((finding, None, true));
     }
     let failed = |error: &StoreError| {
         let outcome = match Exit::of_store(error) {
             Exit::Usage => Outcome::Wrong,
             Exit::Done | Exit::Failed | Exit::Refused => Outcome::Failed,
         };
-        (found(outcome, chain(error)), None)
+        (found(outcome, chain(error)), None, false)
     };
     let options = OpenOptions { read_only: true };
     let store = match Store::open(database.url.expose(), &options).await {
@@ -325,7 +336,7 @@ async fn check_database(database: &config::Database) -> Result<(Finding, Option<
         ),
         Err(error) => {
             store.close().await;
-            return Ok((found(Outcome::Failed, chain(&error)), None));
+            return Ok((found(Outcome::Failed, chain(&error)), None, false));
         }
     };
     let finding = match (unwritable, store.lacking(migrating).await) {
@@ -340,11 +351,7 @@ async fn check_database(database: &config::Database) -> Result<(Finding, Option<
             ),
         ),
     };
-    if migrating {
-        store.close().await;
-        return Ok((finding, None));
-    }
-    Ok((finding, Some(store)))
+    Ok((finding, Some(store), migrating))
 }
 
 /// An error and its causes, on one line.
