@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Account, Calendar, Exit, Failure, Global};
 use crate::clock::Clock;
 use crate::config::{self, Environment, LogFormat, Settings, Zone};
-use crate::store::{OpenOptions, Store};
+use crate::store::{OpenOptions, Store, create_privately};
 use crate::telemetry;
 
 /// How a command uses the database.
@@ -39,7 +39,7 @@ fn writable(file: &Path) -> Result<(), Failure> {
     } else if file.exists() {
         rustix::fs::access(file, rustix::fs::Access::WRITE_OK).map_err(io::Error::from)
     } else {
-        std::fs::File::create_new(file).map(drop)
+        create_privately(file)
     };
     let error = match tried {
         Ok(()) => return Ok(()),

@@ -31,7 +31,7 @@ pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
 
 /// Creates an empty file that only its owner may read, unless it exists. SQLite gives its log the same
 /// mode.
-pub(super) fn create_privately(file: &Path) -> io::Result<()> {
+pub fn create_privately(file: &Path) -> io::Result<()> {
     let created = OpenOptions::new()
         .write(true)
         .create_new(true)

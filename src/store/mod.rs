@@ -50,7 +50,7 @@ pub use commit::Commit;
 pub use dictionary::{TableMeaning, meanings};
 pub use error::{Cause, StoreError};
 pub use export::{Cell, ExportSnapshot, Rows};
-pub use file::network_file_system;
+pub use file::{create_privately, network_file_system};
 pub use gap::StoredGap;
 pub use holder::Holder;
 pub use lease::{Acquired, LEASE_TTL, Lease, LeaseStatus};
