@@ -71,7 +71,9 @@ impl Connections {
                     http,
                     number: silent.number + 1,
                 };
-                tracing::debug!("a request timed out; later ones open a new connection");
+                tracing::debug!(
+                    "a request reached its timeout; later requests open a new connection"
+                );
             }
             Err(error) => {
                 tracing::debug!(error = %error.without_url(), "could not replace the connections");

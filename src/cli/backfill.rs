@@ -189,7 +189,7 @@ async fn cancel(context: &Context, args: &BackfillArgs, id: Option<i64>) -> Resu
     context.note(&match cancelled {
         0 => "no backfill is unfinished: nothing to cancel".to_owned(),
         count => format!(
-            "canceled {}; the rows that were stored stay",
+            "cancelled {}; the rows that were stored stay",
             counted(count, "backfill")
         ),
     });
@@ -211,7 +211,7 @@ fn choose(
         };
         if !one.1.cancellable {
             return Err(Failure::usage_text(format!(
-                "{id} reads all {}, and rows may be missing until it is done: it cannot be canceled. \
+                "{id} reads all {}, and rows may be missing until it is done: it cannot be cancelled. \
                  `helena-sync sync` resumes it.",
                 one.1.resource
             )));
