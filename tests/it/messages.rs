@@ -12,7 +12,7 @@ use helena_sync::config::{
     ConfigError, Environment, Flag, Schedule, ScheduleError, Settings, Zone,
 };
 use helena_sync::daemon::AccountError;
-use helena_sync::data::{RateLimit, Resource, SourceError, Stream, Timestamp};
+use helena_sync::data::{RateLimit, Resource, SourceError, Stream, Timestamp, without_os_numbers};
 use helena_sync::store::{Cause, OpenOptions, Store, StoreError};
 use helena_sync::sync::RunError;
 use helena_sync::telemetry::TelemetryError;
@@ -59,7 +59,7 @@ fn line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        let cause_text = cause.to_string();
+        let cause_text = without_os_numbers(&cause.to_string());
         if !text.contains(&cause_text) {
             let _ = write!(text, "\n  because: {cause_text}");
         }

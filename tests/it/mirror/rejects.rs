@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use helena_sync::data::Resource;
-use helena_sync::sandbox::{Poison, SandboxAccount};
+use helena_sync::sandbox::{ContactStatus, Poison, SandboxAccount};
 use uuid::Uuid;
 
 use crate::support::database::{Database, Kind, on_both};
@@ -28,14 +28,16 @@ async fn session(database: &Database, id: Uuid, column: &str) -> String {
 async fn poisoned(database: Database, poison: Poison) -> (Mirror, Uuid, Uuid) {
     let mirror = Mirror::begin(database, Plan::of(90)).await;
     let (session, contact) = mirror.change(|account| {
+        // No pass reads again what changed long ago.
         let found = account
             .truth_sessions()
             .into_iter()
-            .find(|session| {
+            .filter(|session| {
                 session["contactDetails"]["tagsId"]
                     .as_array()
                     .is_some_and(|t| t.len() > 1)
             })
+            .min_by_key(|session| session["updatedAt"].as_str().unwrap().to_owned())
             .unwrap();
         let session: Uuid = found["id"].as_str().unwrap().parse().unwrap();
         let named = found["contactId"]
@@ -44,7 +46,13 @@ async fn poisoned(database: Database, poison: Poison) -> (Mirror, Uuid, Uuid) {
             .parse::<Uuid>()
             .unwrap();
         let contacts = account.contact_ids();
-        let contact = *contacts.iter().find(|id| **id != named).unwrap();
+        // Each pass reads the newest contact of a status again, and a status may have only one.
+        let others = contacts.into_iter().filter(|id| *id != named);
+        let active = others.filter_map(|id| account.contact(id).map(|it| (it.updated_at, id, it)));
+        let (_, contact, _) = active
+            .filter(|(_, _, it)| it.status == ContactStatus::Active)
+            .min_by_key(|(at, id, _)| (*at, *id))
+            .unwrap();
         account.poison(session, poison);
         account.poison(contact, poison);
         (session, contact)

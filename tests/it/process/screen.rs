@@ -240,7 +240,7 @@ async fn backfills_are_cancelled_and_first_loads_are_not() {
         let loads = ids(&place).await;
         let first = format!("--cancel={}", loads[0]);
         place
-            .refuses(&["backfill", &first], 2, &["cannot be canceled"])
+            .refuses(&["backfill", &first], 2, &["cannot be cancelled"])
             .await;
         place
             .refuses(
@@ -275,7 +275,7 @@ async fn backfills_are_cancelled_and_first_loads_are_not() {
             .refuses(&filtered, 2, &["does not accept filters"])
             .await;
         let done = place.succeeds(&["backfill", "--cancel", "--all"]).await;
-        done.says(&["canceled 2 backfills"]);
+        done.says(&["cancelled 2 backfills"]);
         assert_eq!(ids(&place).await, loads);
         place
             .succeeds(&["backfill", "--cancel"])

@@ -510,7 +510,7 @@ async fn a_backup_is_complete_private_and_replaces_nothing() {
     let told = ["does not exist yet"];
     place.refuses(&["backup", "copy.db"], 1, &told).await;
     place.succeeds(&["sync"]).await;
-    let mut daemon = place.start(&["run"]);
+    let mut daemon = place.start(&["run", "--log-level", "debug"]);
     daemon.says("nothing new").await;
     place
         .succeeds(&["backup", "copy.db"])

@@ -453,10 +453,10 @@ async fn ids_of_two_accounts_are_told_before_anything_is_changed() {
         };
         let error = store.migrate().await.unwrap_err();
         assert!(matches!(error, StoreError::SharedIds { .. }), "{error:?}");
-        let accounts = "have rows of more than one of the accounts \"default\", \"south\"";
+        let accounts = "with rows of more than one of the accounts \"default\", \"south\"";
         let text = error.to_string();
         for told in [
-            format!("1 id(s) of contacts {accounts}, 20 id(s) of tags {accounts}"),
+            format!("1 id of contacts {accounts}, 20 ids of tags {accounts}"),
             "and changed nothing".to_owned(),
             "docs/troubleshooting.md".to_owned(),
         ] {

@@ -104,7 +104,7 @@ impl Round {
             SystemClock.sleep(Duration::from_millis(pause)).await;
         }
         self.calm().await;
-        self.command(&["sync", "--wait"]).await;
+        self.command(&["sync", "--wait", "--backfills"]).await;
         self.compare().await;
         self.command(&["verify", "--repair"]).await;
         self.command(&["verify"]).await;

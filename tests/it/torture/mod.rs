@@ -428,7 +428,11 @@ impl<'a> Round<'a> {
         if self.dice.bool() {
             self.clock.put_right();
         }
-        let end = self.program.start(&["sync", "--wait"]).wait(COMMAND).await;
+        let end = self
+            .program
+            .start(&["sync", "--wait", "--backfills"])
+            .wait(COMMAND)
+            .await;
         self.judge("the quiet pass", end, &[0]);
     }
 
