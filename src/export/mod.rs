@@ -102,7 +102,9 @@ impl Style {
         match self.format {
             Format::Csv => self.language == Language::PtBr,
             Format::Xlsx => true,
-            _ => false,
+            Format::Ndjson => false,
+            #[cfg(feature = "parquet")]
+            Format::Parquet => false,
         }
     }
 
