@@ -15,7 +15,7 @@ use super::record::number;
 use super::{Exit, Failure, refused_options, whole, within};
 use crate::clock::Clock;
 use crate::config::{self, Environment};
-use crate::data::Resource;
+use crate::data::{Resource, counted};
 use crate::output::{Format, Printer, terminal_width, wrapped};
 use crate::store::{QUESTIONS, Question};
 use crate::telemetry;
@@ -35,8 +35,8 @@ use verdict::Compared;
 /// account's mirror, and does not change it.
 ///
 /// Ctrl-C ends the syncing early and starts the comparison. During the first load it ends the demo and
-/// removes what was loaded. A demo that runs keeps its database: a second one needs another. Exits with 0 if the mirror equals the
-/// account, and with 1 if it differs.
+/// removes what was loaded. While a demo runs, a second one needs another database. Exits with 0 if the
+/// mirror equals the account, and with 1 if it differs.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -84,8 +84,8 @@ pub(super) async fn run(
         "The account",
         &format!(
             "{}, {}, seed {}; {} days of a customer-service company",
-            counted(stage.sessions, "session"),
-            counted(stage.contacts, "contact"),
+            counted(stage.sessions as u64, "session"),
+            counted(stage.contacts as u64, "contact"),
             args.seed,
             stage.days,
         ),
@@ -115,19 +115,19 @@ fn conclude<W: Write>(
         show.verdict(
             true,
             &format!(
-                "EQUAL: compared {} records and {} values one by one, no difference",
-                number(records),
-                number(values)
+                "EQUAL: compared {} and {} one by one, no difference",
+                counted(records, "record"),
+                counted(values, "value")
             ),
         )?;
     } else {
         show.verdict(
             false,
             &format!(
-                "DIFFERENT: {} of {} records differ. This is a bug; please report it with --seed {} \
+                "DIFFERENT: {} of {} differ. This is a bug; please report it with --seed {} \
                  and --sessions {}",
                 number(differing),
-                number(records),
+                counted(records, "record"),
                 args.seed,
                 args.sessions
             ),
@@ -223,11 +223,6 @@ fn next(args: &DemoArgs) -> Vec<String> {
         .map(str::to_owned),
     );
     lines
-}
-
-fn counted(count: usize, what: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{} {what}{s}", number(count as u64))
 }
 
 /// Prints the demo's output.

@@ -7,12 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
-use super::record::number;
 use super::sandbox_oddities::Oddities;
 use super::{Calendar, dates, refused_options, whole};
 use crate::clock::Clock;
 use crate::config::{Edge, Zone, duration_of};
-use crate::data::Timestamp;
+use crate::data::{Timestamp, counted};
 use crate::sandbox::{
     FaultRates, Moods, Outage, Precision, RequestLimit, RetryAfter, Sandbox, SandboxConfig,
 };
@@ -461,10 +460,11 @@ fn announce(
     contacts: usize,
 ) -> io::Result<()> {
     let (url, token) = (sandbox.base_url(), sandbox.token());
-    let (sessions, contacts) = (number(sessions as u64), number(contacts as u64));
+    let sessions = counted(sessions as u64, "session");
+    let contacts = counted(contacts as u64, "contact");
     writeln!(
         out,
-        "# {sessions} sessions, {contacts} contacts; press Ctrl-C to stop. In another terminal:"
+        "# {sessions}, {contacts}; press Ctrl-C to stop. In another terminal:"
     )?;
     writeln!(out, "export HELENA_BASE_URL={url} HELENA_API_TOKEN={token}")?;
     writeln!(out, "helena-sync run")?;

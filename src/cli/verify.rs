@@ -322,10 +322,13 @@ fn print_found(
         )?;
     }
     for (status, contacts) in &found.unlisted {
-        let contacts = number(*contacts);
+        let (contacts, have) = (
+            counted(*contacts, "contact"),
+            if *contacts == 1 { "has" } else { "have" },
+        );
         writeln!(
             out,
-            "\n{account}: {contacts} contacts have the status {status}, which no list shows: each \
+            "\n{account}: {contacts} {have} the status {status}, which no list shows: each \
              verification reads some of them by id"
         )?;
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::info;
 
-use crate::data::{Resource, Timestamp, grouped};
+use crate::data::{Resource, Timestamp, counted, grouped};
 use crate::sync::RunReport;
 
 /// How often a line says that nothing changes.
@@ -76,8 +76,11 @@ impl Telling {
         let failed = runs.iter().any(|run| !run.succeeded());
         let spent = spent(requests, ended.took);
         let mut text = if has_loaded {
-            let stored: Vec<String> = ended.stored.iter().map(counted).collect();
-            format!("the first load is done: {}", stored.join(", "))
+            let stored = ended.stored.iter();
+            let stored: Vec<String> = stored
+                .map(|(resource, count)| format!("{resource} {}", grouped(*count)))
+                .collect();
+            format!("the first load is done; stored: {}", stored.join(", "))
         } else if ended.is_loading || failed && changes.is_empty() {
             // The load and the failure have lines of their own.
             return;
@@ -86,10 +89,10 @@ impl Telling {
         } else if is_first {
             format!("nothing changed since the last sync {spent}")
         } else if ended.running.saturating_sub(self.told_after) >= QUIET {
-            let syncs = plural(self.syncs, "sync");
+            let syncs = counted(self.syncs, "sync");
             format!(
                 "up to date: nothing changed in the last {syncs} ({})",
-                plural(self.requests, "request")
+                counted(self.requests, "request")
             )
         } else {
             return;
@@ -154,18 +157,8 @@ fn described(changes: &BTreeMap<Resource, Changes>) -> String {
     all.join("; ")
 }
 
-fn counted((resource, count): &(Resource, u64)) -> String {
-    format!("{} {resource}", grouped(*count))
-}
-
-/// `1 request`, `2,000 requests`.
-fn plural(count: u64, what: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{} {what}{s}", grouped(count))
-}
-
 fn spent(requests: u64, took: Duration) -> String {
-    let requests = plural(requests, "request");
+    let requests = counted(requests, "request");
     format!("({requests}, {:.1} s)", took.as_secs_f64())
 }
 

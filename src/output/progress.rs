@@ -8,7 +8,7 @@ use std::time::Duration;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use crate::clock::Clock;
-use crate::data::Timestamp;
+use crate::data::{Timestamp, counted};
 use crate::telemetry;
 
 /// Whether stderr is a terminal, where progress bars can be drawn.
@@ -208,9 +208,9 @@ fn describe(snapshot: &Snapshot, pace: &Pace) -> String {
     let mut text = format!("{whose}{phase}");
     // Writing to a String cannot fail. Without a total, zero rows are not worth printing.
     if let Some(total) = snapshot.total {
-        let _ = write!(text, ": {rows} of {} rows", HumanCount(total));
+        let _ = write!(text, ": {rows} of {}", counted(total, "row"));
     } else if snapshot.rows > 0 {
-        let _ = write!(text, ": {rows} rows");
+        let _ = write!(text, ": {}", counted(snapshot.rows, "row"));
     }
     // While nothing comes, a pace says nothing.
     if let Some(waiting) = &snapshot.waiting {
@@ -283,6 +283,12 @@ mod tests {
         assert_eq!(
             describe(&going, &pace),
             "first load of sessions: 20,000 of 20,000 rows, checking what changed meanwhile"
+        );
+        going.rows = 1;
+        going.total = Some(1);
+        assert_eq!(
+            describe(&going, &pace),
+            "first load of sessions: 1 of 1 row, checking what changed meanwhile"
         );
         let mut fast = Pace::default();
         fast.note(at(0), 0);

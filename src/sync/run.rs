@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::Zone;
 use crate::data::{
     Batch, ColumnGroup, Counters, Head, Page, Resource, RunKind, RunOutcome, Source, StateChange,
-    Stream, Timestamp, Usage, grouped,
+    Stream, Timestamp, Usage, counted, grouped,
 };
 use crate::schema::{BatchBuilder, ReadingOrder};
 use crate::store::{AccountId, Commit, Lease, Store, StoreError};
@@ -645,10 +645,7 @@ impl<S: Source + 'static> Runner<S> {
 /// `3 new, 2 changed, 7 unchanged (1 request, 0.2 s)`, or that there is nothing new.
 fn summary(report: &RunReport, zone: Zone) -> String {
     let counters = report.counters;
-    let requests = match counters.requests {
-        1 => "1 request".to_owned(),
-        more => format!("{} requests", grouped(more)),
-    };
+    let requests = counted(counters.requests, "request");
     let stopped = if report.error.is_some() {
         ", stopped"
     } else {

@@ -27,7 +27,7 @@ use super::tally::{Judgement, Readings, Tally};
 use super::walk::{Mark, PROBE_SIZE, Safeguard, Walk, ids, leaves, mostly_leaves, window_of};
 use crate::data::{
     BackfillWindow, Direction, Gap, Order, OrderField, Page, PageQuery, Source, Span, StateChange,
-    Timestamp, grouped,
+    Timestamp, counted, grouped,
 };
 
 /// How often a window is read before it is split.
@@ -317,9 +317,9 @@ impl<S: Source> Walk<'_, S> {
             warn!(
                 %stream,
                 missing,
-                "{stream}: the platform counts {} records in a window of time but does not show {} of \
+                "{stream}: the platform counts {} in a window of time but does not show {} of \
                  them; the others are stored, and `helena-sync status` shows the gap",
-                grouped(gap.counted),
+                counted(gap.counted, "record"),
                 grouped(missing)
             );
         } else {

@@ -192,8 +192,8 @@ impl Stage {
         show.step(
             "First load",
             &format!(
-                "{} records in {:.1} s, {}",
-                number(stored),
+                "{} in {:.1} s, {}",
+                counted(stored, "record"),
                 clock.now().since(begun).as_secs_f64(),
                 requests(client.usage().requests),
             ),
@@ -278,10 +278,10 @@ impl Stage {
                 format!("{} s left", args.time.saturating_sub(gone).as_secs())
             };
             bar.show(&format!(
-                "syncing live changes: {} changes, {}, {} failed requests retried; {left}",
-                number(changes.load(Ordering::Relaxed)),
+                "syncing live changes: {}, {}, {} retried; {left}",
+                counted(changes.load(Ordering::Relaxed), "change"),
                 syncs(totals.syncs),
-                number(failures),
+                counted(failures, "failed request"),
             ));
             tokio::select! {
                 () = over.cancelled() => {}
@@ -304,10 +304,7 @@ impl Stage {
             "Live changes",
             &format!(
                 "{} in {} s; {} stored {} new and {} changed records",
-                counted(
-                    usize::try_from(changes.load(Ordering::Relaxed)).unwrap_or(usize::MAX),
-                    "change"
-                ),
+                counted(changes.load(Ordering::Relaxed), "change"),
                 clock.now().since(begun).as_secs(),
                 syncs(totals.syncs),
                 number(totals.new),

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::{Page, isolated};
+use crate::data::counted;
 use crate::report::language::Language;
 use crate::report::sheet::Value;
 use crate::report::words::Figure;
@@ -102,13 +103,18 @@ impl Page<'_> {
         let wait = metric("wait");
         let contacts = match lang {
             Language::En => format!(
-                "{} contacts, {} of them new",
-                lang.count(total.contacts),
+                "{}, {} of them new",
+                counted(total.contacts, "contact"),
                 lang.count(total.new_contacts)
             ),
             Language::PtBr => format!(
-                "{} contatos, {} novos",
+                "{} {}, {} novos",
                 lang.count(total.contacts),
+                if total.contacts == 1 {
+                    "contato"
+                } else {
+                    "contatos"
+                },
                 lang.count(total.new_contacts)
             ),
         };

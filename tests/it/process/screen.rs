@@ -122,8 +122,8 @@ async fn run_says_when_all_is_loaded_and_then_only_what_changed() {
             .with("HELENA_BASE_URL", &sandbox.base_url())
             .with("HELENA_SYNC__SYNC__SCHEDULE", "every 1s");
         let mut program = place.start(&["run"]);
-        program.says("the first load is done: ").await;
-        program.says("40 sessions").await;
+        program.says("the first load is done; stored: ").await;
+        program.says("sessions 40").await;
         program.says("next sync in ").await;
         program.says("Ctrl-C stops").await;
         let pages = || sandbox.requests().len();
