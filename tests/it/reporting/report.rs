@@ -820,81 +820,84 @@ async fn what_is_not_loaded_is_no_report_unless_it_may_be_partial() {
     .await;
 }
 
+/// Arguments, the exit status, and what the message says.
+const MISTAKES: &[(&[&str], i32, &str)] = &[
+    (
+        &["--from", "2026-06-02", "--to", "2026-06-01"],
+        2,
+        "its first day 2026-06-02 is later than its last day 2026-06-01",
+    ),
+    (
+        &["--from", "01/06/2026"],
+        2,
+        "--from: \"01/06/2026\" can be 2026-06-01 or 2026-01-06; write one of them",
+    ),
+    (&["--month", "june"], 2, "must be a month such as 2025-12"),
+    (
+        &["--last", "30"],
+        2,
+        "must be a number of days, weeks or months",
+    ),
+    (&["--by", "agents"], 2, "a similar value exists: 'agent'"),
+    (
+        &["--agent", "age é10"],
+        2,
+        "no agent has the name \"age é10\" (similar: age é10",
+    ),
+    (&["--channel", "Loja"], 2, "cannot filter by --channel"),
+    (&["--tag", "tag é40x"], 2, "similar: tag é400"),
+    (
+        &["--status", "CLOSED"],
+        2,
+        "invalid value 'CLOSED' for '--status <STATUS>'",
+    ),
+    (
+        &["--campaign", "verao"],
+        2,
+        "no session of these days has the campaign \"verao\" (similar: verão)",
+    ),
+    (
+        &["--account", "nobody"],
+        2,
+        "the database has no account \"nobody\"",
+    ),
+    (
+        &["--timezone", "UTC"],
+        2,
+        "report does not accept --timezone",
+    ),
+    (
+        &["--format", "csv", "--definitions"],
+        2,
+        "take another format",
+    ),
+    (
+        &["--output", "no/such/folder.html", "--format", "html"],
+        1,
+        "cannot write no/such/folder.html",
+    ),
+    (
+        &["--month", "2026-05", "--last", "3d"],
+        2,
+        "cannot be used with",
+    ),
+    (&["--metric", "waits"], 2, "a similar value exists: 'wait'"),
+    (
+        &["--metric", "wait", "--format", "html"],
+        2,
+        "always has all of its sections",
+    ),
+    (&["--exact"], 2, "--exact is for --format csv"),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mistakes_are_told_with_what_to_do() {
     on_sqlite(|database| async move {
         filled(&database).await;
         let place = place(&database);
-        for (line, code, said) in [
-            (
-                &["--from", "2026-06-02", "--to", "2026-06-01"][..],
-                2,
-                "its first day 2026-06-02 is later than its last day 2026-06-01",
-            ),
-            (
-                &["--from", "01/06/2026"],
-                2,
-                "--from: \"01/06/2026\" can be 2026-06-01 or 2026-01-06; write one of them",
-            ),
-            (&["--month", "june"], 2, "must be a month such as 2025-12"),
-            (
-                &["--last", "30"],
-                2,
-                "must be a number of days, weeks or months",
-            ),
-            (&["--by", "agents"], 2, "a similar value exists: 'agent'"),
-            (
-                &["--agent", "age é10"],
-                2,
-                "no agent has the name \"age é10\" (similar: age é10",
-            ),
-            (&["--channel", "Loja"], 2, "cannot filter by --channel"),
-            (&["--tag", "tag é40x"], 2, "similar: tag é400"),
-            (
-                &["--status", "CLOSED"],
-                2,
-                "invalid value 'CLOSED' for '--status <STATUS>'",
-            ),
-            (
-                &["--campaign", "verao"],
-                2,
-                "no session of these days has the campaign \"verao\" (similar: verão)",
-            ),
-            (
-                &["--account", "nobody"],
-                2,
-                "the database has no account \"nobody\"",
-            ),
-            (
-                &["--timezone", "UTC"],
-                2,
-                "report does not accept --timezone",
-            ),
-            (
-                &["--format", "csv", "--definitions"],
-                2,
-                "take another format",
-            ),
-            (
-                &["--output", "no/such/folder.html", "--format", "html"],
-                1,
-                "cannot write no/such/folder.html",
-            ),
-            (
-                &["--month", "2026-05", "--last", "3d"],
-                2,
-                "cannot be used with",
-            ),
-            (&["--metric", "waits"], 2, "a similar value exists: 'wait'"),
-            (
-                &["--metric", "wait", "--format", "html"],
-                2,
-                "always has all of its sections",
-            ),
-            (&["--exact"], 2, "--exact is for --format csv"),
-        ] {
-            let line: Vec<&str> = ["report"].iter().chain(line).copied().collect();
-            place.refuses(&line, code, &[said]).await;
+        for (line, code, said) in MISTAKES {
+            let line: Vec<&str> = ["report"].iter().chain(*line).copied().collect();
+            place.refuses(&line, *code, &[said]).await;
         }
         // As the database is, not as it is configured here.
         let mut without = settings();
