@@ -127,7 +127,7 @@ pub struct ResourceStatus {
     pub rows: u64,
     /// Rows that are marked as removed.
     pub removed: u64,
-    /// Whether its first load is finished. Always true for a list.
+    /// Whether its first load is finished; of a list, whether it was ever read completely.
     pub loaded: bool,
     /// The progress of its first load. `None` if that is finished or has not begun.
     pub loading: Option<Loading>,
@@ -443,8 +443,14 @@ pub async fn incomplete(
     Ok(incomplete)
 }
 
-/// Whether the first load of a resource has begun or is finished. A list has none.
+/// Whether the first load of a resource has begun or is finished. A list has none: it must have been read
+/// completely.
 fn has_begun(resource: Resource, statuses: &[StreamStatus]) -> bool {
+    if resource.is_list() {
+        return statuses
+            .iter()
+            .any(|status| status.resource == resource.name() && status.last_success_at.is_some());
+    }
     resource.streams().iter().all(|stream| {
         statuses.iter().any(|status| {
             status.resource == resource.name()

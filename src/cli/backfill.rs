@@ -12,7 +12,8 @@ use super::engine::{self, LeasedEngine, Resumed};
 use super::record::number;
 use super::status::backfill_text;
 use super::{
-    Access, Account, Context, Exit, Failure, FilterArgs, ResolvedFilter, duration, positive, stored,
+    Access, Account, Context, Exit, Failure, FilterArgs, ResolvedFilter, duration, positive,
+    stored, whole,
 };
 use crate::api::Client;
 use crate::config::Zone;
@@ -71,7 +72,7 @@ pub struct BackfillArgs {
     pub wait: bool,
     /// Cancel the unfinished backfill with this id instead of reading; the id may be left out if there is
     /// only one. Rows that it stored stay
-    #[arg(long, value_name = "ID", num_args = 0..=1, conflicts_with_all = ["dry_run", "max_runtime", "limit", "restart", "wait"])]
+    #[arg(long, value_name = "ID", num_args = 0..=1, value_parser = whole::<i64>, conflicts_with_all = ["dry_run", "max_runtime", "limit", "restart", "wait"])]
     pub cancel: Option<Option<i64>>,
     /// With --cancel: all unfinished backfills
     #[arg(long, requires = "cancel")]
@@ -99,9 +100,9 @@ pub(super) async fn run(context: &Context, args: BackfillArgs) -> Result<Exit, F
         let resolved = tokio::select! {
             biased;
             () = over.cancelled() => {
-                context.note(Resumed::ByBackfill.text());
+                context.note("stopped early, before anything was read; run the same command again");
                 let ended = if stop.is_cancelled() { Exit::Failed } else { Exit::Done };
-                return Ok(ended);
+                return outcomes.conclude(ended);
             }
             resolved = args.filter.resolve(&client, &calendar) => resolved,
         };
@@ -186,7 +187,13 @@ async fn cancel(context: &Context, args: &BackfillArgs, id: Option<i64>) -> Resu
             .await?;
     }
     store.close().await;
+    let loads = known.iter().filter(|(_, it)| !it.cancellable).count();
     context.note(&match cancelled {
+        0 if loads > 0 => format!(
+            "nothing to cancel: {} of all records cannot be cancelled, because rows would be missing; the next \
+             sync resumes what is unfinished",
+            counted(loads as u64, "load")
+        ),
         0 => "no backfill is unfinished: nothing to cancel".to_owned(),
         count => format!(
             "cancelled {}; the rows that were stored stay",

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Context, Exit, Failure, refused_options};
+use super::{Context, Exit, Failure, engine, refused_options, whole_file};
 use crate::store::{OpenOptions, Store};
 
 /// Copy the SQLite database to a file, also while run is writing.
@@ -50,6 +50,12 @@ pub(super) async fn run(context: &Context, args: BackupArgs) -> Result<Exit, Fai
             copy.display()
         )));
     }
+    if copy.to_str().is_none() {
+        return Err(Failure::usage_text(format!(
+            "{} is not UTF-8, and SQLite cannot write to it; choose another name",
+            copy.display()
+        )));
+    }
     if fs::symlink_metadata(copy).is_ok() {
         return Err(Failure::usage_text(format!(
             "{} exists; name another file, or remove it first",
@@ -63,12 +69,16 @@ pub(super) async fn run(context: &Context, args: BackupArgs) -> Result<Exit, Fai
         .map_err(|error| Failure::from(error).context(doing()))?;
     let began = context.clock.running();
     let partial = partial(copy);
-    let copied = store.copy_to(&partial).await;
-    store.close().await;
-    let kept = match copied {
-        Ok(()) => keep(&partial, copy).map_err(Failure::from),
-        Err(error) => Err(error.into()),
+    let stop = engine::signals(Exit::Failed)?;
+    let kept = tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(Failure::failed(anyhow::anyhow!("stopped; there is no copy"))),
+        copied = store.copy_to(&partial) => match copied {
+            Ok(()) => keep(&partial, copy).map_err(Failure::from),
+            Err(error) => Err(error.into()),
+        },
     };
+    store.close().await;
     if kept.is_err() {
         // What is left of it is of no use.
         let _gone = fs::remove_file(&partial);
@@ -97,12 +107,9 @@ fn keep(partial: &Path, copy: &Path) -> io::Result<u64> {
     let file = fs::File::open(partial)?;
     file.sync_all()?;
     let size = file.metadata()?.len();
-    // Unlike renaming, this never replaces a file that appeared meanwhile.
-    fs::hard_link(partial, copy).or_else(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Err(error),
-        // The file system has no links.
-        _ => fs::rename(partial, copy),
-    })?;
-    let _gone = fs::remove_file(partial);
+    if size == 0 {
+        return Err(io::Error::other("SQLite wrote nothing"));
+    }
+    whole_file::name(partial, copy)?;
     Ok(size)
 }

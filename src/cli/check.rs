@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::formats::TextOrJson;
 use super::record::number;
-use super::{Account, Context, Exit, Failure, Patience};
+use super::{Account, Context, Exit, Failure, Patience, place};
 use crate::api::{Client, DateHeader};
 use crate::config;
 use crate::data::{Page, PageQuery, Resource, SessionFilter, Source, SourceError, Span, counted};
@@ -118,10 +118,7 @@ pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Fail
     let settings = &context.settings;
     let database = context.database()?;
     let resources = settings.sync()?.resources;
-    context.zone()?;
-    settings.backfill()?;
-    settings.store()?;
-    settings.verify()?;
+    settings.check()?;
     let accounts = context.accounts()?;
     let mut findings = Findings::new(args.format.is_json())?;
     findings.add(Finding {
@@ -293,10 +290,7 @@ async fn check_database(
         detail,
     };
     // Before SQLite opens the file: closing it here later would release SQLite's locks.
-    let unwritable = database
-        .url
-        .sqlite_file()
-        .and_then(surroundings::unwritable);
+    let unwritable = database.url.sqlite_file().and_then(place::unwritable);
     if database
         .url
         .sqlite_file()

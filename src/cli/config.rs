@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::formats::TextOrJson;
-use super::{Exit, Failure, Global};
+use super::{Exit, Failure, Global, refused_options};
 use crate::config::{Environment, Settings, Shown};
 use crate::output::{Printer, terminal_width};
 
@@ -27,7 +27,7 @@ pub enum ConfigCommand {
     ///
     /// Tokens and passwords are not shown. Keys that are not set and have no default are left out;
     /// docs/configuration.md has them. Exits with 2, after the table, if a value is not accepted.
-    #[command(after_long_help = "\
+    #[command(args = refused_options::hidden(refused_options::CONFIG), after_long_help = "\
 Examples:
   helena-sync config show
   helena-sync --config /etc/helena-sync.toml config show --json")]
@@ -55,21 +55,6 @@ pub(super) fn run(
         printer.record(&[key, value, origin], &json.to_string())?;
     }
     printer.finish()?;
-    check(&settings)?;
+    settings.check()?;
     Ok(Exit::Done)
-}
-
-/// Refuses values that no command would accept. A token need not be set.
-fn check(settings: &Settings) -> Result<(), Failure> {
-    settings.api()?;
-    settings.database()?;
-    settings.sync()?;
-    settings.backfill()?;
-    settings.store()?;
-    settings.verify()?;
-    settings.report()?;
-    settings.log()?;
-    settings.timezone()?;
-    settings.account_names()?;
-    Ok(())
 }

@@ -1,13 +1,12 @@
 //! What every command needs: configuration, clock, accounts, database, log.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::sync::Arc;
 
-use super::{Account, Calendar, Exit, Failure, Global};
+use super::{Account, Calendar, Exit, Failure, Global, place};
 use crate::clock::Clock;
 use crate::config::{self, Environment, LogFormat, Settings, Zone};
-use crate::store::{OpenOptions, Store, create_privately};
+use crate::store::{OpenOptions, Store};
 use crate::telemetry;
 
 /// How a command uses the database.
@@ -19,55 +18,6 @@ pub enum Access {
     Write,
     /// The same, and the database is created if it does not exist.
     Create,
-}
-
-/// The folder of a file, if it does not exist.
-fn absent_folder(file: &Path) -> Option<&Path> {
-    let folder = file.parent()?;
-    (!folder.as_os_str().is_empty() && !folder.exists()).then_some(folder)
-}
-
-/// Fails if the file of a database cannot be written, or not be created: only the user can change that.
-/// A folder that does not exist yet may be one that is mounted later.
-fn writable(file: &Path) -> Result<(), Failure> {
-    if absent_folder(file).is_some() {
-        return Ok(());
-    }
-    // An existing file is not opened: closing it would release the locks that SQLite has in this process.
-    let tried = if file.is_dir() {
-        Err(io::ErrorKind::IsADirectory.into())
-    } else if file.exists() {
-        rustix::fs::access(file, rustix::fs::Access::WRITE_OK).map_err(io::Error::from)
-    } else {
-        create_privately(file)
-    };
-    let error = match tried {
-        Ok(()) => return Ok(()),
-        // Another process has just created it.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        Err(error) => error,
-    };
-    let (what, place) = match file.parent() {
-        Some(folder) if !file.exists() => ("the folder", folder),
-        _ => ("the file", file),
-    };
-    let place = if place.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        place
-    };
-    let place = std::path::absolute(place).unwrap_or_else(|_| place.to_owned());
-    let why = match error.kind() {
-        io::ErrorKind::PermissionDenied => "this user may not write there".to_owned(),
-        io::ErrorKind::ReadOnlyFilesystem => "it is on a read-only file system".to_owned(),
-        io::ErrorKind::IsADirectory => "it is a folder, not a file".to_owned(),
-        _ => error.to_string(),
-    };
-    Err(Failure::failed(anyhow::anyhow!(
-        "{what} {} is not writable: {why}; change its owner or its rights, or choose another database with \
-         DATABASE_URL",
-        place.display()
-    )))
 }
 
 /// What every command needs.
@@ -249,7 +199,12 @@ impl Context {
             && let Some(file) = database.url.sqlite_file()
             && !database.url.is_in_memory()
         {
-            writable(file).map_err(|failure| failure.context(doing()))?;
+            place::prepare(file).map_err(|why| {
+                Failure::failed(anyhow::anyhow!(
+                    "{why}; change its owner or its rights, or choose another database with HELENA_DATABASE_URL"
+                ))
+                .context(doing())
+            })?;
         }
         let options = OpenOptions {
             read_only: access == Access::Read,
@@ -257,7 +212,7 @@ impl Context {
         let store = Store::open(database.url.expose(), &options)
             .await
             .map_err(|error| {
-                let folder = database.url.sqlite_file().and_then(absent_folder);
+                let folder = database.url.sqlite_file().and_then(place::absent_folder);
                 let folder = folder.map_or_else(String::new, |folder| {
                     format!(
                         ": the folder {} does not exist; create it",
@@ -286,17 +241,29 @@ impl Context {
                 .await
                 .map_err(|error| Failure::from(error).context(doing()))?;
         }
-        if access != Access::Read {
-            self.keep_reports(&store)
+        match access {
+            Access::Read => {}
+            // A command that changes one thing may run elsewhere, with another configuration.
+            Access::Write => {
+                let settings = self.report_settings()?;
+                let kept = store.refresh_reports(&settings, self.clock.now()).await;
+                kept.map_err(|error| Failure::from(error).context(doing()))?;
+            }
+            Access::Create => self
+                .keep_reports(&store)
                 .await
-                .map_err(|failure| failure.context(doing()))?;
+                .map_err(|failure| failure.context(doing()))?,
         }
         Ok(store)
     }
 
+    fn report_settings(&self) -> Result<crate::reporting::Settings, Failure> {
+        Ok(self.settings.report()?.settings(self.zone()?))
+    }
+
     /// Makes the days and open hours of reports in the database those of the configuration.
     pub(super) async fn keep_reports(&self, store: &Store) -> Result<(), Failure> {
-        let settings = self.settings.report()?.settings(self.zone()?);
+        let settings = self.report_settings()?;
         if store.keep_reports(&settings, self.clock.now()).await? {
             let zone = settings.zone.name();
             tracing::debug!(zone, "the days of reports are those of {zone}");

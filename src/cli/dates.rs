@@ -9,7 +9,7 @@ use crate::config::{Edge, Zone, duration_of};
 use crate::data::{Span, Timestamp};
 
 /// The accepted forms, for help texts and messages.
-const FORMS: &str = "2025-12-31, \"2025-12-31 18:30\" (in the configured time zone), 2025-12, today, yesterday, 7d or 12h (so long ago), or RFC 3339 such as 2025-12-31T18:30:00Z";
+const FORMS: &str = "2025-12-31, 31/12/2025, \"2025-12-31 18:30\" (in the configured time zone), 2025-12, today, yesterday, 7d or 12h (so long ago), or RFC 3339 such as 2025-12-31T18:30:00Z";
 
 /// What a date means depends on where and when it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -438,7 +438,7 @@ mod tests {
             let error = error.to_string();
             assert!(error.starts_with("--from: "), "{error}");
             assert!(
-                error.contains("accepted: 2025-12-31, \"2025-12-31 18:30\""),
+                error.contains("accepted: 2025-12-31, 31/12/2025, \"2025-12-31 18:30\""),
                 "{error}"
             );
         }

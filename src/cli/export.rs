@@ -18,7 +18,7 @@ use super::{
     report, stored,
 };
 use crate::config::{Zone, nearest};
-use crate::data::Resource;
+use crate::data::{Resource, counted};
 use crate::export::{
     self, ExportError, ExportedAccount, ExportedTable, Folder, Format, Manifest, Request, Split,
     Style,
@@ -60,9 +60,9 @@ pub struct ExportArgs {
         help_heading = "Which rows"
     )]
     pub views: Vec<String>,
-    /// First day: 2025-12-31, 2025-12, today, yesterday or 7d (so long ago). Sessions and contacts belong to the day of their
-    /// creation, their tags to that of the session or contact, rows of views to their own day; lists
-    /// such as channels are always whole
+    /// First day: 2025-12-31, 2025-12, today, yesterday or 7d (so long ago). Sessions and contacts
+    /// belong to the day of their creation, their tags to that of the session or contact, rows of
+    /// views to their own day; lists such as channels are always whole
     #[arg(long, value_name = "DAY", help_heading = "Which rows")]
     pub from: Option<String>,
     /// Last day, included
@@ -82,7 +82,8 @@ pub struct ExportArgs {
     /// times, for spreadsheets [default: en]
     #[arg(long, value_name = "LANGUAGE", value_parser = report::languages())]
     pub lang: Option<Language>,
-    /// What separates values of csv: a comma, a semicolon, a bar or tab [default: , and in pt-BR ;]
+    /// What separates values of csv: a comma, a semicolon, a bar or tab [default: a comma; with --lang pt-BR
+    /// a semicolon]
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     pub delimiter: Option<u8>,
     /// With csv: write texts as they are. Otherwise those that a spreadsheet would take for formulas get
@@ -358,7 +359,8 @@ fn conclude(context: &Context, args: &ExportArgs, manifest: &Manifest) {
     }
     let files: usize = manifest.tables.iter().map(|table| table.files.len()).sum();
     context.note(&format!(
-        "{files} files and manifest.json written to {}",
+        "{} and manifest.json written to {}",
+        counted(files as u64, "file"),
         args.output.display()
     ));
 }

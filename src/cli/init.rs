@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio_util::sync::CancellationToken;
 
 use super::waiting::patiently;
-use super::{Context, Exit, Failure, Global, Patience, refused_options};
+use super::{Context, Exit, Failure, Global, Patience, place, refused_options, whole_file};
 use crate::clock::Clock;
 use crate::config::{CONFIG_VARIABLE, DEFAULT_FILE, DatabaseUrl, Environment, Key, Settings};
 use crate::store::{OpenOptions, Store, StoreError};
@@ -25,7 +26,8 @@ use crate::sync;
 ///
 /// Asks for the token, the address of the API and the database, tests them, and writes
 /// helena-sync.toml, or the file of --config, which only you can read. The token is not shown while
-/// you type it. What an option or a variable gives is not asked for.
+/// you type it. init does not ask for the token if an option or a variable gives it. It proposes the
+/// address and the database of variables, and does not ask for those of --base-url and --database-url.
 ///
 /// Without a terminal, nothing is asked: the token comes from --token-stdin, --token-file,
 /// HELENA_API_TOKEN or HELENA_API_TOKEN_FILE. If a test fails, no file is written.
@@ -73,7 +75,7 @@ impl Answers {
     fn text(&self) -> String {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
         let mut text = String::from(
-            "# Written by helena-sync init. helena-sync config show prints all keys.\n\n",
+            "# Written by helena-sync init. docs/configuration.md describes all keys; helena-sync config show prints the\n# effective ones.\n\n",
         );
         // Writing to a String cannot fail.
         if let Some(zone) = &self.timezone {
@@ -93,10 +95,19 @@ impl Answers {
         text
     }
 
-    /// A context with these answers alone, so that what is tested is what is written.
-    fn context(&self, path: &Path, clock: &Arc<dyn Clock>) -> Result<Context, Failure> {
-        let settings = Settings::parse(path, &self.text(), Environment::default(), &[])?;
-        Context::of_settings(settings, Arc::clone(clock))
+    /// A context with the file as it is written, and the variables of all other keys.
+    fn context(&self, given: &Given<'_>) -> Result<Context, Failure> {
+        let written = [
+            "api.token",
+            "api.token_file",
+            "api.base_url",
+            "database.url",
+        ];
+        let written = written.iter().filter_map(|key| Key::find(key));
+        let names: Vec<String> = written.flat_map(Key::variables).collect();
+        let environment = given.environment.without(&names);
+        let settings = Settings::parse(&given.path, &self.text(), environment, &[])?;
+        Context::of_settings(settings, Arc::clone(&given.clock))
     }
 }
 
@@ -125,9 +136,11 @@ impl Given<'_> {
 
     /// The flag's value, else the variable's, else the default.
     fn value(&self, flag: Option<&String>, key: &str) -> String {
-        let name = Key::find(key).map(Key::variable).unwrap_or_default();
+        // Of several variables the last one wins.
+        let variables = Key::find(key).into_iter().flat_map(Key::variables);
+        let set = variables.filter_map(|name| self.variable(&name)).last();
         flag.cloned()
-            .or_else(|| self.variable(&name))
+            .or(set)
             .unwrap_or_else(|| default_of(key).to_owned())
     }
 }
@@ -184,6 +197,10 @@ pub(super) async fn run(
              stdin, add --token-file FILE, or set HELENA_API_TOKEN",
         ));
     }
+    // Before anything is typed.
+    if let Some(why) = place::unwritable_folder(&given.path) {
+        return Err(Failure::failed(anyhow::anyhow!(why)));
+    }
     let mut answers = Answers {
         token: Token::Text(SecretString::from(String::new())),
         base_url: given.value(global.base_url.as_ref(), "api.base_url"),
@@ -193,7 +210,16 @@ pub(super) async fn run(
     ask_for_token(&given, &mut answers).await?;
     ask_for_database(&given, &mut answers).await?;
     let path = &given.path;
-    write(path, &answers.text(), args.force).map_err(|error| {
+    let text = answers.text();
+    let written = if args.force {
+        whole_file::replace(path, text.as_bytes()).and_then(|()| {
+            // It may have been readable for others before it held a token.
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        })
+    } else {
+        whole_file::create(path, text.as_bytes())
+    };
+    written.map_err(|error| {
         Failure::from(error).context(format!("cannot write {}", path.display()))
     })?;
     let named = if path == Path::new(DEFAULT_FILE) {
@@ -208,7 +234,7 @@ pub(super) async fn run(
     for name in OVERRIDING {
         if given.variable(name).is_some() {
             say(&format!(
-                "{name} is set: where it is, it wins over the file"
+                "{name} is set. Commands that see it use it instead of the file; unset it to use the file"
             ));
         }
     }
@@ -216,11 +242,13 @@ pub(super) async fn run(
 }
 
 /// The variables of what the file says. The environment wins over the file.
-const OVERRIDING: [&str; 4] = [
+const OVERRIDING: [&str; 6] = [
     "HELENA_API_TOKEN",
     "HELENA_API_TOKEN_FILE",
     "HELENA_BASE_URL",
+    "HELENA_DATABASE_URL",
     "DATABASE_URL",
+    "HELENA_SYNC__TIMEZONE",
 ];
 
 /// Asks for address and token until the API accepts them.
@@ -233,7 +261,7 @@ async fn ask_for_token(given: &Given<'_>, answers: &mut Answers) -> Result<(), F
             Some(token) => token.clone(),
             None => Token::Text(ask_secret("Token (account settings, Integrations > API)").await?),
         };
-        let tested = match answers.context(&given.path, &given.clock) {
+        let tested = match answers.context(given) {
             Ok(context) => test_token(&context).await,
             Err(failure) => Err(failure),
         };
@@ -242,7 +270,12 @@ async fn ask_for_token(given: &Given<'_>, answers: &mut Answers) -> Result<(), F
                 say("the API accepts the token");
                 return Ok(());
             }
-            Err(failure) if given.interactive && given.token.is_none() => {
+            // Another answer helps if the token is refused, or if the address can be typed again.
+            Err(failure)
+                if given.interactive
+                    && given.token.is_none()
+                    && (failure.exit == Exit::Refused || given.global.base_url.is_none()) =>
+            {
                 say(failure.text().trim_end());
             }
             Err(failure) => return Err(failure),
@@ -258,7 +291,7 @@ async fn ask_for_database(given: &Given<'_>, answers: &mut Answers) -> Result<()
         if asks {
             answers.database_url = ask_database(&usual).await?;
         }
-        let tested = match answers.context(&given.path, &given.clock) {
+        let tested = match answers.context(given) {
             Ok(context) => test_database(&context).await,
             Err(failure) => Err(failure),
         };
@@ -279,10 +312,14 @@ async fn test_token(context: &Context) -> Result<(), Failure> {
     let never = CancellationToken::new();
     let company = patiently(context, &client, sync::company(&client, &never)).await?;
     company.map(|_| ()).map_err(|error| {
-        Failure::from(error).context(format!(
-            "the token was not accepted at {}",
-            account.base_url
-        ))
+        let failure = Failure::from(error);
+        let doing = match failure.exit {
+            Exit::Refused => format!("{} refuses the token", account.base_url),
+            Exit::Done | Exit::Failed | Exit::Usage => {
+                format!("cannot test the token at {}", account.base_url)
+            }
+        };
+        failure.context(doing)
     })
 }
 
@@ -291,24 +328,17 @@ async fn test_database(context: &Context) -> Result<String, Failure> {
     let url = context.database()?.url;
     let failed =
         |error: StoreError| Failure::from(error).context(format!("cannot use the database {url}"));
-    if let Some(file) = url.sqlite_file().filter(|file| !file.exists()) {
-        let folder = match file.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        // Permissions do not tell all: the file system may be read-only.
-        let probe = folder.join(format!(".helena-sync.{}.tmp", std::process::id()));
-        let probed = fs::File::create_new(&probe).and_then(|_| fs::remove_file(&probe));
-        probed.map_err(|error| {
-            let folder = folder.display();
-            Failure::from(error).context(format!("cannot write into the folder {folder}"))
-        })?;
+    if let Some(why) = url.sqlite_file().and_then(place::unwritable) {
+        return Err(Failure::failed(anyhow::anyhow!(why)));
+    }
+    if url.sqlite_file().is_some_and(|file| !file.exists()) {
         return Ok(format!(
             "the database {url} will be created by the first sync"
         ));
     }
     let options = OpenOptions { read_only: true };
     let store = Store::open(url.expose(), &options).await.map_err(failed)?;
+    let store = store.sharing(context.database()?.shared);
     let migrating = match store.check_schema().await {
         Ok(()) => Ok(false),
         Err(StoreError::TooOld { .. }) => Ok(true),
@@ -328,31 +358,6 @@ async fn test_database(context: &Context) -> Result<String, Failure> {
             lacking.join("; ")
         )))
     }
-}
-
-/// Writes a file that only its owner can read. An older one is replaced as a whole.
-fn write(path: &Path, text: &str, replace: bool) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let put = |path: &Path| {
-        let mut file = options.open(path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    if !replace {
-        return put(path);
-    }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let beside = path.with_file_name(name);
-    let replaced = put(&beside).and_then(|()| fs::rename(&beside, path));
-    if replaced.is_err() {
-        // What is left of it is of no use.
-        let _gone = fs::remove_file(&beside);
-    }
-    replaced
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -19,11 +19,13 @@ mod filter;
 mod flat;
 mod formats;
 mod names;
+mod place;
 mod record;
 mod refused_options;
 mod stored;
 mod version;
 mod waiting;
+mod whole_file;
 
 pub mod backfill;
 pub mod backup;
@@ -120,15 +122,15 @@ pub struct Global {
     /// Use only this account of the configuration; may be repeated
     #[arg(long = "account", global = true, value_name = "NAME")]
     pub accounts: Vec<String>,
-    /// Address of the database, instead of DATABASE_URL. Other users of this machine can see it in
+    /// Address of the database, instead of HELENA_DATABASE_URL or DATABASE_URL. Other users of this machine can see it in
     /// the list of processes
     #[arg(long, global = true, value_name = "URL")]
     pub database_url: Option<String>,
     /// Address of the API, instead of HELENA_BASE_URL
     #[arg(long, global = true, value_name = "URL")]
     pub base_url: Option<String>,
-    /// Time zone of dates, times and log lines, such as America/Sao_Paulo [default: that of TZ, else
-    /// the machine's]
+    /// Time zone of dates, times and log lines, such as America/Sao_Paulo [default: timezone of the
+    /// configuration, else that of TZ, else the machine's]
     #[arg(long, global = true, value_name = "ZONE")]
     pub timezone: Option<String>,
     /// Format of log lines [default: text]

@@ -20,6 +20,9 @@ pub(super) const MIGRATE: &[&str] = &["accounts", "base_url", "timezone"];
 /// Options that `init` refuses.
 pub(super) const INIT: &[&str] = &["accounts", "log_format", "log_level", "verbose", "quiet"];
 
+/// Options that `config` refuses.
+pub(super) const CONFIG: &[&str] = &["accounts"];
+
 /// Options that `backup` refuses.
 pub(super) const BACKUP: &[&str] = &["accounts", "base_url", "timezone"];
 
@@ -104,8 +107,17 @@ const fn of(command: &Command) -> (&'static str, &'static [&'static str], &'stat
         ),
         Command::Migrate(_) => ("migrate", MIGRATE, "it only changes the tables"),
         Command::Backup(_) => ("backup", BACKUP, "it only copies the database"),
+        Command::Config(_) => (
+            "config",
+            CONFIG,
+            "it shows the configuration of all accounts",
+        ),
         Command::Status(_) => ("status", STORED, LOOKS),
-        Command::State(_) => ("state", STORED, LOOKS),
+        Command::State(_) => (
+            "state",
+            STORED,
+            "it works on the database, not on the platform",
+        ),
         Command::Report(_) => (
             "report",
             REPORT,
@@ -135,7 +147,6 @@ const fn of(command: &Command) -> (&'static str, &'static [&'static str], &'stat
         | Command::Sync(_)
         | Command::Backfill(_)
         | Command::Check(_)
-        | Command::Config(_)
         | Command::Verify(_) => ("", &[], ""),
     }
 }

@@ -5,9 +5,7 @@
     reason = "help texts are read in a terminal, where nothing renders back-quotes"
 )]
 
-use std::fs::{self, File};
 use std::io::{self, IsTerminal as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use chrono::{Days, Months, NaiveDate};
@@ -18,7 +16,7 @@ use super::choices::{Choice, choice, name_of};
 use super::formats::ReportFormat;
 use super::{
     Access, Calendar, Catalog, Context, Exit, Failure, dates, exact_is_for_csv, refused_options,
-    stored,
+    stored, whole_file,
 };
 use crate::config::{Zone, nearest};
 use crate::data::{Resource, Timestamp};
@@ -276,7 +274,7 @@ pub(super) async fn run(context: &Context, args: ReportArgs) -> Result<Exit, Fai
             out.flush()?;
         }
         Some(file) => {
-            write(file, &bytes).map_err(|error| {
+            whole_file::replace(file, &bytes).map_err(|error| {
                 Failure::from(error).context(format!("cannot write {}", file.display()))
             })?;
             context.note(&format!("{} written", file.display()));
@@ -303,50 +301,8 @@ pub(super) async fn write_page(
     )
     .await?;
     let page = report::render(&report, Format::Html, args.lang, None).map_err(Failure::failed)?;
-    write(file, &page)
+    whole_file::replace(file, &page)
         .map_err(|error| Failure::from(error).context(format!("cannot write {}", file.display())))
-}
-
-/// Replaces a file as a whole: whoever reads it sees the old one or the new one.
-fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = file
-        .file_name()
-        .ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
-    if file.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    let is_special = fs::metadata(file).is_ok_and(|known| !known.is_file());
-    if is_special {
-        // A pipe or a device has no other one to be replaced by.
-        return fs::OpenOptions::new()
-            .write(true)
-            .open(file)?
-            .write_all(bytes);
-    }
-    let mut beside = name.to_owned();
-    beside.push(format!(".{}.tmp", std::process::id()));
-    let beside = file.with_file_name(beside);
-    // A report names people. The mode of an existing file stays as it is.
-    let mode = fs::metadata(file).map_or(0o600, |known| known.permissions().mode() & 0o7777);
-    let create = || {
-        let out = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&beside)?;
-        out.set_permissions(fs::Permissions::from_mode(mode))?;
-        Ok(out)
-    };
-    let written = create().and_then(|mut out: File| {
-        out.write_all(bytes)?;
-        out.sync_all()
-    });
-    let replaced = written.and_then(|()| fs::rename(&beside, file));
-    if replaced.is_err() {
-        // What is left of it is of no use.
-        let _gone = fs::remove_file(&beside);
-    }
-    replaced
 }
 
 const STATUSES: [&str; 4] = ["STARTED", "PENDING", "IN_PROGRESS", "COMPLETED"];
@@ -643,21 +599,5 @@ mod tests {
         for text in ["2026-13", "2026-5", "05/2026", "2026-05-01", "ééé"] {
             assert!(month(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_file_is_replaced_as_a_whole_and_nothing_else_is_left() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("report.html");
-        for text in ["one", "two"] {
-            write(&file, text.as_bytes()).unwrap();
-            assert_eq!(fs::read_to_string(&file).unwrap(), text);
-            let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o777;
-            // The mode that somebody chose stays.
-            assert_eq!(mode, if text == "one" { 0o600 } else { 0o644 });
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-        }
-        assert!(write(folder.path(), b"x").is_err());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

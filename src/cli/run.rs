@@ -34,7 +34,9 @@ use crate::sync::Engine;
 /// was read yet, a folder that cannot be written, a wrong password, or another company's token.
 ///
 /// run logs when the first load is done, then a line for each sync that changed something, and one an
-/// hour if nothing changes. --log-level debug shows every sync. SIGTERM or Ctrl-C stops it: it finishes the current transaction and exits with 0 within
+/// hour if nothing changes. --log-level debug shows every sync.
+///
+/// SIGTERM or Ctrl-C stops run: it finishes the current transaction and exits with 0 within
 /// 10 seconds. A second signal ends it at once. If run is killed, the next start resumes.
 ///
 /// Only one process writes for an account at a time: the lease holder. If another process holds the

@@ -166,6 +166,7 @@ async fn loads(
     let incomplete = incomplete(store, account, streams, mirrored, now).await?;
     let text = |(resource, loading): &(Resource, Option<Loading>)| match loading {
         Some(loading) => format!("{resource}: loading, {}", loading.text()),
+        None if resource.is_list() => format!("{resource} was never read completely"),
         None => format!("{resource}: the first load has not begun"),
     };
     Ok(incomplete.iter().map(text).collect())
@@ -199,7 +200,15 @@ fn which(backfill: &BackfillStatus, zone: Zone) -> String {
     text
 }
 
-/// `status PENDING or STARTED and user Ana Souza`. An id without a stored name stays an id.
+/// The names of the options, where those of the fields differ.
+const OPTIONS: [(&str, &str); 4] = [
+    ("user", "agent"),
+    ("kind", "type"),
+    ("tags", "tag"),
+    ("channels", "channel"),
+];
+
+/// `status PENDING or STARTED and agent Ana Souza`. An id without a stored name stays an id.
 fn filter_text(filter: &SessionFilter, names: &BTreeMap<Uuid, String>) -> String {
     let Ok(Value::Object(fields)) = serde_json::to_value(filter) else {
         return String::new();
@@ -213,6 +222,10 @@ fn filter_text(filter: &SessionFilter, names: &BTreeMap<Uuid, String>) -> String
     };
     let parts: Vec<String> = fields
         .iter()
+        .map(|(name, value)| {
+            let option = OPTIONS.iter().find(|(field, _)| field == name);
+            (option.map_or(name.as_str(), |(_, option)| option), value)
+        })
         .map(|(name, value)| match value {
             Value::Array(values) => {
                 let values: Vec<String> = values.iter().map(word).collect();
@@ -383,12 +396,9 @@ fn print_doubts(out: &mut impl Write, status: &AccountStatus, zone: Zone) -> io:
             0 => String::new(),
             failed => format!(" ({} of them failed and are retried daily)", number(failed)),
         };
-        let records = if waiting == 1 {
-            "1 record is".to_owned()
-        } else {
-            format!("{} records are", number(waiting))
-        };
-        writeln!(out, "\n{records} still to be read by id{failed}")?;
+        let are = if waiting == 1 { "is" } else { "are" };
+        let records = counted(waiting, "record");
+        writeln!(out, "\n{records} {are} still to be read by id{failed}")?;
     }
     Ok(())
 }
@@ -760,7 +770,7 @@ mod tests {
         }];
         assert_eq!(
             which(&backfill, zone),
-            " with status PENDING or STARTED and user Ana Souza"
+            " with status PENDING or STARTED and agent Ana Souza"
         );
     }
 }

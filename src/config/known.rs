@@ -146,6 +146,13 @@ pub(super) fn check_variables(
         if variable == CONFIG_VARIABLE || KEYS.iter().any(|key| key.is_set_by(variable)) {
             continue;
         }
+        if means_the_file(variable) && environment.get(CONFIG_VARIABLE).is_none() {
+            return Err(ConfigError::UnknownVariable {
+                variable: variable.to_owned(),
+                nearest: CONFIG_VARIABLE.to_owned(),
+                key: "the configuration file",
+            });
+        }
         let key = if let Some(path) = variable.strip_prefix(PREFIX) {
             let path = path.replace("__", ".").to_lowercase();
             nearest_key(&path, KEYS.iter().map(|key| key.name)).and_then(Key::find)
@@ -185,6 +192,20 @@ const ALIASES: [(&str, &str); 8] = [
 /// How many letters of a misspelt variable may be wrong.
 const SLIPS: usize = 2;
 
+fn letters(text: &str) -> String {
+    text.to_lowercase().replace(['_', '.', '-'], "")
+}
+
+/// Whether a variable is another spelling of the one that names the configuration file.
+fn means_the_file(variable: &str) -> bool {
+    let wanted = letters(variable);
+    let is_near = strsim::damerau_levenshtein(&wanted, &letters(CONFIG_VARIABLE)) <= SLIPS;
+    !is_of_a_service(variable)
+        && (is_near
+            || ["helenaconfig", "helenaconfigfile", "helenasyncconfigfile"]
+                .contains(&wanted.as_str()))
+}
+
 /// The key that a variable without our prefix probably means: it is misspelt, has too few
 /// underscores or is a common name for it. Variables that Kubernetes and Docker make for services
 /// mean none.
@@ -192,7 +213,6 @@ fn meant(variable: &str) -> Option<&'static Key> {
     if is_of_a_service(variable) {
         return None;
     }
-    let letters = |text: &str| text.to_lowercase().replace(['_', '.', '-'], "");
     let rest = variable.strip_prefix(BRAND)?.to_lowercase();
     let (rest, of_sync) = match rest.strip_prefix("sync_") {
         Some(rest) => (rest.trim_start_matches('_'), true),

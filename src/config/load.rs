@@ -49,6 +49,16 @@ impl Environment {
         self.0.get(name).map(String::as_str)
     }
 
+    /// The same without these variables.
+    #[must_use]
+    pub fn without(&self, names: &[String]) -> Self {
+        let kept = self.0.iter().filter(|(name, _)| !names.contains(name));
+        Self(
+            kept.map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        )
+    }
+
     /// The names of all variables.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
@@ -67,7 +77,9 @@ impl<const N: usize> From<[(&str, &str); N]> for Environment {
 }
 
 fn is_ours(name: &str) -> bool {
-    name.starts_with(PREFIX) || KEYS.iter().any(|key| key.is_set_by(name))
+    name.starts_with(PREFIX)
+        || name == CONFIG_VARIABLE
+        || KEYS.iter().any(|key| key.is_set_by(name))
 }
 
 /// A key set on the command line.
@@ -346,6 +358,21 @@ impl Settings {
     /// `timezone`.
     pub fn timezone(&self) -> Result<Zone, ConfigError> {
         self.located_zone().map(|located| located.zone)
+    }
+
+    /// Refuses values that no command accepts. A token need not be set.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.api()?;
+        self.database()?;
+        self.sync()?;
+        self.backfill()?;
+        self.store()?;
+        self.verify()?;
+        self.report()?;
+        self.log()?;
+        self.timezone()?;
+        self.account_names()?;
+        Ok(())
     }
 
     /// `timezone`, and where it comes from.

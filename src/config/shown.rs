@@ -26,11 +26,17 @@ impl Settings {
     pub fn shown(&self) -> Vec<Shown> {
         let keys = KEYS.iter().filter_map(|key| {
             let value = self.value(key.name)?;
-            let text = masked(key, &value);
+            let mut text = masked(key, &value);
+            let mut origin = self.origin(&value);
+            if key.name == "timezone"
+                && let Ok(located) = self.located_zone()
+            {
+                (text, origin) = (located.zone.to_string(), located.origin);
+            }
             (!text.is_empty()).then(|| Shown {
                 key: key.name.to_owned(),
                 value: text,
-                origin: self.origin(&value),
+                origin,
             })
         });
         keys.chain(self.accounts_shown()).collect()

@@ -120,8 +120,8 @@ fn span(after: Option<Time>, before: Option<Time>) -> Span {
 
 impl Store {
     /// Stores a backfill with its windows, and cancels an unfinished one with the same range and
-    /// filters, if the same commands resume it. For a first load, also sets the watermarks of the resource's streams that have
-    /// none. All of that is one transaction.
+    /// filters, if the same commands resume it. For a first load, also sets the watermarks of the
+    /// resource's streams that have none. All of that is one transaction.
     pub async fn create_backfill(
         &self,
         lease: &Lease,

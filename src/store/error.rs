@@ -14,7 +14,7 @@ use crate::data::{counted, without_os_numbers};
 pub enum StoreError {
     /// The address does not name a supported database. A usage error.
     #[error(
-        "the database address is not usable: {0} (accepted: sqlite://FILE, postgres://USER:PASSWORD@HOST/NAME)"
+        "the database address is not usable: {0} (accepted: sqlite://FILE, the path of a file, postgres://USER:PASSWORD@HOST/NAME)"
     )]
     Url(String),
     /// The tables are of an earlier version of this program.
@@ -36,7 +36,7 @@ pub enum StoreError {
     },
     /// The tables belong to another program.
     #[error(
-        "the database belongs to another program: {found}; give helena-sync a database of its own, or in Postgres a schema of its own (set database.schema to a name such as helena, or HELENA_SYNC__DATABASE__SCHEMA=helena)"
+        "the database belongs to another program: {found}; give helena-sync a database of its own, or in Postgres a schema of its own (set database.schema to a name such as helena, or HELENA_SYNC__DATABASE__SCHEMA=helena); to create its tables among the others all the same, set database.shared to true"
     )]
     Foreign {
         /// The evidence.

@@ -198,12 +198,16 @@ impl Store {
             ));
         };
         let failed = |error| StoreError::from_sqlx(COPYING, "it", error);
+        // SQLite takes names as text.
+        let name = copy
+            .to_str()
+            .ok_or_else(|| StoreError::Url(format!("{} is not UTF-8", copy.display())))?;
         file::create_privately(copy).map_err(|error| failed(error.into()))?;
         let mut connection = sqlite.read.acquire().await.map_err(failed)?;
         // One statement is one transaction: unlike sqlite3_backup, it does not start over when somebody
         // writes.
         let copied = sqlx::query("vacuum into $1")
-            .bind(copy.to_string_lossy().into_owned())
+            .bind(name.to_owned())
             .execute(&mut *connection)
             .await;
         copied.map(drop).map_err(failed)
@@ -416,6 +420,7 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
             opened: None,
         });
     }
+    file::check_log(&file)?;
     let reading = connect.clone().read_only(true);
     if options.read_only {
         let (read, leaves_log) = open_reader(&file, reading).await?;
@@ -430,7 +435,6 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
             opened: None,
         });
     }
-    file::check_log(&file)?;
     // If that fails, SQLite tells why.
     let _unwritable = file::create_privately(&file);
     let write = writing()

@@ -67,8 +67,8 @@ const FOR_ANYBODY: [&str; 4] = ["anon", "authenticated", "web_anon", "public"];
 
 impl Store {
     /// The roles that serve anybody and may read the tables, or would once the tables are created. A
-    /// SQLite file has no roles.
-    pub async fn exposed_to(&self) -> Result<Vec<String>, StoreError> {
+    /// SQLite file has no roles. Each comes with the schema of the tables.
+    pub async fn exposed_to(&self) -> Result<Vec<(String, String)>, StoreError> {
         if matches!(self, Self::Sqlite(_)) {
             return Ok(Vec::new());
         }
@@ -83,7 +83,7 @@ impl Store {
             "with named as materialized (select role from (values {roles}) as r (role) \
              where role = 'public' or exists (select 1 from pg_roles where rolname = role)), \
              here as (select oid from pg_namespace where nspname = current_schema()) \
-             select role from named where case when role = 'public' \
+             select role, current_schema()::text from named where case when role = 'public' \
              then has_schema_privilege('public', (select oid from here), 'usage') \
              else has_schema_privilege(role, (select oid from here), 'usage') end \
              and (exists (select 1 from (values {tables}) as t (name) \
@@ -99,9 +99,9 @@ impl Store {
         let mut tx = self
             .reading("find out who may read the tables", "the database")
             .await?;
-        let roles: Vec<(String,)> = tx.rows(AssertSqlSafe(sql), Vec::new()).await?;
+        let roles = tx.rows(AssertSqlSafe(sql), Vec::new()).await?;
         tx.end().await;
-        Ok(roles.into_iter().map(|(role,)| role).collect())
+        Ok(roles)
     }
 }
 

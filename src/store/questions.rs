@@ -24,7 +24,8 @@ pub const QUESTIONS: [Question; 3] = [
     Question {
         asks: "Where do the sessions come from, and how many of them are over?",
         sql: "\
-select coalesce(c.identity_display_name, c.number_formatted, 'deleted channel') as channel,
+select coalesce(c.identity_display_name, c.number_formatted,
+                'deleted channel') as channel,
        count(*) as sessions,
        sum(case when s.status = 'COMPLETED' then 1 else 0 end) as completed
 from sessions s
@@ -40,11 +41,14 @@ limit 5",
         sql: "\
 select department,
        wait_n as sessions,
-       cast(round(cast(wait_median / 60 as numeric), 1) as text) as median_minutes,
-       cast(round(cast(wait_p90 / 60.0 as numeric), 1) as text) as p90_minutes
+       cast(round(cast(wait_median / 60 as numeric), 1) as text)
+         as median_minutes,
+       cast(round(cast(wait_p90 / 60.0 as numeric), 1) as text)
+         as p90_minutes
 from report_departments
 where month = (select max(month) from report_days
-               where ends_at <= (select max(last_success_at) from sync_state))
+               where ends_at <= (select max(last_success_at)
+                                 from sync_state))
   and department is not null and wait_n > 0
 order by wait_median desc, department
 limit 5",
@@ -82,5 +86,19 @@ impl Store {
                 serde_json::from_str(row).map_err(|_| tx.inconsistent("", "is not a JSON array"))
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_fit_a_narrow_terminal_so_that_no_line_of_them_is_broken() {
+        for question in &QUESTIONS {
+            for line in question.sql.lines() {
+                assert!(line.len() <= 76, "{line}");
+            }
+        }
     }
 }

@@ -127,6 +127,22 @@ pub(super) async fn stored_settings(tx: &mut Transaction) -> Result<Option<Setti
 }
 
 impl Store {
+    /// Sees to it that there are days for all sessions and for a year ahead, by the settings that are stored,
+    /// or by `settings` if none are. Yields whether anything was changed.
+    pub async fn refresh_reports(
+        &self,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self
+            .reading("read the settings of reports", "report_settings")
+            .await?;
+        let stored = stored_settings(&mut tx).await?;
+        tx.end().await;
+        self.keep_reports(stored.as_ref().unwrap_or(settings), now)
+            .await
+    }
+
     /// Makes the settings of reports, the days and the open hours those of `settings`, all in one
     /// transaction, and sees to it that there are days for all sessions and for a year ahead. Yields
     /// whether anything was changed.

@@ -1,13 +1,12 @@
 //! What `check` says about the surroundings of the program: its time zone, variables of other
-//! programs, files that cannot be written, file systems that SQLite cannot use, readers that nobody
-//! expects.
+//! programs, file systems that SQLite cannot use, readers that nobody expects.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use super::{Finding, Outcome};
+use crate::cli::place::folder_of;
 use crate::cli::{Context, Failure};
 use crate::config;
 use crate::store::{Store, network_file_system};
@@ -109,75 +108,20 @@ pub(in crate::cli) fn network_risk(file: &Path) -> Option<String> {
     ))
 }
 
-fn exposure(roles: &[String]) -> String {
+fn exposure(found: &[(String, String)]) -> String {
+    let roles: Vec<&str> = found.iter().map(|(role, _)| role.as_str()).collect();
     let roles = roles.join(", ");
+    let schema = found
+        .first()
+        .map_or("public", |(_, schema)| schema.as_str());
+    let own = if schema == "public" {
+        "Use a schema of their own (database.schema), or run"
+    } else {
+        "Run"
+    };
     format!(
         "{roles} may read the tables: on Supabase and with PostgREST, whoever has the project's public key \
-         reads them, too. Use a schema of their own (database.schema), or run `revoke all on all tables in \
-         schema public from {roles}` and the same with `alter default privileges in schema public`"
-    )
-}
-
-fn folder_of(file: &Path) -> &Path {
-    match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
-}
-
-/// Why the daemon could not write to a SQLite file, whether it exists or not. Leaves nothing behind.
-pub(super) fn unwritable(file: &Path) -> Option<String> {
-    let folder = folder_of(file);
-    let beside = |suffix: &str| {
-        let mut name = file.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    // Opening a file for writing does not change it.
-    for path in [file.to_owned(), beside("-wal"), beside("-shm")] {
-        match OpenOptions::new().write(true).open(&path) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Some(refused(&path, &error)),
-        }
-    }
-    // SQLite creates its log there.
-    let probe = beside(&format!(".check-{}", std::process::id()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&probe)
-        .and_then(|mut made| made.write_all(b"x"));
-    let removed = fs::remove_file(&probe);
-    match written {
-        Ok(()) => removed.err().map(|error| refused(&probe, &error)),
-        Err(error) => Some(refused(folder, &error)),
-    }
-}
-
-/// Names the owner and the mode of a file or folder, and this user.
-fn refused(path: &Path, error: &io::Error) -> String {
-    let own = rustix::process::geteuid().as_raw();
-    let whose = match fs::metadata(path) {
-        Ok(found) => format!(
-            " (owner uid {}, mode {:04o})",
-            found.uid(),
-            found.mode() & 0o7777
-        ),
-        Err(_) => String::new(),
-    };
-    let known = [
-        (io::ErrorKind::PermissionDenied, "permission denied"),
-        (
-            io::ErrorKind::ReadOnlyFilesystem,
-            "the file system is read-only",
-        ),
-        (io::ErrorKind::StorageFull, "no space is left"),
-    ];
-    let known = known.iter().find(|(kind, _)| *kind == error.kind());
-    let reason = known.map_or_else(|| error.to_string(), |(_, reason)| (*reason).to_owned());
-    format!(
-        "cannot write to {}{whose} as uid {own}: {reason}",
-        path.display()
+         reads them, too. {own} `revoke all on all tables in schema {schema} from {roles}` and the same \
+         with `alter default privileges in schema {schema}`"
     )
 }

@@ -43,7 +43,7 @@ async fn init_tests_what_it_writes_and_the_file_is_enough() {
 
     let refused = told(&place, "pn_another\n", &init);
     assert_eq!(refused.code, Some(3), "{refused:?}");
-    refused.says(&["the token was not accepted at", "refused with 401"]);
+    refused.says(&["refuses the token", "refused with 401"]);
     let nowhere = [
         &init[..],
         &["--database-url", "sqlite:///nowhere/at/all/x.db"],
@@ -52,7 +52,7 @@ async fn init_tests_what_it_writes_and_the_file_is_enough() {
     let refused = told(&place, TOKEN, &nowhere);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     refused.says(&[
-        "cannot write into the folder /nowhere/at/all",
+        "cannot write to /nowhere/at/all as uid",
         "No such file or directory",
     ]);
     assert_eq!(
