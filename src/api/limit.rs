@@ -176,19 +176,20 @@ impl Limiter {
         self.clock.running() + BEFORE
     }
 
-    /// Counts requests of other processes of this account, each with how long ago it was sent. Only the
-    /// first call counts: what this process sends is counted anyway.
+    /// Counts requests of other processes of this account, each with how long ago it was sent. After the
+    /// first call, only those count that were sent after the last request of this process: the earlier
+    /// ones are counted, as are those of this process.
     pub(super) fn note_earlier(&self, ages: impl IntoIterator<Item = Duration>) {
         let now = self.now();
         let reach = self.reach();
         let mut state = self.state();
-        if std::mem::replace(&mut state.knows_earlier, true) {
-            return;
-        }
+        let known = std::mem::replace(&mut state.knows_earlier, true);
+        let last = state.ended.back().copied().filter(|_| known);
         let earlier = ages.into_iter().filter(|age| *age < reach);
+        let earlier = earlier.map(|age| now.saturating_sub(age));
         state
             .ended
-            .extend(earlier.map(|age| now.saturating_sub(age)));
+            .extend(earlier.filter(|at| last.is_none_or(|last| *at > last)));
         state.ended.make_contiguous().sort_unstable();
     }
 
