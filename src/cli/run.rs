@@ -122,6 +122,7 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
                 catalog: sync.catalog_interval,
                 refresh_open: sync.refresh_open,
             },
+            is_alone: alone,
         };
         let task = tokio::spawn(task.run(when_held, triggers, stop.clone()));
         tasks.push(async move { (account, task.await) });

@@ -45,6 +45,8 @@ pub struct AccountTask<E> {
     pub resources: Vec<Resource>,
     /// How often the periodic work is done.
     pub intervals: Intervals,
+    /// Whether the process has no other account, so that it may end if the first token is refused.
+    pub is_alone: bool,
 }
 
 impl<E: Engines> AccountTask<E> {
@@ -103,7 +105,7 @@ impl<E: Engines> AccountTask<E> {
             let resources = self.resources.clone();
             let mut worker =
                 AccountWorker::new(Arc::clone(&engine), clock, resources, self.intervals);
-            if when_held != WhenHeld::WaitAndWarn {
+            if self.is_alone {
                 worker = worker.ending_if_refused();
             }
             let end = worker.work(triggers, stop, kept.stop()).await;

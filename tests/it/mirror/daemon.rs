@@ -202,6 +202,7 @@ async fn an_account_whose_work_panics_is_served_again() {
             clock: Arc::clone(&mirror.clock) as _,
             resources: mirror.plan.resources.clone(),
             intervals: INTERVALS,
+            is_alone: true,
         };
         let (_slots, triggers) = schedule::slots();
         let serving = tokio::spawn(task.run(WhenHeld::GiveUp, triggers, mirror.stop.clone()));
