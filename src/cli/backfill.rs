@@ -300,8 +300,14 @@ async fn read(
         .into_iter()
         .find(same);
     let id = match unfinished {
-        // The transaction that records the new backfill cancels the old one.
-        Some(_) if restart => None,
+        Some(old) if restart => {
+            // Otherwise the transaction that records the new backfill cancels the old one.
+            if !old.on_request && old.is_cancellable() {
+                let now = context.clock.now();
+                store.cancel_backfills(account, &[old.id], now).await?;
+            }
+            None
+        }
         Some(old) => {
             context.note(&format!(
                 "resuming the unfinished backfill: {} done, {} left (--restart starts over)",
@@ -329,5 +335,12 @@ async fn read(
         return Ok(Runs::new());
     };
     let loaded = context.settings.sync()?.resources;
-    Ok(engine.work_on(&backfill, &loaded, limits).await)
+    let runs = engine.work_on(&backfill, &loaded, limits).await;
+    if store.is_cancelled(id).await? {
+        return Err(Failure::failed(anyhow::anyhow!(
+            "backfill {id} was cancelled before it was complete; the rows that it stored stay. To read the \
+             rest, run the same command again"
+        )));
+    }
+    Ok(runs)
 }

@@ -376,7 +376,16 @@ impl Store {
         Ok(cancelled)
     }
 
-    /// Stores that a backfill is finished.
+    /// Whether a backfill was cancelled.
+    pub async fn is_cancelled(&self, backfill: i64) -> Result<bool, StoreError> {
+        let mut tx = self.reading("read a backfill", "backfills").await?;
+        let sql = "select count(*) from backfills where id = $1 and cancelled_at is not null";
+        let cancelled = tx.number(sql, args![backfill]).await? > 0;
+        tx.end().await;
+        Ok(cancelled)
+    }
+
+    /// Stores that a backfill is finished, unless it was cancelled.
     pub async fn finish_backfill(
         &self,
         lease: &Lease,
@@ -390,8 +399,8 @@ impl Store {
             "update backfills set finished_at = $3 \
              where id = $1 and account_id = $2 and {UNFINISHED}"
         );
-        tx.execute(AssertSqlSafe(sql), args![backfill, lease.account().0, now])
-            .await?;
+        let args = args![backfill, lease.account().0, now];
+        tx.execute(AssertSqlSafe(sql), args).await?;
         tx.commit().await
     }
 }

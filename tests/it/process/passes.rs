@@ -218,6 +218,11 @@ async fn a_backfill_that_was_stopped_goes_on_or_begins_again_if_told_to() {
             .succeeds(&stopped)
             .await
             .says(&["resuming the unfinished backfill", "--restart"]);
+        // As an earlier version stored it.
+        let database = place.database().await;
+        let earlier = "update backfills set on_request = false where not first_load";
+        database.execute(earlier).await;
+        database.store.close().await;
         let again = ["backfill", "--from", "2000-01-01", "--restart"];
         let done = place.succeeds(&again).await;
         assert!(!done.err.contains("resuming"), "{done:?}");

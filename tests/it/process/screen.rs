@@ -288,6 +288,35 @@ async fn backfills_are_cancelled_and_first_loads_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_that_is_cancelled_while_it_reads_says_so_and_fails() {
+    on_both(|place| async move {
+        let sandbox = account(200).await;
+        let place = in_windows(place, &sandbox.base_url());
+        place.succeeds(&["sync"]).await;
+        sandbox.account().moods.latency = Duration::from_millis(200);
+        let reading = place.start(&["backfill", "--status", "COMPLETED"]);
+        let database = place.database().await;
+        until("it reads", async || {
+            database
+                .count("backfills", "on_request and records is not null")
+                .await
+                > 0
+        })
+        .await;
+        let cancelled = place.succeeds(&["backfill", "--cancel"]).await;
+        cancelled.says(&["cancelled 1 backfill"]);
+        let done = reading.end().await;
+        assert_eq!(done.code, Some(1), "{done:?}");
+        done.says(&[
+            "was cancelled before it was complete",
+            "run the same command again",
+        ]);
+        database.store.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn check_ends_with_a_verdict_and_soon_if_nothing_answers() {
     let sandbox = account(20).await;
     let place = Place::beside(&sandbox);
