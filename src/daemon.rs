@@ -25,7 +25,7 @@ use tracing::{error, info, warn};
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::data::{Resource, RunKind, Source, SourceError, Timestamp, counted};
+use crate::data::{Resource, RunKind, Source, Timestamp, counted};
 use crate::schedule::{Trigger, Triggers};
 use crate::store::StoreError;
 use crate::sync::{
@@ -46,9 +46,6 @@ const RETRIES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_sec
 
 /// How often old runs are deleted.
 const FORGET_EVERY: Duration = Duration::from_hours(24);
-
-/// How often a log of the database that became too large is cut.
-const CUT_EVERY: Duration = Duration::from_hours(1);
 
 /// Windows of each stream that a nightly verification compares although their counts are equal.
 const SAMPLES: u32 = 5;
@@ -115,8 +112,6 @@ pub struct AccountWorker<S> {
     verifying: Option<Verifying>,
     /// When old runs were last deleted.
     forgot_at: Option<Timestamp>,
-    /// When the log of the database was last cut, if it was too large.
-    cut_at: Option<Timestamp>,
     /// Pauses of the resources that the API refuses.
     pauses: HashMap<Resource, Pause>,
     /// The pause while the API refuses everything.
@@ -195,7 +190,6 @@ impl<S: Source + 'static> AccountWorker<S> {
             open: None,
             verifying: None,
             forgot_at: None,
-            cut_at: None,
             pauses: HashMap::new(),
             pause: Pause::default(),
             telling: Telling::new(&name),
@@ -428,22 +422,13 @@ impl<S: Source + 'static> AccountWorker<S> {
     async fn pass(&mut self, limits: RunLimits<'_>) -> Result<Runs, RunError> {
         let engine = Arc::clone(&self.engine);
         if !self.identified {
-            if let Err(error) = engine.identify(limits.stop).await {
-                if let RunError::Source(refused @ SourceError::Refused { .. }) = &error {
-                    engine.record(refused.clone().into()).await;
-                }
-                return Err(error);
-            }
+            engine.identify(limits.stop).await?;
             self.identified = true;
         }
         if self.is_due(self.forgot_at, FORGET_EVERY) {
             engine.forget_runs().await;
             engine.extend_days().await;
             self.forgot_at = Some(self.clock.now());
-        }
-        if self.is_due(self.cut_at, CUT_EVERY) {
-            engine.cut_log().await;
-            self.cut_at = Some(self.clock.now());
         }
         let mut runs = self.due_lists(limits).await;
         for resource in engine.unloaded(&self.wanted()).await? {
@@ -684,6 +669,7 @@ fn is_mendable(error: &StoreError) -> bool {
         | StoreError::SharedIds { .. }
         | StoreError::Encoding { .. }
         | StoreError::Pooler { .. }
+        | StoreError::Parameter { .. }
         | StoreError::OldLog { .. }
         | StoreError::Inconsistent { .. }
         | StoreError::Unfit { .. }

@@ -11,11 +11,10 @@ use super::account_outcomes::AccountOutcomes;
 use super::engine::{self, EngineMaker, LeasedEngine, Resumed};
 use super::record::number;
 use super::{Access, Account, Context, Exit, Failure, duration, positive, stored};
-use crate::api::Client;
-use crate::data::{Resource, RunKind, SessionFilter, Source, SourceError, Span, StreamState};
+use crate::data::{Resource, RunKind, SessionFilter, Source, Span, StreamState};
 use crate::output::{Format, Printer, terminal_width};
 use crate::store::Store;
-use crate::sync::{self, Engine, Estimate, FailureAction, RunError, RunLimits, RunReport, Runs};
+use crate::sync::{self, Estimate, FailureAction, RunError, RunLimits, RunReport, Runs};
 
 /// Sync once and exit.
 ///
@@ -110,7 +109,7 @@ pub(super) async fn pass(
     limits: RunLimits<'_>,
 ) -> Result<Runs, RunError> {
     let engine = &leased.engine;
-    identify(engine, limits).await?;
+    engine.identify(limits.stop).await?;
     let mut runs = engine.lists(resources, limits).await;
     let unloaded = engine.unloaded(resources).await?;
     let unfinished = leased
@@ -154,17 +153,6 @@ pub(super) async fn pass(
     // Without a daemon, nothing else deletes old runs.
     engine.forget_runs().await;
     Ok(runs)
-}
-
-/// Finds out whose token it is. Records a refusal, so that `status` shows it.
-async fn identify(engine: &Engine<Client>, limits: RunLimits<'_>) -> Result<(), RunError> {
-    let identified = engine.identify(limits.stop).await;
-    if let Err(RunError::Source(error)) = &identified
-        && matches!(error, SourceError::Refused { .. })
-    {
-        engine.record(error.clone().into()).await;
-    }
-    identified
 }
 
 /// Adds a stopped run for each resource that has none because an earlier failure ended the sync:

@@ -27,7 +27,8 @@ use super::walk::WalkSettings;
 use crate::clock::Clock;
 use crate::config::Zone;
 use crate::data::{
-    Learned, RecheckReason, Resource, RunKind, SessionFilter, Source, Span, Stream, Timestamp,
+    Learned, RecheckReason, Resource, RunKind, SessionFilter, Source, SourceError, Span, Stream,
+    Timestamp,
 };
 use crate::store::{Backfill, Lease, Store, StoreError};
 
@@ -213,11 +214,16 @@ impl<S: Source + 'static> Engine<S> {
     }
 
     /// Verifies that the token still belongs to the company whose data is stored, and that no other account
-    /// has the same company. Sends as few requests as needed to find the company's id.
+    /// has the same company. Sends as few requests as needed to find the company's id. Records a refusal of
+    /// the token, so that `status` shows it.
     pub async fn identify(&self, stop: &CancellationToken) -> Result<(), RunError> {
         let runner = &self.runner;
         runner.begin("checking the token's company".to_owned(), None);
-        if let Some(company) = identity::company(runner.source(), stop).await? {
+        let found = identity::company(runner.source(), stop).await;
+        if let Err(RunError::Source(refused @ SourceError::Refused { .. })) = &found {
+            self.record(refused.clone().into()).await;
+        }
+        if let Some(company) = found? {
             runner
                 .store()
                 .set_company(runner.account(), company)
@@ -435,12 +441,6 @@ impl<S: Source + 'static> Engine<S> {
     /// stop other work: it is logged, and the next call retries.
     pub async fn forget_runs(&self) {
         self.upkeep().forget_runs().await;
-    }
-
-    /// Cuts the log of the database if it became too large; see
-    /// [`Store::cut_log`](crate::store::Store::cut_log). A failure does not stop other work.
-    pub async fn cut_log(&self) {
-        self.upkeep().cut_log().await;
     }
 
     /// Adds the days that reports are to have for a year ahead; see

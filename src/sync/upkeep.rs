@@ -113,17 +113,6 @@ impl<S: Source + 'static> Upkeep<'_, S> {
             .await
     }
 
-    /// Cuts the log of the database if it became too large; see
-    /// [`Store::cut_log`](crate::store::Store::cut_log). A failure does not stop other work: the next call
-    /// retries.
-    pub(super) async fn cut_log(&self) {
-        if let Err(error) = self.runner.store().cut_log().await {
-            let account = self.runner.name();
-            let error = RunError::from(error).line();
-            debug!(account, error, "could not cut the database's log: {error}");
-        }
-    }
-
     /// Deletes old runs; see [`Store::forget_runs`](crate::store::Store::forget_runs). A failure does not
     /// stop other work: it is logged, and the next call retries.
     pub(super) async fn forget_runs(&self) {
