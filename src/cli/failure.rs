@@ -60,6 +60,7 @@ impl Exit {
             StoreError::Url(_)
             | StoreError::Encoding { .. }
             | StoreError::Pooler { .. }
+            | StoreError::Parameter { .. }
             | StoreError::SameCompany { .. }
             | StoreError::OtherCompany { .. } => Self::Usage,
             StoreError::TooOld { .. }

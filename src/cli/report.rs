@@ -378,6 +378,7 @@ async fn read(
             }
         })
         .await?;
+    snapshot.check_unwritten()?;
     snapshot.end().await;
     check_campaigns(args, facts.campaign_names())?;
     let bucket = match args.by {

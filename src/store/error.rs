@@ -60,6 +60,14 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A connection pooler refuses a parameter of the address.
+    #[error(
+        "the connection pooler of the database refuses a parameter of the address: it says {said:?}; remove the parameter (for the schema, set database.schema instead), or name it in the pooler's ignore_startup_parameters"
+    )]
+    Parameter {
+        /// What it says.
+        said: String,
+    },
     /// The certificate of the database server is not trusted, or not valid.
     #[error(
         "the certificate of the database server is not accepted; if a private authority signed it, add sslrootcert=FILE to the parameters of the address, with the authority's certificate in FILE (for the authorities of this machine: sslrootcert=/etc/ssl/certs/ca-certificates.crt)"
@@ -70,7 +78,7 @@ pub enum StoreError {
     },
     /// A SQLite file lies beside the log of another database.
     #[error(
-        "{0} was changed {1} later than its log {0}-wal, so the log probably belongs to another database, and SQLite would mix the two. If {0} was restored from a copy, delete {0}-wal and {0}-shm, and start again: the next sync reads again what they held. If they belong together, run `touch {0}-wal`",
+        "{0} was changed {1} later than its log {0}-wal, so the log probably belongs to another database, and SQLite would mix the two. Stop every program that uses {0}. If {0} was restored from a copy, delete {0}-wal and {0}-shm, and start again: the next sync reads again what they held. Otherwise, run `touch {0}-wal`: without this log, rows are lost",
         file.display(), humantime::format_duration(*by)
     )]
     OldLog {

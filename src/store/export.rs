@@ -61,6 +61,7 @@ pub enum Rows {
 /// A database as it was at one instant.
 #[derive(Debug)]
 pub struct ExportSnapshot {
+    store: Store,
     tx: Transaction,
     accounts: Vec<AccountId>,
     settings: Option<Settings>,
@@ -84,6 +85,7 @@ impl Store {
         // In SQLite the first reading fixes the state.
         let settings = stored_settings(&mut tx).await?;
         Ok(ExportSnapshot {
+            store: self.clone(),
             tx,
             accounts,
             settings,
@@ -173,6 +175,11 @@ impl ExportSnapshot {
     /// Ends the snapshot.
     pub async fn end(mut self) {
         self.tx.end().await;
+    }
+
+    /// See [`Store::check_unwritten`].
+    pub fn check_unwritten(&self) -> Result<(), StoreError> {
+        self.store.check_unwritten()
     }
 
     fn select(&self, of: &Relation, rows: Rows) -> String {

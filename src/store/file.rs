@@ -6,7 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::Access;
 
@@ -55,8 +55,10 @@ pub(super) fn check_log(file: &Path) -> Result<(), StoreError> {
     let (Some(database), Some(log)) = (changed(file), changed(&beside(file, "-wal"))) else {
         return Ok(());
     };
+    // A file of the future says that the machine's clock was wrong, and nothing else.
+    let is_past = database <= SystemTime::now();
     match database.duration_since(log) {
-        Ok(by) if by > TOGETHER => Err(StoreError::OldLog {
+        Ok(by) if by > TOGETHER && is_past => Err(StoreError::OldLog {
             file: file.to_owned(),
             by: Duration::from_secs(by.as_secs()),
         }),
@@ -75,9 +77,9 @@ pub(super) fn may(file: &Path, access: Access) -> bool {
     rustix::fs::access(file, access).is_ok()
 }
 
-/// Whether a database that cannot be opened has no log, so that its file alone is the whole database.
+/// Whether nobody has a database open and it has no log, so that its file alone is the whole database.
 pub(super) fn is_whole(file: &Path) -> bool {
-    log_size(file) == 0 && may(file, Access::READ_OK)
+    log_size(file) == 0 && !beside(file, "-shm").exists() && may(file, Access::READ_OK)
 }
 
 /// The kind of a file system that is shared with other machines or lies outside of the system's control,
@@ -129,6 +131,7 @@ mod tests {
         assert_eq!(mode(&file), 0o640);
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn shared_file_systems_are_known_by_their_numbers() {
         assert_eq!(shared_kind(0x6969), Some("NFS"));
@@ -138,6 +141,21 @@ mod tests {
         assert_eq!(shared_kind(0x0102_1994), None);
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(network_file_system(folder.path()), None);
+    }
+
+    #[test]
+    fn a_file_that_somebody_has_open_or_that_has_a_log_is_not_the_whole_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("helena.db");
+        fs::write(&file, "database").unwrap();
+        assert!(is_whole(&file));
+        fs::write(beside(&file, "-wal"), "").unwrap();
+        assert!(is_whole(&file));
+        fs::write(beside(&file, "-shm"), "").unwrap();
+        assert!(!is_whole(&file));
+        fs::remove_file(beside(&file, "-shm")).unwrap();
+        fs::write(beside(&file, "-wal"), "frames").unwrap();
+        assert!(!is_whole(&file));
     }
 
     #[test]
@@ -163,6 +181,11 @@ mod tests {
         assert!(error.contains("delete"), "{error}");
         assert!(error.contains("helena.db-wal"), "{error}");
         aged(&file, Duration::from_hours(2));
+        check_log(&file).unwrap();
+        // The clock was wrong when the file was written.
+        let future = fs::File::options().write(true).open(&file).unwrap();
+        let tomorrow = SystemTime::now() + Duration::from_hours(24);
+        future.set_modified(tomorrow).unwrap();
         check_log(&file).unwrap();
     }
 }

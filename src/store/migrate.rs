@@ -143,13 +143,18 @@ impl Store {
         Ok(applied)
     }
 
-    /// Creates the first schema of the search path if none of them exists.
+    /// Creates the schema of the search path if none of its schemas exists: the first one that is not
+    /// that of the role (`$user`).
     async fn make_schema(&self) -> Result<(), StoreError> {
         let Self::Postgres(postgres) = self else {
             return Ok(());
         };
         let path = postgres.patience().search_path().unwrap_or_default();
-        let first = path.split(',').next().unwrap_or_default().trim();
+        let first = path
+            .split(',')
+            .map(str::trim)
+            .find(|entry| !matches!(*entry, "" | "\"$user\"" | "$user"))
+            .unwrap_or_default();
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         let name = match first
             .strip_prefix('"')

@@ -1,6 +1,7 @@
 //! Opens a database, and starts transactions.
 
 use std::future::ready;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -16,6 +17,7 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, Connection};
+use tracing::warn;
 
 use super::account::AccountId;
 use super::backend::{Backend, PostgresBackend, SqliteBackend};
@@ -24,6 +26,7 @@ use super::file;
 use super::memory::Memory;
 use super::server::{self, Server};
 use super::transaction::{Open, Patience, Transaction};
+use crate::data::without_os_numbers;
 
 /// How long a statement waits for another process's transaction on the same SQLite file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -45,6 +48,10 @@ const READING: u32 = 5;
 
 /// How long an idle connection to Postgres may take to respond to a check.
 pub(super) const POSTGRES_SIGN: Duration = Duration::from_secs(2);
+
+/// SQLite's codes for a file that may not be written, and for one that cannot be opened.
+const READ_ONLY: i32 = 8;
+const CANNOT_OPEN: i32 = 14;
 
 /// Reading connections to a SQLite file, in addition to the one that writes.
 const SQLITE_READERS: u32 = 3;
@@ -76,6 +83,16 @@ pub struct Sqlite {
     memory: Arc<Memory>,
     /// The file as it was when it was opened, unless it is only read.
     opened: Option<Arc<OpenFile>>,
+    /// The version of a file that is read without locks.
+    unlocked: Option<Version>,
+}
+
+/// When a file was changed, and its size.
+type Version = (std::time::SystemTime, u64);
+
+fn version(file: &Path) -> io::Result<Version> {
+    let meta = std::fs::metadata(file)?;
+    Ok((meta.modified()?, meta.len()))
 }
 
 /// A file as it was when it was opened.
@@ -88,24 +105,28 @@ struct OpenFile {
 
 impl OpenFile {
     fn at(path: &Path) -> Option<Self> {
-        let id = Self::id(path)?;
+        let id = Self::id(path).ok()?;
         let path = path.to_owned();
         Some(Self { path, id })
     }
 
-    fn id(path: &Path) -> Option<(u64, u64)> {
-        let meta = std::fs::metadata(path).ok()?;
-        Some((meta.dev(), meta.ino()))
+    fn id(path: &Path) -> io::Result<(u64, u64)> {
+        let meta = std::fs::metadata(path)?;
+        Ok((meta.dev(), meta.ino()))
     }
 
     /// Fails if another file, or none, has the path.
     fn check(&self) -> Result<(), StoreError> {
-        if Self::id(&self.path) == Some(self.id) {
-            return Ok(());
+        match Self::id(&self.path) {
+            Ok(id) if id == self.id => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::Unavailable {
+                doing: "look at the database file",
+                source: Cause::new(without_os_numbers(&error.to_string())),
+            }),
+            Ok(_) | Err(_) => Err(StoreError::Replaced {
+                file: self.path.display().to_string(),
+            }),
         }
-        Err(StoreError::Replaced {
-            file: self.path.display().to_string(),
-        })
     }
 }
 
@@ -210,24 +231,8 @@ impl Store {
             .bind(name.to_owned())
             .execute(&mut *connection)
             .await;
-        copied.map(drop).map_err(failed)
-    }
-
-    /// Cuts a large log of a SQLite file, if no reader needs it.
-    pub async fn cut_log(&self) -> Result<(), StoreError> {
-        let Self::Sqlite(sqlite) = self else {
-            return Ok(());
-        };
-        if self.large_log().is_none() {
-            return Ok(());
-        }
-        let failed = |error| StoreError::from_sqlx("cut the log", "it", error);
-        let mut connection = sqlite.write.acquire().await.map_err(failed)?;
-        sqlx::raw_sql("pragma wal_checkpoint(truncate)")
-            .execute(&mut *connection)
-            .await
-            .map(drop)
-            .map_err(failed)
+        copied.map(drop).map_err(failed)?;
+        sqlite.check_unwritten(COPYING)
     }
 
     /// The log of a SQLite file and its size, if it is so large that a reader probably keeps it from
@@ -306,12 +311,22 @@ impl Store {
         doing: &'static str,
         table: &'static str,
     ) -> Result<Transaction, StoreError> {
+        self.reading_by("begin read only", doing, table).await
+    }
+
+    /// Starts a reading transaction, on Postgres with this statement.
+    async fn reading_by(
+        &self,
+        postgres_begin: &'static str,
+        doing: &'static str,
+        table: &'static str,
+    ) -> Result<Transaction, StoreError> {
         let open = match self {
-            Self::Sqlite(sqlite) => sqlite
-                .read
-                .acquire()
-                .await
-                .map(|connection| Open::Sqlite(connection, sqlite.in_memory)),
+            Self::Sqlite(sqlite) => {
+                sqlite.check_unwritten(doing)?;
+                let connection = sqlite.read.acquire().await;
+                connection.map(|connection| Open::Sqlite(connection, sqlite.in_memory))
+            }
             Self::Postgres(postgres) => {
                 let mut patience = postgres.patience.clone();
                 patience.answer *= READING;
@@ -321,7 +336,7 @@ impl Store {
         }
         .map_err(|error| StoreError::from_sqlx(doing, table, error))?;
         let begin = match self {
-            Self::Postgres(_) => "begin read only",
+            Self::Postgres(_) => postgres_begin,
             Self::Sqlite(_) => "begin",
         };
         Transaction::begin(open, begin, doing, table).await
@@ -333,22 +348,46 @@ impl Store {
         doing: &'static str,
         table: &'static str,
     ) -> Result<Transaction, StoreError> {
-        let mut tx = self.reading(doing, table).await?;
         // In SQLite any transaction sees the state at its first reading.
+        let begin = "begin isolation level repeatable read, read only";
+        let mut tx = self.reading_by(begin, doing, table).await?;
         if matches!(self, Self::Postgres(_)) {
             // Compilation takes longer than these queries.
-            tx.script(
-                "set transaction isolation level repeatable read, read only; set local jit = off",
-            )
-            .await?;
+            tx.script("set local jit = off").await?;
         }
         Ok(tx)
+    }
+
+    /// Fails if a SQLite file that is read without locks was written since it was opened: what was read may
+    /// mix two states. Commands that read much ask this before they give a result.
+    pub fn check_unwritten(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.check_unwritten("read the database"),
+            Self::Postgres(_) => Ok(()),
+        }
     }
 }
 
 impl Sqlite {
     pub(super) const fn pool(&self) -> &SqlitePool {
         &self.write
+    }
+
+    fn check_unwritten(&self, doing: &'static str) -> Result<(), StoreError> {
+        let Some(unlocked) = self.unlocked else {
+            return Ok(());
+        };
+        if version(&self.file).is_ok_and(|now| now == unlocked) {
+            return Ok(());
+        }
+        Err(StoreError::Unavailable {
+            doing,
+            source: Cause::new(format!(
+                "{} was written while it was read, and this user may not lock it; run the command again, \
+                 or as the user that runs helena-sync",
+                self.file.display()
+            )),
+        })
     }
 }
 
@@ -368,7 +407,11 @@ impl Postgres {
         table: &'static str,
     ) -> Result<PoolConnection<sqlx::Postgres>, StoreError> {
         self.pool.acquire().await.map_err(|error| {
-            if let (sqlx::Error::PoolTimedOut, Some((limit, whose))) = (&error, &self.limit) {
+            // Without one in use, the server gave none for another reason.
+            let in_use = self.pool.size() > 0 && self.pool.num_idle() == 0;
+            if let (sqlx::Error::PoolTimedOut, Some((limit, whose)), true) =
+                (&error, &self.limit, in_use)
+            {
                 let connections = if *limit == 1 { "connection" } else { "connections" };
                 return StoreError::Unavailable {
                     doing,
@@ -418,12 +461,16 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
             shares: false,
             memory,
             opened: None,
+            unlocked: None,
         });
     }
-    file::check_log(&file)?;
     let reading = connect.clone().read_only(true);
     if options.read_only {
-        let (read, leaves_log) = open_reader(&file, reading).await?;
+        if let Err(error) = file::check_log(&file) {
+            // Reading mixes nothing into the file.
+            warn!("{error}");
+        }
+        let (read, leaves_log, unlocked) = open_reader(&file, reading).await?;
         return Ok(Sqlite {
             write: read.clone(),
             read,
@@ -433,8 +480,10 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
             shares: false,
             memory,
             opened: None,
+            unlocked,
         });
     }
+    file::check_log(&file)?;
     // If that fails, SQLite tells why.
     let _unwritable = file::create_privately(&file);
     let write = writing()
@@ -459,6 +508,7 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
         shares: false,
         memory,
         opened,
+        unlocked: None,
     })
 }
 
@@ -472,21 +522,29 @@ fn sqlite_pool(connections: u32) -> SqlitePoolOptions {
         .test_before_acquire(false)
 }
 
-/// Connections that only read a file, and whether they create a log that a reader cannot remove.
+/// Connections that only read a file, whether they create a log that a reader cannot remove, and the
+/// version of the file if they read it without locks.
 async fn open_reader(
     file: &Path,
     reading: SqliteConnectOptions,
-) -> Result<(SqlitePool, bool), StoreError> {
+) -> Result<(SqlitePool, bool, Option<Version>), StoreError> {
+    let failed = |error| StoreError::from_sqlx(OPENING, "it", error);
     // A report or an export may take its time.
     let reading = reading.disable_statement_logging();
+    // Nobody writes to a file without a log.
+    let unlocked = async || {
+        let version = version(file).map_err(|error| failed(error.into()))?;
+        let pool = sqlite_pool(SQLITE_READERS);
+        let read = pool.connect_with(reading.clone().immutable(true)).await;
+        let read = read.map_err(|error| explained(file, failed(error)))?;
+        Ok((read, false, Some(version)))
+    };
     let is_alone = !file::beside(file, "-wal").exists();
     let is_writable = file::may(file, Access::WRITE_OK);
-    // Nobody writes to it. SQLite would create a log that this user cannot remove afterwards.
-    let reading = if is_alone && !is_writable {
-        reading.immutable(true)
-    } else {
-        reading
-    };
+    if is_alone && !is_writable {
+        // SQLite would create a log that this user cannot remove afterwards.
+        return unlocked().await;
+    }
     let opened = async {
         let read = sqlite_pool(SQLITE_READERS)
             .connect_with(reading.clone())
@@ -497,18 +555,12 @@ async fn open_reader(
             .await?;
         Ok(read)
     };
-    let read = match opened.await {
-        Ok(read) => read,
-        Err(error) => match unwritable(file, error) {
-            // Nobody writes to it, and the place of its log cannot be written to.
-            Ok(()) => sqlite_pool(SQLITE_READERS)
-                .connect_with(reading.immutable(true))
-                .await
-                .map_err(|error| StoreError::from_sqlx(OPENING, "it", error))?,
-            Err(error) => return Err(error),
-        },
-    };
-    Ok((read, is_alone && is_writable))
+    match opened.await {
+        Ok(read) => Ok((read, is_alone && is_writable, None)),
+        // The place of its log cannot be written to.
+        Err(error) if lacks_log(&error) && file::is_whole(file) => unlocked().await,
+        Err(error) => Err(explained(file, failed(error))),
+    }
 }
 
 /// Removes the empty log that a reader has created, unless somebody uses it: the last writer that closes
@@ -525,16 +577,21 @@ async fn remove_log(file: &Path) {
     }
 }
 
-/// Whether a file that could not be opened for reading is whole without a log. Otherwise, the error says
-/// what is needed.
-fn unwritable(file: &Path, error: sqlx::Error) -> Result<(), StoreError> {
-    let failed = StoreError::from_sqlx(OPENING, "it", error);
-    let StoreError::Unavailable { doing, source } = failed else {
-        return Err(failed);
+/// Whether SQLite could not create the log of a file, or could not open it.
+fn lacks_log(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else {
+        return false;
     };
-    if file::is_whole(file) {
-        return Ok(());
-    }
+    let code = error.code().and_then(|code| code.parse::<i32>().ok());
+    // The lower byte is the primary code.
+    code.is_some_and(|code| [READ_ONLY, CANNOT_OPEN].contains(&(code & 0xff)))
+}
+
+/// The error of a file that could not be opened for reading, with what is needed.
+fn explained(file: &Path, error: StoreError) -> StoreError {
+    let StoreError::Unavailable { doing, source } = error else {
+        return error;
+    };
     let readable = |suffix: &str| {
         let file = file::beside(file, suffix);
         (file.exists() && !file::may(&file, Access::READ_OK)).then(|| file.display().to_string())
@@ -552,12 +609,12 @@ fn unwritable(file: &Path, error: sqlx::Error) -> Result<(), StoreError> {
             file.display()
         )
     } else {
-        return Err(StoreError::Unavailable { doing, source });
+        return StoreError::Unavailable { doing, source };
     };
-    Err(StoreError::Unavailable {
+    StoreError::Unavailable {
         doing,
         source: Cause::new(format!("{source}; {needed}")),
-    })
+    }
 }
 
 async fn open_postgres(url: &str, options: OpenOptions) -> Result<Postgres, StoreError> {
@@ -650,7 +707,7 @@ async fn check_pooler(
     let server = patience.wait(Server::ask(first)).await.map_err(|error| {
         server::refusal(&error).unwrap_or_else(|| StoreError::from_sqlx(OPENING, "it", error))
     })?;
-    if server::is_shared(first, connect, &server).await? {
+    if server::is_shared(first, connect, &server, &patience).await? {
         return Err(server::transaction_mode());
     }
     Ok(server)
@@ -707,6 +764,68 @@ mod tests {
         register("x".repeat(100_000)).await.unwrap();
         assert_eq!(store.accounts().await.unwrap().len(), 1);
         store.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_written_while_it_is_read_without_locks_gives_no_result() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("helena.db");
+        let url = format!("sqlite://{}", file.display());
+        let writer = Store::open(&url, &OpenOptions::default()).await.unwrap();
+        writer.migrate().await.unwrap();
+        writer.close().await;
+        let options = OpenOptions { read_only: true };
+        let mut reader = Store::open(&url, &options).await.unwrap();
+        if let Store::Sqlite(sqlite) = &mut reader {
+            // As for a user who may not write.
+            let options = SqliteConnectOptions::new().filename(&file).immutable(true);
+            sqlite.read.close().await;
+            sqlite.read = sqlite_pool(1).connect_with(options).await.unwrap();
+            sqlite.unlocked = Some(version(&file).unwrap());
+        }
+        reader.check_unwritten().unwrap();
+        let accounts = reader.accounts().await;
+        assert_eq!(accounts.unwrap(), []);
+        let writer = Store::open(&url, &OpenOptions::default()).await.unwrap();
+        let now = Timestamp::parse("2026-05-04T14:00:00Z").unwrap();
+        writer.account("north", "https://x", now).await.unwrap();
+        writer.close().await;
+        let told = |error: StoreError| match error {
+            StoreError::Unavailable { source, .. } => source.to_string(),
+            error => panic!("{error:?}"),
+        };
+        let read = told(reader.accounts().await.unwrap_err());
+        assert!(read.contains("was written while it was read"), "{read}");
+        told(reader.check_unwritten().unwrap_err());
+        let copy = folder.path().join("copy.db");
+        told(reader.copy_to(&copy).await.unwrap_err());
+        reader.close().await;
+    }
+
+    #[test]
+    fn another_file_in_its_place_is_told_and_a_place_that_cannot_be_seen_is_retried() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("folder");
+        std::fs::create_dir(&place).unwrap();
+        let file = place.join("helena.db");
+        std::fs::write(&file, "one").unwrap();
+        let opened = OpenFile::at(&file).unwrap();
+        opened.check().unwrap();
+        // Neither the file nor its absence can be seen.
+        std::fs::rename(&place, folder.path().join("away")).unwrap();
+        std::fs::write(&place, "a file").unwrap();
+        let unseen = opened.check().unwrap_err();
+        assert!(
+            matches!(unseen, StoreError::Unavailable { .. }),
+            "{unseen:?}"
+        );
+        std::fs::remove_file(&place).unwrap();
+        let gone = opened.check().unwrap_err();
+        assert!(matches!(gone, StoreError::Replaced { .. }), "{gone:?}");
+        std::fs::create_dir(&place).unwrap();
+        std::fs::write(&file, "another").unwrap();
+        let other = opened.check().unwrap_err();
+        assert!(matches!(other, StoreError::Replaced { .. }), "{other:?}");
     }
 
     #[tokio::test]

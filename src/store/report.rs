@@ -38,6 +38,7 @@ pub struct ReportBasis {
 /// A database as it was at one instant.
 #[derive(Debug)]
 pub struct ReportSnapshot {
+    store: Store,
     tx: Transaction,
     account: AccountId,
     queries: SessionQueries,
@@ -141,6 +142,7 @@ impl Store {
             .reading_one_state("read the sessions of a report", "sessions")
             .await?;
         Ok(ReportSnapshot {
+            store: self.clone(),
             tx,
             account,
             queries: session_queries(self.dialect()),
@@ -342,6 +344,11 @@ impl ReportSnapshot {
     /// Ends the snapshot.
     pub async fn end(mut self) {
         self.tx.end().await;
+    }
+
+    /// See [`Store::check_unwritten`].
+    pub fn check_unwritten(&self) -> Result<(), StoreError> {
+        self.store.check_unwritten()
     }
 }
 

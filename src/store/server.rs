@@ -2,14 +2,13 @@
 //!
 //! Must not know any table.
 
-use std::time::Duration;
-
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{Connection, Row as _};
 use url::Url;
 
 use super::error::{Cause, StoreError};
 use super::transaction::Patience;
+use crate::data::without_os_numbers;
 
 /// The setting that names the schema of unqualified tables.
 const SEARCH_PATH: &str = "options[search_path]";
@@ -17,8 +16,8 @@ const SEARCH_PATH: &str = "options[search_path]";
 /// The encoding that has every character.
 const UTF8: &str = "UTF8";
 
-/// How long a step of [`is_shared`] may take.
-const STEP: Duration = Duration::from_secs(2);
+/// The code of a server that accepts no more connections.
+const TOO_MANY: &str = "53300";
 
 /// The address without its search path, and the search path.
 ///
@@ -110,44 +109,51 @@ impl Server {
 /// confuses prepared statements and settings of several clients.
 ///
 /// A second connection tells: while it is in a transaction, it has the server that the first one just
-/// had, or the first one has another server than before. Without a second connection, there is nobody
-/// to be confused with.
+/// had, or the first one has another server than before. If the server refuses a second connection,
+/// there is nobody to be confused with. Any other failure says nothing, so it is an error.
 pub(super) async fn is_shared(
     first: &mut PgConnection,
     connect: &PgConnectOptions,
     server: &Server,
+    patience: &Patience,
 ) -> Result<bool, StoreError> {
-    let patience = Patience::of(STEP);
-    let second = patience.wait(PgConnection::connect_with(connect)).await;
-    let Ok(mut second) = second else {
-        return Ok(false);
-    };
-    let found = patience
-        .wait(async {
-            sqlx::raw_sql("begin").execute(&mut second).await?;
-            let of_second = process(&mut second).await?;
-            // With one server only, the first connection would wait for it until the transaction ends.
-            if of_second == server.process {
-                return Ok(true);
-            }
-            let again = process(first).await?;
-            sqlx::raw_sql("rollback").execute(&mut second).await?;
-            let later = process(&mut second).await?;
-            Ok(again != server.process || later != of_second)
+    let failed = |error: sqlx::Error| {
+        refusal(&error).unwrap_or_else(|| StoreError::Unavailable {
+            doing: "open a second connection to the database",
+            source: Cause::new(format!(
+                "{}; a connection pooler must allow several connections at a time (PgBouncer: \
+                 default_pool_size)",
+                without_os_numbers(&error.to_string())
+            )),
         })
-        .await;
-    let closing = async { second.close().await };
-    match found {
-        Ok(shared) => {
-            let _closed = patience.wait(closing).await;
-            Ok(shared)
+    };
+    let second = patience.wait(PgConnection::connect_with(connect)).await;
+    let mut second = match second {
+        Ok(second) => second,
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(TOO_MANY) => {
+            return Ok(false);
         }
-        Err(error) => match refusal(&error) {
-            Some(refused) => Err(refused),
-            // A pooler with one server in session mode has none for the second connection.
-            None => Ok(false),
-        },
-    }
+        Err(error) => return Err(failed(error)),
+    };
+    let begin = async {
+        sqlx::raw_sql("begin").execute(&mut second).await?;
+        process(&mut second).await
+    };
+    let of_second = patience.wait(begin).await.map_err(failed)?;
+    // With one server only, the first connection would wait for it until the transaction ends.
+    let shared = if of_second == server.process {
+        true
+    } else {
+        let again = patience.wait(process(first)).await.map_err(failed)?;
+        let ended = async {
+            sqlx::raw_sql("rollback").execute(&mut second).await?;
+            process(&mut second).await
+        };
+        let later = patience.wait(ended).await.map_err(failed)?;
+        again != server.process || later != of_second
+    };
+    let _closed = patience.wait(second.close()).await;
+    Ok(shared)
 }
 
 async fn process(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
@@ -172,11 +178,15 @@ pub(super) fn refusal(error: &sqlx::Error) -> Option<StoreError> {
     match error {
         sqlx::Error::Database(error) => {
             let said = error.message();
-            let of_pooler =
-                said.contains("startup parameter") || said.contains("statement pooling mode");
-            of_pooler.then(|| StoreError::Pooler {
-                problem: format!("it says {said:?}"),
-            })
+            if said.contains("startup parameter") {
+                return Some(StoreError::Parameter {
+                    said: said.to_owned(),
+                });
+            }
+            said.contains("statement pooling mode")
+                .then(|| StoreError::Pooler {
+                    problem: format!("it says {said:?}"),
+                })
         }
         sqlx::Error::Tls(error) => refused_certificate(&error.to_string()),
         // That is how the driver passes on what its TLS library says.

@@ -140,6 +140,7 @@ fn after_store(error: &StoreError) -> FailureAction {
         | StoreError::SharedIds { .. }
         | StoreError::Encoding { .. }
         | StoreError::Pooler { .. }
+        | StoreError::Parameter { .. }
         | StoreError::OldLog { .. }
         | StoreError::Migrate(_) => FailureAction::EndAccount,
     }

@@ -118,6 +118,9 @@ async fn errors_of_the_store() {
         StoreError::Pooler {
             problem: "it gives each transaction another connection to the server".into(),
         },
+        StoreError::Parameter {
+            said: "unsupported startup parameter: options".into(),
+        },
         StoreError::Certificate {
             source: cause().await,
         },
@@ -170,6 +173,7 @@ async fn errors_of_the_store() {
         StoreError::SharedIds { .. } => "SharedIds",
         StoreError::Encoding { .. } => "Encoding",
         StoreError::Pooler { .. } => "Pooler",
+        StoreError::Parameter { .. } => "Parameter",
         StoreError::Certificate { .. } => "Certificate",
         StoreError::OldLog { .. } => "OldLog",
         StoreError::LeaseLost => "LeaseLost",

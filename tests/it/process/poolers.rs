@@ -25,6 +25,9 @@ async fn a_pooler_in_session_mode_works_with_and_without_ignored_parameters() {
         place.succeeds(&["sync"]).await;
         place.succeeds(&["check"]).await;
         place.succeeds(&["status"]).await;
+        // They read one state of the database in one transaction.
+        place.succeeds(&["report", "--last", "3m"]).await;
+        place.succeeds(&["export", "--output", "exported"]).await;
         let again = place.succeeds(&["sync"]).await;
         again.says(&["nothing new"]);
         let database = database::Database {
@@ -63,7 +66,11 @@ async fn a_pooler_in_transaction_or_statement_mode_is_refused_at_once() {
     let bouncer = Bouncer::before(&url, "session", "").await;
     let address = format!("{}?options=-c%20search_path%3Dx", bouncer.url(&url));
     let place = Place::beside(&sandbox).with("DATABASE_URL", &address);
-    let told = ["connection pooler", "unsupported startup parameter"];
+    let told = [
+        "connection pooler",
+        "unsupported startup parameter",
+        "database.schema",
+    ];
     place.refuses(&["sync"], 2, &told).await;
     let store = Store::open(&url, &OpenOptions::default()).await;
     let store = store.unwrap();

@@ -289,6 +289,19 @@ async fn a_database_with_tables_of_another_program_is_refused_unless_it_is_share
                 .with("DATABASE_URL", &address);
             by_address.succeeds(&["sync"]).await.says(&["nothing new"]);
             by_address.succeeds(&["check"]).await;
+            by_address.succeeds(&["report", "--last", "3m"]).await;
+            by_address
+                .succeeds(&["export", "--output", "exported"])
+                .await;
+            // Neither the schema of the role nor the next one exists.
+            let path = format!(
+                "{}?options[search_path]=\"$user\",another",
+                place.database_url
+            );
+            let another = Place::new()
+                .with("HELENA_BASE_URL", &sandbox.base_url())
+                .with("DATABASE_URL", &path.replace('"', "%22"));
+            another.succeeds(&["sync"]).await;
             let wrong = by_address.with("HELENA_SYNC__DATABASE__SCHEMA", "helena");
             wrong.refuses(&["sync"], 2, &["remove one"]).await;
         } else {
