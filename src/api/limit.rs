@@ -97,8 +97,8 @@ struct State {
     /// The current waits, each with a number to find it by.
     waiting: Vec<(u64, Wait)>,
     next_wait: u64,
-    /// Whether requests of earlier processes are counted.
-    knows_earlier: bool,
+    /// Those of `ended` that were stored before this process had the account.
+    earlier: Vec<Duration>,
 }
 
 impl Default for State {
@@ -111,7 +111,7 @@ impl Default for State {
             generation: 0,
             waiting: Vec::new(),
             next_wait: 0,
-            knows_earlier: false,
+            earlier: Vec::new(),
         }
     }
 }
@@ -176,20 +176,22 @@ impl Limiter {
         self.clock.running() + BEFORE
     }
 
-    /// Counts requests of other processes of this account, each with how long ago it was sent. After the
-    /// first call, only those count that were sent after the last request of this process: the earlier
-    /// ones are counted, as are those of this process.
+    /// Counts the stored requests of this account, each with how long ago it was sent, in place of those of
+    /// an earlier call. A process that regains its account may have stored some of them itself, so those
+    /// count twice until they leave the window: rather too many than too few.
     pub(super) fn note_earlier(&self, ages: impl IntoIterator<Item = Duration>) {
         let now = self.now();
         let reach = self.reach();
         let mut state = self.state();
-        let known = std::mem::replace(&mut state.knows_earlier, true);
-        let last = state.ended.back().copied().filter(|_| known);
+        for at in std::mem::take(&mut state.earlier) {
+            if let Ok(place) = state.ended.binary_search(&at) {
+                state.ended.remove(place);
+            }
+        }
         let earlier = ages.into_iter().filter(|age| *age < reach);
-        let earlier = earlier.map(|age| now.saturating_sub(age));
-        state
-            .ended
-            .extend(earlier.filter(|at| last.is_none_or(|last| *at > last)));
+        state.earlier = earlier.map(|age| now.saturating_sub(age)).collect();
+        let earlier = state.earlier.clone();
+        state.ended.extend(earlier);
         state.ended.make_contiguous().sort_unstable();
     }
 
