@@ -300,14 +300,8 @@ async fn read(
         .into_iter()
         .find(same);
     let id = match unfinished {
-        Some(old) if restart => {
-            // Otherwise the transaction that records the new backfill cancels the old one.
-            if !old.on_request && old.is_cancellable() {
-                let now = context.clock.now();
-                store.cancel_backfills(account, &[old.id], now).await?;
-            }
-            None
-        }
+        // The transaction that records the new backfill cancels the old ones.
+        Some(_) if restart => None,
         Some(old) => {
             context.note(&format!(
                 "resuming the unfinished backfill: {} done, {} left (--restart starts over)",
@@ -331,15 +325,16 @@ async fn read(
         .await?
         .into_iter()
         .find(|b| b.id == id);
-    let Some(backfill) = backfill else {
-        return Ok(Runs::new());
-    };
     let loaded = context.settings.sync()?.resources;
-    let runs = engine.work_on(&backfill, &loaded, limits).await;
-    if store.is_cancelled(id).await? {
+    let runs = match backfill {
+        Some(backfill) => engine.work_on(&backfill, &loaded, limits).await,
+        None => Runs::new(),
+    };
+    // A failed run says more.
+    if runs.iter().all(RunReport::succeeded) && store.is_cancelled(id).await? {
         return Err(Failure::failed(anyhow::anyhow!(
-            "backfill {id} was cancelled before it was complete; the rows that it stored stay. To read the \
-             rest, run the same command again"
+            "backfill {id} was cancelled while this command read it; the rows that it stored stay. The same \
+             command reads all of it again"
         )));
     }
     Ok(runs)

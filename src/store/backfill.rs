@@ -119,8 +119,8 @@ fn span(after: Option<Time>, before: Option<Time>) -> Span {
 }
 
 impl Store {
-    /// Stores a backfill with its windows, and cancels an unfinished one with the same range and
-    /// filters, if the same commands resume it. For a first load, also sets the watermarks of the
+    /// Stores a backfill with its windows, and cancels unfinished ones with the same range and filters, if
+    /// the same commands resume them or nothing relies on them. For a first load, also sets the watermarks of the
     /// resource's streams that have none. All of that is one transaction.
     pub async fn create_backfill(
         &self,
@@ -180,11 +180,17 @@ impl Store {
                 new.on_request,
             ]
         };
+        // An earlier version did not store what was on request. A sync relies on what reads everything.
+        let same = if new.on_request && !is_whole(new.range, &new.filters) {
+            "(on_request = $8 or not on_request)"
+        } else {
+            "on_request = $8"
+        };
         let give_up = format!(
             "update backfills set cancelled_at = $7 where account_id = $1 and resource = $2 \
              and first_load = $3 and range_after is not distinct from $4 \
              and range_before is not distinct from $5 and filters = {json} \
-             and on_request = $8 and {UNFINISHED}"
+             and {same} and {UNFINISHED}"
         );
         tx.execute(AssertSqlSafe(give_up), asked()).await?;
         let record = format!(
@@ -408,7 +414,7 @@ impl Store {
 impl Backfill {
     /// Whether it reads everything of its resource, so that a sync may rely on it.
     pub fn is_whole(&self) -> bool {
-        self.range == Span::OPEN && self.filters.iter().all(SessionFilter::is_empty)
+        is_whole(self.range, &self.filters)
     }
 
     /// Whether an operator may cancel it. A first load may not, and neither may a load of everything that
@@ -416,6 +422,10 @@ impl Backfill {
     pub fn is_cancellable(&self) -> bool {
         self.on_request || !self.first_load && !self.is_whole()
     }
+}
+
+fn is_whole(range: Span, filters: &[SessionFilter]) -> bool {
+    range == Span::OPEN && filters.iter().all(SessionFilter::is_empty)
 }
 
 /// Cancels unfinished first loads of a resource. Rows that they stored stay. Returns whether there
