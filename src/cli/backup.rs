@@ -72,7 +72,11 @@ pub(super) async fn run(context: &Context, args: BackupArgs) -> Result<Exit, Fai
     let stop = engine::signals(Exit::Failed)?;
     let kept = tokio::select! {
         biased;
-        () = stop.cancelled() => Err(Failure::failed(anyhow::anyhow!("stopped; there is no copy"))),
+        () = stop.cancelled() => {
+            // SQLite goes on copying until the process ends. Nobody sees the file any more.
+            let _gone = fs::remove_file(&partial);
+            return Err(Failure::failed(anyhow::anyhow!("stopped; there is no copy")).context(doing()));
+        }
         copied = store.copy_to(&partial) => match copied {
             Ok(()) => keep(&partial, copy).map_err(Failure::from),
             Err(error) => Err(error.into()),

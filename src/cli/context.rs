@@ -201,7 +201,7 @@ impl Context {
         {
             place::prepare(file).map_err(|why| {
                 Failure::failed(anyhow::anyhow!(
-                    "{why}; change its owner or its rights, or choose another database with HELENA_DATABASE_URL"
+                    "{why}; or choose another database with HELENA_DATABASE_URL"
                 ))
                 .context(doing())
             })?;

@@ -78,7 +78,7 @@ pub(super) fn unwritable_folder(file: &Path) -> Option<String> {
     }
 }
 
-/// Names the owner and the mode of a file or folder, and this user.
+/// Names the owner and the mode of a file or folder, and this user, and says what to do.
 fn refused(path: &Path, error: &io::Error) -> String {
     let own = rustix::process::geteuid().as_raw();
     let whose = match fs::metadata(path) {
@@ -90,7 +90,10 @@ fn refused(path: &Path, error: &io::Error) -> String {
         Err(_) => String::new(),
     };
     let known = [
-        (io::ErrorKind::PermissionDenied, "permission denied"),
+        (
+            io::ErrorKind::PermissionDenied,
+            "permission denied; change its owner or its rights",
+        ),
         (
             io::ErrorKind::ReadOnlyFilesystem,
             "the file system is read-only",

@@ -27,13 +27,24 @@ pub(super) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     keep(&beside, fs::rename(&beside, &target))
 }
 
+/// The same, but only its owner may read the new content, whatever the mode of an existing file was.
+pub(super) fn replace_privately(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    if fs::metadata(file).is_ok_and(|known| !known.is_file()) {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let beside = write_beside(&target, bytes, PRIVATE)?;
+    keep(&beside, fs::rename(&beside, &target))
+}
+
 /// Creates a file that only its owner may read. Fails if it exists.
 pub(super) fn create(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = write_beside(file, bytes, PRIVATE)?;
     keep(&beside, name(&beside, file))
 }
 
-/// Gives a complete file its name. Unlike a rename, this never replaces a file that appeared meanwhile.
+/// Gives a complete file its name. Fails if a file has it. On a file system without links, one that appears
+/// at the same instant is replaced.
 pub(super) fn name(complete: &Path, file: &Path) -> io::Result<()> {
     match fs::hard_link(complete, file) {
         Ok(()) => {
@@ -41,6 +52,7 @@ pub(super) fn name(complete: &Path, file: &Path) -> io::Result<()> {
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        Err(_) if fs::symlink_metadata(file).is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
         // The file system has no links.
         Err(_) => fs::rename(complete, file),
     }
@@ -100,6 +112,10 @@ mod tests {
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(&file).unwrap(), b"three");
         assert_eq!(mode(&file), 0o640);
+        replace_privately(&link, b"four").unwrap();
+        assert_eq!(mode(&file), 0o600);
+        assert_eq!(fs::read(&file).unwrap(), b"four");
+        assert!(replace_privately(folder.path(), b"x").is_err());
         assert!(replace(folder.path(), b"x").is_err());
         assert!(replace(&folder.path().join("no/such"), b"x").is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);

@@ -56,7 +56,7 @@ pub(super) fn check_log(file: &Path) -> Result<(), StoreError> {
         return Ok(());
     };
     // A file of the future says that the machine's clock was wrong, and nothing else.
-    let is_past = database <= SystemTime::now();
+    let is_past = database <= SystemTime::now() + TOGETHER;
     match database.duration_since(log) {
         Ok(by) if by > TOGETHER && is_past => Err(StoreError::OldLog {
             file: file.to_owned(),

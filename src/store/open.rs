@@ -17,7 +17,6 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, Connection};
-use tracing::warn;
 
 use super::account::AccountId;
 use super::backend::{Backend, PostgresBackend, SqliteBackend};
@@ -26,7 +25,7 @@ use super::file;
 use super::memory::Memory;
 use super::server::{self, Server};
 use super::transaction::{Open, Patience, Transaction};
-use crate::data::without_os_numbers;
+use crate::data::{counted, without_os_numbers};
 
 /// How long a statement waits for another process's transaction on the same SQLite file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -87,12 +86,20 @@ pub struct Sqlite {
     unlocked: Option<Version>,
 }
 
-/// When a file was changed, and its size.
-type Version = (std::time::SystemTime, u64);
+/// When a file was changed, its size and its inode.
+type Version = (std::time::SystemTime, u64, u64);
 
 fn version(file: &Path) -> io::Result<Version> {
     let meta = std::fs::metadata(file)?;
-    Ok((meta.modified()?, meta.len()))
+    Ok((meta.modified()?, meta.len(), meta.ino()))
+}
+
+/// The error of a file that cannot be looked at.
+fn unseen(error: &io::Error) -> StoreError {
+    StoreError::Unavailable {
+        doing: "look at the database file",
+        source: Cause::new(without_os_numbers(&error.to_string())),
+    }
 }
 
 /// A file as it was when it was opened.
@@ -119,10 +126,7 @@ impl OpenFile {
     fn check(&self) -> Result<(), StoreError> {
         match Self::id(&self.path) {
             Ok(id) if id == self.id => Ok(()),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::Unavailable {
-                doing: "look at the database file",
-                source: Cause::new(without_os_numbers(&error.to_string())),
-            }),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unseen(&error)),
             Ok(_) | Err(_) => Err(StoreError::Replaced {
                 file: self.path.display().to_string(),
             }),
@@ -359,7 +363,8 @@ impl Store {
     }
 
     /// Fails if a SQLite file that is read without locks was written since it was opened: what was read may
-    /// mix two states. Commands that read much ask this before they give a result.
+    /// mix two states. Every reading transaction asks this when it begins, and report, export and backup ask
+    /// it again before they give a result.
     pub fn check_unwritten(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.check_unwritten("read the database"),
@@ -377,7 +382,7 @@ impl Sqlite {
         let Some(unlocked) = self.unlocked else {
             return Ok(());
         };
-        if version(&self.file).is_ok_and(|now| now == unlocked) {
+        if version(&self.file).map_err(|error| unseen(&error))? == unlocked {
             return Ok(());
         }
         Err(StoreError::Unavailable {
@@ -400,29 +405,38 @@ impl Postgres {
         &self.patience
     }
 
-    /// A connection. If all that the server allows are in use for too long, the error names the limit.
+    /// A connection. If none becomes free in time, the error says why.
     async fn acquire(
         &self,
         doing: &'static str,
         table: &'static str,
     ) -> Result<PoolConnection<sqlx::Postgres>, StoreError> {
-        self.pool.acquire().await.map_err(|error| {
-            // Without one in use, the server gave none for another reason.
-            let in_use = self.pool.size() > 0 && self.pool.num_idle() == 0;
-            if let (sqlx::Error::PoolTimedOut, Some((limit, whose)), true) =
-                (&error, &self.limit, in_use)
-            {
-                let connections = if *limit == 1 { "connection" } else { "connections" };
-                return StoreError::Unavailable {
-                    doing,
-                    source: Cause::new(format!(
-                        "all {limit} {connections} that {whose} may have were in use for too long; end \
-                         other connections, or raise the connection limit of {whose}"
-                    )),
-                };
-            }
-            StoreError::from_sqlx(doing, table, error)
-        })
+        match self.pool.acquire().await {
+            Ok(connection) => Ok(connection),
+            Err(sqlx::Error::PoolTimedOut) => Err(self.why_none(doing, table).await),
+            Err(error) => Err(StoreError::from_sqlx(doing, table, error)),
+        }
+    }
+
+    /// Why the pool had no connection: the server refuses another one, or all are in use.
+    async fn why_none(&self, doing: &'static str, table: &'static str) -> StoreError {
+        let options = self.pool.connect_options();
+        let another = async { PgConnection::connect_with(&options).await?.close().await };
+        let patience = Patience::of(POSTGRES_SIGN);
+        if let Err(error) = patience.wait(another).await {
+            return StoreError::from_sqlx(doing, table, error);
+        }
+        let Some((limit, whose)) = &self.limit else {
+            return StoreError::from_sqlx(doing, table, sqlx::Error::PoolTimedOut);
+        };
+        StoreError::Unavailable {
+            doing,
+            source: Cause::new(format!(
+                "all {} that {whose} may have were in use for too long; end other connections, or raise \
+                 the connection limit of {whose}",
+                counted(u64::from(*limit), "connection")
+            )),
+        }
     }
 }
 
@@ -464,12 +478,10 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
             unlocked: None,
         });
     }
+    // A reader, too, would see a mixture.
+    file::check_log(&file)?;
     let reading = connect.clone().read_only(true);
     if options.read_only {
-        if let Err(error) = file::check_log(&file) {
-            // Reading mixes nothing into the file.
-            warn!("{error}");
-        }
         let (read, leaves_log, unlocked) = open_reader(&file, reading).await?;
         return Ok(Sqlite {
             write: read.clone(),
@@ -483,7 +495,6 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
             unlocked,
         });
     }
-    file::check_log(&file)?;
     // If that fails, SQLite tells why.
     let _unwritable = file::create_privately(&file);
     let write = writing()
@@ -639,7 +650,7 @@ async fn open_postgres(url: &str, options: OpenOptions) -> Result<Postgres, Stor
     let mut first = first_connection(&pool, &connect, &silence)
         .await
         .map_err(failed)?;
-    let asked = check_pooler(&mut first, &connect).await;
+    let asked = check_pooler(&mut first, &connect, options.read_only).await;
     let asked = asked.and_then(|server| server.check_encoding().map(|()| server));
     let server = match asked {
         Ok(server) => server,
@@ -702,12 +713,13 @@ fn pool_of(connect: &PgConnectOptions, memory: &Arc<Memory>, connections: u32) -
 async fn check_pooler(
     first: &mut PgConnection,
     connect: &PgConnectOptions,
+    read_only: bool,
 ) -> Result<Server, StoreError> {
     let patience = Patience::of(POSTGRES_ACQUIRE_TIMEOUT);
     let server = patience.wait(Server::ask(first)).await.map_err(|error| {
         server::refusal(&error).unwrap_or_else(|| StoreError::from_sqlx(OPENING, "it", error))
     })?;
-    if server::is_shared(first, connect, &server, &patience).await? {
+    if server::is_shared(first, connect, &server, read_only).await? {
         return Err(server::transaction_mode());
     }
     Ok(server)
@@ -790,6 +802,10 @@ mod tests {
         let now = Timestamp::parse("2026-05-04T14:00:00Z").unwrap();
         writer.account("north", "https://x", now).await.unwrap();
         writer.close().await;
+        // However coarse the clock of the file system is.
+        let changed = std::fs::File::options().write(true).open(&file).unwrap();
+        let later = std::time::SystemTime::now() + Duration::from_secs(1);
+        changed.set_modified(later).unwrap();
         let told = |error: StoreError| match error {
             StoreError::Unavailable { source, .. } => source.to_string(),
             error => panic!("{error:?}"),

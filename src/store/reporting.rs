@@ -127,20 +127,24 @@ pub(super) async fn stored_settings(tx: &mut Transaction) -> Result<Option<Setti
 }
 
 impl Store {
-    /// Sees to it that there are days for all sessions and for a year ahead, by the settings that are stored,
-    /// or by `settings` if none are. Yields whether anything was changed.
+    /// Sees to it that there are days for a year ahead, by the settings that are stored. If none are, those
+    /// are stored that are given.
     pub async fn refresh_reports(
         &self,
         settings: &Settings,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<(), StoreError> {
         let mut tx = self
             .reading("read the settings of reports", "report_settings")
             .await?;
-        let stored = stored_settings(&mut tx).await?;
+        let sql = "select count(*) from report_settings where zone is not null";
+        let are_stored = tx.number(sql, Vec::new()).await? > 0;
         tx.end().await;
-        self.keep_reports(stored.as_ref().unwrap_or(settings), now)
-            .await
+        if are_stored {
+            self.extend_days(now).await
+        } else {
+            self.keep_reports(settings, now).await.map(drop)
+        }
     }
 
     /// Makes the settings of reports, the days and the open hours those of `settings`, all in one

@@ -2,19 +2,29 @@
 //!
 //! Must not know any table.
 
+use std::io;
+use std::time::Duration;
+
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{Connection, Row as _};
 use url::Url;
 
 use super::error::{Cause, StoreError};
 use super::transaction::Patience;
-use crate::data::without_os_numbers;
 
 /// The setting that names the schema of unqualified tables.
 const SEARCH_PATH: &str = "options[search_path]";
 
 /// The encoding that has every character.
 const UTF8: &str = "UTF8";
+
+/// How long a step of [`is_shared`] may take.
+const STEP: Duration = Duration::from_secs(10);
+
+/// The same for a command that only reads, and does without a second connection.
+const SHORT_STEP: Duration = Duration::from_secs(2);
+
+const TRYING: &str = "use a second connection to the database";
 
 /// The code of a server that accepts no more connections.
 const TOO_MANY: &str = "53300";
@@ -109,28 +119,22 @@ impl Server {
 /// confuses prepared statements and settings of several clients.
 ///
 /// A second connection tells: while it is in a transaction, it has the server that the first one just
-/// had, or the first one has another server than before. If the server refuses a second connection,
-/// there is nobody to be confused with. Any other failure says nothing, so it is an error.
+/// had, or the first one has another server than before. A role that may have only one or two connections
+/// may be refused the second one. Any other failure says nothing, so it is an error; but a command that
+/// only reads goes on with one connection where no second one gets a server.
 pub(super) async fn is_shared(
     first: &mut PgConnection,
     connect: &PgConnectOptions,
     server: &Server,
-    patience: &Patience,
+    read_only: bool,
 ) -> Result<bool, StoreError> {
-    let failed = |error: sqlx::Error| {
-        refusal(&error).unwrap_or_else(|| StoreError::Unavailable {
-            doing: "open a second connection to the database",
-            source: Cause::new(format!(
-                "{}; a connection pooler must allow several connections at a time (PgBouncer: \
-                 default_pool_size)",
-                without_os_numbers(&error.to_string())
-            )),
-        })
-    };
+    let failed =
+        |error| refusal(&error).unwrap_or_else(|| StoreError::from_sqlx(TRYING, "it", error));
+    let patience = Patience::of(if read_only { SHORT_STEP } else { STEP });
     let second = patience.wait(PgConnection::connect_with(connect)).await;
     let mut second = match second {
         Ok(second) => second,
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(TOO_MANY) => {
+        Err(error) if is_refused(&error) && server.limit().is_some_and(|(most, _)| most <= 2) => {
             return Ok(false);
         }
         Err(error) => return Err(failed(error)),
@@ -139,7 +143,14 @@ pub(super) async fn is_shared(
         sqlx::raw_sql("begin").execute(&mut second).await?;
         process(&mut second).await
     };
-    let of_second = patience.wait(begin).await.map_err(failed)?;
+    let of_second = match patience.wait(begin).await {
+        Ok(process) => process,
+        // The first one keeps the only server: a pooler in session mode.
+        Err(sqlx::Error::Io(error)) if error.kind() == io::ErrorKind::TimedOut => {
+            return if read_only { Ok(false) } else { Err(single()) };
+        }
+        Err(error) => return Err(failed(error)),
+    };
     // With one server only, the first connection would wait for it until the transaction ends.
     let shared = if of_second == server.process {
         true
@@ -154,6 +165,22 @@ pub(super) async fn is_shared(
     };
     let _closed = patience.wait(second.close()).await;
     Ok(shared)
+}
+
+/// Whether the server accepts no more connections for now.
+fn is_refused(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some(TOO_MANY))
+}
+
+/// The error for a pooler that has no server for a second connection.
+fn single() -> StoreError {
+    StoreError::Unavailable {
+        doing: TRYING,
+        source: Cause::new(
+            "no server for it; a connection pooler must have several for helena-sync (PgBouncer: \
+             default_pool_size of at least 3)",
+        ),
+    }
 }
 
 async fn process(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
