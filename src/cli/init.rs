@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::{Args, ValueHint};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::waiting::patiently;
@@ -51,6 +52,9 @@ pub struct InitArgs {
 
 /// How long a test may spend on retries.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// After this time without an answer, a person is told.
+const SOON: Duration = Duration::from_secs(3);
 
 /// Where the token is.
 #[derive(Debug, Clone)]
@@ -151,12 +155,14 @@ fn variable(environment: &Environment, name: &str) -> Option<String> {
 }
 
 /// The token, if an option or a variable gives it.
-fn token_of(args: &InitArgs, environment: &Environment) -> Result<Option<Token>, Failure> {
+async fn token_of(args: &InitArgs, environment: &Environment) -> Result<Option<Token>, Failure> {
     if let Some(file) = &args.token_file {
         return Ok(Some(Token::File(absolute(file))));
     }
     if args.token_stdin {
-        return Ok(Some(Token::Text(SecretString::from(line_of_stdin()?))));
+        // Without a line the token is empty, which the test of the token reports.
+        let text = line().await?.unwrap_or_default();
+        return Ok(Some(Token::Text(SecretString::from(text))));
     }
     if let Some(text) = variable(environment, "HELENA_API_TOKEN") {
         return Ok(Some(Token::Text(SecretString::from(text))));
@@ -165,17 +171,38 @@ fn token_of(args: &InitArgs, environment: &Environment) -> Result<Option<Token>,
     Ok(file.map(|file| Token::File(absolute(Path::new(&file)))))
 }
 
-/// Asks, tests and writes.
+/// Asks, tests and writes. Ctrl-C ends it at any moment before the file is written.
 pub(super) async fn run(
     global: &Global,
     environment: Environment,
     args: &InitArgs,
     clock: Arc<dyn Clock>,
 ) -> Result<Exit, Failure> {
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    tokio::select! {
+        done = asking(global, &environment, args, clock) => done,
+        _ = interrupt.recv() => Err(stopped()),
+        _ = terminate.recv() => Err(stopped()),
+    }
+}
+
+fn stopped() -> Failure {
+    Failure::failed(anyhow::anyhow!("stopped; nothing was written"))
+}
+
+async fn asking(
+    global: &Global,
+    environment: &Environment,
+    args: &InitArgs,
+    clock: Arc<dyn Clock>,
+) -> Result<Exit, Failure> {
     let path = global
         .config
         .clone()
-        .or_else(|| variable(&environment, CONFIG_VARIABLE).map(PathBuf::from))
+        .or_else(|| variable(environment, CONFIG_VARIABLE).map(PathBuf::from))
         .unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
     if path.exists() && !args.force {
         return Err(Failure::usage_text(format!(
@@ -185,9 +212,9 @@ pub(super) async fn run(
     }
     let given = Given {
         global,
-        environment: &environment,
+        environment,
         path,
-        token: token_of(args, &environment)?,
+        token: token_of(args, environment).await?,
         interactive: io::stdin().is_terminal() && !args.token_stdin,
         clock,
     };
@@ -210,6 +237,7 @@ pub(super) async fn run(
     ask_for_token(&given, &mut answers).await?;
     ask_for_database(&given, &mut answers).await?;
     let path = &given.path;
+    answers.database_url = settled(&answers.database_url, path);
     let text = answers.text();
     let written = if args.force {
         whole_file::replace(path, text.as_bytes()).and_then(|()| {
@@ -262,7 +290,7 @@ async fn ask_for_token(given: &Given<'_>, answers: &mut Answers) -> Result<(), F
             None => Token::Text(ask_secret("Token (account settings, Integrations > API)").await?),
         };
         let tested = match answers.context(given) {
-            Ok(context) => test_token(&context).await,
+            Ok(context) => Box::pin(test_token(&context)).await,
             Err(failure) => Err(failure),
         };
         match tested {
@@ -292,7 +320,7 @@ async fn ask_for_database(given: &Given<'_>, answers: &mut Answers) -> Result<()
             answers.database_url = ask_database(&usual).await?;
         }
         let tested = match answers.context(given) {
-            Ok(context) => test_database(&context).await,
+            Ok(context) => Box::pin(test_database(&context)).await,
             Err(failure) => Err(failure),
         };
         match tested {
@@ -310,7 +338,9 @@ async fn test_token(context: &Context) -> Result<(), Failure> {
     let account = context.account()?;
     let client = account.client(context, &[], Patience::Within(PATIENCE))?;
     let never = CancellationToken::new();
-    let company = patiently(context, &client, sync::company(&client, &never)).await?;
+    let asked = Box::pin(patiently(context, &client, sync::company(&client, &never)));
+    let place = account.base_url.to_string();
+    let company = soon(context.clock.as_ref(), &place, asked).await?;
     company.map(|_| ()).map_err(|error| {
         let failure = Failure::from(error);
         let doing = match failure.exit {
@@ -337,7 +367,9 @@ async fn test_database(context: &Context) -> Result<String, Failure> {
         ));
     }
     let options = OpenOptions { read_only: true };
-    let store = Store::open(url.expose(), &options).await.map_err(failed)?;
+    let opened = Store::open(url.expose(), &options);
+    let opened = soon(context.clock.as_ref(), &url.to_string(), opened).await;
+    let store = opened.map_err(failed)?;
     let store = store.sharing(context.database()?.shared);
     let migrating = match store.check_schema().await {
         Ok(()) => Ok(false),
@@ -360,6 +392,27 @@ async fn test_database(context: &Context) -> Result<String, Failure> {
     }
 }
 
+/// The address of the database as the file says it. A relative path of a SQLite file means another file in
+/// another folder, so it is only kept if the configuration file is in the current one.
+fn settled(database: &str, file: &Path) -> String {
+    let kept = || database.to_owned();
+    let Ok(url) = database.parse::<DatabaseUrl>() else {
+        return kept();
+    };
+    let Some(path) = url.sqlite_file().filter(|path| path.is_relative()) else {
+        return kept();
+    };
+    let is_here = absolute(file).parent() == absolute(Path::new(DEFAULT_FILE)).parent();
+    let whole = absolute(path).display().to_string();
+    // In an address, these would mean something else.
+    if is_here || whole.contains(['%', '?', '#']) {
+        return kept();
+    }
+    let parameters = url.expose().split_once('?');
+    let parameters = parameters.map_or_else(String::new, |(_, rest)| format!("?{rest}"));
+    format!("sqlite://{whole}{parameters}")
+}
+
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -369,16 +422,10 @@ fn say(text: &str) {
     let _unwritable = writeln!(io::stderr().lock(), "{text}");
 }
 
-fn line_of_stdin() -> io::Result<String> {
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
-    Ok(line.trim().to_owned())
-}
-
 /// Asks for a line. An empty answer means the default.
 async fn ask(question: &str, default: &str) -> Result<String, Failure> {
     prompt(&format!("{question} [{default}]: "));
-    let line = line().await?;
+    let line = answer().await?;
     Ok(if line.is_empty() {
         default.to_owned()
     } else {
@@ -386,26 +433,37 @@ async fn ask(question: &str, default: &str) -> Result<String, Failure> {
     })
 }
 
-/// The same for the database, whose password is not shown.
+/// The same for the database, whose user and password are not shown.
 async fn ask_database(default: &str) -> Result<String, Failure> {
-    let shown = default
-        .parse::<DatabaseUrl>()
-        .map_or_else(|_| "***".to_owned(), |url| url.to_string());
     prompt(&format!(
-        "Database, sqlite://FILE or postgres://... [{shown}]: "
+        "Database, sqlite://FILE or postgres://... {}: ",
+        shown_default(default)
     ));
-    let line = line().await?;
+    let line = answer().await?;
     Ok(if line.is_empty() {
         default.to_owned()
     } else {
         line
     })
+}
+
+/// `[sqlite://helena.db]`. An address that is not shown in full says so, since Enter means all of it.
+fn shown_default(database: &str) -> String {
+    let Ok(url) = database.parse::<DatabaseUrl>() else {
+        return "[***, which is not a valid address]".to_owned();
+    };
+    let hidden = match url.to_string() {
+        shown if shown == url.expose() => "",
+        shown if shown.contains("***") => ", shown without its password",
+        _ => ", shown without its parameters",
+    };
+    format!("[{url}{hidden}]")
 }
 
 async fn ask_secret(question: &str) -> Result<SecretString, Failure> {
     prompt(&format!("{question}: "));
     let silent = Silent::begin();
-    let line = line().await;
+    let line = answer().await;
     drop(silent);
     // The line break that was typed was not shown either.
     say("");
@@ -417,8 +475,13 @@ fn prompt(text: &str) {
     let _unwritable = write!(err, "{text}").and_then(|()| err.flush());
 }
 
-/// Reads a line in a thread of its own, so that Ctrl-C ends the command.
-async fn line() -> Result<String, Failure> {
+/// A line that somebody types. The end of the input ends the command.
+async fn answer() -> Result<String, Failure> {
+    line().await?.ok_or_else(stopped)
+}
+
+/// Reads a line in a thread of its own, so that Ctrl-C ends the command. `None` at the end of the input.
+async fn line() -> Result<Option<String>, Failure> {
     let (tell, told) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let mut line = String::new();
@@ -426,12 +489,21 @@ async fn line() -> Result<String, Failure> {
         // If the command has ended, nobody waits for it.
         let _ended = tell.send(read.map(|bytes| (bytes > 0).then_some(line)));
     });
-    let stopped = || Failure::failed(anyhow::anyhow!("stopped; nothing was written"));
-    let read = tokio::select! {
-        read = told => read.map_err(|_| stopped())??,
-        _ = tokio::signal::ctrl_c() => None,
-    };
-    Ok(read.ok_or_else(stopped)?.trim().to_owned())
+    let read = told.await.map_err(|_| stopped())??;
+    Ok(read.map(|line| line.trim().to_owned()))
+}
+
+/// Waits for the answer of a test. If that takes long, says what it waits for.
+async fn soon<T>(clock: &dyn Clock, what: &str, answer: impl Future<Output = T>) -> T {
+    let mut answer = std::pin::pin!(answer);
+    tokio::select! {
+        answer = &mut answer => return answer,
+        () = clock.sleep(SOON) => {}
+    }
+    say(&format!(
+        "no answer from {what} yet; press Ctrl-C to give up"
+    ));
+    answer.await
 }
 
 /// A terminal that does not show what is typed, until this is dropped.
@@ -457,6 +529,50 @@ impl Drop for Silent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_default_with_a_password_is_shown_without_it() {
+        for (database, shown) in [
+            ("sqlite://helena.db", "[sqlite://helena.db]"),
+            ("postgres://db/helena", "[postgres://db/helena]"),
+            (
+                "postgres://ana:geheim@db/helena",
+                "[postgres://***@db/helena, shown without its password]",
+            ),
+            (
+                "postgres://db/helena?sslmode=require",
+                "[postgres://db/helena, shown without its parameters]",
+            ),
+            ("mysql://geheim@db", "[***, which is not a valid address]"),
+        ] {
+            assert_eq!(shown_default(database), shown);
+        }
+    }
+
+    #[test]
+    fn a_relative_file_stays_relative_only_beside_the_configuration_file() {
+        let here = std::env::current_dir().unwrap();
+        let whole = format!("sqlite://{}/data/helena.db", here.display());
+        let of = |database: &str, file: &str| settled(database, Path::new(file));
+        let default = DEFAULT_FILE;
+        assert_eq!(
+            of("sqlite://data/helena.db", default),
+            "sqlite://data/helena.db"
+        );
+        assert_eq!(of("data/helena.db", "/etc/helena.toml"), whole);
+        assert_eq!(
+            of("sqlite://data/helena.db", "other/helena-sync.toml"),
+            whole
+        );
+        let with = format!("{whole}?mode=rwc");
+        assert_eq!(
+            of("sqlite://data/helena.db?mode=rwc", "/etc/helena.toml"),
+            with
+        );
+        for database in ["sqlite:///srv/helena.db", "postgres://db/helena"] {
+            assert_eq!(of(database, "/etc/helena.toml"), database);
+        }
+    }
 
     #[test]
     fn what_is_written_is_read_as_it_was_answered() {
