@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::formats::TextOrJson;
 use super::{Exit, Failure, Global, refused_options};
-use crate::config::{Environment, Settings, Shown};
+use crate::api;
+use crate::config::{BaseUrlSource, ConfigError, Environment, Settings, Shown};
 use crate::output::{Printer, terminal_width};
 
 /// Show the configuration.
@@ -25,7 +26,7 @@ pub struct ConfigArgs {
 pub enum ConfigCommand {
     /// Show all keys with their effective values and where each comes from
     ///
-    /// Tokens and passwords are not shown. Keys that are not set and have no default are left out;
+    /// Tokens and passwords are not shown. A token key that another key replaces is "(ignored)". Keys that are not set and have no default are left out;
     /// docs/configuration.md has them. Exits with 2, after the table, if a value is not accepted.
     #[command(args = refused_options::hidden(refused_options::CONFIG), after_long_help = "\
 Examples:
@@ -56,5 +57,19 @@ pub(super) fn run(
     }
     printer.finish()?;
     settings.check()?;
+    check_base_urls(&settings)?;
     Ok(Exit::Done)
+}
+
+/// Refuses base URLs that no command accepts.
+fn check_base_urls(settings: &Settings) -> Result<(), Failure> {
+    let allow_http = settings.api()?.allow_http;
+    for BaseUrlSource { origin, key, text } in settings.base_urls()? {
+        api::base_url(&text, allow_http).map_err(|error| ConfigError::Value {
+            origin,
+            key,
+            problem: error.to_string(),
+        })?;
+    }
+    Ok(())
 }

@@ -63,6 +63,11 @@ impl Entry {
     pub(super) fn name(&self) -> &str {
         &self.name
     }
+
+    /// Its base URL, if it has one of its own.
+    pub(super) fn base_url(&self) -> Option<&str> {
+        self.base_url.as_deref()
+    }
 }
 
 fn optional<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {

@@ -93,6 +93,17 @@ pub struct Flag {
     pub value: String,
 }
 
+/// A configured base URL, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrlSource {
+    /// The file, the variable or the flag that sets it, or `default`.
+    pub origin: String,
+    /// Its key.
+    pub key: String,
+    /// Its text, which may not be valid.
+    pub text: String,
+}
+
 /// The configuration before its sections are checked. It contains no unknown key.
 pub struct Settings {
     figment: Figment,
@@ -415,6 +426,29 @@ impl Settings {
             }
         }
         Ok(Vec::new())
+    }
+
+    /// The base URLs in use, each with its key and where it comes from, even if no token is configured.
+    pub fn base_urls(&self) -> Result<Vec<BaseUrlSource>, ConfigError> {
+        let entries = self.entries()?;
+        let mut urls = Vec::new();
+        if entries.is_empty() || entries.iter().any(|entry| entry.base_url().is_none()) {
+            let key = "api.base_url";
+            urls.extend(self.text(key)?.map(|(text, origin)| BaseUrlSource {
+                origin: without_key(&origin, key),
+                key: key.to_owned(),
+                text,
+            }));
+        }
+        let file = self.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        urls.extend(entries.iter().enumerate().filter_map(|(index, entry)| {
+            Some(BaseUrlSource {
+                origin: file.display().to_string(),
+                key: format!("accounts[{index}].base_url"),
+                text: entry.base_url()?.to_owned(),
+            })
+        }));
+        Ok(urls)
     }
 
     /// The configured accounts. Never empty.

@@ -32,7 +32,7 @@ use crate::data::RateLimit;
 pub use accounts::{AccountConfig, Accounts, DEFAULT_ACCOUNT};
 pub use database::DatabaseUrl;
 pub use keys::{ACCOUNT_KEYS, CONFIG_VARIABLE, KEYS, Key, PREFIX, Shape, markdown};
-pub use load::{Environment, Flag, Settings};
+pub use load::{BaseUrlSource, Environment, Flag, Settings};
 pub use local_zone::LocatedZone;
 pub use nearest::nearest;
 pub use report::Report;

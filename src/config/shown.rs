@@ -4,7 +4,7 @@
 
 use figment::value::Value;
 
-use super::keys::{ACCOUNT_KEYS, KEYS, Key};
+use super::keys::{ACCOUNT_KEYS, KEYS, Key, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE};
 use super::{DatabaseUrl, Settings};
 
 /// A key, its effective value and where the value comes from.
@@ -21,6 +21,9 @@ pub struct Shown {
 /// What stands for a secret.
 const MASK: &str = "***";
 
+/// What stands for a token, or for its file, that another key or the list of accounts replaces.
+const IGNORED: &str = "(ignored)";
+
 impl Settings {
     /// All keys that have a value, in the order of the documents.
     pub fn shown(&self) -> Vec<Shown> {
@@ -28,6 +31,9 @@ impl Settings {
             let value = self.value(key.name)?;
             let mut text = masked(key, &value);
             let mut origin = self.origin(&value);
+            if !text.is_empty() && self.is_ignored(key.name, &value) {
+                IGNORED.clone_into(&mut text);
+            }
             if key.name == "timezone"
                 && let Ok(located) = self.located_zone()
             {
@@ -40,6 +46,25 @@ impl Settings {
             })
         });
         keys.chain(self.accounts_shown()).collect()
+    }
+
+    /// Whether a key of the token has no effect, as [`Settings::accounts`] decides.
+    fn is_ignored(&self, key: &str, value: &Value) -> bool {
+        let set = |name: &str| {
+            let text = self.variable(name);
+            text.is_some_and(|text| !text.trim().is_empty())
+        };
+        let entries = self.value("accounts").and_then(Value::into_array);
+        let entries = entries.unwrap_or_default();
+        let origin = self.origin(value);
+        let uses =
+            |entry: &Value| entry.find_ref("token_env").and_then(Value::as_str) == Some(&origin);
+        match key {
+            "api.token" | "api.token_file" if !entries.is_empty() => !entries.iter().any(uses),
+            "api.token" => !set(TOKEN_VARIABLE) && set(TOKEN_FILE_VARIABLE),
+            "api.token_file" => set(TOKEN_VARIABLE),
+            _ => false,
+        }
     }
 
     fn accounts_shown(&self) -> Vec<Shown> {
