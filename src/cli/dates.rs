@@ -3,10 +3,12 @@
 //! Must not know which range a date belongs to. It knows only whether the date starts or ends the
 //! range, since that decides what a day or a month without a time means.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, Utc};
 
 use crate::config::{Edge, Zone, duration_of};
-use crate::data::{Span, Timestamp};
+use crate::data::{Span, Timestamp, counted};
 
 /// The accepted forms, for help texts and messages.
 const FORMS: &str = "2025-12-31, 31/12/2025, \"2025-12-31 18:30\" (in the configured time zone), 2025-12, today, yesterday, 7d or 12h (so long ago), or RFC 3339 such as 2025-12-31T18:30:00Z";
@@ -52,13 +54,25 @@ pub enum DateError {
     },
     /// The text names no day.
     #[error(
-        "{flag}: {text:?} is not a valid day (accepted: 2025-12-31, 2025-12, today, yesterday or 7d; reports are of whole days)"
+        "{flag}: {text:?} is not a valid day (accepted: 2025-12-31, 31/12/2025, 2025-12, today, yesterday or 7d; only whole days)"
     )]
     NoDay {
         /// The flag.
         flag: &'static str,
         /// What was typed.
         text: String,
+    },
+    /// A length of time that is not of whole days, such as `3m`, which is three minutes.
+    #[error(
+        "{flag}: {text:?} is {length} ago, not a whole number of days; write days, such as 90d, or a date such as 2025-12-31"
+    )]
+    PartOfDay {
+        /// The flag.
+        flag: &'static str,
+        /// What was typed.
+        text: String,
+        /// The length that it means, in words.
+        length: String,
     },
     /// A day with slashes that can be read in two ways.
     #[error("{flag}: {text:?} can be {} or {}; write one of them", .days[0], .days[1])]
@@ -202,11 +216,14 @@ fn month(text: &str) -> Option<NaiveDate> {
 
 /// So long before the present: 7d, 12h, 30m.
 fn ago(text: &str, calendar: &Calendar) -> Option<Timestamp> {
+    Some(calendar.now - length(text)?)
+}
+
+fn length(text: &str) -> Option<Duration> {
     let is_shaped = text.starts_with(|c: char| c.is_ascii_digit())
         && text.ends_with(|c: char| c.is_ascii_lowercase())
         && !text.contains(['-', ':']);
-    let duration = is_shaped.then(|| duration_of(text).ok())??;
-    Some(calendar.now - duration)
+    is_shaped.then(|| duration_of(text).ok())?
 }
 
 /// A day: 2025-12-31, 31/12/2025, today or yesterday.
@@ -257,12 +274,16 @@ pub(super) fn days(
         let last = next.and_then(|next| next.pred_opt());
         return Ok((first, last.unwrap_or(first)));
     }
-    let zone = calendar.zone.0;
-    if let Some(at) = ago(text, calendar) {
-        let day = at.to_datetime().with_timezone(&zone).date_naive();
+    let shown = || text.chars().take(60).collect();
+    if let Some(length) = length(text) {
+        let day = whole_days(length).and_then(|days| calendar.today().checked_sub_days(days));
+        let day = day.ok_or_else(|| DateError::PartOfDay {
+            flag,
+            text: shown(),
+            length: in_words(length),
+        })?;
         return Ok((day, day));
     }
-    let shown = || text.chars().take(60).collect();
     match day_of(text, calendar) {
         Ok(day) if day.year() >= 1 => Ok((day, day)),
         Err(Unread::Ambiguous(days)) => {
@@ -273,6 +294,25 @@ pub(super) fn days(
             flag,
             text: shown(),
         }),
+    }
+}
+
+/// The number of days of a length. `None` if it is not of whole days.
+fn whole_days(length: Duration) -> Option<Days> {
+    const DAY: Duration = Duration::from_hours(24);
+    let seconds = length.as_secs();
+    (length.subsec_nanos() == 0 && seconds.is_multiple_of(DAY.as_secs()))
+        .then(|| Days::new(seconds / DAY.as_secs()))
+}
+
+/// `3 minutes`. A length of several units is `1h 30m`.
+fn in_words(length: Duration) -> String {
+    let seconds = length.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => counted(seconds, "second"),
+        (0, minutes, 0) => counted(minutes, "minute"),
+        (hours, 0, 0) if hours < 24 => counted(hours, "hour"),
+        _ => humantime::format_duration(Duration::from_secs(seconds)).to_string(),
     }
 }
 
@@ -485,7 +525,31 @@ mod tests {
         }
         for text in ["2026-03-10 12:00", "soon", "0000-01-01", ""] {
             let error = of(text).unwrap_err().to_string();
-            assert!(error.contains("reports are of whole days"), "{error}");
+            assert!(error.contains("only whole days"), "{error}");
+        }
+        // 3m is three minutes here, and three months only in --last of report.
+        for (text, length) in [
+            ("3m", "3 minutes"),
+            ("1m", "1 minute"),
+            ("12h", "12 hours"),
+            ("36h", "1day 12h"),
+            ("45s", "45 seconds"),
+            ("1month", "1month"),
+        ] {
+            assert_eq!(
+                of(text).unwrap_err().to_string(),
+                format!(
+                    "--from: {text:?} is {length} ago, not a whole number of days; write days, such \
+                     as 90d, or a date such as 2025-12-31"
+                )
+            );
+        }
+        for (text, expected) in [
+            ("24h", "2026-03-09"),
+            ("2w", "2026-02-24"),
+            ("0d", "2026-03-10"),
+        ] {
+            assert_eq!(of(text), Ok((day(expected), day(expected))), "{text}");
         }
     }
 

@@ -273,7 +273,7 @@ pub const KEYS: &[Key] = &[
         "store.keep_runs",
         Shape::Text,
         "90d",
-        "How long to keep runs in sync_runs. Runs that found differences, and changes of watermarks by operators, are always kept.",
+        "How long to keep runs in sync_runs, in days. Runs that found differences, and changes of watermarks by operators, are always kept.",
     ),
     key(
         "verify.schedule",

@@ -140,8 +140,8 @@ pub struct Store {
     /// Whether to store the complete JSON of every record, too.
     #[serde(deserialize_with = "values::bool")]
     pub raw: bool,
-    /// How long to keep runs.
-    #[serde(deserialize_with = "values::duration")]
+    /// How long to keep runs: whole days.
+    #[serde(deserialize_with = "values::days")]
     pub keep_runs: Duration,
 }
 

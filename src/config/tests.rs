@@ -338,6 +338,14 @@ fn a_wrong_value_is_refused_with_file_key_and_what_is_accepted() {
             "timezone: unknown time zone \"Mars\" (accepted: local",
         ),
         ("[database]\nurl = \"\"", "database.url: is empty"),
+        (
+            "[store]\nkeep_runs = \"3m\"",
+            "store.keep_runs: is 3m, not a whole number of days (accepted: days, such as 90d",
+        ),
+        (
+            "[store]\nkeep_runs = \"36h\"",
+            "store.keep_runs: is 1day 12h, not a whole number of days",
+        ),
     ] {
         let error = complaint(text);
         assert!(error.contains("some.toml: "), "{text}: {error}");

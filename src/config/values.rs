@@ -192,6 +192,19 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D
     Ok(duration)
 }
 
+/// A duration of whole days, since 3m is three minutes and easily meant as three months.
+pub(super) fn days<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    const DAY: u64 = 24 * 60 * 60;
+    let length = duration(from)?;
+    if length.as_secs().is_multiple_of(DAY) && length.subsec_nanos() == 0 {
+        return Ok(length);
+    }
+    let found = humantime::format_duration(length);
+    Err(D::Error::custom(format!(
+        "is {found}, not a whole number of days (accepted: days, such as 90d; m means minutes)"
+    )))
+}
+
 pub(super) fn bool<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
     match <Value as Deserialize>::deserialize(from)? {
         Value::Bool(_, value) => Ok(value),

@@ -441,6 +441,11 @@ fn errors_of_values() {
                 flag: "--from",
                 text: "soon".into(),
             },
+            DateError::PartOfDay {
+                flag: "--from",
+                text: "3m".into(),
+                length: "3 minutes".into(),
+            },
             DateError::Ambiguous {
                 flag: "--from",
                 text: "05/06/2025".into(),
@@ -460,6 +465,7 @@ fn errors_of_values() {
         |error| match error {
             DateError::Form { .. } => "Date form",
             DateError::NoDay { .. } => "Date no day",
+            DateError::PartOfDay { .. } => "Date part of a day",
             DateError::Ambiguous { .. } => "Date ambiguous",
             DateError::Year { .. } => "Date year",
             DateError::Backwards { .. } => "Date backwards",
