@@ -93,10 +93,14 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
             });
         stale.extend(old.iter().map(|text| format!("{}: {text}", account.name)));
         if checks && concerns {
-            for text in loads(&store, account.id, &streams, &sync.resources, now).await? {
+            for (text, has_begun) in
+                loads(&store, account.id, &streams, &sync.resources, now).await?
+            {
                 let text = format!("{}: {text}", account.name);
                 if args.complete {
                     stale.push(text);
+                } else if has_begun {
+                    loading.push(format!("{text}; changes are read meanwhile"));
                 } else {
                     loading.push(text);
                 }
@@ -139,7 +143,7 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
         return Ok(Exit::Done);
     }
     for text in &loading {
-        context.note(&format!("{text}; changes are read meanwhile"));
+        context.note(text);
     }
     if stale.is_empty() {
         context.note(match (args.complete, loading.is_empty()) {
@@ -155,19 +159,19 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
     Ok(Exit::Failed)
 }
 
-/// What is not loaded yet, as text.
+/// What is not loaded yet, as text, and whether its load has begun.
 async fn loads(
     store: &Store,
     account: AccountId,
     streams: &[StreamStatus],
     mirrored: &[Resource],
     now: Timestamp,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<(String, bool)>, Failure> {
     let incomplete = incomplete(store, account, streams, mirrored, now).await?;
     let text = |(resource, loading): &(Resource, Option<Loading>)| match loading {
-        Some(loading) => format!("{resource}: loading, {}", loading.text()),
-        None if resource.is_list() => format!("{resource} was never read completely"),
-        None => format!("{resource}: the first load has not begun"),
+        Some(loading) => (format!("{resource}: loading, {}", loading.text()), true),
+        None if resource.is_list() => (format!("{resource} was never read completely"), false),
+        None => (format!("{resource}: the first load has not begun"), false),
     };
     Ok(incomplete.iter().map(text).collect())
 }
@@ -192,7 +196,7 @@ fn which(backfill: &BackfillStatus, zone: Zone) -> String {
         .filters
         .iter()
         .filter(|filter| !filter.is_empty())
-        .map(|filter| filter_text(filter, &backfill.names))
+        .map(|filter| filter_text(filter, &backfill.names, zone))
         .collect();
     if !filters.is_empty() {
         let _ = write!(text, " with {}", filters.join(", or "));
@@ -209,7 +213,7 @@ const OPTIONS: [(&str, &str); 4] = [
 ];
 
 /// `status PENDING or STARTED and agent Ana Souza`. An id without a stored name stays an id.
-fn filter_text(filter: &SessionFilter, names: &BTreeMap<Uuid, String>) -> String {
+fn filter_text(filter: &SessionFilter, names: &BTreeMap<Uuid, String>, zone: Zone) -> String {
     let Ok(Value::Object(fields)) = serde_json::to_value(filter) else {
         return String::new();
     };
@@ -219,6 +223,10 @@ fn filter_text(filter: &SessionFilter, names: &BTreeMap<Uuid, String>) -> String
         };
         let name = text.parse().ok().and_then(|id: Uuid| names.get(&id));
         name.map_or_else(|| text.to_owned(), |name| cell(name))
+    };
+    let instant = |value: &Value| {
+        let at = value.as_str().and_then(|text| Timestamp::parse(text).ok());
+        at.map_or_else(|| word(value), |at| zone.show_seconds(at))
     };
     let parts: Vec<String> = fields
         .iter()
@@ -234,7 +242,7 @@ fn filter_text(filter: &SessionFilter, names: &BTreeMap<Uuid, String>) -> String
             Value::Object(ends) => {
                 let ends: Vec<String> = ends
                     .iter()
-                    .map(|(end, at)| format!("{name} {end} {}", word(at)))
+                    .map(|(end, at)| format!("{name} {end} {}", instant(at)))
                     .collect();
                 ends.join(" and ")
             }
@@ -445,9 +453,9 @@ fn print_oddities(
             if let Some(at) = line.interactions_ahead_at {
                 writeln!(
                     out,
-                    "{} {name} had a lastInteractionDate later than their updatedAt, the last one {} \
-                     ago; syncs follow both fields",
-                    number(line.interactions_ahead),
+                    "{} had a lastInteractionDate later than updatedAt, the last one {} ago; syncs \
+                     follow both fields",
+                    counted(line.interactions_ahead, "session"),
                     ago(now.since(at))
                 )?;
             }
@@ -587,6 +595,7 @@ fn print_runs(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Span;
     use crate::status::{ResourceStatus, TroubleStatus};
 
     fn line(error: Option<&str>) -> StreamLine {
@@ -771,6 +780,17 @@ mod tests {
         assert_eq!(
             which(&backfill, zone),
             " with status PENDING or STARTED and agent Ana Souza"
+        );
+        backfill.filters[0] = SessionFilter {
+            updated: Span {
+                after: Some(at("2026-05-04T12:00:00Z")),
+                before: Some(at("2026-05-05T12:00:00Z")),
+            },
+            ..SessionFilter::default()
+        };
+        assert_eq!(
+            which(&backfill, "America/Sao_Paulo".parse().unwrap()),
+            " with updated after 2026-05-04 09:00:00 and updated before 2026-05-05 09:00:00"
         );
     }
 }
