@@ -197,22 +197,26 @@ pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Fail
     }
     let findings = findings.finish()?;
     let exit = exit(&findings);
-    context.note(&verdict(context, &findings, exit, is_new));
+    let origins = context.token_origins();
+    context.note(&verdict(&findings, &origins, exit, is_new));
     Ok(exit)
 }
 
-/// What the findings come to, and the next command.
-fn verdict(context: &Context, findings: &[Finding], exit: Exit, is_new: bool) -> String {
+/// What the findings come to, and the next command. `origins` are where the tokens come from.
+fn verdict(findings: &[Finding], origins: &[String], exit: Exit, is_new: bool) -> String {
     let failed = |finding: &&Finding| {
         let outcome = finding.outcome;
         matches!(outcome, Outcome::Failed | Outcome::Refused | Outcome::Wrong)
     };
-    let mut names: Vec<&str> = findings
-        .iter()
-        .filter(failed)
-        .map(|finding| finding.what.as_str())
-        .collect();
+    let failed: Vec<&Finding> = findings.iter().filter(failed).collect();
+    let mut names: Vec<&str> = failed.iter().map(|finding| finding.what.as_str()).collect();
     names.dedup();
+    let all = |outcome| failed.iter().all(|finding| finding.outcome == outcome);
+    // After no answer at all, the rest of the account is not tried.
+    let is_unreachable = |failed: &&Finding| {
+        let mut skipped = findings.iter().filter(|it| it.outcome == Outcome::Skipped);
+        skipped.any(|it| it.account == failed.account)
+    };
     let again = "then run `helena-sync check` again";
     let advice = match exit {
         Exit::Done if is_new => {
@@ -224,23 +228,25 @@ fn verdict(context: &Context, findings: &[Finding], exit: Exit, is_new: bool) ->
                     how far it is"
                 .to_owned();
         }
-        Exit::Refused => format!(
+        Exit::Refused if all(Outcome::Refused) => format!(
             "the platform refuses the token: create one under Integrations > API ({}), {again}",
-            context.token_origins().join("; ")
+            origins.join("; ")
         ),
-        Exit::Usage => format!("change the configuration, {again}"),
-        Exit::Failed if findings.iter().any(|it| it.outcome == Outcome::Skipped) => {
+        Exit::Usage if all(Outcome::Wrong) => format!("change the configuration, {again}"),
+        Exit::Failed if failed.iter().all(is_unreachable) => {
             format!("check the base URL and the network, {again}")
         }
-        Exit::Failed if findings.iter().any(|it| it.outcome == Outcome::Refused) => format!(
+        Exit::Failed if all(Outcome::Refused) => format!(
             "give the token the missing rights, or remove these resources from sync.resources; {again}"
         ),
-        Exit::Failed => format!("the lines above say what to do; {again}"),
+        // One advice would hide the others.
+        Exit::Refused | Exit::Usage | Exit::Failed => {
+            format!("the lines above say what to do; {again}")
+        }
     };
-    let count = names.len();
-    let checks = if count == 1 { "check" } else { "checks" };
     format!(
-        "{count} {checks} did not succeed ({}): {advice}",
+        "{} did not succeed ({}): {advice}",
+        counted(names.len() as u64, "check"),
         names.join(", ")
     )
 }
@@ -684,6 +690,47 @@ mod tests {
           yet; the first run or sync creates it
         ");
         assert_eq!(finding.text(None).lines().count(), 1);
+    }
+
+    #[test]
+    fn one_cause_has_its_advice_and_several_causes_that_of_the_lines_above() {
+        let origins = ["HELENA_API_TOKEN".to_owned()];
+        let of = |outcome, account: &str, what: &str| Finding {
+            what: what.into(),
+            ..finding(account, outcome)
+        };
+        let told = |findings: &[Finding]| verdict(findings, &origins, exit(findings), false);
+        let database = || of(Outcome::Failed, "", "database");
+        let tags = |outcome| of(outcome, "a", "tags");
+        let skipped = || of(Outcome::Skipped, "a", "channels");
+        let good = || of(Outcome::Good, "a", "sessions");
+        let several = "the lines above say what to do; then run `helena-sync check` again";
+        for (findings, advice) in [
+            (
+                vec![tags(Outcome::Failed), skipped()],
+                "check the base URL and the network",
+            ),
+            (vec![database(), tags(Outcome::Failed), skipped()], several),
+            (
+                vec![tags(Outcome::Refused), good()],
+                "give the token the missing rights",
+            ),
+            (vec![database(), tags(Outcome::Refused), good()], several),
+            (
+                vec![tags(Outcome::Refused)],
+                "create one under Integrations > API (HELENA_API_TOKEN)",
+            ),
+            (vec![database(), tags(Outcome::Refused)], several),
+            (vec![tags(Outcome::Wrong)], "change the configuration"),
+            (vec![database(), tags(Outcome::Wrong)], several),
+        ] {
+            let text = told(&findings);
+            assert!(text.contains(advice), "{text}");
+        }
+        assert!(
+            told(&[database(), tags(Outcome::Wrong)])
+                .starts_with("2 checks did not succeed (database, tags)")
+        );
     }
 
     #[test]
