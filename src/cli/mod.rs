@@ -18,6 +18,7 @@ mod failure;
 mod filter;
 mod flat;
 mod formats;
+mod hints;
 mod names;
 mod place;
 mod record;
@@ -236,9 +237,11 @@ pub async fn main(
     arguments: impl IntoIterator<Item = OsString>,
     clock: Arc<dyn Clock>,
 ) -> Result<Exit, Failure> {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(mut error) => {
+            hints::add(&mut error, &arguments);
             let exit = match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done,
                 _ => Exit::Usage,
