@@ -80,6 +80,11 @@ pub fn screen() -> &'static MultiProgress {
     &SCREEN
 }
 
+/// Whether a person may be reading stderr.
+pub fn is_on_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
 /// The width of the terminal on stderr. `None` if stderr is a file or a pipe.
 pub fn width() -> Option<u16> {
     let stderr = io::stderr();

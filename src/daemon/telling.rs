@@ -9,6 +9,7 @@ use tracing::info;
 
 use crate::data::{Resource, Timestamp, counted, grouped};
 use crate::sync::RunReport;
+use crate::telemetry::is_on_terminal;
 
 /// How often a line says that nothing changes.
 const QUIET: Duration = Duration::from_hours(1);
@@ -98,7 +99,7 @@ impl Telling {
             return;
         };
         if is_first || has_loaded {
-            text.push_str(&next(ended.next));
+            text.push_str(&next(ended.next, is_on_terminal()));
         }
         let whose = if self.account == DEFAULT_NAME {
             String::new()
@@ -162,16 +163,32 @@ fn spent(requests: u64, took: Duration) -> String {
     format!("({requests}, {:.1} s)", took.as_secs_f64())
 }
 
-/// When the next sync is, and how to stop.
-fn next(next: Option<Duration>) -> String {
-    let next = next.map_or_else(String::new, |left| {
+/// When the next sync is and, for a person at a terminal, how to stop.
+fn next(next: Option<Duration>, is_on_terminal: bool) -> String {
+    let mut text = next.map_or_else(String::new, |left| {
         let left = humantime::format_duration(Duration::from_secs(left.as_secs().max(1)));
         format!("; next sync in {left}")
     });
-    format!("{next}; Ctrl-C stops")
+    if is_on_terminal {
+        text.push_str("; Ctrl-C stops");
+    }
+    text
 }
 
 /// The time from now until an instant.
 pub(super) fn until(next: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
     next.map(|at| at.since(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_terminal_is_told_how_to_stop() {
+        let soon = Some(Duration::from_mins(1));
+        assert_eq!(next(soon, true), "; next sync in 1m; Ctrl-C stops");
+        assert_eq!(next(soon, false), "; next sync in 1m");
+        assert_eq!(next(None, false), "");
+    }
 }
