@@ -612,6 +612,10 @@ async fn body(mut response: Response, largest: usize) -> Result<Vec<u8>, FailedR
     }
 }
 
+/// What to check if the name of a host has no address: it may be that of the platform or of a proxy.
+const UNKNOWN_HOST: &str = "DNS has no address for the host: the base URL is misspelt, this machine's DNS does not \
+                            work, or it needs a proxy, which HTTPS_PROXY names";
+
 /// Why there was no answer. Uses the innermost cause, which is the most specific one.
 fn no_answer(error: reqwest::Error) -> FailedRequest {
     let error = error.without_url();
@@ -634,7 +638,7 @@ fn no_answer(error: reqwest::Error) -> FailedRequest {
     } else if error.is_connect() {
         // What the system says of a name that does not exist differs from system to system.
         if cause.contains("lookup address") {
-            "the name of the host is not known; check the base URL and DNS".clone_into(&mut cause);
+            UNKNOWN_HOST.clone_into(&mut cause);
         }
         FailedRequest::new(FailureKind::Connection, format!("no connection: {cause}"))
     } else {
