@@ -73,8 +73,9 @@
 //!   if the platform does not find it by id, and then finds another one by id ([`data::ByIdProof`]). An
 //!   entry of a list counts as deleted if a second answer lacks it, too. If the list lacks all or most
 //!   entries, a run some minutes later must confirm it.
-//! - Every write names a [`store::Lease`]. If another process has taken the lease over, the write's own
-//!   transaction refuses it.
+//! - Every write of records and their progress names a [`store::Lease`]. If another process has taken the
+//!   lease over, the write's own transaction refuses it. Only what cannot hurt the holder needs no lease:
+//!   to cancel a backfill, and to keep the days of reports.
 //! - Text that the databases store differently is cleaned before. Times are cut to microseconds, never
 //!   rounded.
 //! - Tokens, bodies and row contents never reach a log line or an error.

@@ -544,8 +544,8 @@ pub(super) fn least_time(context: &Context, requests: u64) -> Result<String, Fai
 pub(super) const WHICH_RESOURCES: &str =
     "Use only this resource; may be repeated, or a list with commas [default: sync.resources]";
 
-/// The names of resources. A name with spaces is a column's too, so the commands' spelling with
-/// hyphens is accepted.
+/// The names of resources, which are those of their tables. The spelling of the commands, with a hyphen,
+/// is accepted, too.
 pub(super) fn resources() -> Choice<Resource> {
     choice(Resource::ALL.map(|resource| (resource.name(), resource))).also(&[
         (Resource::CustomFields.name(), &["custom-fields"]),

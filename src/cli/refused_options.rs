@@ -77,6 +77,12 @@ pub(super) fn check(global: &Global, command: &Command) -> Result<(), Failure> {
     let (name, without, why) = of(command);
     for (id, flag, given) in given {
         if given && without.contains(&id) {
+            let why = match (id, name) {
+                ("timezone", "report" | "export") => {
+                    "its days are those of the time zone that the last sync stored in the database"
+                }
+                _ => why,
+            };
             return Err(Failure::usage_text(format!(
                 "{name} does not accept {flag}: {why}. Leave it out."
             )));
@@ -118,16 +124,8 @@ const fn of(command: &Command) -> (&'static str, &'static [&'static str], &'stat
             STORED,
             "it works on the database, not on the platform",
         ),
-        Command::Report(_) => (
-            "report",
-            REPORT,
-            "it only reads the database, which keeps the days of its time zone",
-        ),
-        Command::Export(_) => (
-            "export",
-            REPORT,
-            "it only reads the database, which keeps the days of its time zone",
-        ),
+        Command::Report(_) => ("report", REPORT, LOOKS),
+        Command::Export(_) => ("export", REPORT, LOOKS),
         Command::Rejects(args) => match args.command {
             Some(rejects::RejectsCommand::Retry(_)) => ("rejects retry", &[], ""),
             _ => ("rejects", STORED, LOOKS),
@@ -193,6 +191,22 @@ mod tests {
             &["status", "--account", "x", "--config", "y"],
         ] {
             assert_eq!(refused(line), "", "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_reason_is_that_of_the_option() {
+        for command in ["report", "export"] {
+            let url = refused(&[command, "--base-url", "x"]);
+            assert!(
+                url.contains("it only reads the database. Leave it out."),
+                "{url}"
+            );
+            let zone = refused(&[command, "--timezone", "UTC"]);
+            assert!(
+                zone.contains("that the last sync stored in the database"),
+                "{zone}"
+            );
         }
     }
 

@@ -73,8 +73,7 @@ Examples:
 /// Which watermark.
 #[derive(Debug, Clone, Args)]
 pub struct StreamArgs {
-    /// The resource. The others are lists: each sync reads them completely, so they
-    /// have no watermark
+    /// sessions or contacts. The other resources have no watermark, since each sync reads them completely
     #[arg(value_name = "RESOURCE", value_parser = resources().showing(|one| !one.is_list()))]
     pub resource: Resource,
     /// Only the contacts with this status [default: all three]

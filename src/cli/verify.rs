@@ -299,8 +299,8 @@ fn print_found(
         let windows = counted(found.loading, "window");
         writeln!(
             out,
-            "\n{account}: {subject} is still being loaded: {windows} of creation times not \
-             loaded yet and not compared"
+            "\n{account}: {subject} is still being loaded, so {windows} of creation times could not be \
+             compared yet"
         )?;
     }
     let lacking = found.versions.filter(|_| found.is_lacking());

@@ -5,8 +5,9 @@
 //! Time is an argument. Must not know where rows come from, nor any other module of this crate
 //! except [`crate::data`] and [`crate::reporting`].
 //!
-//! Every write names a [`Lease`]. If another process has taken over the lease, the write's own
-//! transaction refuses it with [`StoreError::LeaseLost`].
+//! Every write of records and their progress names a [`Lease`]. If another process has taken over the lease,
+//! the write's own transaction refuses it with [`StoreError::LeaseLost`]. Two writes need no lease, since
+//! they cannot hurt its holder: [`Store::cancel_backfills`] and [`Store::keep_reports`].
 
 mod account;
 mod backend;
