@@ -509,7 +509,15 @@ impl Exchange {
             let retry_after =
                 header(&response, &RETRY_AFTER).and_then(|text| retry_after(text, date, now));
             if status == 429 {
-                permit.refused(retry_after);
+                if let Some(pause) = permit.refused(retry_after) {
+                    tracing::warn!(
+                        pause_seconds = pause.as_secs_f64(),
+                        "the platform answered 429 (too many requests) at {}; pausing all requests of \
+                         the account for {:.0} s",
+                        self.base,
+                        pause.as_secs_f64()
+                    );
+                }
             } else {
                 permit.answered();
             }
@@ -616,6 +624,15 @@ async fn body(mut response: Response, largest: usize) -> Result<Vec<u8>, FailedR
 const UNKNOWN_HOST: &str = "DNS has no address for the host: the base URL is misspelt, this machine's DNS does not \
                             work, or it needs a proxy, which HTTPS_PROXY names";
 
+/// Why there is no connection. What the system says of a host without an address differs from system to system.
+fn unconnected(cause: &str) -> &str {
+    if cause.contains("lookup address") {
+        UNKNOWN_HOST
+    } else {
+        cause
+    }
+}
+
 /// Why there was no answer. Uses the innermost cause, which is the most specific one.
 fn no_answer(error: reqwest::Error) -> FailedRequest {
     let error = error.without_url();
@@ -636,15 +653,31 @@ fn no_answer(error: reqwest::Error) -> FailedRequest {
             ..FailedRequest::new(FailureKind::Timeout, when)
         }
     } else if error.is_connect() {
-        // What the system says of a name that does not exist differs from system to system.
-        if cause.contains("lookup address") {
-            UNKNOWN_HOST.clone_into(&mut cause);
-        }
+        let cause = unconnected(&cause);
         FailedRequest::new(FailureKind::Connection, format!("no connection: {cause}"))
     } else {
         FailedRequest::new(
             FailureKind::Connection,
             format!("the connection failed before an answer: {cause}"),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_an_address_is_told_with_what_to_check() {
+        for cause in [
+            "failed to lookup address information: Name or service not known",
+            "failed to lookup address information: nodename nor servname provided, or not known",
+        ] {
+            let told = unconnected(cause);
+            for part in ["base URL", "DNS", "HTTPS_PROXY"] {
+                assert!(told.contains(part), "{part}: {told}");
+            }
+        }
+        assert_eq!(unconnected("Connection refused"), "Connection refused");
     }
 }

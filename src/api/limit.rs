@@ -335,8 +335,9 @@ impl Permit<'_> {
 
     /// Records a 429 and pauses the account: for as long as the platform says, or else as long as
     /// [`PAUSES`] says, at most for [`LONGEST_PAUSE`]. After [`BELIEVED_PAUSES`] pauses in a row, the
-    /// longer of the two counts. Requests that were in progress together count as one.
-    pub(super) fn refused(self, retry_after: Option<Duration>) {
+    /// longer of the two counts. Requests that were in progress together count as one: the first of them
+    /// yields how long all requests pause.
+    pub(super) fn refused(self, retry_after: Option<Duration>) -> Option<Duration> {
         let now = self.limiter.now();
         let mut state = self.limiter.state();
         let first = self.generation == state.generation;
@@ -350,20 +351,13 @@ impl Permit<'_> {
             (Some(asked), Some(growing)) if !is_believed => asked.max(growing),
             (Some(asked), _) => asked,
             (None, Some(growing)) => growing,
-            (None, None) => return,
+            (None, None) => return None,
         };
         let until = now + pause;
-        if first {
-            tracing::warn!(
-                pause_seconds = pause.as_secs_f64(),
-                "the platform answered 429 (too many requests); pausing all requests of the account for \
-                 {:.0} s",
-                pause.as_secs_f64()
-            );
-        }
         if state.paused_until.is_none_or(|paused| paused < until) {
             state.paused_until = Some(until);
         }
+        first.then_some(pause)
     }
 }
 
