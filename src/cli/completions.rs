@@ -12,9 +12,11 @@ use clap_complete::{ArgValueCompleter, CompleteEnv, CompletionCandidate, Shell};
 
 use super::{Cli, Exit, Failure, refused_options};
 
-/// Print a script for a shell, which then completes commands, options and values.
+/// Print a script with which a shell completes commands, options and values.
 ///
-/// The script asks helena-sync itself, which must be in the PATH. Reads no configuration.
+/// The script asks helena-sync itself what can follow, so helena-sync must be in the PATH. The lines of the
+/// examples read the script anew in each shell, so that it fits the installed version. Reads no
+/// configuration.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

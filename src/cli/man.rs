@@ -11,8 +11,8 @@ use super::{Cli, Exit, Failure, refused_options};
 
 /// Print the man page, or write those of all commands.
 ///
-/// Without --output, prints the page of the program. With it, also writes a page for each command, such
-/// as helena-sync-sync.1. Reads no configuration.
+/// Without --output, prints the page of the program to stdout. With it, writes that page and one for each
+/// command, such as helena-sync-sync.1, as files, and prints to stderr how many. Reads no configuration.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -38,11 +38,12 @@ pub(super) fn run(args: &ManArgs) -> Result<Exit, Failure> {
     let count = written.map_err(|error| {
         Failure::from(error).context(format!("cannot write man pages into {}", folder.display()))
     })?;
-    writeln!(
-        io::stdout().lock(),
+    // If stderr is closed, nobody reads it. The pages are written.
+    let _unwritable = writeln!(
+        io::stderr().lock(),
         "{count} man pages written into {}",
         folder.display()
-    )?;
+    );
     Ok(Exit::Done)
 }
 
