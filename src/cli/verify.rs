@@ -15,7 +15,7 @@ use super::record::number;
 use super::{Access, Account, Context, Exit, Failure, duration, stored, whole};
 use crate::config::Zone;
 use crate::data::{Resource, counted};
-use crate::output::{Format, Printer, terminal_width};
+use crate::output::{Format, Printer, Wrapping, terminal_width};
 use crate::store::Store;
 use crate::sync::{Comparison, Mirror, Outcome, RunLimits, Verified};
 
@@ -110,7 +110,8 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Result<Exit, Fai
     if args.format.is_json() {
         print_json(out, &verified, args.repair)?;
     } else {
-        print(out, &verified, zone, args.repair)?;
+        let width = terminal_width();
+        print(out, width, &verified, (zone, args.repair))?;
     }
     let exit = conclude(context, &verified, args.repair);
     outcomes.conclude(exit)
@@ -170,18 +171,20 @@ async fn repair(
     verified
 }
 
-/// Prints a table of the comparisons, the ids of the differences, and up to when it compared.
+/// Prints a table of the comparisons, the ids of the differences, and up to when it compared, for a terminal
+/// of this width, or for none.
 fn print(
-    mut out: impl Write,
+    out: impl Write,
+    width: Option<u16>,
     verified: &[(&str, Verified)],
-    zone: Zone,
-    repaired: bool,
+    (zone, repaired): (Zone, bool),
 ) -> Result<(), Failure> {
+    let mut out = Wrapping::new(out, width);
     let columns = [
         "account", "resource", "stored", "API", "rejected", "missing", "older", "newer", "altered",
         "deleted", "requests", "result",
     ];
-    let mut printer = Printer::new(&mut out, Format::Table, &columns, terminal_width())?;
+    let mut printer = Printer::new(&mut out, Format::Table, &columns, width)?;
     for (account, one) in verified {
         let mut cells = vec![(*account).to_owned(), one.subject.clone()];
         match one.found() {
@@ -237,7 +240,7 @@ fn print(
         let unread = if unread == 0 {
             String::new()
         } else {
-            format!(" ({} such records seen)", number(unread))
+            format!(" ({} seen)", counted(unread, "such record"))
         };
         writeln!(
             out,
