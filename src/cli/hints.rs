@@ -36,8 +36,8 @@ fn hint(argument: &str, typed: &[&str]) -> Option<String> {
     let named = typed.iter().find(resource).copied();
     match (command.get_name(), argument) {
         ("sync" | "run" | "verify", option) if REPEATING.contains(&option) => Some(
-            "'helena-sync run' syncs again and again, as the key sync.schedule says: set it in \
-             helena-sync.toml, or HELENA_SYNC__SYNC__SCHEDULE='every 5m'"
+            "'helena-sync run' syncs again and again; set sync.schedule, or \
+             HELENA_SYNC__SYNC__SCHEDULE='every 5m'"
                 .to_owned(),
         ),
         ("backfill", "--resource") => {
