@@ -17,5 +17,6 @@ mod setup;
 mod several;
 mod stopped;
 mod surroundings;
+mod terminal;
 mod turns;
 mod weather;

@@ -88,6 +88,16 @@ async fn init_tests_what_it_writes_and_the_file_is_enough() {
     let rows = place.database().await.count("sessions", "true").await;
     assert_eq!(rows, 30);
 
+    // Beside another folder's configuration, a relative path would mean another file.
+    std::fs::create_dir(place.path().join("etc")).unwrap();
+    let elsewhere = [&["--config", "etc/helena.toml"][..], &init].concat();
+    let done = told(&place, TOKEN, &elsewhere);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let text = std::fs::read_to_string(place.path().join("etc/helena.toml")).unwrap();
+    let here = place.path().canonicalize().unwrap();
+    let url = format!("url = \"sqlite://{}/helena.db\"", here.display());
+    assert!(text.contains(&url), "{url}: {text}");
+
     let unasked = Place::new().without("HELENA_API_TOKEN");
     unasked
         .refuses(
@@ -137,6 +147,47 @@ async fn config_show_says_where_every_value_comes_from_and_shows_no_secret() {
     assert!(!shown.out.contains("geheim"), "{shown:?}");
     assert!(shown.out.contains("accounts[0].name"), "{shown:?}");
 
+    // A token of the list of accounts, or of a variable, goes before others.
+    for (variable, file, ignored) in [
+        ("HELENA_API_TOKEN", "accounts.toml", "api.token"),
+        ("HELENA_API_TOKEN_FILE", "accounts.toml", "api.token_file"),
+    ] {
+        let place = Place::new().without("HELENA_API_TOKEN");
+        place.write(
+            file,
+            "[[accounts]]\nname = \"north\"\ntoken = \"pn_geheim\"\n",
+        );
+        let place = place.with(variable, "geheim");
+        let shown = place
+            .succeeds(&["config", "show", "--json", "--config", file])
+            .await;
+        assert!(!shown.out.contains("geheim"), "{shown:?}");
+        let all = shown.json();
+        let one = all.as_array().unwrap().iter();
+        let mut one = one.filter(|one| one["key"] == ignored);
+        assert_eq!(one.next().unwrap()["value"], "(ignored)", "{all}");
+    }
+    let both = Place::new();
+    both.write("both.toml", "[api]\ntoken_file = \"pn_geheim\"\n");
+    let shown = both
+        .succeeds(&["config", "show", "--config", "both.toml"])
+        .await;
+    assert!(!shown.out.contains("geheim"), "{shown:?}");
+    assert!(shown.out.contains("(ignored)"), "{shown:?}");
+
+    // A base URL that no command accepts.
+    let host = Place::new().with("HELENA_BASE_URL", "api.helena.run");
+    let told = ["HELENA_BASE_URL: api.base_url: the base URL \"api.helena.run\" has no scheme"];
+    host.refuses(&["config", "show"], 2, &told).await;
+    host.write(
+        "accounts.toml",
+        "[[accounts]]\nname = \"north\"\ntoken = \"pn_x\"\nbase_url = \"http://example.com\"\n",
+    );
+    let told =
+        ["accounts.toml: accounts[0].base_url: the base URL \"http://example.com\" would send"];
+    let line = ["config", "show", "--config", "accounts.toml"];
+    host.refuses(&line, 2, &told).await;
+
     place.write("wrong.toml", "[api]\npage_size = 500\n");
     let wrong = ["config", "show", "--config", "wrong.toml"];
     let said = ["wrong.toml: api.page_size: expected a whole number from 1 to 100"];
@@ -161,7 +212,9 @@ async fn man_pages_are_written_for_every_command() {
     let place = Place::new().without("HELENA_API_TOKEN");
     let page = place.succeeds(&["man"]).await;
     assert!(page.out.contains(".TH helena-sync 1"), "{page:?}");
-    place.succeeds(&["man", "--output", "pages"]).await;
+    let written = place.succeeds(&["man", "--output", "pages"]).await;
+    assert_eq!(written.out, "", "a note is no data: {written:?}");
+    written.says(&["man pages written into pages"]);
     let pages = std::fs::read_dir(place.path().join("pages")).unwrap();
     let names: Vec<String> = pages
         .map(|page| page.unwrap().file_name().into_string().unwrap())

@@ -227,3 +227,16 @@ async fn watermarks(place: &Place) -> Vec<String> {
         .map(|stream| format!("{} {}", stream["resource"], stream["watermark"]))
         .collect()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_429_is_logged_once_with_the_address_that_sent_it() {
+    let sandbox = account(20).await;
+    let place = Place::beside(&sandbox);
+    sandbox.script([Fault::TooMany(Some("1".to_owned()))]);
+    let done = place.succeeds(&["sync", "--resource", "tags"]).await;
+    let told = format!(
+        "the platform answered 429 (too many requests) at {}; pausing all requests of the account for 1 s",
+        sandbox.base_url().trim_end_matches('/')
+    );
+    assert_eq!(done.err.matches(&told).count(), 1, "{told}: {done:?}");
+}
