@@ -235,7 +235,7 @@ async fn measure(account: &Account, database: &Database, runs: usize) -> Result<
     let passes = program.passes().await?;
     let pass = median(passes.iter().map(Duration::as_secs_f64));
     let pass = format!("{:.0} ms", pass * 1e3);
-    rows.print("run: pass without changes", &pass, None);
+    rows.print("run: sync without changes", &pass, None);
     let mut changes = Vec::new();
     for run in 0..runs.max(3) {
         account.change(run);
