@@ -220,7 +220,6 @@ async fn screens_of_120_columns() {
     let mut text = String::new();
     place.succeeds(&["sync"]).await;
     for line in [
-        "departments",
         "channels",
         "sink",
         "sync --interval 5m",
