@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use super::recent_use::RecentUse;
 use super::{Context, Exit, Failure};
 use crate::api::{self, Client, ClientConfig, Detail};
 use crate::config;
@@ -102,6 +103,10 @@ impl Account {
         let client = Client::new(config, Arc::clone(&context.clock))?;
         if let Some(version) = api.session_version {
             client.pin_session_version(version);
+        }
+        if let Some(recent) = RecentUse::of(&context.settings, &self.base_url, &self.token) {
+            let window = api.rate_limit.sustained.per;
+            context.count_requests(&self.name, recent, &client, window);
         }
         Ok(client)
     }

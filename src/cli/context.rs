@@ -1,11 +1,16 @@
 //! What every command needs: configuration, clock, accounts, database, log.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use super::recent_use::RecentUse;
 use super::{Account, Calendar, Exit, Failure, Global, place};
+use crate::api::Client;
 use crate::clock::Clock;
 use crate::config::{self, Environment, LogFormat, Settings, Zone};
+use crate::data::{Source as _, Timestamp};
 use crate::store::{OpenOptions, Store};
 use crate::telemetry;
 
@@ -30,6 +35,16 @@ pub struct Context {
     json: bool,
     notes_are_logged: bool,
     quiet: bool,
+    /// The clients of accounts whose requests nothing else records, by the name of the account.
+    used: Mutex<BTreeMap<String, Used>>,
+}
+
+/// A client of an account.
+struct Used {
+    recent: RecentUse,
+    client: Client,
+    since: Timestamp,
+    window: Duration,
 }
 
 impl Context {
@@ -61,6 +76,7 @@ impl Context {
             json: log.format == LogFormat::Json,
             notes_are_logged: false,
             quiet: global.quiet,
+            used: Mutex::default(),
         })
     }
 
@@ -86,6 +102,7 @@ impl Context {
             json: false,
             notes_are_logged: false,
             quiet: false,
+            used: Mutex::default(),
         })
     }
 
@@ -255,6 +272,48 @@ impl Context {
                 .map_err(|failure| failure.context(doing()))?,
         }
         Ok(store)
+    }
+
+    /// Counts what other commands of this user have sent with an account's client, and remembers at the end
+    /// what this command sends with it.
+    pub(super) fn count_requests(
+        &self,
+        name: &str,
+        recent: RecentUse,
+        client: &Client,
+        window: Duration,
+    ) {
+        let since = self.clock.now();
+        client.note_earlier(recent.ages(since, window));
+        let used = Used {
+            recent,
+            client: client.clone(),
+            since,
+            window,
+        };
+        self.used().insert(name.to_owned(), used);
+    }
+
+    /// The requests of this account are recorded in the database from now on. Yields how long ago each one
+    /// was sent that is recorded elsewhere.
+    pub(super) fn requests_are_recorded(&self, name: &str) -> Vec<Duration> {
+        let used = self.used().remove(name);
+        used.map_or_else(Vec::new, |used| {
+            used.recent.ages(self.clock.now(), used.window)
+        })
+    }
+
+    /// Remembers what this command has sent.
+    pub(super) fn remember_requests(&self) {
+        let now = self.clock.now();
+        for used in std::mem::take(&mut *self.used()).into_values() {
+            let requests = used.client.usage().requests;
+            used.recent.add(used.since, now, requests, used.window);
+        }
+    }
+
+    fn used(&self) -> MutexGuard<'_, BTreeMap<String, Used>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn report_settings(&self) -> Result<crate::reporting::Settings, Failure> {

@@ -64,6 +64,9 @@ pub(super) struct EngineMaker {
     settings: EngineSettings,
     /// The longer window of the platform's rate limits.
     limit_window: Duration,
+    /// How long before this was made each request was sent that is not in the database.
+    earlier: Vec<Duration>,
+    made_at: Timestamp,
     /// Whether the engines resume requested backfills, too.
     requested: bool,
     /// Whether the engines log runs of passes for debugging only.
@@ -118,6 +121,8 @@ impl EngineMaker {
             clock: Arc::clone(&context.clock),
             settings: settings(context)?,
             limit_window: context.settings.api()?.rate_limit.sustained.per,
+            earlier: context.requests_are_recorded(name),
+            made_at: context.clock.now(),
             requested: false,
             is_quiet: false,
             zone: context.zone()?,
@@ -153,8 +158,10 @@ impl EngineMaker {
         let since = now - self.limit_window;
         let account = lease.account();
         let sent = Box::pin(self.store.requests_since(account, since, now)).await?;
-        self.client
-            .note_earlier(sent.into_iter().map(|at| now.since(at)));
+        let stored = sent.into_iter().map(|at| now.since(at));
+        let since_made = now.since(self.made_at);
+        let others = self.earlier.iter().map(|age| *age + since_made);
+        self.client.note_earlier(stored.chain(others));
         let engine = Engine::new(
             self.name.clone(),
             Arc::new(self.client.clone()),

@@ -3,9 +3,7 @@
 //! Must not show the token, nor write a file that others can read.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -234,16 +232,15 @@ async fn asking(
         database_url: given.value(global.database_url.as_ref(), "database.url"),
         timezone: global.timezone.clone(),
     };
+    // What is wrong with the other variables, no answer can mend.
+    answers.context(&given)?.settings.check()?;
     ask_for_token(&given, &mut answers).await?;
     ask_for_database(&given, &mut answers).await?;
     let path = &given.path;
     answers.database_url = settled(&answers.database_url, path);
     let text = answers.text();
     let written = if args.force {
-        whole_file::replace(path, text.as_bytes()).and_then(|()| {
-            // It may have been readable for others before it held a token.
-            fs::set_permissions(path, fs::Permissions::from_mode(0o600))
-        })
+        whole_file::replace_privately(path, text.as_bytes())
     } else {
         whole_file::create(path, text.as_bytes())
     };
@@ -260,7 +257,8 @@ async fn asking(
         path.display()
     ));
     for name in OVERRIDING {
-        if given.variable(name).is_some() {
+        let is_answered = name != TIMEZONE || answers.timezone.is_some();
+        if is_answered && given.variable(name).is_some() {
             say(&format!(
                 "{name} is set. Commands that see it use it instead of the file; unset it to use the file"
             ));
@@ -276,8 +274,10 @@ const OVERRIDING: [&str; 6] = [
     "HELENA_BASE_URL",
     "HELENA_DATABASE_URL",
     "DATABASE_URL",
-    "HELENA_SYNC__TIMEZONE",
+    TIMEZONE,
 ];
+
+const TIMEZONE: &str = "HELENA_SYNC__TIMEZONE";
 
 /// Asks for address and token until the API accepts them.
 async fn ask_for_token(given: &Given<'_>, answers: &mut Answers) -> Result<(), Failure> {

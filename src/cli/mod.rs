@@ -21,6 +21,7 @@ mod formats;
 mod hints;
 mod names;
 mod place;
+mod recent_use;
 mod record;
 mod refused_options;
 mod stored;
@@ -324,6 +325,7 @@ pub async fn run_command(
         Command::Sandbox(_) | Command::Demo(_) => ready(Ok(Exit::Done)).boxed(),
     };
     let end = command.await;
+    context.remember_requests();
     context.concluded(end)
 }
 

@@ -66,11 +66,13 @@ pub(super) fn unwritable_folder(file: &Path) -> Option<String> {
     let mut name = file.as_os_str().to_owned();
     name.push(format!(".check-{}", std::process::id()));
     let probe = PathBuf::from(name);
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&probe)
-        .and_then(|mut made| made.write_all(b"x"));
+    let create = || OpenOptions::new().write(true).create_new(true).open(&probe);
+    let created = create().or_else(|error| match error.kind() {
+        // A process that was killed left it, such as the one before in a container.
+        io::ErrorKind::AlreadyExists => fs::remove_file(&probe).and_then(|()| create()),
+        _ => Err(error),
+    });
+    let written = created.and_then(|mut made| made.write_all(b"x"));
     let removed = fs::remove_file(&probe);
     match written {
         Ok(()) => removed.err().map(|error| refused(&probe, &error)),

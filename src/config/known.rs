@@ -135,10 +135,12 @@ fn join<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 /// Refuses misspelt variables. Returns the variables with the brand's prefix that are those of other
 /// programs, which are ignored.
 ///
-/// `tokens` are the variables that the file names in `token_env`.
+/// `tokens` are the variables that the file names in `token_env`. With a file, another spelling of the
+/// variable that names it does no harm.
 pub(super) fn check_variables(
     environment: &Environment,
     tokens: &[&str],
+    has_file: bool,
 ) -> Result<Vec<String>, ConfigError> {
     let ours = |name: &&str| name.starts_with(BRAND) && !tokens.contains(name);
     let mut others = Vec::new();
@@ -146,7 +148,7 @@ pub(super) fn check_variables(
         if variable == CONFIG_VARIABLE || KEYS.iter().any(|key| key.is_set_by(variable)) {
             continue;
         }
-        if means_the_file(variable) && environment.get(CONFIG_VARIABLE).is_none() {
+        if !has_file && means_the_file(variable) {
             return Err(ConfigError::UnknownVariable {
                 variable: variable.to_owned(),
                 nearest: CONFIG_VARIABLE.to_owned(),

@@ -233,7 +233,11 @@ impl Settings {
         let mut warnings = Vec::new();
         let path = content.as_ref().map(|content| content.path.clone());
         let table = content.as_ref().map(|content| &content.table);
-        let others = check_variables(&environment, &table.map_or_else(Vec::new, token_variables))?;
+        let others = check_variables(
+            &environment,
+            &table.map_or_else(Vec::new, token_variables),
+            table.is_some(),
+        )?;
         if let Some(content) = content {
             let origin = content.path.display().to_string();
             check_keys(&origin, "", &content.table)?;

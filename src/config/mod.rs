@@ -198,7 +198,9 @@ pub enum ConfigError {
         hint: String,
     },
     /// An unknown variable with our prefix.
-    #[error("unknown environment variable {variable} (similar: {nearest}, which sets {key})")]
+    #[error(
+        "unknown environment variable {variable} (similar: {nearest}, which sets {key}); rename it, or unset it"
+    )]
     UnknownVariable {
         /// The variable.
         variable: String,

@@ -253,6 +253,20 @@ fn an_unknown_variable_is_refused_with_the_nearest_known_one() {
 }
 
 #[test]
+fn another_spelling_of_the_variable_of_the_file_is_refused_unless_there_is_a_file() {
+    let file = file("");
+    for variable in ["HELENA_CONFIG", "HELENA_SYNC_CONFG", "HELENA_SYNC__CONFIG"] {
+        let given = || [(variable, "other.toml")].into();
+        let error = message(Settings::load(None, given(), &[]));
+        assert!(error.contains("similar: HELENA_SYNC_CONFIG,"), "{error}");
+        assert!(error.contains("unset it"), "{error}");
+        if !variable.starts_with("HELENA_SYNC__") {
+            Settings::load(Some(&file.path), given(), &[]).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_wrong_value_is_refused_with_file_key_and_what_is_accepted() {
     for (text, expected) in [
         (

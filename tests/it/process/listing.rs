@@ -516,3 +516,44 @@ async fn options_are_spelled_alike_everywhere() {
         .refuses(&both, 2, &["--verbose and --quiet both set"])
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_of_one_user_remember_their_requests_for_each_other() {
+    let sandbox = account(5).await;
+    let place = Place::beside(&sandbox);
+    let home = place.path().display().to_string();
+    let place = place.with("HOME", &home);
+    let folder = place.path().join(".local/state/helena-sync");
+    let lines = || -> Vec<String> {
+        let Some(Ok(file)) = std::fs::read_dir(&folder)
+            .ok()
+            .and_then(|mut all| all.next())
+        else {
+            return Vec::new();
+        };
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        text.lines().map(str::to_owned).collect()
+    };
+    place.succeeds(&["tags"]).await;
+    place.succeeds(&["sessions", "--limit", "1"]).await;
+    let requests: Vec<u64> = lines()
+        .iter()
+        .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(requests.len(), 2);
+    let sent = u64::try_from(sandbox.requests().len()).unwrap();
+    assert_eq!(requests.iter().sum::<u64>(), sent);
+    // The database has what a sync sends.
+    place.succeeds(&["sync"]).await;
+    assert_eq!(lines().len(), 2);
+    let names: Vec<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    // A file that cannot be written stops nothing.
+    let file = folder.join(&names[0]);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    place.succeeds(&["tags"]).await;
+}

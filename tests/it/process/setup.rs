@@ -1,6 +1,7 @@
 //! Setting the program up: `init`, `config show`, `man`, `--version`.
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use super::program::{Done, Place, TOKEN, account};
@@ -69,19 +70,29 @@ async fn init_tests_what_it_writes_and_the_file_is_enough() {
         "helena-sync.toml written; only you can read it. Next: helena-sync run",
     ]);
     assert_eq!(place.files(), ["helena-sync.toml"]);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let meta = std::fs::metadata(place.path().join("helena-sync.toml")).unwrap();
-        assert_eq!(meta.permissions().mode() & 0o777, 0o600);
-    }
+    let meta = std::fs::metadata(place.path().join("helena-sync.toml")).unwrap();
+    assert_eq!(meta.permissions().mode() & 0o777, 0o600);
 
     let again = told(&place, TOKEN, &init);
     assert_eq!(again.code, Some(2), "{again:?}");
     again.says(&["helena-sync.toml exists already: edit it, or add --force to replace it"]);
+    // Others can read the old file; they must not read the token.
+    let file = place.path().join("helena-sync.toml");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let forced = told(&place, TOKEN, &[&zoned[..], &["--force"]].concat());
     assert_eq!(forced.code, Some(0), "{forced:?}");
     assert_eq!(place.files(), ["helena-sync.toml"]);
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // No answer mends another variable.
+    let wrong = place
+        .with("HELENA_API_TOKEN", TOKEN.trim())
+        .with("HELENA_SYNC__SYNC__SCHEDULE", "now and then");
+    let forced = ["init", "--base-url", &url, "--force"];
+    wrong.refuses(&forced, 2, &["sync.schedule"]).await;
+    let place = wrong
+        .without("HELENA_API_TOKEN")
+        .without("HELENA_SYNC__SYNC__SCHEDULE");
 
     let synced = told(&place, "", &["sync"]);
     assert_eq!(synced.code, Some(0), "{synced:?}");
