@@ -6,7 +6,7 @@
 )]
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chrono::{Days, Months, NaiveDate};
 use clap::Args;
@@ -289,7 +289,7 @@ pub(super) async fn write_page(
     context: &Context,
     account: String,
     snapshot: ReportSnapshot,
-    file: &Path,
+    file: &std::path::Path,
 ) -> Result<(), Failure> {
     let args = ReportArgs::default();
     let report = read(
