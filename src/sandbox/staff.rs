@@ -60,6 +60,8 @@ pub(super) struct Member {
     /// From which hour to which they work.
     shift: (usize, usize),
     lunch: usize,
+    /// Whether they work on the even Saturdays or on the odd ones.
+    saturday: i64,
     /// The day on which they began.
     since: i64,
 }
@@ -82,6 +84,9 @@ impl Staff {
         let members = (0..count)
             .map(|number| {
                 let departments = departments_of(seed, number, count);
+                // Colleagues take turns.
+                let colleagues = by_department.get(usize::from(departments[0]));
+                let turn = colleagues.map_or(0, Vec::len) % 2;
                 for department in &departments {
                     if let Some(agents) = by_department.get_mut(usize::from(*department)) {
                         agents.push(u16::try_from(number).unwrap_or(NOBODY));
@@ -106,6 +111,7 @@ impl Staff {
                     takes: 0.45 + 0.55 * trait_of(4, 0.382),
                     shift,
                     lunch: 12 + number as usize % 2,
+                    saturday: i64::try_from(turn).unwrap_or(0),
                     since: if grown {
                         first + days * (2 + i64::from(number % 4)) / 8
                     } else {
@@ -153,7 +159,7 @@ impl Staff {
         !away
             && match weekday(day) {
                 0 => false,
-                6 => drawn(day / 7 + 1_000_000) % 2 == 0,
+                6 => day.div_euclid(7).rem_euclid(2) == member.saturday,
                 _ => (from..to).contains(&hour) && hour != member.lunch,
             }
     }
@@ -319,5 +325,35 @@ impl Load {
                 load: 0.8,
                 queue: 0.0,
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::ticks::DAY;
+    use super::*;
+
+    #[test]
+    fn agents_work_every_other_saturday_and_take_turns() {
+        let start = calendar::midnight(20_000);
+        let staff = Staff::new(1, 200_000, start, start + 365 * DAY);
+        // Those who sell and those who support.
+        for department in 0..2 {
+            let mut turns = BTreeSet::new();
+            for agent in &staff.by_department[department] {
+                let days = (20_000..20_365).filter(|day| weekday(*day) == 6);
+                let worked: Vec<i64> = days
+                    .filter(|day| staff.is_on_shift(*agent, calendar::midnight(*day) + 10 * HOUR))
+                    .map(|day| day.div_euclid(7).rem_euclid(2))
+                    .collect();
+                let weeks: BTreeSet<i64> = worked.iter().copied().collect();
+                assert_eq!(weeks.len(), 1, "{agent}: {worked:?}");
+                assert!(worked.len() <= 27, "{agent}: {worked:?}");
+                turns.extend(weeks);
+            }
+            assert_eq!(turns.len(), 2, "{department}");
+        }
     }
 }
