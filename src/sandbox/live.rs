@@ -9,6 +9,7 @@ use super::account::SandboxAccount;
 use super::agenda;
 use super::calendar;
 use super::chance;
+use super::company::NOBODY;
 use super::dress;
 use super::names;
 use super::plan::{self, Plan};
@@ -409,6 +410,7 @@ impl SandboxAccount {
             Event::Transfer => self.any_agent(department),
             _ => self.planned_agent(plan, department),
         };
+        let taken = agent.filter(|_| plan.agent != NOBODY);
         let (text, number) = (self.dice.usize(..1_000), self.made);
         let mut dice = fastrand::Rng::with_seed(self.dice.u64(..));
         let seed = self.year.seed;
@@ -453,6 +455,8 @@ impl SandboxAccount {
                         }
                     } else if !plan.contained {
                         session.time_wait = Some(span(session.updated_at.0 - session.created_at.0));
+                        // Some are taken, and closed without a word.
+                        session.user_id = session.user_id.or(taken);
                     }
                     set_status(session, Status::Completed);
                 }

@@ -419,6 +419,31 @@ fn small_companies_have_few_agents() {
     }
 }
 
+/// As in the past, some whom nobody answers have an agent.
+fn those_whom_nobody_answers_have_their_planned_agents(account: &SandboxAccount) {
+    let (mut unanswered, mut taken) = (0, 0);
+    for index in account.year.sessions()..account.sessions.size() {
+        let slot = *account.sessions.slot(index).unwrap();
+        let plan = account.plan_of(index, &slot);
+        let Some(session) = account.sessions.changed(index) else {
+            continue;
+        };
+        if session.end_at.is_some() && session.first_response_at.is_none() && !plan.contained {
+            assert_eq!(
+                session.user_id.is_some(),
+                plan.agent != NOBODY,
+                "{session:?}"
+            );
+            unanswered += 1;
+            taken += u32::from(session.user_id.is_some());
+        }
+    }
+    assert!(
+        taken > 0 && taken * 2 < unanswered,
+        "{taken} of {unanswered}"
+    );
+}
+
 #[test]
 fn what_happens_live_is_what_happened_before() {
     let clock = Arc::new(FakeClock::at(noon()));
@@ -512,6 +537,7 @@ fn what_happens_live_is_what_happened_before() {
             assert_eq!(session.time_service, None, "{session:?}");
         }
     }
+    those_whom_nobody_answers_have_their_planned_agents(&account);
     // What was open at noon was gone on with.
     let open = YEAR
         .iter()
