@@ -4,15 +4,25 @@
 //! a formula gets an apostrophe. Must not know where the texts come from.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// What separates the pieces of a line in one spreadsheet or another.
 const SEPARATORS: [char; 5] = [',', ';', '\t', '\r', '\n'];
 
+/// Whether this may stand before a formula. A quotation mark opens the cell and is no part of it.
+fn is_before_formula(it: char) -> bool {
+    matches!(it, ' ' | '\t' | '\r' | '\n' | '"')
+}
+
+/// Whether a formula begins with this.
+fn is_formula_sign(it: char) -> bool {
+    "=+-@＝＋－＠".contains(it)
+}
+
 /// Whether a spreadsheet takes a cell that begins with this text for a formula.
 fn is_formula(text: &str) -> bool {
-    // A quotation mark opens the cell and is no part of it.
-    let text = text.trim_start_matches([' ', '\t', '\r', '\n', '"']);
-    text.starts_with(|first| "=+-@＝＋－＠".contains(first))
+    let text = text.trim_start_matches(is_before_formula);
+    text.starts_with(is_formula_sign)
 }
 
 /// A text that no spreadsheet takes for a formula, whether it separates cells by commas, semicolons or
@@ -29,6 +39,34 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
         }
         harmless.push_str(piece);
     }
+    Cow::Owned(harmless)
+}
+
+/// JSON of the same value that no spreadsheet takes for a formula: an apostrophe would make it no JSON, so
+/// `=` becomes `\u003d`, and so on. Only texts in it are changed: a negative number computes nothing.
+pub fn harmless_json(json: &str) -> Cow<'_, str> {
+    // White space before JSON means nothing.
+    let json = json.trim_start_matches([' ', '\t', '\r', '\n']);
+    let mut harmless = String::new();
+    let (mut is_text, mut is_escaped, mut is_first, mut copied) = (false, false, true, 0);
+    for (place, it) in json.char_indices() {
+        if is_text && is_first && is_formula_sign(it) {
+            harmless.push_str(&json[copied..place]);
+            // Writing to a String cannot fail.
+            let _ = write!(harmless, "\\u{:04x}", u32::from(it));
+            copied = place + it.len_utf8();
+        }
+        is_first = SEPARATORS.contains(&it) || is_first && is_before_formula(it);
+        if it == '"' && !is_escaped {
+            is_text = !is_text;
+            is_first |= is_text;
+        }
+        is_escaped = it == '\\' && !is_escaped;
+    }
+    if harmless.is_empty() {
+        return Cow::Borrowed(json);
+    }
+    harmless.push_str(&json[copied..]);
     Cow::Owned(harmless)
 }
 
@@ -81,6 +119,29 @@ mod tests {
         assert_eq!(harmless("a;\"=1+1"), "a;'\"=1+1");
         assert_eq!(harmless("a\t@x\n-1"), "a\t'@x\n'-1");
         assert_eq!(quoted("a \"b\";c"), "\"a \"\"b\"\";c\"");
+    }
+
+    #[test]
+    fn json_without_formulas_is_json_of_the_same_value() {
+        for (json, expected) in [
+            (r#""=1+1""#, r#""\u003d1+1""#),
+            (
+                r#"{"a": "x", "-b": "+1"}"#,
+                r#"{"a": "x", "\u002db": "\u002b1"}"#,
+            ),
+            (r#"{"a": "x;=1,@y"}"#, r#"{"a": "x;\u003d1,\u0040y"}"#),
+            (r#"["a, \"=1", "＝2"]"#, r#"["a, \"=1", "\uff1d2"]"#),
+            (r#"["\\", "=1"]"#, r#"["\\", "\u003d1"]"#),
+            ("\t[\n\"=1\"]", "[\n\"\\u003d1\"]"),
+        ] {
+            let found = harmless_json(json);
+            assert_eq!(found, expected);
+            let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+            assert_eq!(value(&found), value(json));
+        }
+        for json in ["[1,-2]", "-5", r#"{"a":"b=c"}"#, "null", "{}"] {
+            assert_eq!(harmless_json(json), json);
+        }
     }
 
     #[test]

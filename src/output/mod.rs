@@ -7,6 +7,6 @@ mod listing;
 mod progress;
 
 pub use crate::telemetry::{Wrapping, wrapped};
-pub use csv::{harmless, harmless_cell, is_mistaken, quoted};
+pub use csv::{harmless, harmless_cell, harmless_json, is_mistaken, quoted};
 pub use listing::{Format, Printer, cell, terminal_width};
 pub use progress::{Pace, ProgressDisplay, Snapshot, on_terminal};
