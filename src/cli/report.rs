@@ -479,12 +479,7 @@ fn period(
 fn is_pending(basis: &ReportBasis, period: Period, settings: &Settings) -> bool {
     let (from, to) = period.instants(settings.zone);
     let is_never_loaded = basis.as_of.is_none() && basis.oldest.is_none();
-    is_never_loaded
-        || basis.pending.iter().any(|span| {
-            let after = span.after.map_or(i64::MIN, Timestamp::micros);
-            let before = span.before.map_or(i64::MAX, Timestamp::micros);
-            after < to && before > from
-        })
+    is_never_loaded || basis.pending.iter().any(|span| span.meets((from, to)))
 }
 
 fn clock(settings: &Settings, basis: &ReportBasis, now: Timestamp) -> OpenClock {

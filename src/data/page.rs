@@ -33,6 +33,13 @@ impl Span {
         *self == Self::OPEN
     }
 
+    /// Whether an instant of a half-open range in microseconds may lie in it.
+    pub fn meets(&self, (from, to): (i64, i64)) -> bool {
+        let after = self.after.map_or(i64::MIN, Timestamp::micros);
+        let before = self.before.map_or(i64::MAX, Timestamp::micros);
+        after < to && before > from
+    }
+
     /// Everything after an instant.
     pub const fn after(after: Timestamp) -> Self {
         Self {

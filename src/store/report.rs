@@ -174,32 +174,11 @@ impl ReportSnapshot {
             settings,
             as_of: self.as_of,
             oldest: at(oldest),
-            pending: self.pending().await?,
+            pending: pending(&mut self.tx, self.account, Resource::Sessions).await?,
             without_created_at: count(without_created_at),
             rejects: count(rejects),
             verified: self.verified().await?,
         })
-    }
-
-    /// The windows of an unfinished first load of sessions that are still to be read.
-    async fn pending(&mut self) -> Result<Vec<Span>, StoreError> {
-        let rows: Vec<(bool, Option<Time>, Option<Time>)> = self
-            .tx
-            .rows(
-                "select b.first_load, w.created_after, w.created_before from backfills b \
-                 join backfill_windows w on w.backfill_id = b.id \
-                 where b.account_id = $1 and b.resource = $2 and b.finished_at is null \
-                 and b.cancelled_at is null and w.done_at is null and w.split_at is null",
-                args![self.account.0, Resource::Sessions.name()],
-            )
-            .await?;
-        let first = rows.into_iter().filter(|(is_first, ..)| *is_first);
-        Ok(first
-            .map(|(_, after, before)| Span {
-                after: at(after),
-                before: at(before),
-            })
-            .collect())
     }
 
     async fn verified(&mut self) -> Result<Option<(Timestamp, u64)>, StoreError> {
@@ -350,6 +329,30 @@ impl ReportSnapshot {
     pub fn check_unwritten(&self) -> Result<(), StoreError> {
         self.store.check_unwritten()
     }
+}
+
+/// The windows of an unfinished first load of a resource that are still to be read.
+pub(super) async fn pending(
+    tx: &mut Transaction,
+    AccountId(account): AccountId,
+    resource: Resource,
+) -> Result<Vec<Span>, StoreError> {
+    let rows: Vec<(bool, Option<Time>, Option<Time>)> = tx
+        .rows(
+            "select b.first_load, w.created_after, w.created_before from backfills b \
+             join backfill_windows w on w.backfill_id = b.id \
+             where b.account_id = $1 and b.resource = $2 and b.finished_at is null \
+             and b.cancelled_at is null and w.done_at is null and w.split_at is null",
+            args![account, resource.name()],
+        )
+        .await?;
+    let first = rows.into_iter().filter(|(is_first, ..)| *is_first);
+    Ok(first
+        .map(|(_, after, before)| Span {
+            after: at(after),
+            before: at(before),
+        })
+        .collect())
 }
 
 /// Reads the one text of a query, and hands over what it holds.
