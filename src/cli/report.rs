@@ -110,8 +110,8 @@ pub struct ReportArgs {
     /// [report.hours] in the configuration
     #[arg(long, value_name = "WHICH", value_parser = hours(), default_value = "all")]
     pub hours: CountedHours,
-    /// Show only these metrics, in figures, times and breakdowns, and no other sections; may be repeated
-    /// or a list with commas; not for html
+    /// Show only these metrics, in figures, times and breakdowns, and no other sections; may be repeated,
+    /// or a list with commas; not for html. An unknown name lists all
     #[arg(long = "metric", value_name = "METRIC", value_delimiter = ',', value_parser = name_of(&METRICS))]
     pub metrics: Vec<&'static str>,
     /// The format.
@@ -244,6 +244,7 @@ pub(super) async fn run(context: &Context, args: ReportArgs) -> Result<Exit, Fai
     let read = read(context, &args, account.name, asked, snapshot).await;
     store.close().await;
     let report = read?;
+    check_places(&report, format)?;
     if report.figures.is_empty() {
         let period = &report.figures.question.period;
         context.note(&format!(
@@ -311,10 +312,34 @@ const STATUSES: [&str; 4] = ["STARTED", "PENDING", "IN_PROGRESS", "COMPLETED"];
 fn metrics(args: &ReportArgs) -> Result<Metrics, Failure> {
     if args.format.chosen() == Format::Html && !args.metrics.is_empty() {
         return Err(Failure::usage_text(
-            "--metric: the page of html always has all of its sections; take another format",
+            "--metric is not for --format html: the page always has all sections. Leave it out, or take \
+             another format.",
         ));
     }
     Ok(Metrics(args.metrics.clone()))
+}
+
+/// Refuses metrics that this format has no place for.
+fn check_places(report: &Report, format: Format) -> Result<(), Failure> {
+    let lacking = report::metrics_without_place(report, format);
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let need = |metric: &str, what: &str| {
+        if lacking.contains(&metric) {
+            format!(" {metric} needs {what} in the configuration.")
+        } else {
+            String::new()
+        }
+    };
+    Err(Failure::usage_text(format!(
+        "--metric {}: --format {format} with --by {} has no place for it. Leave it out, or take another \
+         format or breakdown.{}{}",
+        lacking.join(","),
+        report.figures.question.by.as_str(),
+        need("sla", "a target, such as report.sla_first_response,"),
+        need("opened_outside_hours", "[report.hours]"),
+    )))
 }
 
 /// Reads all that the report needs and computes its figures.

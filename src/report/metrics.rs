@@ -81,6 +81,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn columns_belong_to_metrics_that_there_are() {
+        let others = OTHERWISE.iter().map(|(_, metric)| metric);
+        for metric in OF_SEVERAL.iter().chain(others) {
+            assert!(METRICS.contains(metric), "{metric}");
+        }
+    }
+
+    #[test]
     fn a_metric_has_its_columns_and_no_others() {
         let all = Metrics::default();
         assert!(all.show("opened") && !all.are_chosen());

@@ -20,7 +20,8 @@ use std::str::FromStr;
 use chrono_tz::Tz;
 
 use crate::data::Timestamp;
-use crate::reporting::{Figures, Settings};
+use crate::reporting::{By, Figures, Settings};
+use words::Words;
 
 pub use language::{Language, Moved};
 pub use metrics::{METRICS, Metrics};
@@ -140,6 +141,33 @@ impl Report {
     const fn has_hours(&self) -> bool {
         self.settings.hours.are_known()
     }
+}
+
+/// The metrics that were chosen, but have no row and no column in this format.
+pub fn metrics_without_place(report: &Report, format: Format) -> Vec<&'static str> {
+    let words = Words::whole(report, Language::En);
+    let question = &report.figures.question;
+    let mut sheets = Vec::new();
+    match format {
+        Format::Table => sheets.push(words.short(question.by, &report.figures.by)),
+        Format::Md if !report.is_by_asked => {}
+        _ => sheets.push(words.by_sheet()),
+    }
+    if !matches!(format, Format::Table | Format::Csv) {
+        sheets.extend([By::Department, By::Agent, By::Channel].map(|by| words.people(by)));
+    }
+    let columns = sheets.iter().flat_map(|sheet| &sheet.columns);
+    let mut keys: Vec<&str> = columns.map(|column| column.key).collect();
+    if format != Format::Csv {
+        keys.extend(words.figures().iter().map(|figure| figure.key));
+        keys.extend(words.metrics().iter().map(|metric| metric.key));
+    }
+    let has_place = |metric: &&'static str| {
+        let metric = Metrics(vec![*metric]);
+        keys.iter().any(|key| metric.show(key))
+    };
+    let chosen = report.metrics.0.iter().copied();
+    chosen.filter(|metric| !has_place(metric)).collect()
 }
 
 /// Why a report could not be written.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use calamine::{Data, Reader as _, Xlsx};
+use helena_sync::report::{METRICS, Metrics};
+use helena_sync::reporting::Targets;
 use serde_json::{Map, Value};
 
 use super::account::{company, id, insert, sessions, tags};
@@ -678,25 +680,47 @@ async fn only_the_metrics_that_are_chosen_are_shown() {
             section(&some, "by", &columns),
             section(&all, "by", &columns)
         );
-        for metric in helena_sync::report::METRICS {
-            let metrics = helena_sync::report::Metrics(vec![metric]);
-            let mut keys = [of(&all, "times"), of(&all, "figures")].concat();
-            keys.extend(
-                all["sections"]["by"][0]
-                    .as_object()
-                    .unwrap()
-                    .keys()
-                    .cloned(),
-            );
+        let mut keys = [of(&all, "times"), of(&all, "figures")].concat();
+        let by = all["sections"]["by"][0].as_object().unwrap();
+        keys.extend(by.keys().cloned());
+        for metric in METRICS {
+            let metrics = Metrics(vec![metric]);
             assert!(keys.iter().any(|key| metrics.show(key)), "{metric}");
+        }
+        // Each figure can be chosen, too.
+        let metrics = Metrics(METRICS.to_vec());
+        keys.retain(|key| key != "agent" && key != "id");
+        for key in keys {
+            assert!(metrics.show(&key), "{key}");
         }
         let table = run(&place, &line).await.out;
         assert!(
             table.contains("Wait (platform)") && !table.contains("Won"),
             "{table}"
         );
+        // Without targets there is no place for them.
+        let mut without = settings();
+        without.targets = Targets::default();
+        database.store.keep_reports(&without, now()).await.unwrap();
+        let told = [
+            "--metric sla: ",
+            "sla needs a target, such as report.sla_first_response",
+        ];
+        place
+            .refuses(&["report", "--metric", "sla"], 2, &told)
+            .await;
     })
     .await;
+}
+
+#[test]
+fn the_documents_name_all_metrics_and_no_others() {
+    let text = include_str!("../../../docs/reporting.md");
+    let (_, text) = text.split_once("**Metrics.**").unwrap();
+    let (_, text) = text.split_once("There are ").unwrap();
+    let (text, _) = text.split_once('.').unwrap();
+    let named: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
+    assert_eq!(named, METRICS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -834,6 +858,16 @@ const MISTAKES: &[(&[&str], i32, &str)] = &[
     ),
     (&["--month", "june"], 2, "must be a month such as 2025-12"),
     (
+        &["--metric", "opened,open_now", "--format", "csv"],
+        2,
+        "--metric open_now: --format csv with --by day has no place for it",
+    ),
+    (
+        &["--metric", "days_active"],
+        2,
+        "--metric days_active: --format table with --by day has no place for it",
+    ),
+    (
         &["--last", "30"],
         2,
         "must be a number of days, weeks or months",
@@ -885,7 +919,7 @@ const MISTAKES: &[(&[&str], i32, &str)] = &[
     (
         &["--metric", "wait", "--format", "html"],
         2,
-        "always has all of its sections",
+        "--metric is not for --format html: the page always has all sections",
     ),
     (&["--exact"], 2, "--exact is for --format csv"),
 ];
