@@ -35,7 +35,7 @@ use verdict::Compared;
 /// account's mirror, and does not change it.
 ///
 /// Ctrl-C ends the syncing early and starts the comparison. During the first load it ends the demo and
-/// removes what was loaded. While a demo runs, a second one needs another database. Exits with 0 if the
+/// removes the SQLite file; in Postgres, what was loaded stays. While a demo runs, a second one needs another database. Exits with 0 if the
 /// mirror equals the account, and with 1 if it differs.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -166,8 +166,17 @@ fn conclude<W: Write>(
     }
     show.blank()?;
     show.title("A report of this account")?;
-    show.line(&format!("  {}", result.report.display()))?;
-    Ok(if differing == 0 {
+    let is_written = match &result.report {
+        Ok(file) => {
+            show.line(&format!("  {}", file.display()))?;
+            true
+        }
+        Err(failure) => {
+            show.line(&format!("  none: {}", failure.line()))?;
+            false
+        }
+    };
+    Ok(if differing == 0 && is_written {
         Exit::Done
     } else {
         Exit::Failed

@@ -1,7 +1,7 @@
 //! The demo's steps: load the account, sync while it changes and while requests fail, stop the
 //! changes, sync once more, and compare.
 
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,7 @@ use crate::cli::record::number;
 use crate::cli::{Access, Context, Failure, report, sync};
 use crate::clock::Clock;
 use crate::config::{Environment, Settings};
-use crate::data::{Resource, Source};
+use crate::data::{Resource, Source, without_os_numbers};
 use crate::output::on_terminal;
 use crate::sandbox::{FaultRates, RetryAfter, Sandbox, SandboxConfig};
 use crate::store::{self, Holder, LEASE_TTL, OpenOptions, QUESTIONS, Store, StoreError};
@@ -60,8 +61,8 @@ pub(super) struct DemoResult {
     pub(super) tables: Vec<(&'static str, u64)>,
     pub(super) answers: Vec<Vec<Vec<Value>>>,
     pub(super) database: String,
-    /// The file of the report.
-    pub(super) report: PathBuf,
+    /// The file of the report, or why there is none.
+    pub(super) report: Result<PathBuf, Failure>,
 }
 
 /// Totals of the syncs while the account changed.
@@ -126,7 +127,7 @@ impl Stage {
             context,
             sandbox: Arc::new(sandbox),
             store,
-            interrupted: ctrl_c(),
+            interrupted: ctrl_c()?,
             sessions,
             contacts,
             days,
@@ -195,7 +196,7 @@ impl Stage {
                 "{} in {:.1} s, {}",
                 counted(stored, "record"),
                 clock.now().since(begun).as_secs_f64(),
-                requests(client.usage().requests),
+                counted(client.usage().requests, "request"),
             ),
         )?;
         if args.keep || !args.time.is_zero() {
@@ -224,13 +225,16 @@ impl Stage {
         }
         let snapshot = self.store.report_snapshot(id).await?;
         let account = format!("Loja Ipê {ACCOUNT}");
-        report::write_page(&self.context, account, snapshot, &self.report).await?;
+        // Also without it, the comparison has a result.
+        let report = report::write_page(&self.context, account, snapshot, &self.report)
+            .await
+            .map(|()| std::path::absolute(&self.report).unwrap_or_else(|_| self.report.clone()));
         Ok(DemoResult {
             compared,
             tables: self.store.all_counts().await?,
             answers,
             database: self.database.clone(),
-            report: std::path::absolute(&self.report).unwrap_or_else(|_| self.report.clone()),
+            report,
         })
     }
 
@@ -280,7 +284,7 @@ impl Stage {
             bar.show(&format!(
                 "syncing live changes: {}, {}, {} retried; {left}",
                 counted(changes.load(Ordering::Relaxed), "change"),
-                syncs(totals.syncs),
+                counted(totals.syncs, "sync"),
                 counted(failures, "failed request"),
             ));
             tokio::select! {
@@ -306,7 +310,7 @@ impl Stage {
                 "{} in {} s; {} stored {} new and {} changed records",
                 counted(changes.load(Ordering::Relaxed), "change"),
                 clock.now().since(begun).as_secs(),
-                syncs(totals.syncs),
+                counted(totals.syncs, "sync"),
                 number(totals.new),
                 number(totals.changed),
             ),
@@ -316,7 +320,7 @@ impl Stage {
         } else {
             format!(
                 "{} failed, and the next one caught up",
-                syncs(totals.failed)
+                counted(totals.failed, "sync")
             )
         };
         show.step(
@@ -324,7 +328,7 @@ impl Stage {
             &format!(
                 "{} of {} were cut off, refused, reset or answered with garbage, and retried; {given_up}",
                 number(failed),
-                requests(sent),
+                counted(sent, "request"),
             ),
         )?;
         Ok(())
@@ -352,22 +356,27 @@ impl Stage {
 impl Stage {
     /// Removes the file of a demo that was interrupted before it was loaded. Returns what to tell.
     fn undo(&self) -> Failure {
-        let url = self
-            .context
-            .settings
-            .database()
-            .map(|database| database.url);
-        let file = url.as_ref().ok().and_then(|url| url.sqlite_file());
-        Failure::failed(match file.map(remove) {
-            Some(Ok(())) => anyhow::anyhow!(
-                "the demo was interrupted during the first load; {} is removed",
-                self.database
+        let url = match self.context.settings.database() {
+            Ok(database) => database.url,
+            Err(error) => return error.into(),
+        };
+        let database = &self.database;
+        let told = match url.sqlite_file().map(remove) {
+            Some(Ok(())) => format!("{database} is removed"),
+            Some(Err(error)) => format!(
+                "{database} has a part of the simulated account and cannot be removed ({}): remove the file \
+                 yourself",
+                without_os_numbers(&error.to_string())
             ),
-            _ => anyhow::anyhow!(
-                "the demo was interrupted during the first load; {} has a part of the account",
-                self.database
+            None => format!(
+                "{database} has a part of the simulated account: before the next demo, remove that \
+                 database with dropdb and make an empty one with createdb, or choose another one with \
+                 --database"
             ),
-        })
+        };
+        Failure::failed(anyhow::anyhow!(
+            "the demo was interrupted during the first load; {told}"
+        ))
     }
 }
 
@@ -393,7 +402,7 @@ fn days_of(sessions: u32) -> u32 {
     (sessions / 65).clamp(45, 365)
 }
 
-/// Where the report is written. A page of another program is not replaced.
+/// Where the report is written: into a folder that exists. A page of another program is not replaced.
 fn report_file(args: &DemoArgs, context: &Context) -> Result<PathBuf, Failure> {
     const NAME: &str = "demo-report.html";
     let url = context.settings.database()?.url;
@@ -405,21 +414,41 @@ fn report_file(args: &DemoArgs, context: &Context) -> Result<PathBuf, Failure> {
         .report
         .clone()
         .unwrap_or_else(|| url.sqlite_file().map_or_else(|| NAME.into(), beside));
-    let is_ours = |text: &[u8]| {
-        let head = &text[..text.len().min(4_096)];
-        head.is_empty() || String::from_utf8_lossy(head).contains("content=\"helena-sync\"")
+    let shown = file.display();
+    let another = |what: &str| {
+        Failure::usage_text(format!("{shown} {what}: choose another file with --report"))
     };
-    match std::fs::read(&file) {
-        Ok(text) if !is_ours(&text) => Err(Failure::usage_text(format!(
-            "{} is not a report of helena-sync; choose another file with --report",
-            file.display()
-        ))),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Failure::from(error).context(format!("cannot use {}", file.display())))
-        }
-        _ => Ok(file),
+    // An empty text is the current folder. That of the database is checked with it.
+    let asked = args.report.as_deref().and_then(Path::parent);
+    let folder = asked.filter(|it| !it.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        return Err(Failure::usage_text(format!(
+            "{shown}: there is no folder {}: create it, or choose another file with --report",
+            folder.display()
+        )));
+    }
+    let unusable = |error| Failure::from(error).context(format!("cannot use {shown}"));
+    match std::fs::metadata(&file) {
+        Ok(found) if !found.is_file() => return Err(another("is not a file")),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(file),
+        Err(error) => return Err(unusable(error)),
+    }
+    let mut head = Vec::new();
+    std::fs::File::open(&file)
+        .and_then(|open| open.take(HEAD).read_to_end(&mut head))
+        .map_err(unusable)?;
+    let is_ours =
+        head.is_empty() || String::from_utf8_lossy(&head).contains("content=\"helena-sync\"");
+    if is_ours {
+        Ok(file)
+    } else {
+        Err(another("is not a report of helena-sync"))
     }
 }
+
+/// In so many bytes a report says who wrote it.
+const HEAD: u64 = 4_096;
 
 /// The failure of a first load that was interrupted.
 fn interruption() -> Failure {
@@ -428,28 +457,24 @@ fn interruption() -> Failure {
 
 /// A token that Ctrl-C cancels. A second Ctrl-C ends the process. Unlike in other commands, the end
 /// has no time limit: the comparison of a large account takes a while.
-fn ctrl_c() -> CancellationToken {
+fn ctrl_c() -> std::io::Result<CancellationToken> {
     let pressed = CancellationToken::new();
     let told = pressed.clone();
+    let mut interrupts = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        if interrupts.recv().await.is_some() {
             told.cancel();
         }
-        if tokio::signal::ctrl_c().await.is_ok() {
+        if interrupts.recv().await.is_some() {
             std::process::exit(130);
         }
     });
-    pressed
+    Ok(pressed)
 }
 
 /// Syncs once, as the daemon does every minute.
 async fn pass(leased: &LeasedEngine, limits: RunLimits<'_>) -> Vec<RunReport> {
     leased.engine.incremental(&Resource::ALL, limits).await
-}
-
-fn requests(count: u64) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{} request{s}", number(count))
 }
 
 /// About a quarter of all requests fail.
@@ -565,14 +590,5 @@ impl Drop for Bar {
             bar.finish_and_clear();
             telemetry::screen().remove(&bar);
         }
-    }
-}
-
-/// `1 sync`, `2 syncs`.
-fn syncs(count: u64) -> String {
-    if count == 1 {
-        "1 sync".to_owned()
-    } else {
-        format!("{} syncs", number(count))
     }
 }

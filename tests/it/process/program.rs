@@ -275,9 +275,18 @@ impl Running {
 
     /// Waits until it has printed this to stderr.
     pub(crate) async fn says(&mut self, text: &str) {
+        self.has(text, Self::err).await;
+    }
+
+    /// Waits until it has printed this to stdout.
+    pub(crate) async fn prints(&mut self, text: &str) {
+        self.has(text, |it| it.out.lock().unwrap().clone()).await;
+    }
+
+    async fn has(&mut self, text: &str, printed: fn(&Self) -> String) {
         let what = format!("it says {text:?}");
         until(&what, async || {
-            if self.err().contains(text) {
+            if printed(self).contains(text) {
                 return true;
             }
             let ended = self.child.try_wait().unwrap();

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::mirror::assert_perfect;
 use super::program::{Place, account, on_both, until};
+use crate::support::database::Kind;
 
 /// A place where a load of an account takes many windows.
 fn in_windows(place: Place, url: &str) -> Place {
@@ -410,4 +411,44 @@ async fn commands_share_the_rate_limit() {
         assert_eq!(sandbox.take_requests().len(), 0, "{done:?}");
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_during_the_first_load_of_a_demo_says_what_is_left() {
+    on_both(|place| async move {
+        let url = match place.kind {
+            Kind::Sqlite => "sqlite://demo.db".to_owned(),
+            Kind::Postgres => place.database_url.clone(),
+        };
+        let line = ["demo", "--sessions", "20000", "--database", &url];
+        let mut demo = place.start(&line);
+        demo.prints("The mirror").await;
+        demo.signal(Signal::INT);
+        let done = demo.end().await;
+        assert_eq!(done.code, Some(1), "{done:?}");
+        done.says(&["the demo was interrupted during the first load"]);
+        match place.kind {
+            Kind::Sqlite => done.says(&["demo.db is removed"]),
+            Kind::Postgres => done.says(&["has a part of the simulated account", "dropdb"]),
+        }
+        assert_eq!(place.files(), [""; 0]);
+        if place.kind == Kind::Postgres {
+            let database = place.database().await;
+            assert_eq!(database.count("accounts", "name = '(demo)'").await, 1);
+            database.store.close().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_during_the_syncing_of_a_demo_starts_the_comparison() {
+    let place = Place::new();
+    let mut demo = place.start(&["demo", "--sessions", "100", "--keep"]);
+    demo.prints("First load").await;
+    demo.signal(Signal::INT);
+    let done = demo.end().await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.out.contains("EQUAL: compared"), "{done:?}");
+    assert_eq!(place.files(), ["demo-report.html", "demo.db"]);
 }

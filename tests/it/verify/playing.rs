@@ -64,6 +64,46 @@ async fn the_demo_does_not_replace_a_page_of_somebody_else() {
 }
 
 #[tokio::test]
+async fn the_demo_checks_where_its_report_goes_before_it_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/demo.db", folder.path().display());
+    let missing = folder.path().join("missing/report.html");
+    for (report, said) in [
+        (missing.to_str().unwrap(), "there is no folder"),
+        ("/dev/null", "is not a file"),
+        ("/dev/zero", "is not a file"),
+        (folder.path().to_str().unwrap(), "is not a file"),
+    ] {
+        let refused = play(&["--database", &url, "--report", report]).await;
+        let refused = refused.unwrap_err();
+        assert!(
+            refused.contains(said) && refused.contains("--report"),
+            "{refused}"
+        );
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_report_that_cannot_be_written_does_not_hide_the_verdict() {
+    on_both(|database| async move {
+        let folder = tempfile::tempdir().unwrap();
+        let report = folder.path().join("report.html");
+        // What the report is to be written to first.
+        let taken = format!("report.html.{}.tmp", std::process::id());
+        std::fs::create_dir(folder.path().join(taken)).unwrap();
+        let url = match database.kind {
+            Kind::Sqlite => format!("sqlite://{}/demo.db", folder.path().display()),
+            Kind::Postgres => database.url.clone(),
+        };
+        let played = play(&["--database", &url, "--report", report.to_str().unwrap()]).await;
+        assert_eq!(played, Ok(Exit::Failed));
+        assert!(!report.exists());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_demo_plays_on_postgres_and_leaves_other_data_alone() {
     let (mut admin, url) = database::create().await;
     let folder = tempfile::tempdir().unwrap();
