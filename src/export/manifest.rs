@@ -2,6 +2,7 @@
 
 use chrono::NaiveDate;
 use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde::ser::{SerializeStruct as _, Serializer};
 
 use super::Altered;
@@ -103,6 +104,30 @@ impl Manifest {
     /// As a file.
     pub fn text(&self) -> Result<String, serde_json::Error> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
+/// What is read of the manifest of an earlier export, of this version of the program or another one.
+#[derive(Deserialize)]
+struct Earlier {
+    tables: Vec<EarlierTable>,
+}
+
+#[derive(Deserialize)]
+struct EarlierTable {
+    files: Vec<EarlierFile>,
+}
+
+#[derive(Deserialize)]
+struct EarlierFile {
+    name: String,
+}
+
+/// The names of the files of an earlier export; none if the text is no manifest.
+pub(super) fn names_in(text: &[u8]) -> Vec<String> {
+    let earlier: Option<Earlier> = serde_json::from_slice(text).ok();
+    let tables = earlier.into_iter().flat_map(|it| it.tables);
+    let files = tables.flat_map(|table| table.files);
+    files.map(|file| file.name).collect()
+}
+
     }
 
     /// What all files have in another way than it is stored.
