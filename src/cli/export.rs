@@ -7,32 +7,30 @@
 
 use std::path::PathBuf;
 
-use chrono::NaiveDate;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::choices::{Choice, choice};
-use super::record::number;
 use super::{
     Access, Calendar, Context, Exit, Failure, dates, engine, exact_is_for_csv, refused_options,
     report, stored,
 };
 use crate::config::{Zone, nearest};
-use crate::data::{Resource, counted};
+use crate::data::{Resource, Timestamp, counted};
 use crate::export::{
-    self, ExportError, ExportedAccount, ExportedTable, Folder, Format, Manifest, Request, Split,
-    Style,
+    self, DayRange, ExportError, ExportedAccount, ExportedTable, Folder, Format, Manifest, Request,
+    Split, Style,
 };
 use crate::report::Language;
-use crate::store::{ExportSnapshot, Relation, StoredAccount, relations};
+use crate::store::{ExportSnapshot, Relation, RowTime, StoredAccount, relations};
 
 /// Write tables and views to files.
 ///
 /// Reads only the database, beside a running sync, and all files from one state of it. Writes a file
-/// for each table or view, for large ones a file for each month, and manifest.json with the rows, the
-/// columns, the length and the SHA-256 of each file. The files get their names when all of them are
-/// complete: an export that fails or is stopped changes nothing. Only the user who runs it may read
-/// them.
+/// for each table or view, for large ones a file for each month, and manifest.json with the columns of
+/// each table, and the rows, the length and the SHA-256 of each file. The files get their names when
+/// all of them are complete: an export that fails or is stopped leaves those of the export before.
+/// Only the user who runs it may read them.
 ///
 /// Without --table and --view it writes the tables of records and of their tags. Files contain
 /// personal data of contacts, unless only views without it are chosen.
@@ -40,7 +38,7 @@ use crate::store::{ExportSnapshot, Relation, StoredAccount, relations};
 #[command(after_long_help = "\
 Examples:
   helena-sync export
-  helena-sync export --format parquet --output /srv/lake/helena
+  helena-sync export --format ndjson --output /srv/lake/helena
   helena-sync export --view report_daily,report_agents --from 2026-01-01 --lang pt-BR --format xlsx
   helena-sync export --table sessions --split none --exact --format csv", args = refused_options::hidden(refused_options::REPORT))]
 pub struct ExportArgs {
@@ -62,16 +60,27 @@ pub struct ExportArgs {
     pub views: Vec<String>,
     /// First day: 2025-12-31, 2025-12, today, yesterday or 7d (so long ago). Sessions and contacts
     /// belong to the day of their creation, their tags to that of the session or contact, rows of
-    /// views to their own day; lists such as channels are always whole
+    /// views to their own day or month; lists such as channels are always whole [default: no limit]
     #[arg(long, value_name = "DAY", help_heading = "Which rows")]
     pub from: Option<String>,
-    /// Last day, included
+    /// Last day, included [default: no limit]
     #[arg(long, value_name = "DAY", help_heading = "Which rows")]
     pub to: Option<String>,
-    /// csv, ndjson (a JSON object on each line), xlsx or parquet
+    /// Export although the first load has not read all sessions or contacts of these days yet
+    #[arg(long, help_heading = "Which rows")]
+    pub partial: bool,
+    #[cfg_attr(
+        feature = "parquet",
+        doc = "csv, ndjson (a JSON object on each line), xlsx or parquet"
+    )]
+    #[cfg_attr(
+        not(feature = "parquet"),
+        doc = "csv, ndjson (a JSON object on each line) or xlsx"
+    )]
     #[arg(short, long, value_name = "FORMAT", default_value_t, value_parser = formats())]
     pub format: Format,
-    /// Folder of the files; it is created, and files of the same names in it are replaced
+    /// Folder of the files; it is created if necessary. Files of the same names in it are replaced, and
+    /// those of the export before that this one does not write are removed
     #[arg(long, value_name = "FOLDER", default_value = "helena-export")]
     pub output: PathBuf,
     /// When sessions, contacts, report_sessions and report_completed become a file for each month:
@@ -87,7 +96,7 @@ pub struct ExportArgs {
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     pub delimiter: Option<u8>,
     /// With csv: write texts as they are. Otherwise those that a spreadsheet would take for formulas get
-    /// an apostrophe
+    /// an apostrophe, in JSON an escape
     #[arg(long)]
     pub exact: bool,
 }
@@ -228,7 +237,7 @@ async fn write(
     relations: Vec<&'static Relation>,
     accounts: &[StoredAccount],
     snapshot: &mut ExportSnapshot,
-    now: crate::data::Timestamp,
+    now: Timestamp,
     stop: &CancellationToken,
 ) -> Result<Manifest, Failure> {
     let zone = match snapshot.settings() {
@@ -240,36 +249,33 @@ async fn write(
         now,
         ..context.calendar()?
     };
-    let days = days(args, &calendar)?;
-    let style = Style {
-        format: args.format,
-        language: args.lang.unwrap_or_default(),
-        delimiter: args.delimiter,
-        is_exact: args.exact,
-        zone,
-    };
     let request = Request {
         relations,
-        style,
+        style: Style {
+            format: args.format,
+            language: args.lang.unwrap_or_default(),
+            delimiter: args.delimiter,
+            is_exact: args.exact,
+            zone,
+        },
         split: args.split,
-        days,
+        days: days(args, &calendar)?,
     };
-    let as_of = snapshot.as_of().await?;
+    let accounts = exported_accounts(context, args.partial, &request, accounts, snapshot).await?;
     let mut folder = Folder::take(&args.output)?;
     let told = |table: &ExportedTable| {
-        let files = match table.files.len() {
-            1 => table.files[0].name.clone(),
-            several => format!("{several} files"),
+        let files = match table.files.as_slice() {
+            [one] => one.name.clone(),
+            several => counted(several.len() as u64, "file"),
         };
-        let rows = table.rows();
-        let rows_are = if rows == 1 { "row" } else { "rows" };
         context.note(&format!(
-            "{}: {} {rows_are}, {files}",
+            "{}: {}, {files}",
             table.name,
-            number(rows)
+            counted(table.rows(), "row")
         ));
     };
     let tables = export::export(&request, snapshot, &mut folder, stop, told).await?;
+    let style = request.style;
     let is_for_people = matches!(args.format, Format::Csv | Format::Xlsx);
     let manifest = Manifest {
         helena_sync: env!("CARGO_PKG_VERSION"),
@@ -283,24 +289,77 @@ async fn write(
             "UTC".to_owned()
         },
         days: zone.name().to_owned(),
-        accounts: accounts
-            .iter()
-            .zip(as_of)
-            .map(|(account, as_of)| ExportedAccount {
-                id: account.id.0,
-                name: account.name.clone(),
-                as_of,
-            })
-            .collect(),
+        accounts,
         tables,
     };
     let text = manifest.text().map_err(Failure::failed)?;
-    folder.publish("manifest.json", &text)?;
+    let removed = folder.publish("manifest.json", &text)?;
+    if removed > 0 {
+        context.note(&format!(
+            "{} of the export before removed, which this one does not write",
+            counted(removed, "file")
+        ));
+    }
     Ok(manifest)
 }
 
-/// The first and the last day.
-fn days(args: &ExportArgs, calendar: &Calendar) -> Result<Option<(NaiveDate, NaiveDate)>, Failure> {
+/// How complete the accounts are. Refuses those of which the first load has not read everything that is
+/// asked for, unless a part is wanted.
+async fn exported_accounts(
+    context: &Context,
+    is_partial: bool,
+    request: &Request,
+    accounts: &[StoredAccount],
+    snapshot: &mut ExportSnapshot,
+) -> Result<Vec<ExportedAccount>, Failure> {
+    // What is not mirrored is never loaded.
+    let mut loaded = context.settings.sync()?.resources;
+    loaded.retain(|resource| {
+        let mut needed = request.relations.iter().map(|it| it.loaded_with());
+        needed.any(|needed| needed == Some(*resource))
+    });
+    let range = request.days.instants(request.style.zone);
+    let mut exported = Vec::new();
+    let mut lacking: Vec<String> = Vec::new();
+    for (account, basis) in accounts.iter().zip(snapshot.basis().await?) {
+        let is_pending = |resource: &Resource| {
+            let mut pending = basis.pending.iter();
+            pending.any(|(of, span)| of == resource && span.meets(range))
+        };
+        let resources = loaded.iter().filter(|resource| is_pending(resource));
+        let resources: Vec<&str> = resources.map(|resource| resource.name()).collect();
+        if !resources.is_empty() {
+            lacking.push(format!(
+                "{} of account {}",
+                resources.join(" and "),
+                account.name
+            ));
+        }
+        exported.push(ExportedAccount {
+            id: account.id.0,
+            name: account.name.clone(),
+            as_of: basis.as_of,
+            complete: resources.is_empty(),
+        });
+    }
+    if lacking.is_empty() {
+        return Ok(exported);
+    }
+    let lacking = lacking.join(", ");
+    if !is_partial {
+        return Err(Failure::failed(anyhow::anyhow!(
+            "the first load has not read everything that is asked for yet ({lacking}): wait until it ends \
+             (`helena-sync status` shows how far it is), or add --partial"
+        )));
+    }
+    context.note(&format!(
+        "the first load has not read everything yet ({lacking}): the files lack rows"
+    ));
+    Ok(exported)
+}
+
+/// The days that are asked for.
+fn days(args: &ExportArgs, calendar: &Calendar) -> Result<DayRange, Failure> {
     let day = |flag, text: Option<&str>| {
         text.map(|text| dates::days(flag, text, calendar))
             .transpose()
@@ -308,53 +367,80 @@ fn days(args: &ExportArgs, calendar: &Calendar) -> Result<Option<(NaiveDate, Nai
     };
     let from = day("--from", args.from.as_deref())?.map(|(first, _)| first);
     let to = day("--to", args.to.as_deref())?.map(|(_, last)| last);
-    if from.is_none() && to.is_none() {
-        return Ok(None);
-    }
-    let from = from.unwrap_or(crate::reporting::FIRST_DAY);
-    let to = to.unwrap_or(crate::reporting::LAST_DAY);
-    if from > to {
+    if let (Some(from), Some(to)) = (from, to)
+        && from > to
+    {
         return Err(Failure::usage_text(format!(
             "--from {from} is after --to {to}: exchange them"
         )));
     }
-    Ok(Some((from, to)))
+    Ok(DayRange { from, to })
+}
+
+/// The names of tables, in the order of the export.
+fn names<'a>(tables: impl Iterator<Item = &'a ExportedTable>) -> String {
+    let names: Vec<&str> = tables.map(|table| table.name).collect();
+    names.join(", ")
+}
+
+/// Says which rows the days leave out, and which they do not.
+fn tell_days(context: &Context, manifest: &Manifest) {
+    let time = |table: &&ExportedTable| {
+        let known = relations().iter().find(|it| it.name == table.name);
+        known.and_then(Relation::time)
+    };
+    let tables = || manifest.tables.iter();
+    let whole = names(tables().filter(|table| time(table).is_none()));
+    if !whole.is_empty() {
+        context.note(&format!(
+            "whole, since their rows belong to no day: {whole}"
+        ));
+    }
+    let is_monthly = |table: &&ExportedTable| matches!(time(table), Some(RowTime::Month(_)));
+    if let Some(monthly) = tables().find(is_monthly) {
+        let limit = |word, day: Option<_>| day.map(|day| format!(" {word} {day}"));
+        context.note(&format!(
+            "whole months{}{}, since their rows are of months: {}",
+            limit("from", monthly.from).unwrap_or_default(),
+            limit("to", monthly.to).unwrap_or_default(),
+            names(tables().filter(is_monthly))
+        ));
+    }
+    for table in tables().filter(|table| table.undated_rows > 0) {
+        let of = match table.name {
+            "sessions" | "contacts" => "they have",
+            _ => "what they belong to has",
+        };
+        context.note(&format!(
+            "{}: {} without a day left out, since {of} no time of creation",
+            table.name,
+            counted(table.undated_rows, "row")
+        ));
+    }
+    let mut dated = tables().filter(|table| time(table).is_some()).peekable();
+    if dated.peek().is_some() && dated.all(|table| table.rows() == 0) {
+        context.note("no row belongs to these days");
+    }
 }
 
 /// Says what there is to know about the files.
 fn conclude(context: &Context, args: &ExportArgs, manifest: &Manifest) {
-    let whole: Vec<&str> = manifest
-        .tables
-        .iter()
-        .filter(|table| table.from.is_none())
-        .map(|table| table.name)
-        .collect();
-    if (args.from.is_some() || args.to.is_some()) && !whole.is_empty() {
-        context.note(&format!(
-            "whole, since their rows belong to no day: {}",
-            whole.join(", ")
-        ));
+    if args.from.is_some() || args.to.is_some() {
+        tell_days(context, manifest);
     }
     let altered = manifest.altered();
-    let texts = |count: u64| match count {
-        1 => "1 text".to_owned(),
-        several => format!("{} texts", number(several)),
-    };
     if altered.guarded > 0 {
         context.note(&format!(
-            "{} got an apostrophe, because a spreadsheet would compute or change what it says; --exact \
-             leaves it out",
-            texts(altered.guarded)
+            "{} got an apostrophe, or an escape within JSON, because a spreadsheet would compute or change \
+             what it says; --exact leaves it out",
+            counted(altered.guarded, "text")
         ));
     }
     if altered.cut > 0 {
+        let was = if altered.cut == 1 { "was" } else { "were" };
         context.note(&format!(
-            "{} cut, because a cell of a workbook holds no more; csv, ndjson and parquet have all of it",
-            if altered.cut == 1 {
-                "1 text was".to_owned()
-            } else {
-                format!("{} were", texts(altered.cut))
-            }
+            "{} {was} cut, because a cell of a workbook holds no more; the other formats have all of it",
+            counted(altered.cut, "text")
         ));
     }
     let files: usize = manifest.tables.iter().map(|table| table.files.len()).sum();
@@ -384,7 +470,10 @@ mod tests {
         let mut cli = super::super::Cli::command();
         let command = cli.find_subcommand_mut("export").unwrap();
         let help = command.render_long_help().to_string();
-        assert!(help.contains(&number(export::LARGE)), "{help}");
+        assert!(
+            help.contains(&crate::data::grouped(export::LARGE)),
+            "{help}"
+        );
     }
 
     #[test]

@@ -5,9 +5,9 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
-use super::{Altered, RowWriter, Style};
+use super::{Altered, NOT_KEPT_WHOLE, RowWriter, Style};
 use crate::data::Timestamp;
-use crate::output::{harmless, is_mistaken, quoted};
+use crate::output::{harmless, harmless_json, is_mistaken, quoted};
 use crate::report::Language;
 use crate::store::{Cell, RelationColumn};
 
@@ -18,9 +18,6 @@ pub(super) struct Csv {
     delimiter: u8,
     guarded: u64,
 }
-
-/// A whole number of more digits is not shown whole by spreadsheets.
-const MOST_DIGITS: u64 = 1_000_000_000_000_000;
 
 impl Csv {
     pub(super) fn new(file: File, columns: &[RelationColumn], style: Style) -> io::Result<Self> {
@@ -57,13 +54,24 @@ impl Csv {
             return quoted(text);
         }
         let harmless = harmless(text);
-        let is_changed = harmless != text;
-        if is_changed || self.is_for_people() && is_mistaken(text) {
+        if harmless != text {
             self.guarded += 1;
+            return quoted(&harmless);
         }
-        if !is_changed && self.is_for_people() && is_mistaken(text) {
+        if self.is_for_people() && is_mistaken(text) {
+            self.guarded += 1;
             return quoted(&format!("'{text}"));
         }
+        quoted(text)
+    }
+
+    /// JSON stays JSON.
+    fn json(&mut self, text: &str) -> String {
+        if self.style.is_exact {
+            return quoted(text);
+        }
+        let harmless = harmless_json(text);
+        self.guarded += u64::from(harmless != text);
         quoted(&harmless)
     }
 
@@ -71,8 +79,9 @@ impl Csv {
         let is_for_people = self.is_for_people();
         match cell {
             Cell::Null => String::new(),
-            Cell::Text(text) | Cell::Json(text) => self.text(text),
-            Cell::Integer(number) if is_for_people && number.unsigned_abs() >= MOST_DIGITS => {
+            Cell::Text(text) => self.text(text),
+            Cell::Json(text) => self.json(text),
+            Cell::Integer(number) if is_for_people && number.unsigned_abs() >= NOT_KEPT_WHOLE => {
                 self.text(&number.to_string())
             }
             Cell::Integer(number) => number.to_string(),

@@ -1,11 +1,10 @@
 //! What an export consists of, as a file beside it.
 
 use chrono::NaiveDate;
-use serde::Serialize;
-use serde::{Deserialize, Serialize};
 use serde::ser::{SerializeStruct as _, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::Altered;
+use super::{Altered, DayRange};
 use crate::data::Timestamp;
 use crate::store::{Relation, RelationColumn};
 
@@ -41,8 +40,10 @@ pub struct ExportedAccount {
     pub id: i64,
     /// Its name in the configuration.
     pub name: String,
-    /// Up to when its sessions are complete; null before the first load.
+    /// Up to when changes of its sessions were read; null before the first load.
     pub as_of: Option<Timestamp>,
+    /// Whether the first load has read all sessions and contacts of which the files have rows.
+    pub complete: bool,
 }
 
 /// A table or view.
@@ -52,10 +53,12 @@ pub struct ExportedTable {
     pub name: &'static str,
     /// Whether it is a view.
     pub is_view: bool,
-    /// The first day, if only some were asked for.
+    /// The first day; null for no limit.
     pub from: Option<NaiveDate>,
-    /// The last one.
+    /// The last day, included; null for no limit.
     pub to: Option<NaiveDate>,
+    /// How many rows were left out because they belong to no day.
+    pub undated_rows: u64,
     /// Its columns.
     #[serde(serialize_with = "columns")]
     pub columns: Vec<RelationColumn>,
@@ -83,12 +86,13 @@ pub struct ExportedFile {
 }
 
 impl ExportedTable {
-    pub(super) fn new(of: &Relation, days: Option<(NaiveDate, NaiveDate)>) -> Self {
+    pub(super) fn new(of: &Relation, days: DayRange) -> Self {
         Self {
             name: of.name,
             is_view: of.is_view,
-            from: days.map(|(from, _)| from),
-            to: days.map(|(_, to)| to),
+            from: days.from,
+            to: days.to,
+            undated_rows: 0,
             columns: of.columns.clone(),
             files: Vec::new(),
         }
@@ -100,10 +104,6 @@ impl ExportedTable {
     }
 }
 
-impl Manifest {
-    /// As a file.
-    pub fn text(&self) -> Result<String, serde_json::Error> {
-        Ok(serde_json::to_string_pretty(self)? + "\n")
 /// What is read of the manifest of an earlier export, of this version of the program or another one.
 #[derive(Deserialize)]
 struct Earlier {
@@ -128,6 +128,10 @@ pub(super) fn names_in(text: &[u8]) -> Vec<String> {
     files.map(|file| file.name).collect()
 }
 
+impl Manifest {
+    /// As a file.
+    pub fn text(&self) -> Result<String, serde_json::Error> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
     /// What all files have in another way than it is stored.

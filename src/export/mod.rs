@@ -17,14 +17,16 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-use chrono::{Datelike as _, Days, Months, NaiveDate};
+use chrono::{Datelike as _, Days, Months, NaiveDate, Offset as _};
 use chrono_tz::Tz;
 use tokio_util::sync::CancellationToken;
 
 use crate::data::Timestamp;
 use crate::report::Language;
-use crate::reporting::{FIRST_DAY, LAST_DAY, first_instant, local_date};
-use crate::store::{Cell, ExportSnapshot, Relation, RelationColumn, Rows, StoreError};
+use crate::reporting::{first_instant, local_date};
+use crate::store::{
+    Cell, DayStart, ExportSnapshot, Relation, RelationColumn, RowTime, Rows, StoreError,
+};
 
 pub use folder::Folder;
 pub use manifest::{ExportedAccount, ExportedFile, ExportedTable, Manifest};
@@ -110,7 +112,6 @@ impl Style {
 
     /// The reading of the zone's clocks, in microseconds since 1970 there.
     fn local(self, at: Timestamp) -> i64 {
-        use chrono::Offset as _;
         let offset = at
             .to_datetime()
             .with_timezone(&self.zone)
@@ -122,6 +123,14 @@ impl Style {
 }
 
 const MICROS: i64 = 1_000_000;
+
+/// Spreadsheets do not keep whole numbers from this one on.
+const NOT_KEPT_WHOLE: u64 = 1_000_000_000_000_000;
+
+/// The days since 1970-01-01.
+fn days_since_1970(day: NaiveDate) -> i64 {
+    day.signed_duration_since(NaiveDate::default()).num_days()
+}
 
 /// When a table becomes a file for each month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -138,6 +147,49 @@ pub enum Split {
 /// A table of more rows becomes a file for each month.
 pub const LARGE: u64 = 100_000;
 
+/// Days of the reports' time zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DayRange {
+    /// The first day; `None` for no limit.
+    pub from: Option<NaiveDate>,
+    /// The last day, included; `None` for no limit.
+    pub to: Option<NaiveDate>,
+}
+
+impl DayRange {
+    /// Whether it has no limit on either side.
+    pub const fn is_all(self) -> bool {
+        self.from.is_none() && self.to.is_none()
+    }
+
+    /// The whole months that its days belong to.
+    fn months(self) -> Self {
+        let last = |to: NaiveDate| next_month(to).and_then(|next| next.pred_opt());
+        Self {
+            from: self.from.map(month_of),
+            to: self.to.map(|to| last(to).unwrap_or(to)),
+        }
+    }
+
+    /// The first day and the one after the last, with their first instants.
+    fn starts(self, zone: Tz) -> (Option<DayStart>, Option<DayStart>) {
+        let after = self.to.and_then(|to| to.checked_add_days(Days::new(1)));
+        (
+            self.from.and_then(|from| starts(zone, from)),
+            after.and_then(|after| starts(zone, after)),
+        )
+    }
+
+    /// Its first instant and the one after its last, in microseconds since 1970.
+    pub fn instants(self, zone: Tz) -> (i64, i64) {
+        let (from, to) = self.starts(zone);
+        (
+            from.map_or(i64::MIN, |it| it.at.micros()),
+            to.map_or(i64::MAX, |it| it.at.micros()),
+        )
+    }
+}
+
 /// What to export.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -147,8 +199,8 @@ pub struct Request {
     pub style: Style,
     /// When a table becomes a file for each month.
     pub split: Split,
-    /// The first and the last day, both included, of tables and views that know days.
-    pub days: Option<(NaiveDate, NaiveDate)>,
+    /// The days of tables and views that know days.
+    pub days: DayRange,
 }
 
 /// Why an export ended.
@@ -211,6 +263,26 @@ fn month_of(day: NaiveDate) -> NaiveDate {
     day.with_day(1).unwrap_or(day)
 }
 
+/// The first day of the month after that of a day.
+fn next_month(day: NaiveDate) -> Option<NaiveDate> {
+    month_of(day).checked_add_months(Months::new(1))
+}
+
+/// The years of which both databases can tell instants apart. No row lies before or after them.
+const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
+
+/// The beginning of a day; `None` where all rows lie on one side of it.
+fn starts(zone: Tz, day: NaiveDate) -> Option<DayStart> {
+    let at = Timestamp::from_micros(first_instant(zone, day) * MICROS);
+    let is_known = YEARS.contains(&day.year()) && YEARS.contains(&at.to_datetime().year());
+    is_known.then_some(DayStart { day, at })
+}
+
+/// A month as it is written: `2026-05`.
+fn named(month: NaiveDate) -> String {
+    month.format("%Y-%m").to_string()
+}
+
 /// What a call knows while it writes.
 struct Exporting<'a> {
     request: &'a Request,
@@ -253,15 +325,17 @@ pub async fn export(
 
 impl Exporting<'_> {
     async fn table(&mut self, of: &'static Relation) -> Result<ExportedTable, ExportError> {
-        let days = self.request.days.filter(|_| of.time().is_some());
+        let days = match of.time() {
+            None => DayRange::default(),
+            Some(RowTime::Month(_)) => self.request.days.months(),
+            Some(_) => self.request.days,
+        };
         let mut table = ExportedTable::new(of, days);
-        let (from, to) = days.map_or((FIRST_DAY, LAST_DAY), |(from, to)| {
-            (from, to.checked_add_days(Days::new(1)).unwrap_or(to))
-        });
-        let rows = if days.is_some() {
-            self.range(from, to)
-        } else {
+        let (from, to) = days.starts(self.request.style.zone);
+        let rows = if days.is_all() {
             Rows::All
+        } else {
+            Rows::Range { from, to }
         };
         let is_split = of.has_months()
             && match self.request.split {
@@ -269,75 +343,78 @@ impl Exporting<'_> {
                 Split::Month => true,
                 Split::Auto => self.snapshot.count(of, rows).await? > LARGE,
             };
-        let mut file = None;
+        let mut whole = None;
         if of.has_months() {
             // A month at a time: the database need not sort more.
-            let mut next = from;
-            while let Some(month) = self.next_month(of, next, to).await? {
-                let begins = month.max(from);
-                let ends = month.checked_add_months(Months::new(1)).unwrap_or(to);
-                let range = self.range(begins, ends.min(to));
-                if is_split {
-                    let name = month.format("%Y-%m").to_string();
-                    let mut own = self.open(of, Some(&name), Some(month))?;
-                    self.copy(of, range, &mut own).await?;
-                    table.files.push(self.close(own)?);
-                } else {
-                    let file = self.opened(of, &mut file)?;
-                    self.copy(of, range, file).await?;
-                }
-                next = ends;
+            let mut parts = self.months(of, from, to).await?;
+            if days.is_all() {
+                parts.push((None, Rows::Undated));
             }
-            if days.is_none() {
+            for (month, rows) in parts {
                 if is_split {
-                    let mut own = self.open(of, Some("undated"), None)?;
-                    self.copy(of, Rows::Undated, &mut own).await?;
-                    // A table without any rows has a file, too.
-                    if own.rows > 0 || table.files.is_empty() {
+                    let name = month.map_or_else(|| "undated".to_owned(), named);
+                    let mut own = self.open(of, Some(&name), month)?;
+                    self.copy(of, rows, &mut own).await?;
+                    // A view may leave out all rows of the month.
+                    if own.rows > 0 {
                         table.files.push(self.close(own)?);
                     }
                 } else {
-                    let file = self.opened(of, &mut file)?;
-                    self.copy(of, Rows::Undated, file).await?;
+                    let file = self.opened(of, &mut whole)?;
+                    self.copy(of, rows, file).await?;
                 }
             }
         } else {
-            let file = self.opened(of, &mut file)?;
+            let file = self.opened(of, &mut whole)?;
             self.copy(of, rows, file).await?;
         }
-        if file.is_none() && table.files.is_empty() {
-            file = Some(self.open(of, None, None)?);
+        // A table without any rows has a file, too.
+        if whole.is_none() && table.files.is_empty() {
+            whole = Some(self.open(of, None, None)?);
         }
-        if let Some(file) = file {
+        if let Some(file) = whole {
             table.files.push(self.close(file)?);
+        }
+        if !days.is_all() && of.has_undated() {
+            table.undated_rows = self.snapshot.count(of, Rows::Undated).await?;
         }
         Ok(table)
     }
 
-    fn range(&self, from: NaiveDate, to: NaiveDate) -> Rows {
-        let zone = self.request.style.zone;
-        let instant = |day| first_instant(zone, day) * MICROS;
-        Rows::Range {
-            days: (from, to),
-            instants: (instant(from), instant(to)),
-        }
-    }
-
-    /// The next month that has rows.
-    async fn next_month(
+    /// The months that may have rows, each with them. They follow each other without a gap, and the first
+    /// and the last one are as open as the range.
+    async fn months(
         &mut self,
         of: &Relation,
-        from: NaiveDate,
-        to: NaiveDate,
-    ) -> Result<Option<NaiveDate>, ExportError> {
-        if from >= to {
-            return Ok(None);
-        }
+        from: Option<DayStart>,
+        to: Option<DayStart>,
+    ) -> Result<Vec<(Option<NaiveDate>, Rows)>, ExportError> {
         let zone = self.request.style.zone;
-        let instant = |day| first_instant(zone, day) * MICROS;
-        let range = (instant(from), instant(to));
-        let first = self.snapshot.first_from(of, range).await?;
-        Ok(first.map(|at| month_of(local_date(zone, at))))
+        let mut months = Vec::new();
+        let mut next = from;
+        while let Some(first) = self.snapshot.first_from(of, next, to).await? {
+            // Where clocks are put back across midnight, the last hour of a month comes a second time in
+            // the first day of the next one, to which it belongs.
+            let day = local_date(zone, first);
+            let month = month_of(next.map_or(day, |next| day.max(next.day)));
+            let ends = next_month(month).and_then(|ends| starts(zone, ends));
+            let is_last = match (ends, to) {
+                (None, _) => true,
+                (Some(ends), Some(to)) => ends.day >= to.day,
+                (Some(_), None) => false,
+            };
+            let ends = if is_last { to } else { ends };
+            let rows = Rows::Range {
+                from: next,
+                to: ends,
+            };
+            months.push((Some(month), rows));
+            if is_last {
+                break;
+            }
+            next = ends;
+        }
+        Ok(months)
     }
 
     fn open(
@@ -417,7 +494,7 @@ impl Exporting<'_> {
         }
         Ok(ExportedFile {
             name,
-            month: month.map(|month| month.format("%Y-%m").to_string()),
+            month: month.map(named),
             rows,
             bytes,
             sha256,

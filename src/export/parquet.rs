@@ -14,7 +14,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{Type, TypePtr};
 
-use super::{Altered, RowWriter};
+use super::{Altered, RowWriter, days_since_1970};
 use crate::store::{Cell, CellType, RelationColumn};
 
 /// A group of rows is written when it has so many bytes, or so many rows.
@@ -112,9 +112,8 @@ impl Column {
                 1
             }
             (Values::Day(values), Cell::Date(day)) => {
-                let since = day.signed_duration_since(chrono::NaiveDate::default());
                 // All days of chrono fit.
-                values.push(i32::try_from(since.num_days()).unwrap_or(i32::MAX));
+                values.push(i32::try_from(days_since_1970(*day)).unwrap_or(i32::MAX));
                 4
             }
             // A missing value: the others are those of the column's type.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, FormatAlign, Workbook, XlsxError};
 
-use super::{Altered, RowWriter, Style};
+use super::{Altered, NOT_KEPT_WHOLE, RowWriter, Style, days_since_1970};
 use crate::store::{Cell, CellType, RelationColumn};
 
 /// As many rows as a sheet has, the head included.
@@ -18,11 +18,8 @@ const LONGEST_TEXT: usize = 32_767;
 /// As long as a name of a sheet may be, with room for a number.
 const LONGEST_NAME: usize = 28;
 
-/// A whole number of more digits is not kept whole.
-const MOST_DIGITS: u64 = 1_000_000_000_000_000;
-
-/// A day of a workbook's calendar, in days since 1970 and before.
-const FIRST_DAY: f64 = 25_569.0;
+/// 1970-01-01 in days of a workbook's calendar.
+const DAY_OF_1970: f64 = 25_569.0;
 
 /// The first instant that a workbook can show, in days of its calendar, and the first one that it cannot.
 const SHOWN_DAYS: std::ops::Range<f64> = 61.0..2_958_466.0;
@@ -139,7 +136,7 @@ impl Xlsx {
                     page.write_string(row, column, id.to_string())?;
                 }
                 #[expect(clippy::cast_precision_loss, reason = "it has few enough digits")]
-                Cell::Integer(number) if number.unsigned_abs() < MOST_DIGITS => {
+                Cell::Integer(number) if number.unsigned_abs() < NOT_KEPT_WHOLE => {
                     page.write_number(row, column, *number as f64)?;
                 }
                 Cell::Integer(number) => {
@@ -155,9 +152,8 @@ impl Xlsx {
                     page.write_boolean(row, column, *is)?;
                 }
                 Cell::Date(date) => {
-                    let since = date.signed_duration_since(chrono::NaiveDate::default());
                     #[expect(clippy::cast_precision_loss, reason = "days are few")]
-                    let days = since.num_days() as f64 + FIRST_DAY;
+                    let days = days_since_1970(*date) as f64 + DAY_OF_1970;
                     if SHOWN_DAYS.contains(&days) {
                         page.write_number_with_format(row, column, days, &self.day)?;
                     } else {
@@ -166,7 +162,7 @@ impl Xlsx {
                 }
                 Cell::Timestamp(at) => {
                     #[expect(clippy::cast_precision_loss, reason = "a microsecond is kept")]
-                    let days = self.style.local(*at) as f64 / 86_400e6 + FIRST_DAY;
+                    let days = self.style.local(*at) as f64 / 86_400e6 + DAY_OF_1970;
                     if SHOWN_DAYS.contains(&days) {
                         page.write_number_with_format(row, column, days, &self.time)?;
                     } else {

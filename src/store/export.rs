@@ -2,7 +2,7 @@
 //!
 //! Must not know what becomes of the rows.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use chrono::NaiveDate;
 use sqlx::{AssertSqlSafe, Decode, Row as _, SqlSafeStr, ValueRef as _};
@@ -12,11 +12,12 @@ use super::account::AccountId;
 use super::error::StoreError;
 use super::open::Store;
 use super::relation::{CellType, Relation, RowTime};
+use super::report::pending;
 use super::reporting::stored_settings;
 use super::run::count;
 use super::transaction::{Fetched, Transaction};
-use super::value::{Id, Time};
-use crate::data::{Resource, Timestamp};
+use super::value::{Id, Time, args};
+use crate::data::{Resource, Span, Timestamp};
 use crate::reporting::Settings;
 
 /// A value of a row.
@@ -42,20 +43,38 @@ pub enum Cell {
     Json(String),
 }
 
+/// A day of the reports' time zone, and its first instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DayStart {
+    /// The day.
+    pub day: NaiveDate,
+    /// When it begins.
+    pub at: Timestamp,
+}
+
 /// Which rows of a table or view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rows {
     /// All of them.
     All,
-    /// Those of days, as days and as instants in microseconds; the ends are not included.
+    /// Those of days.
     Range {
-        /// The first day, and the one after the last.
-        days: (NaiveDate, NaiveDate),
-        /// Where they begin and end.
-        instants: (i64, i64),
+        /// The first day; `None` for no limit.
+        from: Option<DayStart>,
+        /// The day after the last one; `None` for no limit.
+        to: Option<DayStart>,
     },
     /// Those of no day.
     Undated,
+}
+
+/// How complete an account's rows are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportBasis {
+    /// Up to when changes of sessions were read; `None` before the first load.
+    pub as_of: Option<Timestamp>,
+    /// The ranges of creation times that the first load has not read yet, of sessions and of contacts.
+    pub pending: Vec<(Resource, Span)>,
 }
 
 /// A database as it was at one instant.
@@ -99,19 +118,58 @@ impl ExportSnapshot {
         self.settings.as_ref()
     }
 
-    /// Up to when each account's sessions are complete; `None` before the first load.
-    pub async fn as_of(&mut self) -> Result<Vec<Option<Timestamp>>, StoreError> {
+    /// How complete each account's rows are.
+    pub async fn basis(&mut self) -> Result<Vec<ExportBasis>, StoreError> {
         let mut all = Vec::new();
-        for AccountId(account) in self.accounts.clone() {
-            let sql = format!(
-                "select min(last_success_at) from sync_state \
-                 where account_id = {account} and resource = '{}'",
-                Resource::Sessions.name()
-            );
-            let row: Option<(Option<Time>,)> = self.tx.row(AssertSqlSafe(sql), Vec::new()).await?;
-            all.push(row.and_then(|(at,)| at).map(|Time(at)| at));
+        for account in self.accounts.clone() {
+            let mut basis = ExportBasis {
+                as_of: None,
+                pending: Vec::new(),
+            };
+            for resource in [Resource::Sessions, Resource::Contacts] {
+                let read = self.read_up_to(account, resource).await?;
+                if resource == Resource::Sessions {
+                    basis.as_of = read;
+                }
+                let mut spans = pending(&mut self.tx, account, resource).await?;
+                if read.is_none() && spans.is_empty() && !self.has_rows(account, resource).await? {
+                    spans.push(Span::OPEN);
+                }
+                let spans = spans.into_iter().map(|span| (resource, span));
+                basis.pending.extend(spans);
+            }
+            all.push(basis);
         }
         Ok(all)
+    }
+
+    /// Up to when changes of a resource were read; `None` before the first load.
+    async fn read_up_to(
+        &mut self,
+        AccountId(account): AccountId,
+        resource: Resource,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let row: Option<(Option<Time>,)> = self
+            .tx
+            .row(
+                "select min(last_success_at) from sync_state \
+                 where account_id = $1 and resource = $2",
+                args![account, resource.name()],
+            )
+            .await?;
+        Ok(row.and_then(|(at,)| at).map(|Time(at)| at))
+    }
+
+    async fn has_rows(
+        &mut self,
+        AccountId(account): AccountId,
+        resource: Resource,
+    ) -> Result<bool, StoreError> {
+        let sql = format!(
+            "select count(*) from (select 1 from {} where account_id = {account} limit 1) s",
+            resource.name()
+        );
+        Ok(self.tx.number(AssertSqlSafe(sql), Vec::new()).await? > 0)
     }
 
     /// How many rows there are.
@@ -121,12 +179,13 @@ impl ExportSnapshot {
         Ok(count(self.tx.number(AssertSqlSafe(sql), Vec::new()).await?))
     }
 
-    /// The first instant in a range of microseconds that a table or view has rows of, by which it is
-    /// divided into months.
+    /// The first instant from a day on, up to another one, that a table or view has rows of, by which it
+    /// is divided into months.
     pub async fn first_from(
         &mut self,
         of: &Relation,
-        (from, to): (i64, i64),
+        from: Option<DayStart>,
+        to: Option<DayStart>,
     ) -> Result<Option<Timestamp>, StoreError> {
         let Some((table, column)) = of.months_of() else {
             return Ok(None);
@@ -134,7 +193,7 @@ impl ExportSnapshot {
         let mut first: Option<Timestamp> = None;
         // One after the other: the index begins with the account.
         for AccountId(account) in self.accounts.clone() {
-            let range = instants(column, (from, to));
+            let range = instants(column, from, to);
             let sql = format!(
                 "select min({column}) from {table} where account_id = {account} and {range}"
             );
@@ -216,30 +275,20 @@ impl ExportSnapshot {
         // Writing to a String cannot fail.
         let _ = match (rows, time) {
             (Rows::All, _) | (_, None) => Ok(()),
-            (
-                Rows::Range {
-                    instants: range, ..
-                },
-                Some(RowTime::Instant(column)),
-            ) => {
-                write!(condition, " and {}", instants(column, range))
+            (Rows::Range { from, to }, Some(RowTime::Instant(column))) => {
+                write!(condition, " and {}", instants(column, from, to))
             }
-            (Rows::Range { days, .. }, Some(RowTime::Day(column))) => {
-                let (from, to) = days;
-                write!(condition, " and {column} >= '{from}' and {column} < '{to}'")
+            (Rows::Range { from, to }, Some(RowTime::Day(column))) => {
+                let range = between(column, from.map(|it| it.day), to.map(|it| it.day));
+                write!(condition, " and {range}")
             }
-            (Rows::Range { days, .. }, Some(RowTime::Month(column))) => {
-                let (from, to) = days;
-                let from = from.format("%Y-%m-01");
-                write!(condition, " and {column} >= '{from}' and {column} < '{to}'")
+            (Rows::Range { from, to }, Some(RowTime::Month(column))) => {
+                let from = from.map(|from| from.day.format("%Y-%m-01"));
+                let range = between(column, from, to.map(|it| it.day));
+                write!(condition, " and {range}")
             }
-            (
-                Rows::Range {
-                    instants: range, ..
-                },
-                Some(RowTime::Of { table, key }),
-            ) => {
-                let (accounts, range) = (self.account_list(), instants("created_at", range));
+            (Rows::Range { from, to }, Some(RowTime::Of { table, key })) => {
+                let (accounts, range) = (self.account_list(), instants("created_at", from, to));
                 write!(
                     condition,
                     " and {key} in (select id from {table} where account_id in ({accounts}) and {range})"
@@ -251,7 +300,14 @@ impl ExportSnapshot {
             ) => {
                 write!(condition, " and {column} is null")
             }
-            (Rows::Undated, Some(RowTime::Of { .. })) => write!(condition, " and 1 = 0"),
+            (Rows::Undated, Some(RowTime::Of { table, key })) => {
+                let accounts = self.account_list();
+                write!(
+                    condition,
+                    " and {key} in (select id from {table} where account_id in ({accounts}) \
+                     and created_at is null)"
+                )
+            }
         };
         condition
     }
@@ -263,9 +319,21 @@ impl ExportSnapshot {
 }
 
 /// That a column's instant lies in a range.
-fn instants(column: &str, (from, to): (i64, i64)) -> String {
-    let at = Timestamp::from_micros;
-    format!("{column} >= '{}' and {column} < '{}'", at(from), at(to))
+fn instants(column: &str, from: Option<DayStart>, to: Option<DayStart>) -> String {
+    between(column, from.map(|it| it.at), to.map(|it| it.at))
+}
+
+/// That a column has a value in a range, whose end is not included. `None` is no limit: a text for it
+/// would be beyond the years that a database knows.
+fn between<F: Display, T: Display>(column: &str, from: Option<F>, to: Option<T>) -> String {
+    let from = from.map(|from| format!("{column} >= '{from}'"));
+    let to = to.map(|to| format!("{column} < '{to}'"));
+    let limits: Vec<String> = [from, to].into_iter().flatten().collect();
+    if limits.is_empty() {
+        format!("{column} is not null")
+    } else {
+        limits.join(" and ")
+    }
 }
 
 impl Fetched<'_> {

@@ -50,7 +50,7 @@ pub use backfill::{Backfill, FirstWatermark, NewBackfill};
 pub use commit::Commit;
 pub use dictionary::{TableMeaning, meanings};
 pub use error::{Cause, StoreError};
-pub use export::{Cell, ExportSnapshot, Rows};
+pub use export::{Cell, DayStart, ExportBasis, ExportSnapshot, Rows};
 pub use file::{create_privately, network_file_system};
 pub use gap::StoredGap;
 pub use holder::Holder;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::dictionary::meanings;
+use crate::data::Resource;
 
 const TYPES: &str = include_str!("../../docs/tools/dbt/sources.yml");
 
@@ -173,6 +174,25 @@ impl Relation {
             | "report_campaigns" => Some(RowTime::Month("month")),
             _ => None,
         }
+    }
+
+    /// The resource whose first load must be complete for its rows to be; `None` if it is read as a whole,
+    /// or made by this program.
+    pub fn loaded_with(&self) -> Option<Resource> {
+        match self.name {
+            "report_days" | "report_open_hours" | "report_settings" => None,
+            name if name.starts_with("session") || name.starts_with("report_") => {
+                Some(Resource::Sessions)
+            }
+            name if name.starts_with("contact") => Some(Resource::Contacts),
+            _ => None,
+        }
+    }
+
+    /// Whether it may have rows that belong to no day, although the others do.
+    pub fn has_undated(&self) -> bool {
+        matches!(self.name, "sessions" | "contacts")
+            || matches!(self.time(), Some(RowTime::Of { .. }))
     }
 
     /// A table with an index by account and this column, which says in which months there are rows;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use calamine::{Data, Reader as _, Xlsx};
 use helena_sync::data::Timestamp;
-use helena_sync::export::{ExportError, Folder, Format, Request, Split, Style, export};
+use helena_sync::export::{DayRange, ExportError, Folder, Format, Request, Split, Style, export};
 use helena_sync::report::Language;
 use helena_sync::store::{AccountId, Cell, Rows, relations};
 use serde_json::{Map, Value, json};
@@ -216,7 +216,7 @@ async fn files_have_the_rows_of_all_tables_and_views() {
         assert_eq!(there, names);
         assert_eq!(manifest["times"], "UTC");
         assert_eq!(manifest["days"], "America/Sao_Paulo");
-        let accounts = json!([{"id": 1, "name": "default", "as_of": now()}]);
+        let accounts = json!([{"id": 1, "name": "default", "as_of": now(), "complete": true}]);
         assert_eq!(manifest["accounts"], accounts);
     })
     .await;
@@ -544,7 +544,11 @@ async fn days_limit_what_belongs_to_days() {
             "ndjson",
         ];
         let done = run(&place, &line).await;
-        done.says(&["belong to no day: tags"]);
+        done.says(&[
+            "belong to no day: tags",
+            "whole months from 2026-05-01 to 2026-05-31, since their rows are of months: report_agents",
+            "sessions: 1 row without a day left out, since they have no time of creation",
+        ]);
         let folder = place.path().join("helena-export");
         let manifest = manifest(&folder);
         let of = |name: &str| {
@@ -566,7 +570,253 @@ async fn days_limit_what_belongs_to_days() {
         assert_eq!(count("report_daily"), 10);
         assert!(count("report_agents") > 2);
         assert_eq!(of("sessions")["from"], "2026-05-10");
+        assert_eq!(of("sessions")["undated_rows"], 1);
         assert_eq!(of("tags")["from"], Value::Null);
+        let may = format!(
+            "report_agents where account_id = 1 and month = '{}'",
+            "2026-05-01"
+        );
+        let whole = rows(&database, &["user_id"], &may).await.len();
+        assert_eq!(count("report_agents"), i64::try_from(whole).unwrap());
+        assert_eq!(of("report_agents")["from"], "2026-05-01");
+        assert_eq!(of("report_agents")["to"], "2026-05-31");
+        let line = ["--table", "sessions,tags", "--from", "2150"];
+        place.refuses(&[&["export"], &line[..]].concat(), 2, &["--from"]).await;
+        let line = ["--table", "sessions,tags", "--from", "2150-01-01"];
+        run(&place, &line).await.says(&["no row belongs to these days"]);
+    })
+    .await;
+}
+
+/// How many rows of a table the files of an export have.
+fn rows_in(folder: &Path, name: &str) -> i64 {
+    let manifest = manifest(folder);
+    let tables = manifest["tables"].as_array().unwrap().iter();
+    let table = tables.clone().find(|table| table["name"] == name).unwrap();
+    i64::try_from(exported(folder, table).len()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_all_years_are_exported() {
+    on_both(|place| async move {
+        let database = place.database().await;
+        odd(&database).await;
+        for (number, created) in [
+            (8_001, "0001-01-01T00:00:00.000000Z"),
+            (8_002, "1970-01-01T00:00:00.000000Z"),
+            (8_003, "1989-12-31T23:00:00.000000Z"),
+            (8_004, "2100-01-01T12:00:00.000000Z"),
+            (8_005, "9999-12-31T23:59:59.999999Z"),
+        ] {
+            for table in ["sessions", "contacts"] {
+                let sql = format!(
+                    "insert into {table} (id, created_at, account_id, run_id, synced_at) values ('{}', \
+                     '{created}', 1, 1, '2026-06-20T14:00:00.000000Z')",
+                    id(number)
+                );
+                database.execute(&sql).await;
+            }
+            let tag = format!(
+                "insert into session_tags (session_id, tag_id, account_id, run_id, synced_at) \
+                 select '{}', tag_id, account_id, run_id, synced_at from session_tags limit 1",
+                id(number)
+            );
+            database.execute(&tag).await;
+        }
+        let folder = place.path().join("helena-export");
+        let tables = ["--table", "sessions,contacts,session_tags", "--format", "ndjson"];
+        for split in ["none", "month"] {
+            run(&place, &[&tables[..], &["--split", split]].concat()).await;
+            for table in ["sessions", "contacts", "session_tags"] {
+                let all = database.count(table, "account_id = 1").await;
+                assert_eq!(rows_in(&folder, table), all, "{table}, {split}");
+            }
+        }
+        let manifest = manifest(&folder);
+        let names = files(&manifest["tables"][0]);
+        for name in ["0000-12", "1969-12", "1989-12", "2100-01", "9999-12", "undated"] {
+            let name = format!("sessions-{name}.ndjson");
+            assert!(names.contains(&name.as_str()), "{name} in {names:?}");
+        }
+        for (limit, within) in [
+            (["--from", "2026-05-10"], "created_at >= '2026-05-10T03:00:00.000000Z'"),
+            (["--to", "2026-05-09"], "created_at < '2026-05-10T03:00:00.000000Z'"),
+            (["--to", "9999-12-31"], "created_at is not null"),
+            (["--from", "0001-01-01"], "created_at >= '0001-01-01T03:06:28.000000Z'"),
+        ] {
+            for split in ["none", "month"] {
+                run(&place, &[&tables[..], &limit, &["--split", split]].concat()).await;
+                let mine = format!("account_id = 1 and {within}");
+                for table in ["sessions", "contacts"] {
+                    let expected = database.count(table, &mine).await;
+                    assert_eq!(rows_in(&folder, table), expected, "{table}, {limit:?}, {split}");
+                }
+                let tagged =
+                    format!("session_id in (select id from sessions where {mine})");
+                let expected = database.count("session_tags", &tagged).await;
+                assert_eq!(rows_in(&folder, "session_tags"), expected, "{limit:?}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_month_that_ends_twice_has_each_row_once() {
+    on_both_databases(|database| async move {
+        odd(&database).await;
+        // In St. John's clocks were put back from 00:01 to 23:01 of the day before.
+        for (number, created) in [
+            (8_001, "2009-11-01T02:29:00.000000Z"),
+            (8_002, "2009-11-01T02:30:30.000000Z"),
+            (8_003, "2009-11-01T02:45:00.000000Z"),
+            (8_004, "2009-11-01T04:00:00.000000Z"),
+        ] {
+            let sql = format!(
+                "insert into sessions (id, created_at, account_id, run_id, synced_at) values ('{}', \
+                 '{created}', 1, 1, '2026-06-20T14:00:00.000000Z')",
+                id(number)
+            );
+            database.execute(&sql).await;
+        }
+        let mut request = request(Format::Ndjson);
+        request.relations.retain(|it| it.name == "sessions");
+        request.style.zone = chrono_tz::America::St_Johns;
+        request.split = Split::Month;
+        let store = &database.store;
+        let mut snapshot = store.export_snapshot(vec![AccountId(1)]).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut staged = Folder::take(folder.path()).unwrap();
+        let stop = CancellationToken::new();
+        let tables = export(&request, &mut snapshot, &mut staged, &stop, |_| {}).await;
+        snapshot.end().await;
+        let tables = tables.unwrap();
+        let of = |month: &str| {
+            let mut files = tables[0].files.iter();
+            let file = files.find(|file| file.month.as_deref() == Some(month));
+            file.map(|file| file.rows)
+        };
+        assert_eq!((of("2009-10"), of("2009-11")), (Some(1), Some(3)));
+        let all = database.count("sessions", "account_id = 1").await;
+        assert_eq!(i64::try_from(tables[0].rows()).unwrap(), all);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_only_the_export_before_has_are_removed() {
+    on_both(|place| async move {
+        let database = place.database().await;
+        odd(&database).await;
+        let line = ["--table", "sessions", "--split"];
+        run(&place, &[&line[..], &["month"]].concat()).await;
+        let folder = place.path().join("helena-export");
+        let months = fs::read_dir(&folder).unwrap().count() - 1;
+        assert!(months > 2);
+        fs::write(folder.join("notes.txt"), "mine").unwrap();
+        let done = run(&place, &[&line[..], &["none"]].concat()).await;
+        done.says(&[&format!("{months} files of the export before removed")]);
+        let mut left: Vec<_> = fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["manifest.json", "notes.txt", "sessions.csv"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_loaded_is_no_export_unless_it_may_be_partial() {
+    on_both(|place| async move {
+        let database = place.database().await;
+        odd(&database).await;
+        let window = "insert into backfills (account_id, resource, first_load, filters, created_at) \
+             values (1, 'sessions', true, '[]', '2026-06-20T00:00:00.000000Z'); \
+             insert into backfill_windows (backfill_id, account_id, resource, partition, created_after, \
+             created_before, filter_index) select id, 1, 'sessions', '', '2026-05-10T00:00:00.000000Z', \
+             '2026-05-20T00:00:00.000000Z', 0 from backfills;";
+        database.execute(window).await;
+        let refused = [
+            "has not read everything that is asked for yet (sessions of account default)",
+            "--partial",
+        ];
+        for line in [
+            &["export"][..],
+            &["export", "--view", "report_daily"],
+            &["export", "--table", "session_tags", "--from", "2026-05-12"],
+        ] {
+            place.refuses(line, 1, &refused).await;
+        }
+        assert!(!place.path().join("helena-export").exists());
+        let folder = place.path().join("helena-export");
+        let complete = || manifest(&folder)["accounts"][0]["complete"].as_bool().unwrap();
+        let done = run(&place, &["--table", "sessions", "--partial"]).await;
+        done.says(&["the files lack rows"]);
+        assert!(!complete());
+        // These have all of their rows.
+        for line in [
+            &["--table", "sessions", "--from", "2026-06-01"][..],
+            &["--table", "tags,contacts,report_days"],
+        ] {
+            run(&place, line).await;
+            assert!(complete(), "{line:?}");
+        }
+        database.execute("update backfills set finished_at = created_at").await;
+        run(&place, &[]).await;
+        assert!(complete());
+        let never = "delete from sync_state where resource = 'contacts'; \
+                     delete from contact_tags; update sessions set contact_id = null; delete from contacts";
+        database.execute(never).await;
+        let refused = ["(contacts of account default)"];
+        place.refuses(&["export", "--table", "contacts"], 1, &refused).await;
+        // What is not mirrored is not missing.
+        let place = place.with("HELENA_SYNC__SYNC__RESOURCES", "sessions,tags");
+        run(&place, &["--table", "contacts"]).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_in_csv_is_json_without_formulas() {
+    on_both(|place| async move {
+        let database = place.database().await;
+        odd(&database).await;
+        let formulas = r#"{"a": "=1+1", "@b": ["x;-2+3", -2, "+5", "plain"], "c": {"=d": null}}"#;
+        let sql = format!(
+            "update contacts set custom_fields = '{formulas}' where id = '{}'",
+            id(700)
+        );
+        database.execute(&sql).await;
+        for line in [
+            &["--table", "contacts"][..],
+            &["--table", "contacts", "--lang", "pt-BR"],
+        ] {
+            run(&place, line).await;
+            let file = place.path().join("helena-export/contacts.csv");
+            let text = fs::read_to_string(file).unwrap();
+            let delimiter = if line.len() > 2 { ';' } else { ',' };
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            let found = cells_of_csv(text, delimiter);
+            let at = |name: &str| {
+                let mut head = found[0].iter();
+                head.position(|it| it.as_deref() == Some(name)).unwrap()
+            };
+            let (key, fields) = (at("id"), at("custom_fields"));
+            let mut seen = false;
+            for row in &found[1..] {
+                let Some(cell) = &row[fields] else { continue };
+                let value: Value = serde_json::from_str(cell).unwrap();
+                if row[key] == Some(id(700).to_string()) {
+                    seen = true;
+                    assert_eq!(value, serde_json::from_str::<Value>(formulas).unwrap());
+                    for formula in ["\"=", ";-", "\"+", "\"@"] {
+                        assert!(!cell.contains(formula), "{formula} in {cell}");
+                    }
+                }
+            }
+            assert!(seen);
+        }
     })
     .await;
 }
@@ -643,7 +893,7 @@ fn request(format: Format) -> Request {
             zone: chrono_tz::UTC,
         },
         split: Split::Auto,
-        days: None,
+        days: DayRange::default(),
     }
 }
 
