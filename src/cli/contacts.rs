@@ -55,22 +55,23 @@ pub struct ContactsArgs {
     /// Changed before this date; a day without a time includes the whole day
     #[arg(long, value_name = "DATE")]
     pub updated_before: Option<String>,
-    /// Number of the page, from 1
+    /// Page to print; the first one is 1
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = positive::<u32>)]
     pub page: u32,
-    /// Contacts on each page, 1 to 100 [default: 10; with --all 100]
+    /// Contacts on each page, 1 to 100; with --all and --limit, contacts in each request [default: 10;
+    /// with --all 100, with --limit as many, at most 100]
     #[arg(long, value_name = "COUNT", value_parser = within(1, 100))]
     pub size: Option<u32>,
-    /// Print all pages
+    /// Print every contact, from all pages
     #[arg(long, conflicts_with = "page")]
     pub all: bool,
-    /// Print at most this many
+    /// Print the first so many contacts, from as many pages as that takes
     #[arg(short = 'n', long, value_name = "COUNT", value_parser = positive::<u64>, conflicts_with_all = ["page", "all"])]
     pub limit: Option<u64>,
-    /// Field to sort by [default: createdAt]
+    /// Time by which contacts are sorted [default: createdAt]
     #[arg(long, value_name = "FIELD", value_parser = orders())]
     pub order_by: Option<OrderField>,
-    /// Direction to sort in [default: descending, the newest first]
+    /// Order of these times: descending has the latest first [default: descending]
     #[arg(long, value_name = "DIRECTION", value_parser = directions())]
     pub direction: Option<Direction>,
     /// The format.

@@ -27,9 +27,10 @@ use crate::output::Format;
 /// and agents, in any case and without accents. An unknown or ambiguous name is refused, and the
 /// message lists similar names or the matching records.
 ///
-/// Prints the newest sessions first, unless --order-by or --direction is given. The platform accepts
-/// one department and one agent for each request. For several, sessions sends several requests,
-/// needs --all or --limit, and joins the results in one order.
+/// Prints the newest 10 sessions. --page prints another page of them, --limit the first so many,
+/// --all every session. --order-by and --direction change the order. The platform accepts one
+/// department and one agent for each request. For several, sessions sends several requests, needs
+/// --all or --limit, and joins the results in one order.
 ///
 /// If no session matches, it prints which filter is probably too narrow.
 #[derive(Debug, Args)]
@@ -47,25 +48,26 @@ pub struct SessionsArgs {
     /// Which sessions.
     #[command(flatten)]
     pub filter: FilterArgs,
-    /// Number of the page, from 1
+    /// Page to print; the first one is 1
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = positive::<u32>)]
     pub page: u32,
-    /// Sessions on each page, 1 to 100 [default: 10; with --all 100]
+    /// Sessions on each page, 1 to 100; with --all and --limit, sessions in each request [default: 10;
+    /// with --all 100, with --limit as many, at most 100]
     #[arg(long, value_name = "COUNT", value_parser = within(1, 100))]
     pub size: Option<u32>,
-    /// Print all pages
+    /// Print every session, from all pages
     #[arg(long, conflicts_with = "page")]
     pub all: bool,
-    /// Print at most this many
+    /// Print the first so many sessions, from as many pages as that takes
     #[arg(short = 'n', long, value_name = "COUNT", value_parser = positive::<u64>, conflicts_with_all = ["page", "all"])]
     pub limit: Option<u64>,
-    /// Field to sort by [default: createdAt]
+    /// Time by which sessions are sorted [default: createdAt]
     #[arg(long, value_name = "FIELD", value_parser = orders())]
     pub order_by: Option<OrderField>,
-    /// Direction to sort in [default: descending, the newest first]
+    /// Order of these times: descending has the latest first [default: descending]
     #[arg(long, value_name = "DIRECTION", value_parser = directions())]
     pub direction: Option<Direction>,
-    /// Details to include, or none; may be repeated, or a list with commas [default: all]
+    /// Details that each session comes with, or none; may be repeated, or a list with commas [default: all]
     #[arg(long = "include", value_name = "DETAIL", value_delimiter = ',', value_parser = included())]
     pub include: Vec<Option<Detail>>,
     /// The format.
