@@ -225,7 +225,12 @@ pub(super) async fn run(context: &Context, args: ExportArgs) -> Result<Exit, Fai
     )
     .await;
     snapshot.end().await;
+    let unwritten = store.check_unwritten();
     store.close().await;
+    if written.is_err() {
+        // That may be why.
+        unwritten?;
+    }
     let manifest = written?;
     conclude(context, &args, &manifest);
     Ok(Exit::Done)
@@ -275,6 +280,7 @@ async fn write(
         ));
     };
     let tables = export::export(&request, snapshot, &mut folder, stop, told).await?;
+    snapshot.check_unwritten()?;
     let style = request.style;
     let is_for_people = matches!(args.format, Format::Csv | Format::Xlsx);
     let manifest = Manifest {

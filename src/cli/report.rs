@@ -242,7 +242,10 @@ pub(super) async fn run(context: &Context, args: ReportArgs) -> Result<Exit, Fai
     let snapshot = store.report_snapshot(account.id).await?;
     let asked = (statuses, metrics);
     let read = read(context, &args, account.name, asked, snapshot).await;
+    // That may be why it failed.
+    let unwritten = store.check_unwritten();
     store.close().await;
+    unwritten?;
     let report = read?;
     check_places(&report, format)?;
     if report.figures.is_empty() {
@@ -403,7 +406,6 @@ async fn read(
             }
         })
         .await?;
-    snapshot.check_unwritten()?;
     snapshot.end().await;
     check_campaigns(args, facts.campaign_names())?;
     let bucket = match args.by {

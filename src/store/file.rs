@@ -46,7 +46,7 @@ pub fn create_privately(file: &Path) -> io::Result<()> {
 
 /// Refuses a database that was changed long after its log: it is most likely a copy that was put into
 /// the place of another one, whose log SQLite would mix into it.
-pub(super) fn check_log(file: &Path) -> Result<(), StoreError> {
+pub(super) fn check_log(file: &Path, now: SystemTime) -> Result<(), StoreError> {
     let changed = |path: &Path| {
         let found = fs::metadata(path).ok()?;
         let at = found.modified().ok()?;
@@ -56,7 +56,7 @@ pub(super) fn check_log(file: &Path) -> Result<(), StoreError> {
         return Ok(());
     };
     // A file of the future says that the machine's clock was wrong, and nothing else.
-    let is_past = database <= SystemTime::now() + TOGETHER;
+    let is_past = database <= now + TOGETHER;
     match database.duration_since(log) {
         Ok(by) if by > TOGETHER && is_past => Err(StoreError::OldLog {
             file: file.to_owned(),
@@ -163,29 +163,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("helena.db");
         let log = beside(&file, "-wal");
+        let now = fs::metadata(folder.path()).unwrap().modified().unwrap();
         fs::write(&file, "database").unwrap();
-        check_log(&file).unwrap();
+        check_log(&file, now).unwrap();
         let aged = |path: &Path, by: Duration| {
             let file = fs::File::options().write(true).open(path).unwrap();
-            let now = fs::metadata(folder.path()).unwrap().modified().unwrap();
             file.set_modified(now - by).unwrap();
         };
         fs::write(&log, "").unwrap();
         aged(&log, Duration::from_hours(1));
-        check_log(&file).unwrap();
+        check_log(&file, now).unwrap();
         fs::write(&log, "frames").unwrap();
         aged(&log, Duration::from_mins(1));
-        check_log(&file).unwrap();
+        check_log(&file, now).unwrap();
         aged(&log, Duration::from_hours(1));
-        let error = check_log(&file).unwrap_err().to_string();
+        let error = check_log(&file, now).unwrap_err().to_string();
         assert!(error.contains("delete"), "{error}");
         assert!(error.contains("helena.db-wal"), "{error}");
         aged(&file, Duration::from_hours(2));
-        check_log(&file).unwrap();
+        check_log(&file, now).unwrap();
         // The clock was wrong when the file was written.
         let future = fs::File::options().write(true).open(&file).unwrap();
-        let tomorrow = SystemTime::now() + Duration::from_hours(24);
+        let tomorrow = now + Duration::from_hours(24);
         future.set_modified(tomorrow).unwrap();
-        check_log(&file).unwrap();
+        check_log(&file, now).unwrap();
     }
 }

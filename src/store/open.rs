@@ -25,6 +25,7 @@ use super::file;
 use super::memory::Memory;
 use super::server::{self, Server};
 use super::transaction::{Open, Patience, Transaction};
+use crate::clock::{Clock as _, SystemClock};
 use crate::data::{counted, without_os_numbers};
 
 /// How long a statement waits for another process's transaction on the same SQLite file.
@@ -479,7 +480,7 @@ async fn open_sqlite(url: &str, options: OpenOptions) -> Result<Sqlite, StoreErr
         });
     }
     // A reader, too, would see a mixture.
-    file::check_log(&file)?;
+    file::check_log(&file, SystemClock.now().to_datetime().into())?;
     let reading = connect.clone().read_only(true);
     if options.read_only {
         let (read, leaves_log, unlocked) = open_reader(&file, reading).await?;
@@ -804,7 +805,7 @@ mod tests {
         writer.close().await;
         // However coarse the clock of the file system is.
         let changed = std::fs::File::options().write(true).open(&file).unwrap();
-        let later = std::time::SystemTime::now() + Duration::from_secs(1);
+        let later = version(&file).unwrap().0 + Duration::from_secs(1);
         changed.set_modified(later).unwrap();
         let told = |error: StoreError| match error {
             StoreError::Unavailable { source, .. } => source.to_string(),

@@ -38,7 +38,6 @@ pub struct ReportBasis {
 /// A database as it was at one instant.
 #[derive(Debug)]
 pub struct ReportSnapshot {
-    store: Store,
     tx: Transaction,
     account: AccountId,
     queries: SessionQueries,
@@ -142,7 +141,6 @@ impl Store {
             .reading_one_state("read the sessions of a report", "sessions")
             .await?;
         Ok(ReportSnapshot {
-            store: self.clone(),
             tx,
             account,
             queries: session_queries(self.dialect()),
@@ -323,11 +321,6 @@ impl ReportSnapshot {
     /// Ends the snapshot.
     pub async fn end(mut self) {
         self.tx.end().await;
-    }
-
-    /// See [`Store::check_unwritten`].
-    pub fn check_unwritten(&self) -> Result<(), StoreError> {
-        self.store.check_unwritten()
     }
 }
 

@@ -221,7 +221,8 @@ impl<S: Source + 'static> Engine<S> {
         runner.begin("checking the token's company".to_owned(), None);
         let found = identity::company(runner.source(), stop).await;
         if let Err(RunError::Source(refused @ SourceError::Refused { .. })) = &found {
-            self.record(refused.clone().into()).await;
+            // Boxed, since every caller would have room for it.
+            Box::pin(self.record(refused.clone().into())).await;
         }
         if let Some(company) = found? {
             runner
