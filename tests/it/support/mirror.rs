@@ -163,7 +163,7 @@ impl Mirror {
 
     /// What `helena-sync sync` does: lists, loads that are due or unfinished, changes.
     pub(crate) async fn sync(&self) -> Runs {
-        self.sync_within(None).await
+        Box::pin(self.sync_within(None)).await
     }
 
     /// The same, with so many records at most.
