@@ -20,5 +20,8 @@ COPY --from=build /src/target/release/helena-sync /usr/local/bin/helena-sync
 # Where helena-sync.toml is looked for.
 WORKDIR /etc/helena-sync
 USER 10001:10001
+# The status page, health and metrics; only with a token (http.listen, http.token).
+EXPOSE 9464
+HEALTHCHECK --interval=1m --timeout=10s --start-period=1m --retries=3 CMD ["helena-sync", "health"]
 ENTRYPOINT ["helena-sync"]
 CMD ["run"]

@@ -25,7 +25,8 @@ use tracing::{error, info, warn};
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::data::{Resource, RunKind, Source, Timestamp, counted};
+use crate::data::{Resource, RunKind, RunOutcome, Source, Timestamp, counted};
+use crate::metrics::Meter;
 use crate::schedule::{Trigger, Triggers};
 use crate::store::StoreError;
 use crate::sync::{
@@ -122,6 +123,7 @@ pub struct AccountWorker<S> {
     ends_if_refused: bool,
     /// Whether nothing was ever read, and that ends the work.
     is_new: bool,
+    meter: Meter,
 }
 
 /// A verification that is done in portions, between passes.
@@ -195,7 +197,15 @@ impl<S: Source + 'static> AccountWorker<S> {
             telling: Telling::new(&name),
             ends_if_refused: false,
             is_new: false,
+            meter: Meter::new(&name),
         }
+    }
+
+    /// Records passes with this meter.
+    #[must_use]
+    pub fn metered(mut self, meter: Meter) -> Self {
+        self.meter = meter;
+        self
     }
 
     /// From now on, a token that is refused although nothing was ever read with it ends the work. Without
@@ -223,6 +233,7 @@ impl<S: Source + 'static> AccountWorker<S> {
             if let Some(trigger) = trigger {
                 let at_first = self.clock.running();
                 let mut runs = self.step(trigger, lost).await;
+                self.count(&runs, at_first);
                 if self.is_new
                     && let Some(error) = refusal(&mut runs)
                 {
@@ -235,6 +246,7 @@ impl<S: Source + 'static> AccountWorker<S> {
                 }
                 let skipped = triggers.take_skipped();
                 if skipped > 0 {
+                    self.meter.skipped(skipped);
                     let account = self.engine.name();
                     info!(
                         account,
@@ -260,6 +272,7 @@ impl<S: Source + 'static> AccountWorker<S> {
                     continue;
                 }
             }
+            let _resting = self.meter.pulse().rest();
             trigger = tokio::select! {
                 biased;
                 () = lost.cancelled() => None,
@@ -598,6 +611,23 @@ impl<S: Source + 'static> AccountWorker<S> {
         let now = self.clock.now();
         // A time in the future means that the clock was set back since.
         last.is_none_or(|at| now >= at + every || now < at)
+    }
+
+    /// Records a pass that began then.
+    fn count(&self, runs: &[RunReport], begun: Duration) {
+        self.meter.pulse().beat();
+        if runs.is_empty() {
+            return;
+        }
+        let actions = || runs.iter().filter_map(|run| run.error.as_ref());
+        let outcome = if actions().any(|error| error.action() != FailureAction::Stop) {
+            RunOutcome::Failed
+        } else if actions().next().is_some() {
+            RunOutcome::Stopped
+        } else {
+            RunOutcome::Succeeded
+        };
+        self.meter.passed(outcome, self.clock.elapsed(begun));
     }
 
     /// Lengthens the pause between passes while the API refuses everything.

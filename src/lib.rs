@@ -18,6 +18,7 @@
 //! |---|---|---|
 //! | [`cli`] | clap types, a file per command: load, wire, call, print; exit codes | SQL, HTTP |
 //! | [`daemon`] | when `run` does what, and what a failed pass means for the next one | SQL, HTTP, clap |
+//! | [`http`] | what `run` serves: health, metrics, the status page; who may read it, and limits | SQL, clap |
 //! | [`schedule`] | turns schedules into triggers in bounded channels | what a trigger causes |
 //! | [`status`] | the status of each account, and what of it is too old or failing | the API, clap, SQL |
 //! | [`export`] | files of rows: their formats, their folder, the manifest | clap, SQL, clocks |
@@ -29,6 +30,8 @@
 //! | [`report`] | a report as people read it: tables, CSV, HTML, XLSX, languages; pure | SQL, clap, clocks |
 //! | [`reporting`] | days of a time zone, open hours, the texts of the views, figures; pure | who asks, the database |
 //! | [`output`] | printing: tables, JSON, CSV, progress | where data comes from |
+//! | [`metrics`] | the names of all metrics, their recorder, and the handle to record them | who reads them |
+//! | [`health`] | signs of life of the tasks, and which are stuck | what the tasks do |
 //! | [`telemetry`] | the log subscriber and the terminal's bottom line | what is logged |
 //! | [`backoff`] | how long to wait before the next attempt | what is retried |
 //! | [`clock`] | the only calls of the machine's clock and timer | what time is used for |
@@ -128,6 +131,9 @@ pub mod config;
 pub mod daemon;
 pub mod data;
 pub mod export;
+pub mod health;
+pub mod http;
+pub mod metrics;
 pub mod output;
 pub mod report;
 pub mod reporting;

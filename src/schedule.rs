@@ -22,6 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::clock::Clock;
 use crate::config::{Schedule, Zone};
 use crate::data::Timestamp;
+use crate::health::Pulse;
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,6 +49,8 @@ pub struct Slots {
     verify: Sender<()>,
     skipped: Arc<AtomicU64>,
     next_pass: Arc<AtomicI64>,
+    /// When the next verification is due, in microseconds since 1970.
+    next_verify: Arc<AtomicI64>,
 }
 
 /// The receiving side of an account's triggers.
@@ -68,11 +71,13 @@ pub fn slots() -> (Slots, Triggers) {
     let (to_verify, verify) = mpsc::channel(1);
     let skipped = Arc::new(AtomicU64::new(0));
     let next_pass = Arc::new(AtomicI64::new(NEVER));
+    let next_verify = Arc::new(AtomicI64::new(NEVER));
     let slots = Slots {
         pass: to_pass,
         verify: to_verify,
         skipped: Arc::clone(&skipped),
         next_pass: Arc::clone(&next_pass),
+        next_verify,
     };
     let triggers = Triggers {
         pass,
@@ -101,9 +106,20 @@ impl Slots {
 
     /// Says when the next trigger of this kind is due.
     fn announce(&self, trigger: Trigger, next: Option<Timestamp>) {
-        if trigger == Trigger::Pass {
-            let next = next.map_or(NEVER, Timestamp::micros);
-            self.next_pass.store(next, Ordering::Relaxed);
+        let next = next.map_or(NEVER, Timestamp::micros);
+        self.place(trigger).store(next, Ordering::Relaxed);
+    }
+
+    /// When the next trigger of this kind is due. `None` if there is none.
+    pub fn next(&self, trigger: Trigger) -> Option<Timestamp> {
+        let next = self.place(trigger).load(Ordering::Relaxed);
+        (next != NEVER).then(|| Timestamp::from_micros(next))
+    }
+
+    fn place(&self, trigger: Trigger) -> &AtomicI64 {
+        match trigger {
+            Trigger::Pass => &self.next_pass,
+            Trigger::Verify => &self.next_verify,
         }
     }
 }
@@ -220,6 +236,13 @@ impl Due {
     }
 }
 
+/// When the schedule reads something again that was read at this time, and is not read again before
+/// this duration has passed.
+pub fn promised(schedule: &Schedule, zone: Zone, at: Timestamp, after: Duration) -> Timestamp {
+    let from = at + after;
+    Due::after(from, schedule, zone).next().unwrap_or(from)
+}
+
 /// How often schedules are checked.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -232,6 +255,7 @@ struct Agenda {
     clock: Arc<dyn Clock>,
     entries: Mutex<Vec<Entry>>,
     woken_after: Mutex<Duration>,
+    pulse: Pulse,
 }
 
 #[derive(Debug)]
@@ -244,6 +268,7 @@ struct Entry {
 impl Agenda {
     /// Sends the triggers that are due.
     fn look(&self) {
+        self.pulse.beat();
         let mut entries = lock(&self.entries);
         // After the lock: another thread may have checked meanwhile, at a later time.
         let now = self.clock.now();
@@ -295,6 +320,7 @@ impl Scheduler {
                 clock,
                 entries: Mutex::default(),
                 woken_after,
+                pulse: Pulse::default(),
             }),
             stand_in: None,
         })
@@ -310,6 +336,11 @@ impl Scheduler {
             slots,
         };
         lock(&self.agenda.entries).push(entry);
+    }
+
+    /// Signs of life: one for each look at the schedules, every second.
+    pub fn pulse(&self) -> &Pulse {
+        &self.agenda.pulse
     }
 
     /// Starts to send triggers.
@@ -408,6 +439,32 @@ mod tests {
             assert!(!due.fires(at(next) - Duration::from_secs(1)));
             assert_eq!(due.next(), Some(at(next) + Duration::from_mins(1)));
         }
+    }
+
+    #[test]
+    fn a_schedule_that_rests_promises_nothing_before_it_fires_again() {
+        let zone: Zone = "America/Sao_Paulo".parse().unwrap();
+        let promised = |schedule: &str, from: &str, after: u64| {
+            let schedule: Schedule = schedule.parse().unwrap();
+            let after = Duration::from_mins(after);
+            zone.show(promised(&schedule, zone, at(from), after))
+        };
+        // Friday evening, and the next day that the schedule works.
+        let office = "*/5 8-18 * * mon-fri";
+        let last = "2026-05-08T21:55:10Z";
+        assert_eq!(promised(office, last, 0), "2026-05-11 08:00");
+        assert_eq!(
+            promised(office, "2026-05-08T15:00:10Z", 0),
+            "2026-05-08 12:05"
+        );
+        assert_eq!(
+            promised(office, "2026-05-08T15:00:10Z", 15),
+            "2026-05-08 12:20"
+        );
+        assert_eq!(
+            promised("every 15m", "2026-05-08T15:00:10Z", 0),
+            "2026-05-08 12:15"
+        );
     }
 
     #[tokio::test]

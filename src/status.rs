@@ -246,19 +246,26 @@ pub struct RunStatus {
     pub error: Option<String>,
 }
 
-/// Which of the mirrored resources should have been read more than `max_lag` ago, and were not.
+/// A mirrored stream, when it was last read completely, and when it is to be read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promise {
+    /// The stream; of a list, the resource as a whole.
+    pub stream: Stream,
+    /// When it was last read completely, and when it is due. `None` if it was never read.
+    pub kept: Option<(Timestamp, Timestamp)>,
+}
+
+/// When each of the mirrored streams is to be read again.
 ///
 /// `due` says when the schedule reads something again that was read at this time and is to be read
 /// again after this duration.
-pub fn too_old(
+pub fn promises(
     statuses: &[StreamStatus],
     resources: &[Resource],
-    now: Timestamp,
-    max_lag: Duration,
     catalog_interval: Duration,
     due: impl Fn(Timestamp, Duration) -> Timestamp,
-) -> Vec<String> {
-    let mut old = Vec::new();
+) -> Vec<Promise> {
+    let mut promises = Vec::new();
     for resource in resources {
         let streams = resource.streams();
         let streams = if streams.is_empty() {
@@ -271,27 +278,37 @@ pub fn too_old(
         } else {
             Duration::ZERO
         };
-        for shown in streams {
-            let partition = shown.partition.as_str();
+        for stream in streams {
+            let partition = stream.partition.as_str();
             let last = statuses
                 .iter()
                 .find(|s| s.resource == resource.name() && s.partition == partition)
                 .and_then(|status| status.last_success_at);
-            match last {
-                None => old.push(format!("{shown} was never read completely")),
-                Some(at) if now.since(due(at, after)) > max_lag => {
-                    let ago = |at: Timestamp| {
-                        let ago = Duration::from_secs(now.since(at).as_secs());
-                        humantime::format_duration(ago).to_string()
-                    };
-                    old.push(format!(
-                        "{shown} was last read {} ago, and was due {} ago",
-                        ago(at),
-                        ago(due(at, after))
-                    ));
-                }
-                Some(_) => {}
+            let kept = last.map(|at| (at, due(at, after)));
+            promises.push(Promise { stream, kept });
+        }
+    }
+    promises
+}
+
+/// Which streams should have been read more than `max_lag` ago, and were not.
+pub fn too_old(promises: &[Promise], now: Timestamp, max_lag: Duration) -> Vec<String> {
+    let mut old = Vec::new();
+    for Promise { stream, kept } in promises {
+        match *kept {
+            None => old.push(format!("{stream} was never read completely")),
+            Some((at, due)) if now.since(due) > max_lag => {
+                let ago = |at: Timestamp| {
+                    let ago = Duration::from_secs(now.since(at).as_secs());
+                    humantime::format_duration(ago).to_string()
+                };
+                old.push(format!(
+                    "{stream} was last read {} ago, and was due {} ago",
+                    ago(at),
+                    ago(due)
+                ));
             }
+            Some(_) => {}
         }
     }
     old
@@ -505,7 +522,7 @@ fn rough(seconds: u64) -> String {
 }
 
 /// How far a stream is behind. The platform's clock may be ahead of this machine's.
-fn lag(stream: &StreamStatus, now: Timestamp) -> Option<u64> {
+pub fn lag(stream: &StreamStatus, now: Timestamp) -> Option<u64> {
     let ended = now.since(stream.last_success_at?);
     let began = stream.observed_at.map_or(ended, |at| now.since(at));
     Some(ended.max(began).as_secs())
@@ -558,6 +575,55 @@ fn resource_status(
             })
             .collect(),
     }
+}
+
+/// A pass: the runs that followed each other without a pause.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PassStatus {
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub seconds: f64,
+    /// Requests sent.
+    pub requests: u64,
+    /// Records that were new or changed.
+    pub rows_changed: u64,
+    /// Whether any of its runs failed.
+    pub failed: bool,
+}
+
+/// Runs that begin this soon after the last one belong to the same pass.
+const SAME_PASS: Duration = Duration::from_millis(500);
+
+/// The passes that these finished runs made, oldest first. `runs` are newest first, as stored.
+pub fn passes(runs: &[RunRecord]) -> Vec<PassStatus> {
+    let mut passes: Vec<PassStatus> = Vec::new();
+    let mut ended: Option<Timestamp> = None;
+    for run in runs.iter().rev() {
+        let Some(finished) = run.finished_at else {
+            continue;
+        };
+        let goes_on = ended.is_some_and(|at| run.started_at.since(at) <= SAME_PASS);
+        let changed = run.counters.rows_inserted + run.counters.rows_updated;
+        let failed = run.outcome.as_deref() == Some("failed");
+        match passes.last_mut().filter(|_| goes_on) {
+            Some(pass) => {
+                pass.seconds = finished.since(pass.started_at).as_secs_f64();
+                pass.requests += run.counters.requests;
+                pass.rows_changed += changed;
+                pass.failed |= failed;
+            }
+            None => passes.push(PassStatus {
+                started_at: run.started_at,
+                seconds: finished.since(run.started_at).as_secs_f64(),
+                requests: run.counters.requests,
+                rows_changed: changed,
+                failed,
+            }),
+        }
+        ended = Some(finished);
+    }
+    passes
 }
 
 fn gap_status(stored: &StoredGap) -> GapStatus {
@@ -623,7 +689,7 @@ fn run_status(run: RunRecord) -> RunStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Ordering;
+    use crate::data::{Counters, Ordering};
 
     fn status(resource: &str, partition: &str, last: Option<i64>) -> StreamStatus {
         StreamStatus {
@@ -661,14 +727,55 @@ mod tests {
         let now = Timestamp::from_micros(60 * 60_000_000);
         let minutes = Duration::from_mins;
         let due = |at: Timestamp, after: Duration| at + after + minutes(1);
+        let promises = promises(&statuses, &resources, minutes(15), due);
         assert_eq!(
-            too_old(&statuses, &resources, now, minutes(10), minutes(15), due),
+            too_old(&promises, now, minutes(10)),
             [
                 "agents was last read 30m ago, and was due 14m ago",
                 "contacts (ACTIVE) was last read 20m ago, and was due 19m ago",
                 "contacts (ARCHIVED) was never read completely",
                 "contacts (BLOCKED) was never read completely",
             ]
+        );
+    }
+
+    #[test]
+    fn runs_that_follow_each_other_are_one_pass() {
+        let at = |second: i64| Timestamp::from_micros(second * 1_000_000);
+        let run = |id: i64, began: i64, ended: Option<i64>, outcome: &str| RunRecord {
+            id,
+            kind: "incremental".into(),
+            resource: "sessions".into(),
+            partition: String::new(),
+            started_at: at(began),
+            finished_at: ended.map(at),
+            outcome: ended.map(|_| outcome.to_owned()),
+            counters: Counters {
+                requests: 2,
+                rows_inserted: 3,
+                rows_updated: 4,
+                ..Counters::default()
+            },
+            watermark_before: None,
+            watermark_after: None,
+            error: None,
+        };
+        let runs = [
+            run(4, 70, None, ""),
+            run(3, 60, Some(61), "succeeded"),
+            run(2, 4, Some(8), "failed"),
+            run(1, 0, Some(4), "succeeded"),
+        ];
+        let pass = |began, seconds, times: u64, failed| PassStatus {
+            started_at: at(began),
+            seconds,
+            requests: 2 * times,
+            rows_changed: 7 * times,
+            failed,
+        };
+        assert_eq!(
+            passes(&runs),
+            [pass(0, 8.0, 2, true), pass(60, 1.0, 1, false)]
         );
     }
 }

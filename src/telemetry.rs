@@ -3,6 +3,7 @@
 //! Owns the subscriber and the terminal's bottom line, which log lines and progress bars share
 //! ([`screen`]). Must not know what is logged. Tokens, bodies and row contents never reach it.
 
+mod line;
 mod wrap;
 
 use std::fmt;
@@ -14,7 +15,7 @@ use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::format::{JsonFields, Writer, debug_fn};
 use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::clock::{Clock as _, SystemClock};
@@ -126,22 +127,20 @@ pub fn init(options: &Options) -> Result<(), TelemetryError> {
         });
     let installed = if options.json {
         builder
-            .json()
-            .flatten_event(true)
-            .with_timer(LocalTime {
+            .fmt_fields(JsonFields::new())
+            .event_format(line::Json(LocalTime {
                 zone: options.zone,
                 form: OF_JSON,
-            })
+            }))
             .try_init()
     } else {
         builder
             .with_ansi(io::stderr().is_terminal() && may_colour())
-            .with_target(false)
-            .with_timer(LocalTime {
+            .fmt_fields(debug_fn(sentence))
+            .event_format(line::Text(LocalTime {
                 zone: options.zone,
                 form: OF_TEXT,
-            })
-            .fmt_fields(debug_fn(sentence))
+            }))
             .try_init()
     };
     // It only fails if a subscriber is installed already.

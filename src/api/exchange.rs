@@ -5,15 +5,16 @@
 //! [`mod@super::token`] how the token is sent. Must not know what is requested.
 
 use std::error::Error as _;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use reqwest::Response;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
 
 use crate::clock::Clock;
-use crate::data::{Standing, Timestamp, Trouble, Usage};
+use crate::data::{ReadAs, Resource, Standing, Timestamp, Trouble, Usage};
+use crate::metrics::{Meter, Reason};
 
 use super::connections::Connections;
 use super::limit::{LONGEST_PAUSE, Limiter, PausedTooLong, Permit, WaitReason};
@@ -47,6 +48,8 @@ pub(super) struct Exchange {
     pub(super) retries: AtomicU64,
     pub(super) dates: Mutex<Dates>,
     pub(super) health: Mutex<Health>,
+    /// Records the requests, if somebody asks for that.
+    pub(super) meter: OnceLock<Meter>,
 }
 
 /// What is known from `Date` headers.
@@ -168,7 +171,7 @@ impl Exchange {
                 scheme: self.credentials.in_use(),
             };
             let left = self.left(trouble_since);
-            let permit = match self.limiter.acquire(self.for_limits(left)).await {
+            let permit = match self.permitted(left).await {
                 Ok(permit) => permit,
                 Err(PausedTooLong { until }) => {
                     let left = until.since(self.clock.now()).as_secs() + 1;
@@ -241,9 +244,26 @@ impl Exchange {
             );
             // The limiter enforces the pause after a 429, for all requests.
             if failed.kind != FailureKind::Limited {
+                let resting = self.meter.get().map(|meter| meter.pulse().rest());
                 self.limiter.wait(delay, WaitReason::Backoff).await;
+                drop(resting);
+                if let Some(meter) = self.meter.get() {
+                    meter.waited(Reason::Retry, delay);
+                }
             }
         }
+    }
+
+    /// Waits until a request may be sent; see [`Limiter::acquire`].
+    async fn permitted(&self, left: Option<Duration>) -> Result<Permit<'_>, PausedTooLong> {
+        let began = self.clock.running();
+        let resting = self.meter.get().map(|meter| meter.pulse().rest());
+        let permit = self.limiter.acquire(self.for_limits(left)).await;
+        drop(resting);
+        if let Some(meter) = self.meter.get() {
+            meter.waited(Reason::Limit, self.clock.elapsed(began));
+        }
+        permit
     }
 
     /// Retries a refused request with the token in its other form, if that may be the reason of the
@@ -271,7 +291,7 @@ impl Exchange {
         }
         let scheme = refused.scheme.other();
         let question = Question { scheme, ..refused };
-        let Ok(permit) = self.limiter.acquire(self.for_limits(patience)).await else {
+        let Ok(permit) = self.permitted(patience).await else {
             return Retried::Refused;
         };
         match self
@@ -450,8 +470,17 @@ impl Exchange {
         if attempts > 1 {
             self.retries.fetch_add(1, Ordering::Relaxed);
         }
+        let (began, status) = (self.clock.running(), AtomicU16::new(0));
         // The future is large, and those of all walks contain it.
-        let answered = Box::pin(self.answer(question, permit)).await;
+        let answered = Box::pin(self.answer(question, permit, &status)).await;
+        if let Some(meter) = self.meter.get() {
+            let status = Some(status.into_inner()).filter(|status| *status > 0);
+            let took = self.clock.elapsed(began);
+            meter.request(resource_of(question.path), status, took);
+            if attempts > 1 {
+                meter.retried();
+            }
+        }
         answered.map_err(|failed| FailedRequest {
             // The answer may repeat the token.
             detail: self.credentials.hide(failed.detail),
@@ -466,9 +495,12 @@ impl Exchange {
         &self,
         question: Question<'_>,
         permit: Permit<'_>,
+        status: &AtomicU16,
     ) -> Result<Answer, FailedRequest> {
         let connections = self.connections.current();
-        let answered = self.answer_on(&connections.http, question, permit).await;
+        let answered = self
+            .answer_on(&connections.http, question, permit, status)
+            .await;
         if let Err(failed) = &answered
             && failed.silent
         {
@@ -482,6 +514,7 @@ impl Exchange {
         http: &reqwest::Client,
         question: Question<'_>,
         permit: Permit<'_>,
+        answered: &AtomicU16,
     ) -> Result<Answer, FailedRequest> {
         let (sent_at, sent_after) = (self.clock.now(), self.clock.running());
         let known = Timestamp::from_micros(self.latest.load(Ordering::Relaxed));
@@ -505,6 +538,7 @@ impl Exchange {
             asked: sent_after,
         };
         let status = response.status().as_u16();
+        answered.store(status, Ordering::Relaxed);
         if !response.status().is_success() {
             let retry_after =
                 header(&response, &RETRY_AFTER).and_then(|text| retry_after(text, date, now));
@@ -532,6 +566,23 @@ impl Exchange {
         permit.answered();
         let decoded = wire::decode(body?, kind.as_deref(), question.shape)?;
         Ok(Answer { decoded, moment })
+    }
+}
+
+/// The resource that a path belongs to. A path has ids in it, which are no label of a metric.
+fn resource_of(path: &str) -> &'static str {
+    let is_below = |list: &str| {
+        let rest = path.strip_prefix(list);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let lists = Resource::ALL.into_iter().find(
+        |resource| matches!(resource.descriptor().reading, ReadAs::List(list, _) if is_below(list)),
+    );
+    match lists {
+        Some(resource) => resource.name(),
+        None if path.contains("/session") => Resource::Sessions.name(),
+        None if path.contains("/contact") => Resource::Contacts.name(),
+        None => "other",
     }
 }
 

@@ -34,6 +34,26 @@ pub struct Waiting {
     pub reason: WaitReason,
 }
 
+/// What is allowed in a window of a rate limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Requests that this process may send in the window.
+    pub allowed: usize,
+    /// Those of them that are left now.
+    pub left: usize,
+    /// The length of the window.
+    pub window: Duration,
+}
+
+/// What the rate limits of an account allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// In the longer window.
+    pub sustained: Allowance,
+    /// In the shorter window.
+    pub burst: Allowance,
+}
+
 /// The same, by [`Clock::running`]. So setting the local clock neither lets too many requests
 /// through nor delays them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -291,6 +311,26 @@ impl Limiter {
             until: self.clock.now() + longest.until.saturating_sub(now),
             reason: longest.reason,
         })
+    }
+
+    /// How many requests the rate limits allow, and how many of them are left.
+    pub(super) fn budget(&self) -> Budget {
+        let now = self.now();
+        let mut state = self.state();
+        state.tidy(now, self.reach());
+        let allowance = |layer: &Layer| {
+            let first = state.ended.partition_point(|&at| at + layer.window <= now);
+            let taken = state.ended.len() - first + state.under_way;
+            Allowance {
+                allowed: layer.count,
+                left: layer.count.saturating_sub(taken),
+                window: layer.window,
+            }
+        };
+        Budget {
+            sustained: allowance(&self.layers[0]),
+            burst: allowance(&self.layers[1]),
+        }
     }
 
     /// How long the account is still paused. Zero if it is not paused.

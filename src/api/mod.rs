@@ -25,7 +25,7 @@ mod wire;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
@@ -38,10 +38,11 @@ use crate::data::{
     Learned, Page, PageQuery, RateLimit, Resource, SessionVersion, Source, SourceError, Standing,
     Timestamp, Trouble, Usage, VersionTotals,
 };
+use crate::metrics::Meter;
 
 pub use address::{BaseUrlError, TokenError, base_url, token};
 pub use exchange::DateHeader;
-pub use limit::{WaitReason, Waiting};
+pub use limit::{Allowance, Budget, WaitReason, Waiting};
 pub use query::{Detail, LiveQuery, UnknownDetail};
 pub use wire::Shape;
 
@@ -159,6 +160,7 @@ impl Client {
             retries: AtomicU64::new(0),
             dates: Mutex::default(),
             health: Mutex::default(),
+            meter: OnceLock::new(),
         };
         Ok(Self(Arc::new(listing::Listing {
             exchange,
@@ -176,6 +178,16 @@ impl Client {
     /// all of them together keep the rate limits.
     pub fn note_earlier(&self, ages: impl IntoIterator<Item = Duration>) {
         self.0.exchange.limiter.note_earlier(ages);
+    }
+
+    /// Records the client's requests with this meter from now on. Only the first call counts.
+    pub fn metered(&self, meter: &Meter) {
+        self.0.exchange.meter.get_or_init(|| meter.clone());
+    }
+
+    /// How many requests the rate limits allow in their windows, and how many of them are left now.
+    pub fn budget(&self) -> Budget {
+        self.0.exchange.limiter.budget()
     }
 
     /// What requests wait for now, for progress bars.

@@ -7,9 +7,10 @@
 )]
 
 use std::collections::HashSet;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{DEFAULT_ACCOUNT, Zone};
 use crate::daemon::KeptLease;
 use crate::data::{Resource, RunKind, Source as _, Standing, Timestamp, Trouble, counted};
+use crate::metrics::Meter;
 use crate::output::{ProgressDisplay, Snapshot};
 use crate::store::{Lease, Store, StoreError};
 use crate::sync::{
@@ -72,6 +74,8 @@ pub(super) struct EngineMaker {
     /// Whether the engines log runs of passes for debugging only.
     is_quiet: bool,
     zone: Zone,
+    meter: Meter,
+    progress: Arc<Mutex<Option<watch::Receiver<Report>>>>,
 }
 
 /// The engine's settings from the configuration.
@@ -126,6 +130,8 @@ impl EngineMaker {
             requested: false,
             is_quiet: false,
             zone: context.zone()?,
+            meter: Meter::new(name),
+            progress: Arc::default(),
         })
     }
 
@@ -133,6 +139,18 @@ impl EngineMaker {
     pub(super) fn resuming_requested(mut self, too: bool) -> Self {
         self.requested = too;
         self
+    }
+
+    /// Its engines and its client record what they do with this meter.
+    pub(super) fn metered(mut self, meter: Meter) -> Self {
+        self.client.metered(&meter);
+        self.meter = meter;
+        self
+    }
+
+    /// The progress of its latest engine.
+    pub(super) fn progress(&self) -> Arc<Mutex<Option<watch::Receiver<Report>>>> {
+        Arc::clone(&self.progress)
     }
 
     /// Its engines log runs of passes for debugging only.
@@ -173,16 +191,18 @@ impl EngineMaker {
         let mut engine = engine
             .remembering(learned)
             .shown_in(self.zone)
+            .metered(self.meter.clone())
             .resuming_requested(self.requested);
         if self.is_quiet {
             engine = engine.quietly();
         }
         let engine = Arc::new(engine);
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine.reports());
         // As in the lines of its runs.
         let whose = (self.name != DEFAULT_ACCOUNT).then(|| self.name.clone());
         let clock = Arc::clone(&self.clock);
         let noting = note_trouble(Arc::clone(&clock), Arc::downgrade(&engine));
-        let watching = watch(clock, whose, engine.reports(), self.client.clone());
+        let watching = show(clock, whose, engine.reports(), self.client.clone());
         let both = async move {
             tokio::join!(watching, noting);
         };
@@ -280,8 +300,8 @@ impl Causes {
                     );
                     let Trouble { place, detail, .. } = trouble;
                     tracing::warn!(
-                        place,
-                        detail,
+                        address = place,
+                        error = detail,
                         "no usable answer from {place}: {detail}; {next}"
                     );
                 }
@@ -309,10 +329,10 @@ impl Causes {
 }
 
 /// Shows the engine's progress until the engine ends. Short runs show no progress bar.
-async fn watch(
+async fn show(
     clock: Arc<dyn Clock>,
     account: Option<String>,
-    reports: tokio::sync::watch::Receiver<Report>,
+    reports: watch::Receiver<Report>,
     client: Client,
 ) {
     let on_terminal = crate::output::on_terminal();

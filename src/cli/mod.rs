@@ -24,6 +24,7 @@ mod place;
 mod recent_use;
 mod record;
 mod refused_options;
+mod serving;
 mod stored;
 mod version;
 mod waiting;
@@ -38,6 +39,7 @@ pub mod contacts;
 #[cfg(feature = "sandbox")]
 pub mod demo;
 pub mod export;
+pub mod health;
 pub mod init;
 pub mod lists;
 pub mod man;
@@ -194,6 +196,7 @@ pub enum Command {
     Sync(sync::SyncArgs),
     Backfill(backfill::BackfillArgs),
     Status(status::StatusArgs),
+    Health(health::HealthArgs),
     State(state::StateArgs),
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
@@ -299,6 +302,7 @@ pub async fn run_command(
         Command::Sync(args) => sync::run(&context, args).boxed(),
         Command::Backfill(args) => backfill::run(&context, args).boxed(),
         Command::Status(args) => status::run(&context, args).boxed(),
+        Command::Health(args) => health::run(&context, args).boxed(),
         Command::State(args) => state::run(&context, args).boxed(),
         Command::Check(args) => check::run(&context, args).boxed(),
         Command::Verify(args) => verify::run(&context, args).boxed(),

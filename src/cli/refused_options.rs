@@ -11,6 +11,9 @@ pub(super) const LIVE: &[&str] = &["database_url"];
 /// Options that commands refuse which only read the database.
 pub(super) const STORED: &[&str] = &["base_url"];
 
+/// Options that `health` refuses.
+pub(super) const HEALTH: &[&str] = &["accounts", "database_url", "base_url", "timezone"];
+
 /// Options that `report` and `export` refuse.
 pub(super) const REPORT: &[&str] = &["base_url", "timezone"];
 
@@ -119,6 +122,7 @@ const fn of(command: &Command) -> (&'static str, &'static [&'static str], &'stat
             "it shows the configuration of all accounts",
         ),
         Command::Status(_) => ("status", STORED, LOOKS),
+        Command::Health(_) => ("health", HEALTH, "it only asks the running daemon"),
         Command::State(_) => (
             "state",
             STORED,

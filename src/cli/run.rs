@@ -5,22 +5,34 @@
     reason = "each layer decides about every case of a failure"
 )]
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use clap::Args;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use sd_notify::NotifyState;
+use tokio::sync::watch;
 use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, error_span};
 
 use super::account_outcomes;
 use super::engine::{self, EngineMaker};
+use super::serving::{self, Serving};
 use super::stored::{self, Busy};
 use super::{Access, Account, Context, Exit, Failure};
 use crate::api::Client;
 use crate::daemon::{self, AccountError, AccountTask, Intervals, WhenHeld};
-use crate::schedule::{self, Scheduler, Trigger};
-use crate::store::{Lease, StoreError};
-use crate::sync::Engine;
+use crate::data::counted;
+use crate::http::Observed;
+use crate::metrics::Meter;
+use crate::schedule::{self, Scheduler, Slots, Trigger};
+use crate::store::{Lease, Store, StoreError};
+use crate::sync::{Engine, Report};
+
+/// The progress of an account's engine, while there is one.
+type Progress = Arc<Mutex<Option<watch::Receiver<Report>>>>;
 
 /// Keep the mirror up to date until stopped.
 ///
@@ -35,6 +47,8 @@ use crate::sync::Engine;
 ///
 /// run logs when the first load is done, then a line for each sync that changed something, and one an
 /// hour if nothing changes. --log-level debug shows every sync.
+///
+/// http.listen (127.0.0.1:9464) serves a status page, and /healthz, /readyz and /metrics for monitors.
 ///
 /// SIGTERM or Ctrl-C stops run: it finishes the current transaction and exits with 0 within
 /// 10 seconds. A second signal ends it at once. If run is killed, the next start resumes.
@@ -66,18 +80,30 @@ pub struct RunArgs {
 /// Runs until stopped, or until no account is left to sync.
 pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failure> {
     let accounts = context.accounts()?;
-    let sync = context.settings.sync()?;
-    let verify = context.settings.verify()?;
-    let zone = context.zone()?;
-    let url = context.settings.database()?.url;
+    context.settings.sync()?;
+    context.settings.verify()?;
     engine::settings(context)?;
     let mut clients = Vec::new();
     for account in &accounts {
         clients.push(engine::client(context, account, None)?);
     }
     let stop = engine::signals(Exit::Done)?;
+    let serving = Box::pin(Serving::begin(context)).await?;
+    let ended = Box::pin(work(context, &args, (&accounts, clients), &stop, &serving)).await;
+    serving.end().await;
+    ended
+}
+
+/// Opens the database, and works on the accounts until all their tasks have ended.
+async fn work(
+    context: &Context,
+    args: &RunArgs,
+    (accounts, clients): (&[Account], Vec<Client>),
+    stop: &CancellationToken,
+    serving: &Serving,
+) -> Result<Exit, Failure> {
     let open = || context.store(Access::Create);
-    let Some(store) = daemon::patiently(&context.clock, &stop, open).await else {
+    let Some(store) = daemon::patiently(&context.clock, stop, open).await else {
         return Ok(Exit::Done);
     };
     let store = store?;
@@ -91,45 +117,40 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
         (false, false) => WhenHeld::WaitAndWarn,
     };
     let mut tasks = FuturesUnordered::new();
+    let mut observed = Vec::new();
     for (account, client) in accounts.iter().zip(clients) {
         let (slots, triggers) = schedule::slots();
-        for (trigger, schedule) in [
-            (Trigger::Pass, Some(&sync.schedule)),
-            (Trigger::Verify, verify.schedule.as_ref()),
-        ] {
-            if let Some(schedule) = schedule {
-                scheduler.add(trigger, schedule, zone, slots.clone());
-            }
-        }
-        let what = if alone {
-            "1 account".to_owned()
-        } else {
-            format!("account {}", account.name)
-        };
-        let base_url = account.base_url.as_str();
-        let task = AccountTask {
-            claim: stored::claim(context, &store, &account.name, base_url)?,
-            engines: Engines {
-                maker: EngineMaker::new(context, &store, &account.name, client)?
-                    .resuming_requested(args.backfills)
-                    .quietly(),
-                account: account.name.clone(),
-                begun: format!("keeping {what} in {url} up to date, {}", sync.schedule),
-            },
-            clock: Arc::clone(&context.clock),
-            resources: sync.resources.clone(),
-            intervals: Intervals {
-                catalog: sync.catalog_interval,
-                refresh_open: sync.refresh_open,
-            },
-            is_alone: alone,
-        };
-        let task = tokio::spawn(task.run(when_held, triggers, stop.clone()));
+        plan(context, &scheduler, &slots)?;
+        let meter = Meter::new(&account.name);
+        meter.begin();
+        serving.watch_account(&account.name, meter.pulse());
+        let (task, progress) = task(context, &store, (account, alone), &client, meter, args)?;
+        observed.push(Observed {
+            name: account.name.clone(),
+            client,
+            slots,
+            progress,
+        });
+        // Of the highest level, so that it is there whatever is logged.
+        let span = error_span!("account", account = account.name);
+        let working = task.run(when_held, triggers, stop.clone());
+        let task = tokio::spawn(working.instrument(span));
         tasks.push(async move { (account, task.await) });
     }
     scheduler.start().await.map_err(Failure::failed)?;
+    serving.watch_scheduler(scheduler.pulse());
+    let url = context.settings.database()?.url;
+    let file = url.sqlite_file().filter(|_| !url.is_in_memory());
+    serving
+        .view
+        .begin(store.clone(), file.map(Path::to_owned), observed);
+    serving.ready(&format!(
+        "keeping {} up to date",
+        counted(accounts.len() as u64, "account")
+    ));
     let mut failed = Vec::new();
     while let Some((account, ended)) = tasks.next().await {
+        serving.account_ended(&account.name);
         if let Err(failure) = conclude(context, account, ended) {
             if !alone {
                 tracing::error!(account = account.name, "{}", failure.line());
@@ -137,19 +158,76 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
             failed.push(failure);
         }
     }
+    serving::notify(&[NotifyState::Stopping]);
     if let Err(error) = scheduler.stop().await {
         tracing::debug!(error = %error, "the scheduler did not stop cleanly");
     }
     store.close().await;
+    together(failed, accounts.len())
+}
+
+/// Makes the schedules of an account fire.
+fn plan(context: &Context, scheduler: &Scheduler, slots: &Slots) -> Result<(), Failure> {
+    let zone = context.zone()?;
+    for (trigger, schedule) in [
+        (Trigger::Pass, Some(context.settings.sync()?.schedule)),
+        (Trigger::Verify, context.settings.verify()?.schedule),
+    ] {
+        if let Some(schedule) = schedule {
+            scheduler.add(trigger, &schedule, zone, slots.clone());
+        }
+    }
+    Ok(())
+}
+
+/// The task of an account, and the progress of its engine.
+fn task(
+    context: &Context,
+    store: &Store,
+    (account, alone): (&Account, bool),
+    client: &Client,
+    meter: Meter,
+    args: &RunArgs,
+) -> Result<(AccountTask<Engines>, Progress), Failure> {
+    let sync = context.settings.sync()?;
+    let what = if alone {
+        "1 account".to_owned()
+    } else {
+        format!("account {}", account.name)
+    };
+    let url = context.settings.database()?.url;
+    let maker = EngineMaker::new(context, store, &account.name, client.clone())?
+        .resuming_requested(args.backfills)
+        .metered(meter.clone())
+        .quietly();
+    let progress = maker.progress();
+    let base_url = account.base_url.as_str();
+    let task = AccountTask {
+        claim: stored::claim(context, store, &account.name, base_url)?,
+        engines: Engines {
+            maker,
+            account: account.name.clone(),
+            begun: format!("keeping {what} in {url} up to date, {}", sync.schedule),
+        },
+        clock: Arc::clone(&context.clock),
+        resources: sync.resources,
+        intervals: Intervals {
+            catalog: sync.catalog_interval,
+            refresh_open: sync.refresh_open,
+        },
+        is_alone: alone,
+        meter,
+    };
+    Ok((task, progress))
+}
+
+/// The result of all accounts, of which these failed.
+fn together(mut failed: Vec<Failure>, accounts: usize) -> Result<Exit, Failure> {
     let exits: Vec<Exit> = failed.iter().map(|failure| failure.exit).collect();
-    if exits.len() == accounts.len() {
+    if exits.len() == accounts {
         return match failed.pop() {
-            Some(failure) if alone => Err(failure),
-            _ => Ok(account_outcomes::together(
-                &exits,
-                accounts.len(),
-                Exit::Failed,
-            )),
+            Some(failure) if accounts == 1 => Err(failure),
+            _ => Ok(account_outcomes::together(&exits, accounts, Exit::Failed)),
         };
     }
     tracing::info!("stopped");
@@ -193,7 +271,7 @@ impl daemon::Engines for Engines {
 
     async fn begin(&self, lease: &Lease) -> Result<Arc<Engine<Client>>, StoreError> {
         let (engine, watching) = self.maker.begin(lease).await?;
-        tokio::spawn(watching);
+        tokio::spawn(watching.in_current_span());
         tracing::info!(account = self.account, "{}", self.begun);
         Ok(engine)
     }

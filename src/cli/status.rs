@@ -12,13 +12,13 @@ use uuid::Uuid;
 use super::formats::TextOrJson;
 use super::record::number;
 use super::{Access, Context, Exit, Failure, duration, refused_options, stored};
-use crate::config::{Schedule, Zone};
+use crate::config::Zone;
 use crate::data::{Resource, SessionFilter, Timestamp, counted};
 use crate::output::{Format, Printer, Wrapping, cell, terminal_width};
-use crate::schedule::Due;
+use crate::schedule::promised;
 use crate::status::{
     AccountStatus, BackfillStatus, Loading, RecheckStatus, RunStatus, StreamLine, gather,
-    incomplete, stream_name, too_old,
+    incomplete, promises, stream_name, too_old,
 };
 use crate::store::{AccountId, Store, StreamStatus};
 
@@ -82,14 +82,13 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
             .max_lag
             .filter(|_| concerns)
             .map_or_else(Vec::new, |max_lag| {
-                too_old(
+                let promises = promises(
                     &streams,
                     &sync.resources,
-                    now,
-                    max_lag,
                     sync.catalog_interval,
                     |at, after| promised(&sync.schedule, zone, at, after),
-                )
+                );
+                too_old(&promises, now, max_lag)
             });
         stale.extend(old.iter().map(|text| format!("{}: {text}", account.name)));
         if checks && concerns {
@@ -174,13 +173,6 @@ async fn loads(
         None => (format!("{resource}: the first load has not begun"), false),
     };
     Ok(incomplete.iter().map(text).collect())
-}
-
-/// When the schedule reads something again that was read at this time, and is not read again before
-/// this duration has passed.
-fn promised(schedule: &Schedule, zone: Zone, at: Timestamp, after: Duration) -> Timestamp {
-    let from = at + after;
-    Due::after(from, schedule, zone).next().unwrap_or(from)
 }
 
 /// The range and the filters of a backfill, as text.
@@ -717,33 +709,6 @@ mod tests {
             assert!(widest <= Some(usize::from(width)), "{text}");
             insta::assert_snapshot!(format!("status_on_{width}_columns"), text);
         }
-    }
-
-    #[test]
-    fn a_schedule_that_rests_promises_nothing_before_it_fires_again() {
-        let zone: Zone = "America/Sao_Paulo".parse().unwrap();
-        let at = |text: &str| Timestamp::parse(text).unwrap();
-        let promised = |schedule: &str, from: &str, after: u64| {
-            let schedule: Schedule = schedule.parse().unwrap();
-            let after = Duration::from_mins(after);
-            zone.show(promised(&schedule, zone, at(from), after))
-        };
-        // Friday evening, and the next day that the schedule works.
-        let office = "*/5 8-18 * * mon-fri";
-        let last = "2026-05-08T21:55:10Z";
-        assert_eq!(promised(office, last, 0), "2026-05-11 08:00");
-        assert_eq!(
-            promised(office, "2026-05-08T15:00:10Z", 0),
-            "2026-05-08 12:05"
-        );
-        assert_eq!(
-            promised(office, "2026-05-08T15:00:10Z", 15),
-            "2026-05-08 12:20"
-        );
-        assert_eq!(
-            promised("every 15m", "2026-05-08T15:00:10Z", 0),
-            "2026-05-08 12:15"
-        );
     }
 
     #[test]

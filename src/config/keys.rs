@@ -363,6 +363,24 @@ pub const KEYS: &[Key] = &[
         "Days on which nobody attends: dates, each with its name behind it or not.",
     ),
     key(
+        "http.listen",
+        Shape::Text,
+        "127.0.0.1:9464",
+        "Where run serves its status page, health and metrics: an IP address and a port; off for nowhere. Any address that is not loopback needs a token.",
+    ),
+    key(
+        "http.token",
+        Shape::Text,
+        "",
+        "The token that readers of the status page and the metrics must send, at least 16 characters. It is never printed, logged or stored.",
+    ),
+    key(
+        "http.token_file",
+        Shape::Text,
+        "",
+        "A file that holds this token, instead of http.token.",
+    ),
+    key(
         "log.format",
         Shape::Text,
         "text",

@@ -10,7 +10,8 @@ use super::{ConfigError, Environment};
 
 /// Whether the file itself contains a token.
 pub(super) fn holds_token(table: &toml::Table) -> bool {
-    let in_api = table.get("api").and_then(|api| api.get("token")).is_some();
+    let in_section = |name| table.get(name).and_then(|it| it.get("token")).is_some();
+    let in_api = in_section("api") || in_section("http");
     let in_accounts = table
         .get("accounts")
         .and_then(toml::Value::as_array)

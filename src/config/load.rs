@@ -17,8 +17,8 @@ use super::accounts::{self, Accounts, DefaultAccount, Entry};
 use super::keys::{CONFIG_VARIABLE, KEYS, Key, PREFIX, Shape, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE};
 use super::known::{check_keys, check_variables, holds_token, token_variables};
 use super::{
-    Api, Backfill, ConfigError, DEFAULT_ACCOUNT, DEFAULT_FILE, Database, LocatedZone, Log, Report,
-    Store, Sync, Verify, Zone, values,
+    Api, Backfill, ConfigError, DEFAULT_ACCOUNT, DEFAULT_FILE, Database, Http, LocatedZone, Log,
+    Report, Store, Sync, Verify, Zone, values,
 };
 
 /// The environment variables, read once.
@@ -370,6 +370,32 @@ impl Settings {
         self.section("log")
     }
 
+    /// `[http]`, with the token, and a warning about the token's file.
+    pub fn http(&self) -> Result<(Http, Option<String>), ConfigError> {
+        let http = self.checked_http()?;
+        http.with_token().map_err(|wrong| self.wrong_http(wrong))
+    }
+
+    /// `[http]` without the token of a file.
+    fn checked_http(&self) -> Result<Http, ConfigError> {
+        let mut http: Http = self.section("http")?;
+        http.is_default = self
+            .value("http.listen")
+            .is_none_or(|value| self.origin(&value) == "default");
+        http.check().map_err(|wrong| self.wrong_http(wrong))?;
+        Ok(http)
+    }
+
+    fn wrong_http(&self, (key, problem): (&str, String)) -> ConfigError {
+        let key = format!("http.{key}");
+        let origin = self.value(&key).map(|value| self.origin(&value));
+        ConfigError::Value {
+            origin: origin.unwrap_or_else(|| "configuration".to_owned()),
+            key,
+            problem,
+        }
+    }
+
     /// `timezone`.
     pub fn timezone(&self) -> Result<Zone, ConfigError> {
         self.located_zone().map(|located| located.zone)
@@ -384,6 +410,7 @@ impl Settings {
         self.store()?;
         self.verify()?;
         self.report()?;
+        self.checked_http()?;
         self.log()?;
         self.timezone()?;
         self.account_names()?;

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod database;
+mod http;
 mod keys;
 mod known;
 mod load;
@@ -31,6 +32,7 @@ use crate::data::RateLimit;
 
 pub use accounts::{AccountConfig, Accounts, DEFAULT_ACCOUNT};
 pub use database::DatabaseUrl;
+pub use http::{Http, reachable};
 pub use keys::{ACCOUNT_KEYS, CONFIG_VARIABLE, KEYS, Key, PREFIX, Shape, markdown};
 pub use load::{BaseUrlSource, Environment, Flag, Settings};
 pub use local_zone::LocatedZone;

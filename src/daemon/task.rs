@@ -14,6 +14,7 @@ use super::lease::{Claim, KeptLease, WhenHeld};
 use super::{AccountError, AccountWorker, End, Intervals, RETRIES, is_mendable, rest, wait};
 use crate::clock::Clock;
 use crate::data::{Resource, Source};
+use crate::metrics::Meter;
 use crate::schedule::Triggers;
 use crate::store::{Lease, StoreError};
 use crate::sync::{Engine, RunError};
@@ -47,6 +48,8 @@ pub struct AccountTask<E> {
     pub intervals: Intervals,
     /// Whether the process has no other account, so that it may end if the first token is refused.
     pub is_alone: bool,
+    /// Records what the account's task does.
+    pub meter: Meter,
 }
 
 impl<E: Engines> AccountTask<E> {
@@ -104,7 +107,8 @@ impl<E: Engines> AccountTask<E> {
             let clock = Arc::clone(&self.clock);
             let resources = self.resources.clone();
             let mut worker =
-                AccountWorker::new(Arc::clone(&engine), clock, resources, self.intervals);
+                AccountWorker::new(Arc::clone(&engine), clock, resources, self.intervals)
+                    .metered(self.meter.clone());
             if self.is_alone {
                 worker = worker.ending_if_refused();
             }
@@ -130,6 +134,7 @@ impl<E: Engines> AccountTask<E> {
     ) -> Result<(KeptLease, Arc<Engine<E::Source>>), AccountError> {
         let mut backoff = RETRIES;
         loop {
+            self.meter.pulse().beat();
             let error = match self.begin(when_held, stop).await {
                 Err(AccountError::Run(RunError::Store(error))) if is_mendable(&error) => error,
                 done => return done,
@@ -148,7 +153,10 @@ impl<E: Engines> AccountTask<E> {
         when_held: WhenHeld,
         stop: &CancellationToken,
     ) -> Result<(KeptLease, Arc<Engine<E::Source>>), AccountError> {
-        let kept = self.claim.acquire(when_held, stop).await?;
+        let resting = self.meter.pulse().rest();
+        let acquired = self.claim.acquire(when_held, stop).await;
+        drop(resting);
+        let kept = acquired?;
         match self.engines.begin(kept.lease()).await {
             Ok(engine) => Ok((kept, engine)),
             Err(error) => {

@@ -251,6 +251,14 @@ impl Store {
             .then(|| (file::beside(&sqlite.file, "-wal"), size))
     }
 
+    /// The size of the log of a SQLite file in bytes. `None` on Postgres.
+    pub fn log_size(&self) -> Option<u64> {
+        match self {
+            Self::Sqlite(sqlite) if !sqlite.in_memory => Some(file::log_size(&sqlite.file)),
+            Self::Sqlite(_) | Self::Postgres(_) => None,
+        }
+    }
+
     /// Whether the last writing transaction of an account had no answer.
     pub(super) fn wrote_in_vain(&self, account: AccountId) -> bool {
         match self {

@@ -30,6 +30,7 @@ use crate::data::{
     Learned, RecheckReason, Resource, RunKind, SessionFilter, Source, SourceError, Span, Stream,
     Timestamp,
 };
+use crate::metrics::Meter;
 use crate::store::{Backfill, Lease, Store, StoreError};
 
 /// How the engine works.
@@ -137,6 +138,13 @@ impl<S: Source + 'static> Engine<S> {
     #[must_use]
     pub fn shown_in(mut self, zone: Zone) -> Self {
         self.runner.show_in(zone);
+        self
+    }
+
+    /// Records what the engine does with this meter.
+    #[must_use]
+    pub fn metered(mut self, meter: Meter) -> Self {
+        self.runner.record_with(meter);
         self
     }
 

@@ -352,7 +352,7 @@ impl<S: Source> Walk<'_, S> {
                 };
                 warn!(
                     %stream,
-                    milliseconds,
+                    difference_ms = milliseconds,
                     "{stream}: the Date header of the platform's answers is {seconds} s {what}"
                 );
             }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, debug, error_span, info, warn};
 
 use super::engine::{Report, RunLimits};
 use super::oddities::Oddities;
@@ -23,6 +24,7 @@ use crate::data::{
     Batch, ColumnGroup, Counters, Head, Page, Resource, RunKind, RunOutcome, Source, StateChange,
     Stream, Timestamp, Usage, counted, grouped,
 };
+use crate::metrics::Meter;
 use crate::schema::{BatchBuilder, ReadingOrder};
 use crate::store::{AccountId, Commit, Lease, Store, StoreError};
 
@@ -221,6 +223,7 @@ struct Writer<S> {
     clock: Arc<dyn Clock>,
     overlap: Duration,
     versions: VersionNote,
+    meter: Meter,
     stop: CancellationToken,
     rows: tokio::sync::watch::Sender<super::engine::Report>,
     used: Usage,
@@ -271,7 +274,10 @@ impl<S: Source> Writer<S> {
             now: self.clock.now(),
             overlap: self.overlap,
         };
+        let began = self.clock.running();
         let counters = self.store.commit(commit).await?;
+        let took = self.clock.elapsed(began);
+        self.meter.committed(took, counters.rows_read);
         self.used = used;
         self.counters += counters;
         for change in state_changes {
@@ -305,6 +311,7 @@ pub(super) struct Runner<S> {
     is_quiet: bool,
     /// The time zone of messages.
     zone: Zone,
+    meter: Meter,
 }
 
 impl<S: Source + 'static> Runner<S> {
@@ -322,6 +329,7 @@ impl<S: Source + 'static> Runner<S> {
             base: lease.reads_from().max(clock.now()),
             from: clock.running(),
         };
+        let meter = Meter::new(&name);
         Self {
             name,
             source,
@@ -337,7 +345,13 @@ impl<S: Source + 'static> Runner<S> {
             oddities: Oddities::default(),
             is_quiet: false,
             zone: Zone::UTC,
+            meter,
         }
+    }
+
+    /// From now on, records what is done with this meter.
+    pub(super) fn record_with(&mut self, meter: Meter) {
+        self.meter = meter;
     }
 
     /// From now on, runs of passes are logged for debugging only.
@@ -443,6 +457,26 @@ impl<S: Source + 'static> Runner<S> {
     where
         F: Future<Output = Result<T, RunError>>,
     {
+        // Of the highest level, so that it is there whatever is logged.
+        let span = error_span!(
+            "run",
+            account = self.name,
+            stream = %task.stream,
+            kind = task.kind.as_str(),
+            run = Empty
+        );
+        self.recorded(task, stop, walk).instrument(span).await
+    }
+
+    async fn recorded<T, F>(
+        &self,
+        task: Task,
+        stop: &CancellationToken,
+        walk: impl FnOnce(mpsc::Sender<Chunk>) -> F,
+    ) -> (RunReport, Option<T>)
+    where
+        F: Future<Output = Result<T, RunError>>,
+    {
         let (begun, begun_after) = (self.clock.now(), self.clock.running());
         let Task {
             kind,
@@ -467,6 +501,7 @@ impl<S: Source + 'static> Runner<S> {
                 return (report, None);
             }
         };
+        Span::current().record("run", run);
         let (out, chunks) = mpsc::channel(QUEUE);
         let mut writer = Writer {
             source: Arc::clone(&self.source),
@@ -476,6 +511,7 @@ impl<S: Source + 'static> Runner<S> {
             clock: Arc::clone(&self.clock),
             overlap: self.walk.overlap,
             versions: self.version_note(),
+            meter: self.meter.clone(),
             stop: stop.clone(),
             rows: self.report.clone(),
             used: self.source.usage(),
@@ -485,11 +521,13 @@ impl<S: Source + 'static> Runner<S> {
         };
         let (rows, portions) = mpsc::channel(1);
         let how = (self.keep_raw, self.order);
-        let normalising = tokio::spawn(normalise(stream.resource, how, chunks, rows));
-        let writing = tokio::spawn(async move {
+        let normalising = normalise(stream.resource, how, chunks, rows);
+        let normalising = tokio::spawn(normalising.in_current_span());
+        let writing = async move {
             let result = writer.write(portions).await;
             (writer, result)
-        });
+        };
+        let writing = tokio::spawn(writing.in_current_span());
         let walked = walk(out).await;
         let mut is_complete = false;
         let result = match tokio::join!(writing, normalising) {
@@ -522,6 +560,8 @@ impl<S: Source + 'static> Runner<S> {
                 | FailureAction::EndAccount,
             ) => RunOutcome::Failed,
         };
+        self.meter
+            .ran(kind, stream.resource, outcome, &report.counters);
         report.error = error;
         let line = report.error.as_ref().map(RunError::line);
         let now = self.clock.now();
@@ -554,11 +594,8 @@ impl<S: Source + 'static> Runner<S> {
             return;
         }
         if matches!(report.error, Some(RunError::Paused)) {
-            let (account, resource, kind) = (&self.name, report.stream, report.kind.as_str());
-            debug!(
-                account,
-                resource = %resource, kind, "{resource}: {kind} continues after the next sync"
-            );
+            let (stream, kind) = (report.stream, report.kind.as_str());
+            debug!("{stream}: {kind} continues after the next sync");
             return;
         }
         let Counters {
@@ -576,15 +613,12 @@ impl<S: Source + 'static> Runner<S> {
             ..
         } = report.counters;
         let lag = report.lag.map(|lag| lag.as_secs());
-        let (account, resource, kind) = (&self.name, report.stream, report.kind.as_str());
+        let (stream, kind) = (report.stream, report.kind.as_str());
         let reverted = report.counters.rows_reverted;
         if reverted > 0 {
             info!(
-                account,
-                resource = %resource,
-                kind,
                 reverted,
-                "{}{resource}: stored {} with an older updatedAt than before, since the platform's later \
+                "{}{stream}: stored {} with an older updatedAt than before, since the platform's later \
                  answer counts",
                 self.prefix(),
                 grouped(reverted)
@@ -595,16 +629,13 @@ impl<S: Source + 'static> Runner<S> {
             Some(error) if error.action() != FailureAction::Stop => {
                 let error = error.line();
                 warn!(
-                    account,
-                    resource = %resource,
-                    kind,
                     pages,
                     requests,
                     retries,
                     rows_read,
                     duration_ms,
                     error,
-                    "{}{resource}: {kind} failed: {error}",
+                    "{}{stream}: {kind} failed: {error}",
                     self.prefix()
                 );
             }
@@ -613,22 +644,19 @@ impl<S: Source + 'static> Runner<S> {
                 macro_rules! tell {
                     ($level:ident) => {
                         $level!(
-                account,
-                resource = %resource,
-                kind,
-                pages,
-                requests,
-                retries,
-                rows_read,
-                rows_inserted,
-                rows_updated,
-                rows_unchanged,
-                rows_rejected,
-                duration_ms,
-                lag_s = lag,
-                "{}{resource}: {}",
-                self.prefix(),
-                summary(report, self.zone)
+                            pages,
+                            requests,
+                            retries,
+                            rows_read,
+                            rows_inserted,
+                            rows_updated,
+                            rows_unchanged,
+                            rows_rejected,
+                            duration_ms,
+                            lag_s = lag,
+                            "{}{stream}: {}",
+                            self.prefix(),
+                            summary(report, self.zone)
                         )
                     };
                 }

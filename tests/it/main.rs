@@ -12,6 +12,7 @@ mod limits;
 mod messages;
 mod mirror;
 mod outside;
+mod packaging;
 mod process;
 mod progress;
 mod readme;

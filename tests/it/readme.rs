@@ -184,16 +184,23 @@ fn the_sample_environment_names_only_what_is_known() {
     assert_eq!(variables.insert("HELENA_API_TOKEN", "pn_sample"), Some(""));
     assert_eq!(variables.remove("POSTGRES_PASSWORD"), Some(""));
     assert_eq!(variables.remove("POSTGRES_PORT"), Some("5433"));
+    assert_eq!(variables.remove("HTTP_PORT"), Some("9464"));
+    assert_eq!(variables.remove("GRAFANA_PORT"), Some("3000"));
+    assert_eq!(variables.remove("GRAFANA_PASSWORD"), Some(""));
+    let token = "0123456789abcdef0123456789";
+    let empty = variables.insert("HELENA_SYNC__HTTP__TOKEN", token);
+    assert_eq!(empty, Some(""));
     let variables: Vec<(&str, &str)> = variables.into_iter().collect();
     let known = KEYS.iter().map(Key::variable).collect::<Vec<_>>();
     for (name, _) in &variables {
         assert!(known.contains(&(*name).to_owned()), "{name}");
     }
-    let &[a, b, c, d] = variables.as_slice() else {
+    let &[a, b, c, d, e, f] = variables.as_slice() else {
         panic!("{variables:?}");
     };
-    let (_folder, settings) = load("", Environment::from([a, b, c, d]));
+    let (_folder, settings) = load("", Environment::from([a, b, c, d, e, f]));
     check_sections(&settings);
+    settings.http().unwrap();
     settings.accounts().unwrap();
 }
 

@@ -9,6 +9,7 @@ use helena_sync::clock::{Clock as _, SystemClock};
 use helena_sync::config::Zone;
 use helena_sync::daemon::{AccountTask, Claim, Engines, Intervals, WhenHeld};
 use helena_sync::data::Resource;
+use helena_sync::metrics::Meter;
 use helena_sync::schedule::{self, Trigger};
 use helena_sync::store::{Lease, StoreError};
 use helena_sync::sync::Engine;
@@ -203,6 +204,7 @@ async fn an_account_whose_work_panics_is_served_again() {
             resources: mirror.plan.resources.clone(),
             intervals: INTERVALS,
             is_alone: true,
+            meter: Meter::new("default"),
         };
         let (_slots, triggers) = schedule::slots();
         let serving = tokio::spawn(task.run(WhenHeld::GiveUp, triggers, mirror.stop.clone()));

@@ -96,6 +96,8 @@ impl Place {
             ("PATH", "/usr/bin:/bin"),
             ("HELENA_API_TOKEN", TOKEN),
             ("HELENA_SYNC__TIMEZONE", "UTC"),
+            // Tests run at the same time, and have one address.
+            ("HELENA_SYNC__HTTP__LISTEN", "off"),
             // The platform's own limits would make a fast test wait.
             ("HELENA_SYNC__API__RATE_LIMIT__BURST", "100000/5s"),
             ("HELENA_SYNC__API__RATE_LIMIT__SUSTAINED", "100000/5m"),

@@ -10,4 +10,5 @@ pub(crate) mod proxy;
 pub(crate) mod rows;
 pub(crate) mod socks;
 pub(crate) mod template;
+pub(crate) mod tools;
 pub(crate) mod truth;

@@ -1,0 +1,81 @@
+//! `health`: asks the running daemon whether it makes progress.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::{Context, Exit, Failure, refused_options};
+use crate::config::reachable;
+
+/// How long the daemon may take to answer.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Ask the running daemon whether it makes progress.
+///
+/// Asks run at http.listen, on this machine, and exits with 0 if no task of it is stuck. With --ready,
+/// exits with 0 if the database answers and every account is as fresh as its schedule promises. Prints
+/// why it is not. Meant for health checks of containers. It reads neither the database nor the
+/// platform, so it is cheap.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  helena-sync health
+  helena-sync health --ready", args = refused_options::hidden(refused_options::HEALTH))]
+pub struct HealthArgs {
+    /// Ask whether the mirror is fresh, not only whether the process makes progress
+    #[arg(long)]
+    pub ready: bool,
+}
+
+/// The part of the answer that counts.
+#[derive(Deserialize)]
+struct Answer {
+    reasons: Vec<String>,
+}
+
+/// Asks the daemon.
+pub(super) async fn run(context: &Context, args: HealthArgs) -> Result<Exit, Failure> {
+    let (http, _) = context.settings.http()?;
+    let Some(listen) = http.listen else {
+        return Err(Failure::usage_text(
+            "http.listen is off, so run answers nobody; `helena-sync status --max-lag` asks the database instead",
+        ));
+    };
+    let address = reachable(listen);
+    let path = if args.ready { "readyz" } else { "healthz" };
+    let answer = ask(address, path).await.map_err(|error| {
+        Failure::failed(error).context(format!(
+            "no answer from run at {address}; check that it is running with the same http.listen"
+        ))
+    })?;
+    if answer.reasons.is_empty() {
+        context.note(if args.ready { "ready" } else { "healthy" });
+        return Ok(Exit::Done);
+    }
+    for reason in &answer.reasons {
+        context.note(reason);
+    }
+    Ok(Exit::Failed)
+}
+
+async fn ask(address: SocketAddr, path: &str) -> Result<Answer, reqwest::Error> {
+    // If a provider is installed already, this client uses it.
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder()
+        .timeout(PATIENCE)
+        .no_proxy()
+        // Plain http needs no certificates, and a container may have none.
+        .tls_certs_only([])
+        .build()?;
+    let url = format!("http://{address}/{path}");
+    let answer = client.get(url).send().await?;
+    let body = answer.bytes().await?;
+    // Another program may have the address.
+    Ok(serde_json::from_slice(&body).unwrap_or_else(|_| Answer {
+        reasons: vec![format!(
+            "what answers at {address} is not run; set http.listen to the address of run"
+        )],
+    }))
+}

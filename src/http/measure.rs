@@ -1,0 +1,165 @@
+//! Metrics of what is in the database, of the process and of rate limits. They are measured when
+//! somebody reads the metrics.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::api::Client;
+use crate::data::{Resource, Source as _, Standing, Stream, Timestamp};
+use crate::metrics::{self, set, set_total};
+use crate::status::{Promise, lag, stream_name};
+use crate::store::{AccountId, Holder, LEASE_TTL, Store, StoreError, StreamStatus};
+
+/// A count as a gauge. Larger ones lose their last digits.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+const fn float(count: u64) -> f64 {
+    count as f64
+}
+
+fn flag(is_so: bool) -> f64 {
+    f64::from(u8::from(is_so))
+}
+
+/// A Unix time in seconds.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+fn unix(at: Timestamp) -> f64 {
+    at.micros() as f64 / 1e6
+}
+
+/// The process itself.
+pub(super) fn process(stuck: usize) {
+    set(metrics::STUCK, &[], float(stuck as u64));
+    // They are absent where the system has no such files.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    if let Some(kibibytes) = resident {
+        set(metrics::MEMORY, &[], float(kibibytes * 1024));
+    }
+    if let Ok(files) = fs::read_dir("/proc/self/fd") {
+        // Reading the folder opens one.
+        let count = files.count().saturating_sub(1);
+        set(metrics::OPEN_FILES, &[], float(count as u64));
+    }
+}
+
+/// The database, if it answers, and the disk of a SQLite file.
+pub(super) fn database(store: Option<&Store>, file: Option<&Path>) {
+    set(metrics::DATABASE_UP, &[], flag(store.is_some()));
+    if let Some(store) = store {
+        let kind = store.kind();
+        let labels = [("database", kind), ("version", env!("CARGO_PKG_VERSION"))];
+        set(metrics::BUILD_INFO, &labels, 1.0);
+        if let Some(size) = store.log_size() {
+            set(metrics::WAL_BYTES, &[], float(size));
+        }
+    }
+    if let Some((free, size)) = file.and_then(disk) {
+        set(metrics::DISK_FREE, &[], float(free));
+        set(metrics::DISK_SIZE, &[], float(size));
+    }
+}
+
+/// Free and all bytes of the file system that a file is on.
+fn disk(file: &Path) -> Option<(u64, u64)> {
+    let found = rustix::fs::statvfs(file).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    Some((bytes(found.f_bavail), bytes(found.f_blocks)))
+}
+
+/// The rate limits of an account, and whether the platform answers.
+pub(super) fn client(account: &str, client: &Client) {
+    let budget = client.budget();
+    for (window, allowance) in [("sustained", budget.sustained), ("burst", budget.burst)] {
+        let labels = [("account", account), ("window", window)];
+        set(metrics::BUDGET, &labels, float(allowance.allowed as u64));
+        set(metrics::BUDGET_LEFT, &labels, float(allowance.left as u64));
+    }
+    let is_out = matches!(client.standing(), Standing::Troubled(_));
+    set(metrics::OUTAGE, &[("account", account)], flag(is_out));
+}
+
+/// How fresh the streams of an account are.
+pub(super) fn streams(
+    account: &str,
+    statuses: &[StreamStatus],
+    promises: &[Promise],
+    now: Timestamp,
+) {
+    for status in statuses {
+        let stream = stream_name(&status.resource, &status.partition);
+        let labels = [("account", account), ("stream", stream.as_str())];
+        if let Some(lag) = lag(status, now) {
+            set(metrics::LAG, &labels, float(lag));
+        }
+        if let Some(watermark) = status.watermark {
+            set(metrics::WATERMARK, &labels, unix(watermark));
+        }
+        if let Some(at) = status.last_success_at {
+            set(metrics::LAST_SUCCESS, &labels, unix(at));
+        }
+        set(
+            metrics::FAILING,
+            &labels,
+            flag(status.last_error_at.is_some()),
+        );
+    }
+    for Promise { stream, kept } in promises {
+        let stream = stream.to_string();
+        let labels = [("account", account), ("stream", stream.as_str())];
+        let late = kept.map_or(Duration::ZERO, |(_, due)| now.since(due));
+        set(metrics::OVERDUE, &labels, late.as_secs_f64());
+    }
+}
+
+/// What the database says of an account besides.
+pub(super) async fn stored(
+    account: &str,
+    store: &Store,
+    id: AccountId,
+    mirrored: &[Resource],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let whole = [("account", account)];
+    let rejects = store.reject_counts(id).await?;
+    let backfills = store.unfinished_backfills(id).await?;
+    for resource in mirrored.iter().map(|resource| resource.name()) {
+        let labels = [("account", account), ("resource", resource)];
+        let open = rejects.get(resource).copied().unwrap_or_default();
+        set(metrics::REJECTS, &labels, float(open));
+        let left = backfills
+            .iter()
+            .filter(|backfill| backfill.resource.name() == resource)
+            .map(|backfill| backfill.windows_left);
+        set(metrics::WINDOWS_LEFT, &labels, float(left.sum()));
+    }
+    let gaps = store.open_gaps(id).await?;
+    let streams = mirrored.iter().flat_map(|resource| resource.streams());
+    for stream in streams.chain([Stream::INTERACTIONS]) {
+        let open = gaps.iter().filter(|gap| gap.gap.stream == stream).count();
+        let name = stream.to_string();
+        set(
+            metrics::GAPS,
+            &[("account", account), ("stream", &name)],
+            float(open as u64),
+        );
+    }
+    let (waiting, _) = store.recheck_counts(id).await?;
+    set(metrics::RECHECKS, &whole, float(waiting));
+    let verified = store.verified(id).await?;
+    let differences = verified.map_or(0, |(_, differences)| differences);
+    set_total(metrics::DIFFERENCES, &whole, differences);
+    if let Some((at, _)) = verified {
+        set(metrics::LAST_VERIFY, &whole, unix(at));
+    }
+    let lease = store.lease_status(id).await?;
+    let lease = lease.filter(|lease| now.since(lease.renewed_at) <= LEASE_TTL);
+    let is_ours = |holder: &Holder| *holder == Holder::current();
+    let held = lease.as_ref().is_some_and(|lease| is_ours(&lease.holder));
+    set(metrics::LEASE_HELD, &whole, flag(held));
+    set(metrics::LEASE_VALID, &whole, flag(lease.is_some()));
+    Ok(())
+}

@@ -1,0 +1,489 @@
+//! What the answers are made of: the state of the process, and what the database says.
+//!
+//! Everything is read by one reader at a time and kept for a short while, so that nobody who asks often
+//! disturbs the writer.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::{Mutex as Turn, watch};
+
+use super::measure;
+use crate::api::{Allowance, Client, WaitReason};
+use crate::clock::Clock;
+use crate::config::{Schedule, Sync, Zone};
+use crate::data::{Resource, Timestamp};
+use crate::health::Health;
+use crate::metrics::Recorder;
+use crate::schedule::{Slots, Trigger, promised};
+use crate::status::{self, AccountStatus, PassStatus, Promise};
+use crate::store::{RejectFilter, Store, StoreError, StoredAccount, StreamStatus};
+use crate::sync::Report;
+
+/// How much later than its schedule a stream may be read before the process is not ready: as much as
+/// `status --max-lag` allows.
+const ALLOWANCE: Duration = Duration::from_mins(10);
+
+/// How long the database may take to answer a question about readiness.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long answers are kept at least.
+const KEPT: Duration = Duration::from_secs(2);
+
+/// What took this long to read is kept for so many times as long. So no more than a twentieth of the
+/// time is spent on reading it.
+const SHARE: u32 = 20;
+
+/// How many of the last runs the passes are made of.
+const RUNS: u32 = 200;
+
+/// How many passes are shown.
+const PASSES: usize = 40;
+
+/// How many rejects are shown with their reasons.
+const REJECTS: u32 = 5;
+
+const NOT_OPEN: &str = "the database is not open yet";
+const SILENT: &str = "the database does not answer";
+
+/// An account as this process works on it.
+#[derive(Debug)]
+pub struct Observed {
+    /// Its name.
+    pub name: String,
+    /// The client that reads it.
+    pub client: Client,
+    /// When its next triggers are due.
+    pub slots: Slots,
+    /// The progress of its current work, while this process holds its lease.
+    pub progress: Arc<Mutex<Option<watch::Receiver<Report>>>>,
+}
+
+/// What the answers are made of.
+#[derive(Debug)]
+pub struct View {
+    clock: Arc<dyn Clock>,
+    zone: Zone,
+    sync: Sync,
+    health: Arc<Health>,
+    recorder: Option<Recorder>,
+    started_at: Timestamp,
+    served: OnceLock<Served>,
+    ready: Turn<Kept<Readiness>>,
+    status: Turn<Kept<String>>,
+    measured: Turn<Kept<()>>,
+}
+
+/// What there is once the database is open.
+#[derive(Debug)]
+struct Served {
+    store: Store,
+    /// The file of a SQLite database.
+    file: Option<PathBuf>,
+    accounts: Vec<Observed>,
+}
+
+/// An answer, and until when it is kept by [`Clock::running`].
+#[derive(Debug)]
+struct Kept<T>(Option<(Duration, T)>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Clone> Kept<T> {
+    fn fresh(&self, clock: &dyn Clock) -> Option<T> {
+        let (until, value) = self.0.as_ref()?;
+        (clock.running() < *until).then(|| value.clone())
+    }
+
+    fn keep(&mut self, clock: &dyn Clock, began: Duration, value: T) {
+        let now = clock.running();
+        let took = now.saturating_sub(began);
+        self.0 = Some((now + KEPT.max(took * SHARE), value));
+    }
+}
+
+/// Whether the mirror is as fresh as its schedule promises.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// Whether it is.
+    pub ready: bool,
+    /// Why it is not.
+    pub reasons: Vec<String>,
+    /// First loads that are not done. Changes are read meanwhile, so they are no reason.
+    pub loading: Vec<String>,
+}
+
+/// An account of `/api/status`: what `status --json` prints, and what this process knows besides.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    status: AccountStatus,
+    /// Streams that should have been read again, as text.
+    overdue: Vec<String>,
+    /// When each stream is due.
+    due: Vec<Promised>,
+    passes: Vec<PassStatus>,
+    newest_rejects: Vec<Reject>,
+    live: Live,
+}
+
+#[derive(Debug, Serialize)]
+struct Promised {
+    stream: String,
+    due_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
+struct Reject {
+    id: i64,
+    resource: String,
+    reason: String,
+    last_seen_at: Timestamp,
+}
+
+/// What this process knows of an account.
+#[derive(Debug, Serialize)]
+struct Live {
+    next_pass_at: Option<Timestamp>,
+    next_verify_at: Option<Timestamp>,
+    /// Whether this process holds the account's lease.
+    works: bool,
+    /// What it does now.
+    phase: String,
+    rows: u64,
+    total: Option<u64>,
+    waiting: Option<Waits>,
+    budget: [RateBudget; 2],
+}
+
+#[derive(Debug, Serialize)]
+struct Waits {
+    reason: &'static str,
+    until: Timestamp,
+}
+
+#[derive(Debug, Serialize)]
+struct RateBudget {
+    window: &'static str,
+    seconds: u64,
+    allowed: usize,
+    left: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Whole {
+    version: &'static str,
+    database: &'static str,
+    now: Timestamp,
+    started_at: Timestamp,
+    schedule: String,
+    healthy: bool,
+    ready: bool,
+    reasons: Vec<String>,
+    accounts: Vec<Shown>,
+}
+
+impl Observed {
+    fn live(&self) -> Live {
+        let report = {
+            let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+            // The sender is gone once the engine has ended.
+            let report = progress.as_ref().filter(|it| it.has_changed().is_ok());
+            report.map(|report| report.borrow().clone())
+        };
+        let works = report.is_some();
+        let report = report.unwrap_or_default();
+        let budget = self.client.budget();
+        let allowed = |window, one: Allowance| RateBudget {
+            window,
+            seconds: one.window.as_secs(),
+            allowed: one.allowed,
+            left: one.left,
+        };
+        Live {
+            next_pass_at: self.slots.next(Trigger::Pass),
+            next_verify_at: self.slots.next(Trigger::Verify),
+            works,
+            phase: report.phase,
+            rows: report.rows,
+            total: report.total,
+            waiting: self.client.waiting().map(|waiting| Waits {
+                reason: match waiting.reason {
+                    WaitReason::OwnLimit => "limit",
+                    WaitReason::Refused => "refused",
+                    WaitReason::Backoff => "retry",
+                },
+                until: waiting.until,
+            }),
+            budget: [
+                allowed("sustained", budget.sustained),
+                allowed("burst", budget.burst),
+            ],
+        }
+    }
+}
+
+impl View {
+    /// Of a process that has not opened its database yet.
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        zone: Zone,
+        sync: Sync,
+        health: Arc<Health>,
+        recorder: Option<Recorder>,
+    ) -> Self {
+        Self {
+            started_at: clock.now(),
+            clock,
+            zone,
+            sync,
+            health,
+            recorder,
+            served: OnceLock::new(),
+            ready: Turn::default(),
+            status: Turn::default(),
+            measured: Turn::default(),
+        }
+    }
+
+    /// The database is open, and these accounts are worked on. Only the first call counts.
+    pub fn begin(&self, store: Store, file: Option<PathBuf>, accounts: Vec<Observed>) {
+        self.served.get_or_init(|| Served {
+            store,
+            file,
+            accounts,
+        });
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    /// The tasks that make no progress, as text.
+    pub(super) fn stuck(&self) -> Vec<String> {
+        let stuck = self.health.stuck().into_iter();
+        let text = stuck.map(|stuck| {
+            let silent = Duration::from_secs(stuck.silent.as_secs());
+            format!(
+                "{} makes no progress since {}",
+                stuck.task,
+                humantime::format_duration(silent)
+            )
+        });
+        text.collect()
+    }
+
+    fn schedule(&self) -> &Schedule {
+        &self.sync.schedule
+    }
+
+    fn promises(&self, streams: &[StreamStatus]) -> Vec<Promise> {
+        status::promises(
+            streams,
+            &self.sync.resources,
+            self.sync.catalog_interval,
+            |at, after| promised(self.schedule(), self.zone, at, after),
+        )
+    }
+
+    /// Whether the database answers and every account is as fresh as its schedule promises.
+    pub(super) async fn readiness(&self) -> Readiness {
+        let mut kept = self.ready.lock().await;
+        if let Some(readiness) = kept.fresh(self.clock()) {
+            return readiness;
+        }
+        let began = self.clock.running();
+        let looked = tokio::select! {
+            looked = self.look() => looked.map_err(|error| {
+                // Its text may name the database, and readers of this address need no token.
+                tracing::debug!(%error, "the database cannot be read for /readyz: {error}");
+                "the database cannot be read; the log has the reason at the level debug".to_owned()
+            }),
+            () = self.clock.sleep(PATIENCE) => Err(SILENT.to_owned()),
+        };
+        let (reasons, loading) = looked.unwrap_or_else(|reason| (vec![reason], Vec::new()));
+        let readiness = Readiness {
+            ready: reasons.is_empty(),
+            reasons,
+            loading,
+        };
+        kept.keep(self.clock(), began, readiness.clone());
+        readiness
+    }
+
+    /// Why the mirror is not ready, and what is still being loaded.
+    async fn look(&self) -> Result<(Vec<String>, Vec<String>), StoreError> {
+        let Some(served) = self.served.get() else {
+            return Ok((vec![NOT_OPEN.to_owned()], Vec::new()));
+        };
+        served.store.check_schema().await?;
+        let now = self.clock.now();
+        let (mut reasons, mut loading) = (Vec::new(), Vec::new());
+        for observed in &served.accounts {
+            let name = &observed.name;
+            let Some(account) = served.store.find_account(name).await? else {
+                reasons.push(format!("{name}: nothing was synced yet"));
+                continue;
+            };
+            let streams = served.store.stream_statuses(account.id).await?;
+            let old = status::too_old(&self.promises(&streams), now, ALLOWANCE);
+            reasons.extend(old.into_iter().map(|text| format!("{name}: {text}")));
+            let resources = &self.sync.resources;
+            let loads =
+                status::incomplete(&served.store, account.id, &streams, resources, now).await?;
+            for (resource, progress) in loads {
+                if let Some(progress) = progress {
+                    loading.push(format!("{name}: {resource}: {}", progress.text()));
+                }
+            }
+        }
+        Ok((reasons, loading))
+    }
+
+    /// The data of the page, as JSON.
+    pub(super) async fn status(&self) -> Result<String, String> {
+        let readiness = self.readiness().await;
+        let mut kept = self.status.lock().await;
+        if let Some(status) = kept.fresh(self.clock()) {
+            return Ok(status);
+        }
+        let Some(served) = self.served.get() else {
+            return Err(NOT_OPEN.to_owned());
+        };
+        let began = self.clock.running();
+        let now = self.clock.now();
+        let mut accounts = Vec::new();
+        for observed in &served.accounts {
+            let shown = self.shown(served, observed, now).await;
+            accounts.extend(shown.map_err(|error| format!("cannot read the status: {error}"))?);
+        }
+        let whole = Whole {
+            version: env!("CARGO_PKG_VERSION"),
+            database: served.store.kind(),
+            now,
+            started_at: self.started_at,
+            schedule: self.schedule().to_string(),
+            healthy: self.stuck().is_empty(),
+            ready: readiness.ready,
+            reasons: readiness.reasons,
+            accounts,
+        };
+        let text = serde_json::to_string(&whole).map_err(|error| error.to_string())?;
+        kept.keep(self.clock(), began, text.clone());
+        Ok(text)
+    }
+
+    async fn shown(
+        &self,
+        served: &Served,
+        observed: &Observed,
+        now: Timestamp,
+    ) -> Result<Option<Shown>, StoreError> {
+        let Served { store, .. } = served;
+        let Some(account) = store.find_account(&observed.name).await? else {
+            return Ok(None);
+        };
+        let streams = store.stream_statuses(account.id).await?;
+        let promises = self.promises(&streams);
+        let overdue = status::too_old(&promises, now, ALLOWANCE);
+        let filter = RejectFilter {
+            limit: REJECTS,
+            ..RejectFilter::default()
+        };
+        let rejects = store.rejects(account.id, filter).await?;
+        let mut passes = status::passes(&store.last_runs(account.id, RUNS).await?);
+        passes.drain(..passes.len().saturating_sub(PASSES));
+        let status = self
+            .gathered(store, &account, streams, now, &overdue)
+            .await?;
+        Ok(Some(Shown {
+            status,
+            overdue,
+            due: promises
+                .iter()
+                .map(|promise| Promised {
+                    stream: promise.stream.to_string(),
+                    due_at: promise.kept.map(|(_, due)| due),
+                })
+                .collect(),
+            passes,
+            newest_rejects: rejects
+                .into_iter()
+                .map(|reject| Reject {
+                    id: reject.id,
+                    resource: reject.resource,
+                    reason: reject.reason,
+                    last_seen_at: reject.last_seen_at,
+                })
+                .collect(),
+            live: observed.live(),
+        }))
+    }
+
+    async fn gathered(
+        &self,
+        store: &Store,
+        account: &StoredAccount,
+        streams: Vec<StreamStatus>,
+        now: Timestamp,
+        old: &[String],
+    ) -> Result<AccountStatus, StoreError> {
+        let resources: &[Resource] = &self.sync.resources;
+        let gathered = status::gather(store, account, streams, resources, now, old.to_vec());
+        let mut status = Box::pin(gathered).await?;
+        status.configured = Some(true);
+        Ok(status)
+    }
+
+    /// All metrics as text. `None` if the process records none.
+    pub(super) async fn metrics(&self) -> Option<String> {
+        let recorder = self.recorder.as_ref()?;
+        let mut kept = self.measured.lock().await;
+        if kept.fresh(self.clock()).is_none() {
+            let began = self.clock.running();
+            self.measure().await;
+            kept.keep(self.clock(), began, ());
+        }
+        Some(recorder.text())
+    }
+
+    /// Measures what nobody records while it happens.
+    async fn measure(&self) {
+        measure::process(self.stuck().len());
+        let Some(served) = self.served.get() else {
+            measure::database(None, None);
+            return;
+        };
+        let now = self.clock.now();
+        let mut is_up = true;
+        for observed in &served.accounts {
+            measure::client(&observed.name, &observed.client);
+            let measured = self.measure_account(&served.store, &observed.name, now);
+            if let Err(error) = measured.await {
+                tracing::debug!(%error, "the database cannot be read for /metrics: {error}");
+                is_up = false;
+            }
+        }
+        measure::database(is_up.then_some(&served.store), served.file.as_deref());
+    }
+
+    async fn measure_account(
+        &self,
+        store: &Store,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let Some(account) = store.find_account(name).await? else {
+            return Ok(());
+        };
+        let streams = store.stream_statuses(account.id).await?;
+        measure::streams(name, &streams, &self.promises(&streams), now);
+        measure::stored(name, store, account.id, &self.sync.resources, now).await
+    }
+}

@@ -1,0 +1,599 @@
+//! The metrics of the process: their names, their meaning, and the handle through which they are
+//! recorded.
+//!
+//! Owns every name ([`METRICS`]) and the recorder. Where no recorder is installed, recording does
+//! nothing. Labels have few values: accounts, resources, kinds, outcomes. Must not know who reads the
+//! metrics.
+
+use std::fmt::Write;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use ::metrics::{
+    SharedString, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::data::{Counters, Resource, RunKind, RunOutcome};
+use crate::health::Pulse;
+
+/// What a metric counts or measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows while the process runs.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// It counts values by size.
+    Histogram,
+}
+
+impl Kind {
+    /// As Prometheus calls it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// A metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name, with its unit.
+    pub name: &'static str,
+    /// What it counts or measures.
+    pub kind: Kind,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// Its meaning.
+    pub meaning: &'static str,
+}
+
+const fn metric(
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    meaning: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        kind,
+        labels,
+        meaning,
+    }
+}
+
+/// Version and database of this process.
+pub const BUILD_INFO: &str = "helena_sync_build_info";
+/// Whether the database answers.
+pub const DATABASE_UP: &str = "helena_sync_database_up";
+/// How far a stream is behind.
+pub const LAG: &str = "helena_sync_lag_seconds";
+/// How long ago a stream was due.
+pub const OVERDUE: &str = "helena_sync_overdue_seconds";
+/// The watermark of a stream.
+pub const WATERMARK: &str = "helena_sync_watermark_timestamp_seconds";
+/// When a stream was last read completely.
+pub const LAST_SUCCESS: &str = "helena_sync_last_success_timestamp_seconds";
+/// Whether the last attempt failed.
+pub const FAILING: &str = "helena_sync_failing";
+/// Windows of loads that are still to be read.
+pub const WINDOWS_LEFT: &str = "helena_sync_load_windows_left";
+/// Passes by outcome.
+pub const PASSES: &str = "helena_sync_passes_total";
+/// How long passes take.
+pub const PASS_SECONDS: &str = "helena_sync_pass_duration_seconds";
+/// Runs by kind and outcome.
+pub const RUNS: &str = "helena_sync_runs_total";
+/// Records by resource and outcome.
+pub const ROWS: &str = "helena_sync_rows_total";
+/// Requests by resource and status.
+pub const REQUESTS: &str = "helena_sync_requests_total";
+/// How long requests take.
+pub const REQUEST_SECONDS: &str = "helena_sync_request_duration_seconds";
+/// Retries.
+pub const RETRIES: &str = "helena_sync_request_retries_total";
+/// Answers with 429.
+pub const RATE_LIMITED: &str = "helena_sync_rate_limited_total";
+/// How long requests wait before they are sent.
+pub const WAIT_SECONDS: &str = "helena_sync_request_wait_seconds";
+/// Requests that are allowed in a window.
+pub const BUDGET: &str = "helena_sync_request_budget";
+/// Requests of the window that are left.
+pub const BUDGET_LEFT: &str = "helena_sync_request_budget_left";
+/// Whether the platform does not answer.
+pub const OUTAGE: &str = "helena_sync_platform_outage";
+/// How long transactions take.
+pub const COMMIT_SECONDS: &str = "helena_sync_commit_duration_seconds";
+/// How many records a transaction stores.
+pub const COMMIT_ROWS: &str = "helena_sync_commit_rows";
+/// Triggers that were skipped.
+pub const SKIPPED: &str = "helena_sync_triggers_skipped_total";
+/// Rejects that are not resolved.
+pub const REJECTS: &str = "helena_sync_rejects_open";
+/// Records that the platform counts but does not show.
+pub const GAPS: &str = "helena_sync_gaps_open";
+/// Records that are to be read by id.
+pub const RECHECKS: &str = "helena_sync_rechecks_waiting";
+/// Differences that verifications found.
+pub const DIFFERENCES: &str = "helena_sync_verify_differences_total";
+/// When the last verification ended.
+pub const LAST_VERIFY: &str = "helena_sync_last_verify_timestamp_seconds";
+/// Whether this process holds the lease.
+pub const LEASE_HELD: &str = "helena_sync_lease_held";
+/// Whether any process holds the lease.
+pub const LEASE_VALID: &str = "helena_sync_lease_valid";
+/// The size of the log of a SQLite database.
+pub const WAL_BYTES: &str = "helena_sync_sqlite_wal_bytes";
+/// Free space where a SQLite database is.
+pub const DISK_FREE: &str = "helena_sync_disk_free_bytes";
+/// Space where a SQLite database is.
+pub const DISK_SIZE: &str = "helena_sync_disk_size_bytes";
+/// Tasks that are stuck.
+pub const STUCK: &str = "helena_sync_stuck_tasks";
+/// Memory of the process.
+pub const MEMORY: &str = "process_resident_memory_bytes";
+/// Open files of the process.
+pub const OPEN_FILES: &str = "process_open_fds";
+
+const STREAM: &[&str] = &["account", "stream"];
+const ACCOUNT: &[&str] = &["account"];
+
+/// All metrics.
+pub const METRICS: &[Metric] = &[
+    metric(
+        BUILD_INFO,
+        Kind::Gauge,
+        &["database", "version"],
+        "Always 1; the labels are the version and the kind of database.",
+    ),
+    metric(
+        DATABASE_UP,
+        Kind::Gauge,
+        &[],
+        "1 if the database answered when the metrics were read, else 0.",
+    ),
+    metric(
+        LAG,
+        Kind::Gauge,
+        STREAM,
+        "How far the mirror is behind the platform: seconds since the beginning of the last pass over the stream that was read to its end.",
+    ),
+    metric(
+        OVERDUE,
+        Kind::Gauge,
+        STREAM,
+        "Seconds since the stream should have been read again by its schedule; 0 if it is not due.",
+    ),
+    metric(
+        WATERMARK,
+        Kind::Gauge,
+        STREAM,
+        "The updatedAt up to which the stream is complete, as a Unix time.",
+    ),
+    metric(
+        LAST_SUCCESS,
+        Kind::Gauge,
+        STREAM,
+        "When the stream was last read completely, as a Unix time.",
+    ),
+    metric(
+        FAILING,
+        Kind::Gauge,
+        STREAM,
+        "1 if the last attempt to read the stream failed, else 0.",
+    ),
+    metric(
+        WINDOWS_LEFT,
+        Kind::Gauge,
+        &["account", "resource"],
+        "Windows of unfinished loads and backfills that are still to be read.",
+    ),
+    metric(
+        PASSES,
+        Kind::Counter,
+        &["account", "outcome"],
+        "Passes by outcome: succeeded, failed or stopped.",
+    ),
+    metric(
+        PASS_SECONDS,
+        Kind::Histogram,
+        ACCOUNT,
+        "How long passes took, first loads included.",
+    ),
+    metric(
+        RUNS,
+        Kind::Counter,
+        &["account", "kind", "outcome"],
+        "Runs as in the table sync_runs, by kind and outcome.",
+    ),
+    metric(
+        ROWS,
+        Kind::Counter,
+        &["account", "outcome", "resource"],
+        "Records by what became of them: inserted, updated, unchanged or rejected.",
+    ),
+    metric(
+        REQUESTS,
+        Kind::Counter,
+        &["account", "resource", "status"],
+        "Requests to the platform by HTTP status; the status none means that no answer came.",
+    ),
+    metric(
+        REQUEST_SECONDS,
+        Kind::Histogram,
+        ACCOUNT,
+        "How long requests took, from sending to the last byte of the answer.",
+    ),
+    metric(
+        RETRIES,
+        Kind::Counter,
+        ACCOUNT,
+        "Requests that were sent again after a failure.",
+    ),
+    metric(
+        RATE_LIMITED,
+        Kind::Counter,
+        ACCOUNT,
+        "Answers with status 429 (too many requests).",
+    ),
+    metric(
+        WAIT_SECONDS,
+        Kind::Histogram,
+        &["account", "reason"],
+        "How long requests waited: for the rate limits (limit) or before a retry (retry).",
+    ),
+    metric(
+        BUDGET,
+        Kind::Gauge,
+        &["account", "window"],
+        "Requests that this process may send in each window of the platform's rate limits: sustained or burst.",
+    ),
+    metric(
+        BUDGET_LEFT,
+        Kind::Gauge,
+        &["account", "window"],
+        "Requests of the budget that are left now.",
+    ),
+    metric(
+        OUTAGE,
+        Kind::Gauge,
+        ACCOUNT,
+        "1 if the platform does not answer, else 0.",
+    ),
+    metric(
+        COMMIT_SECONDS,
+        Kind::Histogram,
+        ACCOUNT,
+        "How long the transactions took that store records.",
+    ),
+    metric(
+        COMMIT_ROWS,
+        Kind::Histogram,
+        ACCOUNT,
+        "How many records a transaction stored.",
+    ),
+    metric(
+        SKIPPED,
+        Kind::Counter,
+        ACCOUNT,
+        "Triggers of schedules that were skipped because an earlier one still waited.",
+    ),
+    metric(
+        REJECTS,
+        Kind::Gauge,
+        &["account", "resource"],
+        "Rejects that are not resolved.",
+    ),
+    metric(
+        GAPS,
+        Kind::Gauge,
+        STREAM,
+        "Gaps: windows in which the platform counts records that it does not show.",
+    ),
+    metric(
+        RECHECKS,
+        Kind::Gauge,
+        ACCOUNT,
+        "Records that are still to be read by id.",
+    ),
+    metric(
+        DIFFERENCES,
+        Kind::Counter,
+        ACCOUNT,
+        "Differences that all verifications found. It should not grow.",
+    ),
+    metric(
+        LAST_VERIFY,
+        Kind::Gauge,
+        ACCOUNT,
+        "When the last verification ended, as a Unix time.",
+    ),
+    metric(
+        LEASE_HELD,
+        Kind::Gauge,
+        ACCOUNT,
+        "1 if this process holds the lease of the account, else 0.",
+    ),
+    metric(
+        LEASE_VALID,
+        Kind::Gauge,
+        ACCOUNT,
+        "1 if any process holds the lease of the account, else 0.",
+    ),
+    metric(
+        WAL_BYTES,
+        Kind::Gauge,
+        &[],
+        "Size of the log of the SQLite database. Absent on Postgres.",
+    ),
+    metric(
+        DISK_FREE,
+        Kind::Gauge,
+        &[],
+        "Free bytes on the file system of the SQLite database. Absent on Postgres.",
+    ),
+    metric(
+        DISK_SIZE,
+        Kind::Gauge,
+        &[],
+        "Size of the file system of the SQLite database. Absent on Postgres.",
+    ),
+    metric(
+        STUCK,
+        Kind::Gauge,
+        &[],
+        "Tasks of the process that make no progress.",
+    ),
+    metric(
+        MEMORY,
+        Kind::Gauge,
+        &[],
+        "Resident memory of the process. Linux only.",
+    ),
+    metric(
+        OPEN_FILES,
+        Kind::Gauge,
+        &[],
+        "Open file descriptors of the process. Linux only.",
+    ),
+];
+
+/// The table of all metrics in Markdown. `docs/monitoring.md` contains it word for word.
+pub fn markdown() -> String {
+    let mut text = String::from("| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    for metric in METRICS {
+        let labels: Vec<String> = metric.labels.iter().map(|it| format!("`{it}`")).collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} |",
+            metric.name,
+            metric.kind.as_str(),
+            labels.join(", "),
+            metric.meaning
+        );
+    }
+    text
+}
+
+/// Upper ends of the classes of durations, in seconds.
+const SECONDS: &[f64] = &[
+    0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1_800.0,
+];
+
+/// The same of numbers of records.
+const COUNTS: &[f64] = &[0.0, 1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1_000.0];
+
+/// The recorder of the process. Its text is what Prometheus reads.
+#[derive(Clone)]
+pub struct Recorder(PrometheusHandle);
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    /// The recorder of the process, which the first call installs. `None` if the process has another
+    /// one.
+    pub fn of_process() -> Option<Self> {
+        static RECORDER: OnceLock<Option<Recorder>> = OnceLock::new();
+        RECORDER.get_or_init(Self::install).clone()
+    }
+
+    fn install() -> Option<Self> {
+        let counts = Matcher::Full(COMMIT_ROWS.to_owned());
+        let recorder = PrometheusBuilder::new()
+            .set_buckets(SECONDS)
+            .and_then(|builder| builder.set_buckets_for_metric(counts, COUNTS))
+            .ok()?
+            .build_recorder();
+        let handle = recorder.handle();
+        ::metrics::set_global_recorder(recorder).ok()?;
+        for metric in METRICS {
+            match metric.kind {
+                Kind::Counter => describe_counter!(metric.name, Unit::Count, metric.meaning),
+                Kind::Gauge => describe_gauge!(metric.name, metric.meaning),
+                Kind::Histogram => describe_histogram!(metric.name, metric.meaning),
+            }
+        }
+        Some(Self(handle))
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub fn text(&self) -> String {
+        self.0.run_upkeep();
+        self.0.render()
+    }
+}
+
+/// Sets a gauge.
+pub fn set(name: &'static str, labels: &[(&'static str, &str)], value: f64) {
+    gauge!(name, &owned(labels)).set(value);
+}
+
+/// Sets a counter whose value is stored elsewhere.
+pub fn set_total(name: &'static str, labels: &[(&'static str, &str)], value: u64) {
+    counter!(name, &owned(labels)).absolute(value);
+}
+
+fn owned(labels: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+    let labels = labels.iter();
+    labels
+        .map(|&(name, value)| (name, value.to_owned()))
+        .collect()
+}
+
+/// Why a request waits before it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// For the rate limits.
+    Limit,
+    /// Before a retry.
+    Retry,
+}
+
+/// Records what the tasks of an account do. Whatever is recorded is a sign of life of the account's
+/// task. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Meter {
+    account: SharedString,
+    pulse: Pulse,
+}
+
+impl Meter {
+    /// For the account of this name.
+    pub fn new(account: &str) -> Self {
+        Self {
+            account: SharedString::from(account.to_owned()),
+            pulse: Pulse::default(),
+        }
+    }
+
+    /// The signs of life.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    fn account(&self) -> SharedString {
+        self.account.clone()
+    }
+
+    /// A request ended with this HTTP status; `None` if no answer came.
+    pub fn request(&self, resource: &'static str, status: Option<u16>, took: Duration) {
+        self.pulse.beat();
+        let text = status.map_or_else(
+            || SharedString::const_str("none"),
+            |status| SharedString::from(status.to_string()),
+        );
+        counter!(REQUESTS, "account" => self.account(), "resource" => resource, "status" => text)
+            .increment(1);
+        histogram!(REQUEST_SECONDS, "account" => self.account()).record(took.as_secs_f64());
+        if status == Some(429) {
+            counter!(RATE_LIMITED, "account" => self.account()).increment(1);
+        }
+    }
+
+    /// A request is sent again.
+    pub fn retried(&self) {
+        counter!(RETRIES, "account" => self.account()).increment(1);
+    }
+
+    /// A request waited.
+    pub fn waited(&self, reason: Reason, took: Duration) {
+        let reason = match reason {
+            Reason::Limit => "limit",
+            Reason::Retry => "retry",
+        };
+        histogram!(WAIT_SECONDS, "account" => self.account(), "reason" => reason)
+            .record(took.as_secs_f64());
+    }
+
+    /// A transaction stored records.
+    pub fn committed(&self, took: Duration, rows: u64) {
+        self.pulse.beat();
+        histogram!(COMMIT_SECONDS, "account" => self.account()).record(took.as_secs_f64());
+        // So few records of a transaction are exact in a float.
+        let rows = f64::from(u32::try_from(rows).unwrap_or(u32::MAX));
+        histogram!(COMMIT_ROWS, "account" => self.account()).record(rows);
+    }
+
+    /// A run ended.
+    pub fn ran(&self, kind: RunKind, resource: Resource, outcome: RunOutcome, counters: &Counters) {
+        self.pulse.beat();
+        counter!(
+            RUNS,
+            "account" => self.account(), "kind" => kind.as_str(), "outcome" => outcome.as_str()
+        )
+        .increment(1);
+        for (outcome, rows) in [
+            ("inserted", counters.rows_inserted),
+            ("updated", counters.rows_updated),
+            ("unchanged", counters.rows_unchanged),
+            ("rejected", counters.rows_rejected),
+        ] {
+            counter!(
+                ROWS,
+                "account" => self.account(), "outcome" => outcome, "resource" => resource.name()
+            )
+            .increment(rows);
+        }
+    }
+
+    /// A pass ended.
+    pub fn passed(&self, outcome: RunOutcome, took: Duration) {
+        self.pulse.beat();
+        counter!(PASSES, "account" => self.account(), "outcome" => outcome.as_str()).increment(1);
+        histogram!(PASS_SECONDS, "account" => self.account()).record(took.as_secs_f64());
+    }
+
+    /// Triggers were skipped.
+    pub fn skipped(&self, triggers: u64) {
+        counter!(SKIPPED, "account" => self.account()).increment(triggers);
+    }
+
+    /// Makes the counters known that may stay 0 for long, so that their growth can be seen.
+    pub fn begin(&self) {
+        self.retries_and_limits();
+        self.skipped(0);
+        for outcome in [
+            RunOutcome::Succeeded,
+            RunOutcome::Failed,
+            RunOutcome::Stopped,
+        ] {
+            counter!(PASSES, "account" => self.account(), "outcome" => outcome.as_str())
+                .increment(0);
+        }
+    }
+
+    fn retries_and_limits(&self) {
+        for name in [RETRIES, RATE_LIMITED] {
+            counter!(name, "account" => self.account()).increment(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_row_for_every_metric_and_no_name_twice() {
+        let text = markdown();
+        assert_eq!(text.lines().count(), 2 + METRICS.len());
+        let mut names: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), METRICS.len());
+        for metric in METRICS {
+            let is_total = metric.name.ends_with("_total");
+            assert_eq!(metric.kind == Kind::Counter, is_total, "{}", metric.name);
+        }
+    }
+}

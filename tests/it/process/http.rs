@@ -1,0 +1,391 @@
+//! What `run` serves: health, readiness, metrics and the status, to whom, and under which limits.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+
+use helena_sync::metrics::{self, METRICS};
+use rustix::process::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::program::{Place, Running, account, on_both, until};
+use crate::support::database::Kind;
+use crate::support::tools;
+
+/// An answer: its status, its headers and its body.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Sends these bytes and reads until the server closes the connection.
+pub(crate) async fn send(address: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect(address).await?;
+    // The server may answer and close before it has read everything.
+    let _unread = stream.write_all(bytes).await;
+    let mut text = Vec::new();
+    let read = stream.read_to_end(&mut text).await;
+    if text.is_empty() {
+        read?;
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let text = String::from_utf8(text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Ok(Answer {
+        status,
+        head: head.to_ascii_lowercase(),
+        body: body.to_owned(),
+    })
+}
+
+/// Asks with these headers besides.
+async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> Answer {
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n"
+    );
+    send(address, request.as_bytes()).await.unwrap()
+}
+
+/// Asks as a monitor without a token does.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Answer {
+    ask(address, "GET", path, "").await
+}
+
+/// A place whose `run` listens on any free port.
+pub(crate) fn listening(place: Place) -> Place {
+    place
+        .with("HELENA_SYNC__HTTP__LISTEN", "127.0.0.1:0")
+        .with("HELENA_SYNC__SYNC__SCHEDULE", "every 1s")
+}
+
+/// The address at which it listens.
+pub(crate) async fn address(program: &mut Running) -> SocketAddr {
+    const BEFORE: &str = "status page, health and metrics: http://";
+    program.says(BEFORE).await;
+    let said = program.err();
+    let (_, rest) = said.split_once(BEFORE).unwrap();
+    rest.split('/').next().unwrap().parse().unwrap()
+}
+
+/// Waits until it says that the mirror is fresh.
+pub(crate) async fn ready(address: SocketAddr) {
+    until("it is ready", async || {
+        get(address, "/readyz").await.status == 200
+    })
+    .await;
+}
+
+async fn stop(program: Running) {
+    program.signal(Signal::TERM);
+    let done = program.end().await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+}
+
+/// The names of the metrics in this text, without what histograms add to them.
+fn families(text: &str) -> BTreeSet<&str> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types.filter_map(|line| line.split(' ').next()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_serves_its_health_its_readiness_and_its_status() {
+    on_both(|place| async move {
+        let sandbox = account(120).await;
+        let place = listening(place).with("HELENA_BASE_URL", &sandbox.base_url());
+        let mut program = place.start(&["run"]);
+        let address = address(&mut program).await;
+        let health = get(address, "/healthz").await;
+        assert_eq!(health.status, 200, "{health:?}");
+        assert_eq!(health.json()["healthy"], true);
+        ready(address).await;
+        let mut status = serde_json::Value::Null;
+        until(
+            "everything is loaded, and a pass was made after that",
+            async || {
+                status = get(address, "/api/status").await.json();
+                let shown = &status["accounts"][0];
+                let count = |key: &str| shown[key].as_array().map(Vec::len);
+                count("backfills") == Some(0) && count("passes") > Some(1)
+            },
+        )
+        .await;
+        let shown = &status["accounts"][0];
+        assert_eq!(shown["account"], "default");
+        assert_eq!(shown["live"]["works"], true);
+        assert_eq!(shown["live"]["budget"][0]["allowed"], 90_000);
+        assert_eq!(shown["overdue"], serde_json::json!([]));
+        assert!(shown["live"]["next_pass_at"].is_string(), "{status}");
+        // It is what `status --json` prints.
+        let printed = place.succeeds(&["status", "--json"]).await.json();
+        for key in printed[0].as_object().unwrap().keys() {
+            assert!(shown.get(key).is_some(), "{key}");
+        }
+        assert_eq!(shown["base_url"], printed[0]["base_url"]);
+        let page = get(address, "/").await;
+        assert_eq!(page.status, 200);
+        assert!(
+            page.head
+                .contains("content-security-policy: default-src 'none'")
+        );
+        assert!(page.body.starts_with("<!doctype html>"));
+        assert_eq!(get(address, "/elsewhere").await.status, 404);
+        assert_eq!(ask(address, "POST", "/api/status", "").await.status, 405);
+        stop(program).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_are_those_of_the_table_and_please_promtool() {
+    on_both(|place| async move {
+        let sandbox = account(120).await;
+        let place = listening(place)
+            .with("HELENA_BASE_URL", &sandbox.base_url())
+            // It begins and ends within the test.
+            .with("HELENA_SYNC__VERIFY__SCHEDULE", "every 2s");
+        let kind = place.kind;
+        let mut program = place.start(&["run"]);
+        let address = address(&mut program).await;
+        let wanted: BTreeSet<&str> = METRICS
+            .iter()
+            .map(|metric| metric.name)
+            .filter(|name| kind == Kind::Sqlite || !name.contains("_sqlite_") && !name.contains("_disk_"))
+            .collect();
+        let mut text = String::new();
+        until("a verification has ended", async || {
+            text = get(address, "/metrics").await.body;
+            text.contains("helena_sync_last_verify_timestamp_seconds{")
+        })
+        .await;
+        assert_eq!(families(&text), wanted, "{text}");
+        for metric in METRICS.iter().filter(|metric| wanted.contains(metric.name)) {
+            let line = text.lines().find(|line| {
+                let end = [" ", "{", "_count"].into_iter();
+                !line.starts_with('#')
+                    && end.map(|end| metric.name.to_owned() + end).any(|name| line.starts_with(&name))
+            });
+            let line = line.unwrap_or_else(|| panic!("{}: {text}", metric.name));
+            for label in metric.labels {
+                assert!(line.contains(&format!("{label}=\"")), "{line}");
+            }
+            assert!(text.contains(&format!("# HELP {} {}", metric.name, metric.meaning)));
+        }
+        let has = |line: &str| assert!(text.lines().any(|it| it == line), "{line}: {text}");
+        has("helena_sync_rows_total{account=\"default\",outcome=\"inserted\",resource=\"sessions\"} 120");
+        has("helena_sync_lease_held{account=\"default\"} 1");
+        has("helena_sync_database_up 1");
+        has("helena_sync_request_budget{account=\"default\",window=\"burst\"} 90000");
+        has("helena_sync_rejects_open{account=\"default\",resource=\"sessions\"} 0");
+        // Ids are no labels.
+        assert!(text.lines().count() < 600, "{text}");
+        tools::promtool(&["check", "metrics"], place.path(), &text);
+        stop(program).await;
+    })
+    .await;
+}
+
+#[test]
+fn the_document_has_the_table_of_all_metrics() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/monitoring.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let table = metrics::markdown();
+    assert!(text.contains(&table), "the table should be:\n{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_not_ready_while_nothing_can_be_read_but_healthy() {
+    on_both(|place| async move {
+        let sandbox = account(20).await;
+        sandbox.account().moods.offline = true;
+        let place = listening(place).with("HELENA_BASE_URL", &sandbox.base_url());
+        let mut program = place.start(&["run"]);
+        let address = address(&mut program).await;
+        program.says("keeping 1 account").await;
+        let answer = get(address, "/readyz").await;
+        assert_eq!(answer.status, 503, "{answer:?}");
+        until("it says why", async || {
+            let readiness = get(address, "/readyz").await.json();
+            let text = readiness["reasons"].to_string();
+            readiness["ready"] == false
+                && text.contains("default: sessions was never read completely")
+        })
+        .await;
+        assert_eq!(get(address, "/healthz").await.status, 200);
+        until("the outage is a metric", async || {
+            let text = get(address, "/metrics").await.body;
+            text.contains("helena_sync_platform_outage{account=\"default\"} 1")
+        })
+        .await;
+        sandbox.account().moods.offline = false;
+        ready(address).await;
+        stop(program).await;
+    })
+    .await;
+}
+
+const SECRET: &str = "f00dfacef00dfacef00dface";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_machines_need_the_token_except_for_health() {
+    let sandbox = account(20).await;
+    let place = listening(Place::beside(&sandbox)).with("HELENA_SYNC__HTTP__LISTEN", "0.0.0.0:0");
+    place
+        .refuses(&["run"], 2, &["readers need a token", "http.token_file"])
+        .await;
+    let short = place.with("HELENA_SYNC__HTTP__TOKEN", "short");
+    short.refuses(&["run"], 2, &["shorter than 16"]).await;
+    let place = short.without("HELENA_SYNC__HTTP__TOKEN");
+    place.write("token", &format!("{SECRET}\n"));
+    let place = place.with("HELENA_SYNC__HTTP__TOKEN_FILE", "token");
+    let mut program = place.start(&["run"]);
+    let mut address = address(&mut program).await;
+    address.set_ip([127, 0, 0, 1].into());
+    for path in ["/healthz", "/readyz"] {
+        assert_ne!(get(address, path).await.status, 401, "{path}");
+    }
+    for path in ["/", "/api/status", "/metrics"] {
+        let refused = get(address, path).await;
+        assert_eq!(refused.status, 401, "{path}");
+        assert!(
+            refused.head.contains("www-authenticate: basic"),
+            "{refused:?}"
+        );
+        let wrong = "Authorization: Bearer f00dfacef00dfacef00dfac0\r\n";
+        assert_eq!(ask(address, "GET", path, wrong).await.status, 401, "{path}");
+    }
+    let right = format!("Authorization: Bearer {SECRET}\r\n");
+    until("it answers whoever sends the token", async || {
+        ask(address, "GET", "/api/status", &right).await.status == 200
+    })
+    .await;
+    assert_eq!(ask(address, "GET", "/metrics", &right).await.status, 200);
+    program.signal(Signal::TERM);
+    let done = program.end().await;
+    assert!(!done.err.contains(SECRET), "{done:?}");
+    let shown = place.with("HELENA_SYNC__HTTP__TOKEN", SECRET);
+    let shown = shown.without("HELENA_SYNC__HTTP__TOKEN_FILE");
+    let shown = shown.succeeds(&["config", "show"]).await;
+    assert!(!shown.out.contains(SECRET), "{shown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_taken_is_refused_if_it_was_chosen() {
+    let sandbox = account(20).await;
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let place = Place::beside(&sandbox).with("HELENA_SYNC__HTTP__LISTEN", &address);
+    let said = ["another program uses this address", "http.listen"];
+    place.refuses(&["run"], 2, &said).await;
+    // Another test, or another program, may have the default address.
+    let _held = TcpListener::bind("127.0.0.1:9464").await;
+    let place = place.without("HELENA_SYNC__HTTP__LISTEN");
+    let mut program = place.start(&["run"]);
+    program.says("no status page, health or metrics").await;
+    program.says("keeping 1 account").await;
+    stop(program).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_page_elsewhere_cannot_read_the_status() {
+    let sandbox = account(20).await;
+    let place = listening(Place::beside(&sandbox));
+    let mut program = place.start(&["run"]);
+    let address = address(&mut program).await;
+    let request =
+        |host: &str| format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let status = async |host: &str| {
+        send(address, request(host).as_bytes())
+            .await
+            .unwrap()
+            .status
+    };
+    assert_eq!(status("rebound.example:9464").await, 403);
+    assert_eq!(status("localhost:9464").await, 200);
+    stop(program).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_huge_and_malformed_requests_hurt_nobody() {
+    let sandbox = account(20).await;
+    let place = listening(Place::beside(&sandbox));
+    let mut program = place.start(&["run"]);
+    let address = address(&mut program).await;
+    ready(address).await;
+    // Many more than there may be, each of which never ends its request.
+    let mut slow = Vec::new();
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX-A: ")
+            .await
+            .unwrap();
+        slow.push(stream);
+        if slow.len() % 50 == 0 {
+            assert_eq!(get(address, "/healthz").await.status, 200);
+        }
+    }
+    assert_eq!(get(address, "/readyz").await.status, 200);
+    // The oldest made room: its connection is closed.
+    let mut rest = Vec::new();
+    let _reset = slow[0].read_to_end(&mut rest).await;
+    let files = std::fs::read_dir(format!("/proc/{}/fd", program.pid().as_raw_nonzero()));
+    assert!(files.unwrap().count() < 150);
+    let huge = format!("GET / HTTP/1.1\r\nX-A: {}\r\n\r\n", "a".repeat(1 << 20));
+    let answer = send(address, huge.as_bytes()).await;
+    assert!(answer.is_err() || answer.is_ok_and(|it| it.status == 431));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(1_000));
+    let answer = send(address, many.as_bytes()).await;
+    assert!(answer.is_err() || answer.is_ok_and(|it| it.status == 431));
+    for nonsense in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..],
+        b"GET\r\n\r\n",
+        b"\0\0\0\0\r\n\r\n",
+    ] {
+        let answer = send(address, nonsense).await;
+        assert!(answer.is_err() || answer.is_ok_and(|it| it.status == 400));
+    }
+    let body = ask(
+        address,
+        "POST",
+        "/metrics",
+        "Content-Length: 1000000000\r\n",
+    )
+    .await;
+    assert_eq!(body.status, 405);
+    assert_eq!(get(address, "/healthz").await.status, 200);
+    drop(slow);
+    stop(program).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_health_check_asks_the_daemon() {
+    let sandbox = account(20).await;
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let chosen = free.local_addr().unwrap().to_string();
+    drop(free);
+    let place = listening(Place::beside(&sandbox)).with("HELENA_SYNC__HTTP__LISTEN", &chosen);
+    place
+        .refuses(&["health"], 1, &["no answer from run at"])
+        .await;
+    let mut program = place.start(&["run"]);
+    let address = address(&mut program).await;
+    place.succeeds(&["health"]).await.says(&["healthy"]);
+    ready(address).await;
+    place
+        .succeeds(&["health", "--ready"])
+        .await
+        .says(&["ready"]);
+    stop(program).await;
+    let off = place.with("HELENA_SYNC__HTTP__LISTEN", "off");
+    off.refuses(&["health"], 2, &["http.listen is off"]).await;
+}
