@@ -27,16 +27,33 @@ impl Answer {
     }
 }
 
-/// Sends these bytes and reads until the server closes the connection.
+/// Whether these bytes are a whole answer that says how long it is.
+fn is_whole(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
+    let Some((head, _)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"));
+    let length: Option<usize> = length.and_then(|length| length.trim().parse().ok());
+    length.is_some_and(|length| bytes.len() >= head.len() + 4 + length)
+}
+
+/// Sends these bytes and reads the answer: as many bytes as it says, or until the connection is closed.
 pub(crate) async fn send(address: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address).await?;
     // The server may answer and close before it has read everything.
     let _unread = stream.write_all(bytes).await;
     let mut text = Vec::new();
-    let read = stream.read_to_end(&mut text).await;
-    if text.is_empty() {
-        read?;
-        return Err(io::ErrorKind::UnexpectedEof.into());
+    while !is_whole(&text) {
+        match stream.read_buf(&mut text).await {
+            Ok(0) if text.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if text.is_empty() => return Err(error),
+            Err(_) => break,
+        }
     }
     let text = String::from_utf8(text).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();

@@ -38,8 +38,8 @@ async fn every_line_of_a_run_names_its_account_its_stream_and_the_run() {
                 "warn,helena_sync=debug,tokio_cron_scheduler=off",
             )
             .with("HELENA_SYNC__SYNC__SCHEDULE", "every 1s");
-        // A request of the first load fails and is retried.
-        let well = std::iter::repeat_n(Fault::None, 15);
+        // A request of a list fails and is retried.
+        let well = std::iter::repeat_n(Fault::None, 5);
         sandbox.script(well.chain([Fault::Unavailable]));
         let mut program = place.start(&["run"]);
         program.says("sessions: first load: ").await;

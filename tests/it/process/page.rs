@@ -1,6 +1,7 @@
 //! The status page, in a browser without a screen. Where Chromium or its driver is missing, the page is
 //! not tested, and the test says so.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
@@ -47,9 +48,17 @@ struct Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver takes its browser with it when it is told to end, and not when it is killed.
-        let pid = rustix::process::Pid::from_child(&self.driver);
-        let _ended = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        // The driver takes its browser with it when the session ends, and not when it is killed.
+        let request = format!(
+            "DELETE /session/{} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n",
+            self.session, self.at
+        );
+        if let Ok(mut stream) = std::net::TcpStream::connect(self.at) {
+            let _unsent = stream.write_all(request.as_bytes());
+            // The answer comes when the browser has ended.
+            let _answer = stream.read(&mut [0; 64]);
+        }
+        let _ended = self.driver.kill();
         let _reaped = self.driver.wait();
     }
 }
@@ -187,7 +196,7 @@ async fn the_page_shows_the_mirror_on_every_screen_in_both_languages() {
                 "Up to date",
                 "Last syncs",
                 "Next verification",
-                "No gaps, no rejects",
+                "Fields without a column",
             ],
         ),
         (
@@ -196,7 +205,7 @@ async fn the_page_shows_the_mirror_on_every_screen_in_both_languages() {
                 "Em dia",
                 "Últimas sincronizações",
                 "Próxima verificação",
-                "Sem lacunas, rejeitados",
+                "Campos sem coluna",
             ],
         ),
     ] {
