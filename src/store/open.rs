@@ -422,7 +422,8 @@ impl Postgres {
     ) -> Result<PoolConnection<sqlx::Postgres>, StoreError> {
         match self.pool.acquire().await {
             Ok(connection) => Ok(connection),
-            Err(sqlx::Error::PoolTimedOut) => Err(self.why_none(doing, table).await),
+            // Boxed, since every transaction would have room for it.
+            Err(sqlx::Error::PoolTimedOut) => Err(Box::pin(self.why_none(doing, table)).await),
             Err(error) => Err(StoreError::from_sqlx(doing, table, error)),
         }
     }

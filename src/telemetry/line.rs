@@ -12,7 +12,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 /// `2026-05-04 14:00:00-03:00  INFO message`.
 pub(super) struct Text<T>(pub(super) T);
@@ -69,11 +69,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut fields = Map::new();
-        for span in context
-            .event_scope()
-            .into_iter()
-            .flat_map(|it| it.from_root())
-        {
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
             let extensions = span.extensions();
             let Some(text) = extensions.get::<FormattedFields<JsonFields>>() else {
                 continue;
@@ -86,14 +82,14 @@ where
         let mut time = String::new();
         self.0.format_time(&mut Writer::new(&mut time))?;
         let metadata = event.metadata();
-        let line = written(&time, metadata.level(), metadata.target(), fields);
+        let line = written(&time, *metadata.level(), metadata.target(), fields);
         writeln!(writer, "{}", line.map_err(|_| fmt::Error)?)
     }
 }
 
 fn written(
     time: &str,
-    level: &Level,
+    level: Level,
     target: &str,
     mut fields: Map<String, Value>,
 ) -> Result<String, serde_json::Error> {

@@ -195,10 +195,8 @@ fn the_sample_environment_names_only_what_is_known() {
     for (name, _) in &variables {
         assert!(known.contains(&(*name).to_owned()), "{name}");
     }
-    let &[a, b, c, d, e, f] = variables.as_slice() else {
-        panic!("{variables:?}");
-    };
-    let (_folder, settings) = load("", Environment::from([a, b, c, d, e, f]));
+    let variables: [(&str, &str); 6] = variables.try_into().unwrap();
+    let (_folder, settings) = load("", Environment::from(variables));
     check_sections(&settings);
     settings.http().unwrap();
     settings.accounts().unwrap();
