@@ -63,7 +63,8 @@ impl Drop for Browser {
     }
 }
 
-async fn call(at: SocketAddr, method: &str, path: &str, body: &Value) -> Value {
+/// Asks the driver. Returns the status and the value of its answer.
+async fn ask(at: SocketAddr, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let body = if method == "GET" {
         String::new()
     } else {
@@ -75,8 +76,13 @@ async fn call(at: SocketAddr, method: &str, path: &str, body: &Value) -> Value {
         body.len()
     );
     let answer = send(at, request.as_bytes()).await.unwrap();
-    assert_eq!(answer.status, 200, "{path}: {answer:?}");
-    answer.json()["value"].clone()
+    (answer.status, answer.json()["value"].clone())
+}
+
+async fn call(at: SocketAddr, method: &str, path: &str, body: &Value) -> Value {
+    let (status, value) = ask(at, method, path, body).await;
+    assert_eq!(status, 200, "{path}: {value}");
+    value
 }
 
 impl Browser {
@@ -113,8 +119,13 @@ impl Browser {
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"},
         }}});
-        let session = call(at, "POST", "/session", &wanted).await;
-        let session = session["sessionId"].as_str().unwrap().to_owned();
+        let (_, session) = ask(at, "POST", "/session", &wanted).await;
+        let Some(session) = session["sessionId"].as_str().map(str::to_owned) else {
+            driver.kill().unwrap();
+            driver.wait().unwrap();
+            tools::missing("a Chromium that starts on this machine", "chromium-driver");
+            return None;
+        };
         Some(Self {
             driver,
             at,
