@@ -13,6 +13,9 @@ use crate::clock::Clock;
 /// How often the signs of life are looked at.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// If nobody has looked for longer than this, the whole process stood still, as in a paused container.
+const STOOD_STILL: Duration = Duration::from_secs(LOOK.as_secs() * 4);
+
 /// The signs of life of a task. Cheap to clone; clones are the same pulse.
 #[derive(Debug, Clone, Default)]
 pub struct Pulse(Arc<Signs>);
@@ -81,12 +84,15 @@ struct Watched {
 pub struct Health {
     clock: Arc<dyn Clock>,
     watched: Mutex<Vec<Watched>>,
+    /// When the signs of life were last looked at, by [`Clock::running`].
+    looked: Mutex<Duration>,
 }
 
 impl Health {
     /// Without any task.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
+            looked: Mutex::new(clock.running()),
             clock,
             watched: Mutex::default(),
         }
@@ -112,12 +118,23 @@ impl Health {
         }
     }
 
-    /// The tasks that are stuck.
+    /// The tasks that are stuck. Time in which the whole process stood still does not count.
     pub fn stuck(&self) -> Vec<Stuck> {
         let now = self.clock.running();
+        let gap = {
+            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            let gap = now.saturating_sub(*looked);
+            *looked = now;
+            if gap > STOOD_STILL {
+                gap
+            } else {
+                Duration::ZERO
+            }
+        };
         let mut watched = self.watched();
         let mut stuck = Vec::new();
         for one in watched.iter_mut().filter(|one| !one.has_ended) {
+            one.seen += gap;
             let beats = one.pulse.beats();
             if one.pulse.is_resting() || beats != one.beats {
                 (one.beats, one.seen) = (beats, now);
@@ -164,10 +181,21 @@ mod tests {
         (clock, health, pulse)
     }
 
+    /// Time passes, and somebody looks every few seconds.
+    fn pass(clock: &FakeClock, health: &Health, time: Duration) {
+        let mut left = time;
+        while !left.is_zero() {
+            let step = left.min(LOOK);
+            clock.advance(step);
+            health.stuck();
+            left -= step;
+        }
+    }
+
     #[test]
     fn a_task_that_does_nothing_for_too_long_is_stuck_until_its_next_sign_of_life() {
         let (clock, health, pulse) = health();
-        clock.advance(PATIENCE);
+        pass(&clock, &health, PATIENCE);
         assert_eq!(health.stuck(), []);
         clock.advance(Duration::from_secs(1));
         let stuck = health.stuck();
@@ -178,15 +206,27 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_was_paused_as_a_whole_has_no_stuck_task() {
+        let (clock, health, _pulse) = health();
+        pass(&clock, &health, PATIENCE / 2);
+        clock.advance(PATIENCE * 100);
+        assert_eq!(health.stuck(), []);
+        pass(&clock, &health, PATIENCE / 2);
+        assert_eq!(health.stuck(), []);
+        pass(&clock, &health, LOOK);
+        assert_eq!(health.stuck().len(), 1);
+    }
+
+    #[test]
     fn a_task_that_waits_or_has_ended_is_not_stuck() {
         let (clock, health, pulse) = health();
         let rest = pulse.rest();
-        clock.advance(PATIENCE * 100);
+        pass(&clock, &health, PATIENCE * 3);
         assert_eq!(health.stuck(), []);
         drop(rest);
-        clock.advance(PATIENCE);
+        pass(&clock, &health, PATIENCE);
         assert_eq!(health.stuck(), []);
-        clock.advance(PATIENCE + Duration::from_secs(1));
+        pass(&clock, &health, LOOK * 2);
         assert_eq!(health.stuck().len(), 1);
         health.ended("account north");
         assert_eq!(health.stuck(), []);

@@ -426,9 +426,15 @@ impl Recorder {
         Some(Self(handle))
     }
 
+    /// Sums up what was recorded since the last call. Without it, every record is kept until somebody reads
+    /// the metrics.
+    pub fn tidy(&self) {
+        self.0.run_upkeep();
+    }
+
     /// All metrics in Prometheus' text format.
     pub fn text(&self) -> String {
-        self.0.run_upkeep();
+        self.tidy();
         self.0.render()
     }
 }

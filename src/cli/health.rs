@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::{Context, Exit, Failure, refused_options};
@@ -45,7 +46,8 @@ pub(super) async fn run(context: &Context, args: HealthArgs) -> Result<Exit, Fai
     };
     let address = reachable(listen);
     let path = if args.ready { "readyz" } else { "healthz" };
-    let answer = ask(address, path).await.map_err(|error| {
+    let token = http.token.as_ref();
+    let answer = ask(address, path, token).await.map_err(|error| {
         Failure::failed(error).context(format!(
             "no answer from run at {address}; check that it is running with the same http.listen"
         ))
@@ -60,7 +62,11 @@ pub(super) async fn run(context: &Context, args: HealthArgs) -> Result<Exit, Fai
     Ok(Exit::Failed)
 }
 
-async fn ask(address: SocketAddr, path: &str) -> Result<Answer, reqwest::Error> {
+async fn ask(
+    address: SocketAddr,
+    path: &str,
+    token: Option<&SecretString>,
+) -> Result<Answer, reqwest::Error> {
     // If a provider is installed already, this client uses it.
     let _installed_before = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
@@ -70,7 +76,11 @@ async fn ask(address: SocketAddr, path: &str) -> Result<Answer, reqwest::Error> 
         .tls_certs_only([])
         .build()?;
     let url = format!("http://{address}/{path}");
-    let answer = client.get(url).send().await?;
+    let mut request = client.get(url);
+    if let Some(token) = token {
+        request = request.bearer_auth(token.expose_secret());
+    }
+    let answer = request.send().await?;
     let body = answer.bytes().await?;
     // Another program may have the address.
     Ok(serde_json::from_slice(&body).unwrap_or_else(|_| Answer {

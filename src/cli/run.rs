@@ -162,6 +162,7 @@ async fn work(
     if let Err(error) = scheduler.stop().await {
         tracing::debug!(error = %error, "the scheduler did not stop cleanly");
     }
+    serving.end().await;
     store.close().await;
     together(failed, accounts.len())
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -19,9 +19,9 @@ use crate::health::{Health, Pulse, Stuck};
 use crate::http::{Access, View, routes, serve};
 use crate::metrics::Recorder;
 
-/// The task of an account may be silent for this long: longer than any request and any statement may
-/// take.
-const PATIENCE: Duration = Duration::from_mins(10);
+/// The task of an account may be silent for this long: much longer than a request or a statement may take,
+/// of which several may follow each other.
+const PATIENCE: Duration = Duration::from_mins(30);
 
 /// The schedules are looked at every second.
 const SCHEDULER_PATIENCE: Duration = Duration::from_mins(1);
@@ -41,7 +41,7 @@ pub(super) struct Serving {
     pub(super) view: Arc<View>,
     health: Arc<Health>,
     is_ready: Arc<AtomicBool>,
-    server: Option<JoinHandle<()>>,
+    server: Mutex<Option<JoinHandle<()>>>,
     stop: CancellationToken,
     _looking: AbortOnDropHandle<()>,
 }
@@ -62,7 +62,7 @@ impl Serving {
             context.zone()?,
             context.settings.sync()?,
             Arc::clone(&health),
-            recorder,
+            recorder.clone(),
         ));
         let stop = CancellationToken::new();
         let server = listener.map(|listener| {
@@ -70,12 +70,12 @@ impl Serving {
             tokio::spawn(serve(listener, router, clock, stop.clone()))
         });
         let is_ready = Arc::new(AtomicBool::new(false));
-        let looking = tokio::spawn(look(Arc::clone(&health), Arc::clone(&is_ready)));
+        let looking = tokio::spawn(look(Arc::clone(&health), recorder, Arc::clone(&is_ready)));
         Ok(Self {
             view,
             health,
             is_ready,
-            server,
+            server: Mutex::new(server),
             stop,
             _looking: AbortOnDropHandle::new(looking),
         })
@@ -103,10 +103,15 @@ impl Serving {
         notify(&[NotifyState::Ready, NotifyState::Status(what)]);
     }
 
-    /// Answers what was asked, and stops.
-    pub(super) async fn end(self) {
+    /// Answers what was asked, and stops. Comes before the database is closed: an answer may be reading it.
+    pub(super) async fn end(&self) {
         self.stop.cancel();
-        if let Some(server) = self.server {
+        let server = self
+            .server
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(server) = server {
             // It does not panic, and nobody aborts it.
             let _ended = server.await;
         }
@@ -139,7 +144,9 @@ async fn listen(http: &Http) -> Result<Option<TcpListener>, Failure> {
             );
             Ok(None)
         }
-        Err(error) => Err(Failure::usage_text(format!(
+        // Not a mistake of the configuration for certain: the address may come with a network, or an old
+        // process may be about to end. A service manager starts this again.
+        Err(error) => Err(Failure::failed(anyhow::anyhow!(
             "{}; set http.listen to another address, or to off",
             cannot(address, &error)
         ))),
@@ -163,10 +170,13 @@ fn cannot(address: SocketAddr, error: &io::Error) -> String {
 
 /// Tells systemd every few seconds that the process makes progress, as long as it does, and logs which
 /// task is stuck.
-async fn look(health: Arc<Health>, is_ready: Arc<AtomicBool>) {
+async fn look(health: Arc<Health>, recorder: Option<Recorder>, is_ready: Arc<AtomicBool>) {
     let longer = u32::try_from(LONGER.as_micros()).unwrap_or(u32::MAX);
     let mut told = BTreeSet::new();
     let say = |stuck: &[Stuck]| {
+        if let Some(recorder) = &recorder {
+            recorder.tidy();
+        }
         if !is_ready.load(Ordering::SeqCst) {
             // It may have to wait for the database, or to migrate many rows.
             notify(&[NotifyState::ExtendTimeoutUsec(longer)]);

@@ -39,6 +39,11 @@ impl Access {
         }
     }
 
+    /// Whether the sender of a request with these headers may read everything.
+    pub(super) fn may_read(&self, headers: &HeaderMap) -> bool {
+        self.refusal(headers).is_none()
+    }
+
     fn refusal(&self, headers: &HeaderMap) -> Option<Response> {
         let Some(token) = &self.token else {
             // A web page elsewhere may have its name point to this machine, and then read on behalf of

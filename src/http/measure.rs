@@ -83,9 +83,9 @@ pub(super) fn client(account: &str, client: &Client) {
 }
 
 /// How fresh the streams of an account are.
-pub(super) fn streams(
+pub(super) fn streams<'a>(
     account: &str,
-    statuses: &[StreamStatus],
+    statuses: impl Iterator<Item = &'a StreamStatus>,
     promises: &[Promise],
     now: Timestamp,
 ) {

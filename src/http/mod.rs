@@ -13,17 +13,17 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Extension, Router};
 use serde::Serialize;
 
 pub use access::Access;
@@ -47,19 +47,21 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// The format of metrics that Prometheus reads.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All addresses. Health and readiness need no token.
+/// All addresses. Health and readiness need no token, but give their reasons only to who may read.
 pub fn routes(view: Arc<View>, access: Access) -> Router {
+    let access = Arc::new(access);
     let guarded = Router::new()
         .route("/", get(|| ready(page())))
         .route("/api/status", get(status))
         .route("/metrics", get(metrics))
         .layer(middleware::from_fn_with_state(
-            Arc::new(access),
+            Arc::clone(&access),
             access::guard,
         ));
     Router::new()
         .route("/healthz", get(health))
         .route("/readyz", get(readiness))
+        .layer(Extension(access))
         .merge(guarded)
         .fallback(|| {
             ready(said(
@@ -119,19 +121,39 @@ fn page() -> Response {
     page
 }
 
-async fn health(State(view): State<Arc<View>>) -> Response {
+/// What those are told instead of the reasons who may not read.
+const HIDDEN: &str = "send the token of http.token to be told why";
+
+async fn health(
+    State(view): State<Arc<View>>,
+    Extension(access): Extension<Arc<Access>>,
+    headers: HeaderMap,
+) -> Response {
     #[derive(Serialize)]
     struct Health {
         healthy: bool,
         reasons: Vec<String>,
     }
-    let reasons = view.stuck();
+    let mut reasons = view.stuck();
     let healthy = reasons.is_empty();
+    if !healthy && !access.may_read(&headers) {
+        reasons = vec![HIDDEN.to_owned()];
+    }
     json(status_of(healthy), &Health { healthy, reasons })
 }
 
-async fn readiness(State(view): State<Arc<View>>) -> Response {
-    let readiness = view.readiness().await;
+async fn readiness(
+    State(view): State<Arc<View>>,
+    Extension(access): Extension<Arc<Access>>,
+    headers: HeaderMap,
+) -> Response {
+    let mut readiness = view.readiness().await;
+    if !access.may_read(&headers) {
+        readiness.loading.clear();
+        if !readiness.ready {
+            readiness.reasons = vec![HIDDEN.to_owned()];
+        }
+    }
     json(status_of(readiness.ready), &readiness)
 }
 

@@ -45,6 +45,12 @@ const PASSES: usize = 40;
 /// How many rejects are shown with their reasons.
 const REJECTS: u32 = 5;
 
+/// Readiness is kept no longer than this, since somebody acts on it.
+const READINESS_KEPT: Duration = Duration::from_secs(10);
+
+/// How long the database may take to answer what metrics ask. Prometheus waits for 10 seconds.
+const MEASURING: Duration = Duration::from_secs(5);
+
 const NOT_OPEN: &str = "the database is not open yet";
 const SILENT: &str = "the database does not answer";
 
@@ -72,7 +78,7 @@ pub struct View {
     started_at: Timestamp,
     served: OnceLock<Served>,
     ready: Turn<Kept<Readiness>>,
-    status: Turn<Kept<String>>,
+    status: Turn<Kept<Result<String, String>>>,
     measured: Turn<Kept<()>>,
 }
 
@@ -102,9 +108,14 @@ impl<T: Clone> Kept<T> {
     }
 
     fn keep(&mut self, clock: &dyn Clock, began: Duration, value: T) {
+        self.keep_at_most(clock, began, Duration::MAX, value);
+    }
+
+    fn keep_at_most(&mut self, clock: &dyn Clock, began: Duration, most: Duration, value: T) {
         let now = clock.running();
         let took = now.saturating_sub(began);
-        self.0 = Some((now + KEPT.max(took * SHARE), value));
+        let until = now.saturating_add((took * SHARE).clamp(KEPT, most));
+        self.0 = Some((until, value));
     }
 }
 
@@ -313,7 +324,7 @@ impl View {
             reasons,
             loading,
         };
-        kept.keep(self.clock(), began, readiness.clone());
+        kept.keep_at_most(self.clock(), began, READINESS_KEPT, readiness.clone());
         readiness
     }
 
@@ -346,17 +357,30 @@ impl View {
         Ok((reasons, loading))
     }
 
-    /// The data of the page, as JSON.
-    pub(super) async fn status(&self) -> Result<String, String> {
+    /// The data of the page, as JSON. If the reader goes away meanwhile, it is read to the end all the same,
+    /// so that the next one finds it, and nobody makes the database begin again and again.
+    pub(super) async fn status(self: &Arc<Self>) -> Result<String, String> {
+        let view = Arc::clone(self);
+        let reading = tokio::spawn(async move {
+            let mut kept = view.status.lock().await;
+            if let Some(status) = kept.fresh(view.clock()) {
+                return status;
+            }
+            let began = view.clock().running();
+            let status = Box::pin(view.read_status()).await;
+            kept.keep(view.clock(), began, status.clone());
+            status
+        });
+        reading
+            .await
+            .unwrap_or_else(|_| Err("reading the status ended unexpectedly".to_owned()))
+    }
+
+    async fn read_status(&self) -> Result<String, String> {
         let readiness = self.readiness().await;
-        let mut kept = self.status.lock().await;
-        if let Some(status) = kept.fresh(self.clock()) {
-            return Ok(status);
-        }
         let Some(served) = self.served.get() else {
             return Err(NOT_OPEN.to_owned());
         };
-        let began = self.clock.running();
         let now = self.clock.now();
         let mut accounts = Vec::new();
         for observed in &served.accounts {
@@ -374,9 +398,7 @@ impl View {
             reasons: readiness.reasons,
             accounts,
         };
-        let text = serde_json::to_string(&whole).map_err(|error| error.to_string())?;
-        kept.keep(self.clock(), began, text.clone());
-        Ok(text)
+        serde_json::to_string(&whole).map_err(|error| error.to_string())
     }
 
     async fn shown(
@@ -460,17 +482,27 @@ impl View {
             measure::database(None, None);
             return;
         };
-        let now = self.clock.now();
-        let mut is_up = true;
         for observed in &served.accounts {
             measure::client(&observed.name, &observed.client);
-            let measured = self.measure_account(&served.store, &observed.name, now);
-            if let Err(error) = measured.await {
-                tracing::debug!(%error, "the database cannot be read for /metrics: {error}");
-                is_up = false;
-            }
         }
+        let measured = tokio::select! {
+            measured = self.measure_accounts(served) => measured.map_err(|error| error.to_string()),
+            () = self.clock.sleep(MEASURING) => Err(SILENT.to_owned()),
+        };
+        if let Err(error) = &measured {
+            tracing::debug!(%error, "the database cannot be read for /metrics: {error}");
+        }
+        let is_up = measured.is_ok();
         measure::database(is_up.then_some(&served.store), served.file.as_deref());
+    }
+
+    async fn measure_accounts(&self, served: &Served) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        for observed in &served.accounts {
+            self.measure_account(&served.store, &observed.name, now)
+                .await?;
+        }
+        Ok(())
     }
 
     async fn measure_account(
@@ -483,7 +515,12 @@ impl View {
             return Ok(());
         };
         let streams = store.stream_statuses(account.id).await?;
-        measure::streams(name, &streams, &self.promises(&streams), now);
+        let mirrored = |one: &&StreamStatus| {
+            let mut resources = self.sync.resources.iter();
+            resources.any(|resource| resource.name() == one.resource)
+        };
+        let promises = self.promises(&streams);
+        measure::streams(name, streams.iter().filter(mirrored), &promises, now);
         measure::stored(name, store, account.id, &self.sync.resources, now).await
     }
 }

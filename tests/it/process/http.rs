@@ -255,6 +255,7 @@ const SECRET: &str = "f00dfacef00dfacef00dface";
 #[tokio::test(flavor = "multi_thread")]
 async fn other_machines_need_the_token_except_for_health() {
     let sandbox = account(20).await;
+    sandbox.account().moods.offline = true;
     let place = listening(Place::beside(&sandbox)).with("HELENA_SYNC__HTTP__LISTEN", "0.0.0.0:0");
     place
         .refuses(&["run"], 2, &["readers need a token", "http.token_file"])
@@ -281,6 +282,29 @@ async fn other_machines_need_the_token_except_for_health() {
         assert_eq!(ask(address, "GET", path, wrong).await.status, 401, "{path}");
     }
     let right = format!("Authorization: Bearer {SECRET}\r\n");
+    // The reasons name accounts.
+    until("only who sends the token is told why", async || {
+        let told = ask(address, "GET", "/readyz", &right).await.json();
+        told["reasons"]
+            .to_string()
+            .contains("sessions was never read completely")
+    })
+    .await;
+    let told = get(address, "/readyz").await;
+    assert_eq!(told.status, 503);
+    let hidden = serde_json::json!(["send the token of http.token to be told why"]);
+    assert_eq!(told.json()["reasons"], hidden);
+    assert_eq!(told.json()["loading"], serde_json::json!([]));
+    let asking = place.with(
+        "HELENA_SYNC__HTTP__LISTEN",
+        &format!("0.0.0.0:{}", address.port()),
+    );
+    let told = asking.run(&["health", "--ready"]).await;
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.err.contains("never read completely"), "{told:?}");
+    asking.succeeds(&["health"]).await;
+    let place = asking;
+    sandbox.account().moods.offline = false;
     until("it answers whoever sends the token", async || {
         ask(address, "GET", "/api/status", &right).await.status == 200
     })
@@ -302,7 +326,7 @@ async fn an_address_that_is_taken_is_refused_if_it_was_chosen() {
     let address = taken.local_addr().unwrap().to_string();
     let place = Place::beside(&sandbox).with("HELENA_SYNC__HTTP__LISTEN", &address);
     let said = ["another program uses this address", "http.listen"];
-    place.refuses(&["run"], 2, &said).await;
+    place.refuses(&["run"], 1, &said).await;
     // Another test, or another program, may have the default address.
     let _held = TcpListener::bind("127.0.0.1:9464").await;
     let place = place.without("HELENA_SYNC__HTTP__LISTEN");
@@ -352,11 +376,11 @@ async fn slow_huge_and_malformed_requests_hurt_nobody() {
         }
     }
     assert_eq!(get(address, "/readyz").await.status, 200);
-    // The oldest made room: its connection is closed.
-    let mut rest = Vec::new();
-    let _reset = slow[0].read_to_end(&mut rest).await;
+    // The oldest made room, long before their time is over: their connections are closed.
     let files = std::fs::read_dir(format!("/proc/{}/fd", program.pid().as_raw_nonzero()));
     assert!(files.unwrap().count() < 150);
+    let mut rest = Vec::new();
+    let _reset = slow[0].read_to_end(&mut rest).await;
     let huge = format!("GET / HTTP/1.1\r\nX-A: {}\r\n\r\n", "a".repeat(1 << 20));
     let answer = send(address, huge.as_bytes()).await;
     assert!(answer.is_err() || answer.is_ok_and(|it| it.status == 431));
