@@ -1,7 +1,7 @@
 //! What `run` serves over HTTP: health, readiness, metrics, the status page and its data.
 //!
 //! Owns the addresses ([`routes`]), who may read them ([`Access`]), and the limits that keep slow,
-//! huge and malformed requests from hurting anybody ([`serve`]). Every answer only reads. Must not
+//! huge and malformed requests from hurting anybody ([`serve()`]). Every answer only reads. Must not
 //! know SQL, clap, nor how syncs work.
 
 mod access;
