@@ -167,7 +167,7 @@ pub const METRICS: &[Metric] = &[
         OVERDUE,
         Kind::Gauge,
         STREAM,
-        "Seconds since the stream should have been read again by its schedule; 0 if it is not due.",
+        "Seconds since the stream should have been read again by its schedule, or since the process began if it was never read; 0 if it is not due.",
     ),
     metric(
         WATERMARK,

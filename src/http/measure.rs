@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::api::Client;
 use crate::data::{Resource, Source as _, Standing, Stream, Timestamp};
@@ -82,12 +81,12 @@ pub(super) fn client(account: &str, client: &Client) {
     set(metrics::OUTAGE, &[("account", account)], flag(is_out));
 }
 
-/// How fresh the streams of an account are.
+/// How fresh the streams of an account are, for a process that began then.
 pub(super) fn streams<'a>(
     account: &str,
     statuses: impl Iterator<Item = &'a StreamStatus>,
     promises: &[Promise],
-    now: Timestamp,
+    (began, now): (Timestamp, Timestamp),
 ) {
     for status in statuses {
         let stream = stream_name(&status.resource, &status.partition);
@@ -110,8 +109,16 @@ pub(super) fn streams<'a>(
     for Promise { stream, kept } in promises {
         let stream = stream.to_string();
         let labels = [("account", account), ("stream", stream.as_str())];
-        let late = kept.map_or(Duration::ZERO, |(_, due)| now.since(due));
+        // One that was never read should have been read when the process began.
+        let late = now.since(kept.map_or(began, |(_, due)| due));
         set(metrics::OVERDUE, &labels, late.as_secs_f64());
+    }
+}
+
+/// Nobody has ever worked on an account.
+pub(super) fn no_lease(account: &str) {
+    for name in [metrics::LEASE_HELD, metrics::LEASE_VALID] {
+        set(name, &[("account", account)], 0.0);
     }
 }
 

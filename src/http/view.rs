@@ -512,6 +512,7 @@ impl View {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let Some(account) = store.find_account(name).await? else {
+            measure::no_lease(name);
             return Ok(());
         };
         let streams = store.stream_statuses(account.id).await?;
@@ -520,7 +521,8 @@ impl View {
             resources.any(|resource| resource.name() == one.resource)
         };
         let promises = self.promises(&streams);
-        measure::streams(name, streams.iter().filter(mirrored), &promises, now);
+        let times = (self.started_at, now);
+        measure::streams(name, streams.iter().filter(mirrored), &promises, times);
         measure::stored(name, store, account.id, &self.sync.resources, now).await
     }
 }

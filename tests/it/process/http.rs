@@ -240,7 +240,11 @@ async fn it_is_not_ready_while_nothing_can_be_read_but_healthy() {
         assert_eq!(get(address, "/healthz").await.status, 200);
         until("the outage is a metric", async || {
             let text = get(address, "/metrics").await.body;
-            text.contains("helena_sync_platform_outage{account=\"default\"} 1")
+            // A stream that was never read is late since the process began.
+            let sessions = "helena_sync_overdue_seconds{account=\"default\",stream=\"sessions\"} ";
+            let mut lines = text.lines().filter_map(|line| line.strip_prefix(sessions));
+            let late = lines.any(|value| value.parse::<f64>().is_ok_and(|late| late > 0.0));
+            late && text.contains("helena_sync_platform_outage{account=\"default\"} 1")
         })
         .await;
         sandbox.account().moods.offline = false;
