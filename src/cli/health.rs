@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::{Context, Exit, Failure, refused_options};
 use crate::config::reachable;
+use crate::data::without_os_numbers;
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -48,7 +49,9 @@ pub(super) async fn run(context: &Context, args: HealthArgs) -> Result<Exit, Fai
     let path = if args.ready { "readyz" } else { "healthz" };
     let token = http.token.as_ref();
     let answer = ask(address, path, token).await.map_err(|error| {
-        Failure::failed(error).context(format!(
+        // The layers between say nothing more.
+        let cause = anyhow::Error::from(error).root_cause().to_string();
+        Failure::failed(anyhow::anyhow!(without_os_numbers(&cause))).context(format!(
             "no answer from run at {address}; check that it is running with the same http.listen"
         ))
     })?;
