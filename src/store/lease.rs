@@ -268,6 +268,17 @@ async fn stored(
 }
 
 impl Transaction {
+    /// Whether nobody but this process works on an account: it holds the lease, or the lease is free.
+    pub(super) async fn may_speak_for(
+        &mut self,
+        account: AccountId,
+        holder: &Holder,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let stored = stored(self, account, now, "").await?;
+        Ok(stored.is_none_or(|stored| stored.holder() == *holder || stored.is_free_for(holder)))
+    }
+
     /// Fails unless `lease` is still valid, and locks its row until this transaction ends. That
     /// also blocks renewals, so [`Transaction::renewed`] renews it at the end.
     pub(super) async fn fence(&mut self, lease: &Lease) -> Result<(), StoreError> {

@@ -17,8 +17,10 @@ use super::transaction::Transaction;
 use crate::data::{Resource, counted};
 
 /// Tables that every version creates, in addition to those of resources.
-const OWN: [&str; 19] = [
+const OWN: [&str; 21] = [
     "accounts",
+    "alert_messages",
+    "alerts",
     "backfill_windows",
     "backfills",
     "contact_tags",

@@ -10,6 +10,7 @@
 //! they cannot hurt its holder: [`Store::cancel_backfills`] and [`Store::keep_reports`].
 
 mod account;
+mod alert;
 mod backend;
 mod backfill;
 mod commit;
@@ -46,6 +47,7 @@ mod verify;
 mod views;
 
 pub use account::{AccountId, StoredAccount};
+pub use alert::{AlertChange, AlertEvent, NewlyFound, PendingMessage, StoredAlert};
 pub use backfill::{Backfill, FirstWatermark, NewBackfill};
 pub use commit::Commit;
 pub use dictionary::{TableMeaning, meanings};

@@ -17,7 +17,9 @@ const FIXED: [&str; 6] = [
 ];
 
 /// Tables whose rows are deleted.
-const DELETED: [&str; 6] = [
+const DELETED: [&str; 8] = [
+    "alert_messages",
+    "alerts",
     "contact_tags",
     "rechecks",
     "report_days",
