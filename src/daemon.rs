@@ -636,10 +636,15 @@ impl<S: Source + 'static> AccountWorker<S> {
         if runs.is_empty() {
             return;
         }
+        // Of a sync that was stopped, nothing follows for the token.
+        if runs.iter().any(RunReport::succeeded) {
+            self.meter.token(false);
+        }
         if !runs.iter().all(refused) {
             self.pause = Pause::default();
             return;
         }
+        self.meter.token(true);
         if self.is_new {
             // The account ends instead.
             return;

@@ -19,6 +19,7 @@
 //! | [`cli`] | clap types, a file per command: load, wire, call, print; exit codes | SQL, HTTP |
 //! | [`daemon`] | when `run` does what, and what a failed pass means for the next one | SQL, HTTP, clap |
 //! | [`http`] | what `run` serves: health, metrics, the status page; who may read it, and limits | SQL, clap |
+//! | [`alerts`] | of what operators are told, when, and how messages are sent | the API, clap, SQL |
 //! | [`schedule`] | turns schedules into triggers in bounded channels | what a trigger causes |
 //! | [`status`] | the status of each account, and what of it is too old or failing | the API, clap, SQL |
 //! | [`export`] | files of rows: their formats, their folder, the manifest | clap, SQL, clocks |
@@ -123,6 +124,7 @@
 //! Add a variant to [`data::Resource`] and a [`data::Descriptor`]. The compiler then shows every
 //! `match` that needs a decision. `CONTRIBUTING.md` lists all files, with an example.
 
+pub mod alerts;
 pub mod api;
 pub mod backoff;
 pub mod cli;

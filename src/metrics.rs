@@ -6,7 +6,8 @@
 //! metrics.
 
 use std::fmt::Write;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::metrics::{
@@ -471,7 +472,13 @@ pub enum Reason {
 pub struct Meter {
     account: SharedString,
     pulse: Pulse,
+    /// Whether the platform refuses the token: one of [`UNKNOWN`], [`ACCEPTED`] and [`REFUSED`].
+    token: Arc<AtomicU8>,
 }
+
+const UNKNOWN: u8 = 0;
+const ACCEPTED: u8 = 1;
+const REFUSED: u8 = 2;
 
 impl Meter {
     /// For the account of this name.
@@ -479,6 +486,22 @@ impl Meter {
         Self {
             account: SharedString::from(account.to_owned()),
             pulse: Pulse::default(),
+            token: Arc::new(AtomicU8::new(UNKNOWN)),
+        }
+    }
+
+    /// The platform refuses the account's token for everything, or accepts it.
+    pub fn token(&self, is_refused: bool) {
+        let state = if is_refused { REFUSED } else { ACCEPTED };
+        self.token.store(state, Ordering::Relaxed);
+    }
+
+    /// Whether the platform refused the account's token for everything at the last sync. `None` if there
+    /// was none.
+    pub fn token_refused(&self) -> Option<bool> {
+        match self.token.load(Ordering::Relaxed) {
+            UNKNOWN => None,
+            state => Some(state == REFUSED),
         }
     }
 

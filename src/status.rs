@@ -4,6 +4,7 @@
 //! API, clap or how the status is shown.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -519,6 +520,13 @@ fn rough(seconds: u64) -> String {
         91..=5_400 => format!("{} min", seconds.div_ceil(60)),
         _ => format!("{} h", seconds.div_ceil(3_600)),
     }
+}
+
+/// Free and all bytes of the file system that a file is on.
+pub fn disk(file: &Path) -> Option<(u64, u64)> {
+    let found = rustix::fs::statvfs(file).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    Some((bytes(found.f_bavail), bytes(found.f_blocks)))
 }
 
 /// How far a stream is behind. The platform's clock may be ahead of this machine's.

@@ -30,6 +30,7 @@ mod version;
 mod waiting;
 mod whole_file;
 
+pub mod alerts;
 pub mod backfill;
 pub mod backup;
 pub mod check;
@@ -197,6 +198,7 @@ pub enum Command {
     Backfill(backfill::BackfillArgs),
     Status(status::StatusArgs),
     Health(health::HealthArgs),
+    Alerts(alerts::AlertsArgs),
     State(state::StateArgs),
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
@@ -303,6 +305,7 @@ pub async fn run_command(
         Command::Backfill(args) => backfill::run(&context, args).boxed(),
         Command::Status(args) => status::run(&context, args).boxed(),
         Command::Health(args) => health::run(&context, args).boxed(),
+        Command::Alerts(args) => alerts::run(&context, args).boxed(),
         Command::State(args) => state::run(&context, args).boxed(),
         Command::Check(args) => check::run(&context, args).boxed(),
         Command::Verify(args) => verify::run(&context, args).boxed(),

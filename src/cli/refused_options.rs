@@ -3,7 +3,7 @@
 
 use clap::{Arg, Args};
 
-use super::{Command, Failure, Global, rejects};
+use super::{Command, Failure, Global, alerts, rejects};
 
 /// Options that the live lists refuse.
 pub(super) const LIVE: &[&str] = &["database_url"];
@@ -13,6 +13,9 @@ pub(super) const STORED: &[&str] = &["base_url"];
 
 /// Options that `health` refuses.
 pub(super) const HEALTH: &[&str] = &["accounts", "database_url", "base_url", "timezone"];
+
+/// Options that `alerts test` refuses.
+pub(super) const ALERTS_TEST: &[&str] = &["accounts", "database_url", "base_url"];
 
 /// Options that `report` and `export` refuse.
 pub(super) const REPORT: &[&str] = &["base_url", "timezone"];
@@ -123,6 +126,12 @@ const fn of(command: &Command) -> (&'static str, &'static [&'static str], &'stat
         ),
         Command::Status(_) => ("status", STORED, LOOKS),
         Command::Health(_) => ("health", HEALTH, "it only asks the running daemon"),
+        Command::Alerts(args) => match args.command {
+            Some(alerts::AlertsCommand::Test) => {
+                ("alerts test", ALERTS_TEST, "it only sends a message")
+            }
+            _ => ("alerts", STORED, LOOKS),
+        },
         Command::State(_) => (
             "state",
             STORED,

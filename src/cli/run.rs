@@ -15,13 +15,15 @@ use sd_notify::NotifyState;
 use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument as _, error_span};
 
 use super::account_outcomes;
 use super::engine::{self, EngineMaker};
 use super::serving::{self, Serving};
 use super::stored::{self, Busy};
-use super::{Access, Account, Context, Exit, Failure};
+use super::{Access, Account, Context, Exit, Failure, alerts};
+use crate::alerts::{Watch, Watched};
 use crate::api::Client;
 use crate::daemon::{self, AccountError, AccountTask, Intervals, WhenHeld};
 use crate::data::counted;
@@ -87,9 +89,17 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<Exit, Failur
     for account in &accounts {
         clients.push(engine::client(context, account, None)?);
     }
+    let (subject, warning) = alerts::subject(context, Vec::new())?;
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
+    }
     let stop = engine::signals(Exit::Done)?;
     let serving = Box::pin(Serving::begin(context)).await?;
-    let ended = Box::pin(work(context, &args, (&accounts, clients), &stop, &serving)).await;
+    let watch = Arc::new(Watch::new(Arc::clone(&context.clock), subject));
+    let watching = tokio::spawn(Arc::clone(&watch).keep_watching());
+    let _watching = AbortOnDropHandle::new(watching);
+    let telling = (&serving, watch.as_ref());
+    let ended = Box::pin(work(context, &args, (&accounts, clients), &stop, telling)).await;
     serving.end().await;
     ended
 }
@@ -100,7 +110,7 @@ async fn work(
     args: &RunArgs,
     (accounts, clients): (&[Account], Vec<Client>),
     stop: &CancellationToken,
-    serving: &Serving,
+    (serving, watch): (&Serving, &Watch),
 ) -> Result<Exit, Failure> {
     let open = || context.store(Access::Create);
     let Some(store) = daemon::patiently(&context.clock, stop, open).await else {
@@ -117,13 +127,17 @@ async fn work(
         (false, false) => WhenHeld::WaitAndWarn,
     };
     let mut tasks = FuturesUnordered::new();
-    let mut observed = Vec::new();
+    let (mut observed, mut watched) = (Vec::new(), Vec::new());
     for (account, client) in accounts.iter().zip(clients) {
         let (slots, triggers) = schedule::slots();
         plan(context, &scheduler, &slots)?;
         let meter = Meter::new(&account.name);
         meter.begin();
         serving.watch_account(&account.name, meter.pulse());
+        watched.push(Watched {
+            name: account.name.clone(),
+            meter: meter.clone(),
+        });
         let (task, progress) = task(context, &store, (account, alone), &client, meter, args)?;
         observed.push(Observed {
             name: account.name.clone(),
@@ -144,6 +158,8 @@ async fn work(
     serving
         .view
         .begin(store.clone(), file.map(Path::to_owned), observed);
+    watch.set(alerts::subject(context, watched)?.0);
+    watch.begin(store.clone());
     serving.ready(&format!(
         "keeping {} up to date",
         counted(accounts.len() as u64, "account")

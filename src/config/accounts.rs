@@ -64,6 +64,11 @@ impl Entry {
         &self.name
     }
 
+    /// The variable that holds its token, if one does.
+    pub(super) fn token_env(&self) -> Option<&str> {
+        self.token_env.as_deref()
+    }
+
     /// Its base URL, if it has one of its own.
     pub(super) fn base_url(&self) -> Option<&str> {
         self.base_url.as_deref()

@@ -381,6 +381,48 @@ pub const KEYS: &[Key] = &[
         "A file that holds this token, instead of http.token.",
     ),
     key(
+        "alerts.webhook",
+        Shape::Text,
+        "",
+        "The address to which run posts alerts as JSON, such as an incoming webhook of Slack or Google Chat. It is a secret: only its host is ever printed.",
+    ),
+    key(
+        "alerts.webhook_file",
+        Shape::Text,
+        "",
+        "A file that holds this address, instead of alerts.webhook.",
+    ),
+    key(
+        "alerts.format",
+        Shape::Text,
+        "auto",
+        "What is posted: json for all fields, text for the field text alone, auto for text to the hosts of Slack, Google Chat and Discord, and for json to all others.",
+    ),
+    key(
+        "alerts.command",
+        Shape::Text,
+        "",
+        "A command that the shell runs for each alert, with the alert as JSON on its standard input.",
+    ),
+    key(
+        "alerts.failing_after",
+        Shape::Text,
+        "30m",
+        "How long syncs fail, or the database does not answer, before an alert begins.",
+    ),
+    key(
+        "alerts.max_lag",
+        Shape::Text,
+        "30m",
+        "How much later than its schedule a resource may be read before an alert begins.",
+    ),
+    key(
+        "alerts.disk_percent",
+        Shape::Integer,
+        "10",
+        "An alert begins if less than this share of the disk of the SQLite database is free, in percent, 1 to 99.",
+    ),
+    key(
         "log.format",
         Shape::Text,
         "text",

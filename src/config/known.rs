@@ -10,8 +10,10 @@ use super::{ConfigError, Environment};
 
 /// Whether the file itself contains a token.
 pub(super) fn holds_token(table: &toml::Table) -> bool {
-    let in_section = |name| table.get(name).and_then(|it| it.get("token")).is_some();
-    let in_api = in_section("api") || in_section("http");
+    let in_section = |name, key| table.get(name).and_then(|it| it.get(key)).is_some();
+    let in_api = in_section("api", "token") || in_section("http", "token");
+    // Whoever has the address of a webhook can write there: it is a token, too.
+    let in_alerts = in_section("alerts", "webhook");
     let in_accounts = table
         .get("accounts")
         .and_then(toml::Value::as_array)
@@ -20,7 +22,7 @@ pub(super) fn holds_token(table: &toml::Table) -> bool {
                 .iter()
                 .any(|account| account.get("token").is_some())
         });
-    in_api || in_accounts
+    in_api || in_alerts || in_accounts
 }
 
 /// Refuses unknown keys of the file, and values where a section is expected.

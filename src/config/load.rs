@@ -17,9 +17,12 @@ use super::accounts::{self, Accounts, DefaultAccount, Entry};
 use super::keys::{CONFIG_VARIABLE, KEYS, Key, PREFIX, Shape, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE};
 use super::known::{check_keys, check_variables, holds_token, token_variables};
 use super::{
-    Api, Backfill, ConfigError, DEFAULT_ACCOUNT, DEFAULT_FILE, Database, Http, LocatedZone, Log,
-    Report, Store, Sync, Verify, Zone, values,
+    Alerts, Api, Backfill, ConfigError, DEFAULT_ACCOUNT, DEFAULT_FILE, Database, Http, LocatedZone,
+    Log, Report, Store, Sync, Verify, Zone, values,
 };
+
+/// Keys whose values are secrets.
+const SECRET_KEYS: [&str; 4] = ["api.token", "database.url", "http.token", "alerts.webhook"];
 
 /// The environment variables, read once.
 #[derive(Clone, Default)]
@@ -386,8 +389,44 @@ impl Settings {
         Ok(http)
     }
 
-    fn wrong_http(&self, (key, problem): (&str, String)) -> ConfigError {
-        let key = format!("http.{key}");
+    fn wrong_http(&self, wrong: (&str, String)) -> ConfigError {
+        self.wrong("http", wrong)
+    }
+
+    /// `[alerts]`, with the address of the webhook, and a warning about its file.
+    pub fn alerts(&self) -> Result<(Alerts, Option<String>), ConfigError> {
+        let alerts = self.checked_alerts()?;
+        let alerts = alerts.with_webhook();
+        alerts.map_err(|wrong| self.wrong("alerts", wrong))
+    }
+
+    /// `[alerts]` without the address of a file.
+    fn checked_alerts(&self) -> Result<Alerts, ConfigError> {
+        let alerts: Alerts = self.section("alerts")?;
+        let checked = alerts.check();
+        checked.map_err(|wrong| self.wrong("alerts", wrong))?;
+        Ok(alerts)
+    }
+
+    /// The variables of the environment that hold secrets, whether they are set or not.
+    pub fn secret_variables(&self) -> Vec<String> {
+        let keys = SECRET_KEYS.iter().filter_map(|name| Key::find(name));
+        let mut names: Vec<String> = keys.flat_map(Key::variables).collect();
+        // The driver of Postgres reads it.
+        names.push("PGPASSWORD".to_owned());
+        let entries = self.entries().unwrap_or_default();
+        names.extend(
+            entries
+                .iter()
+                .filter_map(Entry::token_env)
+                .map(str::to_owned),
+        );
+        names
+    }
+
+    /// The error for a key of a section.
+    fn wrong(&self, section: &str, (key, problem): (&str, String)) -> ConfigError {
+        let key = format!("{section}.{key}");
         let origin = self.value(&key).map(|value| self.origin(&value));
         ConfigError::Value {
             origin: origin.unwrap_or_else(|| "configuration".to_owned()),
@@ -411,6 +450,7 @@ impl Settings {
         self.verify()?;
         self.report()?;
         self.checked_http()?;
+        self.checked_alerts()?;
         self.log()?;
         self.timezone()?;
         self.account_names()?;

@@ -6,6 +6,7 @@
 //! Must not know what the values are used for.
 
 mod accounts;
+mod alerts;
 mod database;
 mod http;
 mod keys;
@@ -31,6 +32,7 @@ use serde::Deserialize;
 use crate::data::RateLimit;
 
 pub use accounts::{AccountConfig, Accounts, DEFAULT_ACCOUNT};
+pub use alerts::{ALERT_FORMATS, AlertFormat, Alerts, Webhook};
 pub use database::DatabaseUrl;
 pub use http::{Http, reachable};
 pub use keys::{ACCOUNT_KEYS, CONFIG_VARIABLE, KEYS, Key, PREFIX, Shape, markdown};

@@ -5,7 +5,7 @@
 use figment::value::Value;
 
 use super::keys::{ACCOUNT_KEYS, KEYS, Key, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE};
-use super::{DatabaseUrl, Settings};
+use super::{DatabaseUrl, Settings, Webhook};
 
 /// A key, its effective value and where the value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +102,9 @@ fn masked(key: &Key, value: &Value) -> String {
             .parse::<DatabaseUrl>()
             .map_or_else(|_| MASK.to_owned(), |url| url.to_string()),
         "api.base_url" => without_credentials(&text),
+        "alerts.webhook" => {
+            Webhook::parse(&text).map_or_else(|_| MASK.to_owned(), |webhook| webhook.to_string())
+        }
         _ => text,
     }
 }

@@ -222,7 +222,7 @@ fn an_unknown_section_is_refused_with_the_nearest_known_one() {
         ("[xyz]\noverlap = \"1m\"", "xyz (similar key: sync.overlap)"),
         (
             "[xyzzy]",
-            "xyzzy (accepted sections and keys: accounts, api,",
+            "xyzzy (accepted sections and keys: accounts, alerts, api,",
         ),
     ] {
         let error = complaint(text);

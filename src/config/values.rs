@@ -256,6 +256,10 @@ pub(super) fn page_size<'de, D: Deserializer<'de>>(from: D) -> Result<NonZeroU32
     whole(from, 100)
 }
 
+pub(super) fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<NonZeroU32, D::Error> {
+    whole(from, 99)
+}
+
 pub(super) fn concurrency<'de, D: Deserializer<'de>>(from: D) -> Result<NonZeroU32, D::Error> {
     whole(from, 32)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::api::Client;
 use crate::data::{Resource, Source as _, Standing, Stream, Timestamp};
 use crate::metrics::{self, set, set_total};
-use crate::status::{Promise, lag, stream_name};
+use crate::status::{Promise, disk, lag, stream_name};
 use crate::store::{AccountId, Holder, LEASE_TTL, Store, StoreError, StreamStatus};
 
 /// A count as a gauge. Larger ones lose their last digits.
@@ -60,13 +60,6 @@ pub(super) fn database(store: Option<&Store>, file: Option<&Path>) {
         set(metrics::DISK_FREE, &[], float(free));
         set(metrics::DISK_SIZE, &[], float(size));
     }
-}
-
-/// Free and all bytes of the file system that a file is on.
-fn disk(file: &Path) -> Option<(u64, u64)> {
-    let found = rustix::fs::statvfs(file).ok()?;
-    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-    Some((bytes(found.f_bavail), bytes(found.f_blocks)))
 }
 
 /// The rate limits of an account, and whether the platform answers.

@@ -6,6 +6,7 @@
     reason = "a long search or torture says what it did, and how to repeat it"
 )]
 
+mod alerts;
 mod contract;
 mod layers;
 mod limits;

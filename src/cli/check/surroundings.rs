@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{Finding, Outcome};
 use crate::cli::place::folder_of;
-use crate::cli::{Context, Failure};
+use crate::cli::{Context, Failure, alerts};
 use crate::config;
 use crate::store::{Store, network_file_system};
 
@@ -46,6 +46,32 @@ pub(super) fn of_configuration(context: &Context) -> Result<Vec<Finding>, Failur
             Outcome::Noted,
             detail,
         ));
+    }
+    findings.extend(of_alerts(context)?);
+    Ok(findings)
+}
+
+/// Where alerts go, if they go anywhere.
+fn of_alerts(context: &Context) -> Result<Vec<Finding>, Failure> {
+    let (subject, warning) = alerts::subject(context, Vec::new())?;
+    let ways = subject.channels().into_iter();
+    let mut findings: Vec<Finding> = ways
+        .map(|way| {
+            let place = alerts::place(&subject, way);
+            let detail = "is told of alerts; `helena-sync alerts test` tries it".to_owned();
+            finding("alerts", place, Outcome::Good, detail)
+        })
+        .collect();
+    if let Some(warning) = warning {
+        let place = "alerts.webhook_file".to_owned();
+        findings.push(finding("alerts", place, Outcome::Noted, warning));
+    }
+    let webhook = subject.alerts.webhook.as_ref();
+    if let Some(webhook) = webhook.filter(|webhook| webhook.is_exposed()) {
+        let detail = "is reached without encryption, so others on the way can read its address and write \
+                      there; use https";
+        let place = webhook.to_string();
+        findings.push(finding("alerts", place, Outcome::Noted, detail.to_owned()));
     }
     Ok(findings)
 }

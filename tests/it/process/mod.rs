@@ -2,6 +2,7 @@
 //! its environment, against a simulated account on the machine's clock.
 
 mod accounts;
+mod alerts;
 mod commands;
 mod completion;
 mod daemon;

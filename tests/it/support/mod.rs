@@ -7,6 +7,7 @@ pub(crate) mod mirror;
 pub(crate) mod preload;
 pub(crate) mod proof;
 pub(crate) mod proxy;
+pub(crate) mod receiver;
 pub(crate) mod rows;
 pub(crate) mod socks;
 pub(crate) mod template;
