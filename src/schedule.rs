@@ -338,6 +338,15 @@ impl Scheduler {
         lock(&self.agenda.entries).push(entry);
     }
 
+    /// Removes the schedules that send triggers to these slots.
+    pub fn remove(&self, slots: &Slots) {
+        let is_other = |entry: &Entry| !Arc::ptr_eq(&entry.slots.skipped, &slots.skipped);
+        lock(&self.agenda.entries).retain(is_other);
+        for trigger in [Trigger::Pass, Trigger::Verify] {
+            slots.announce(trigger, None);
+        }
+    }
+
     /// Signs of life: one for each look at the schedules, every second.
     pub fn pulse(&self) -> &Pulse {
         &self.agenda.pulse

@@ -8,7 +8,7 @@ mod wrap;
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use chrono_tz::Tz;
 use indicatif::{MultiProgress, ProgressDrawTarget};
@@ -125,27 +125,52 @@ pub fn init(options: &Options) -> Result<(), TelemetryError> {
         .with_writer(AboveBars {
             wraps: !options.json,
         });
-    let installed = if options.json {
-        builder
+    // Installing a subscriber only fails if there is one already.
+    if options.json {
+        let builder = builder
             .fmt_fields(JsonFields::new())
             .event_format(line::Json(LocalTime {
                 zone: options.zone,
                 form: OF_JSON,
             }))
-            .try_init()
+            .with_filter_reloading();
+        let handle = builder.reload_handle();
+        if builder.try_init().is_ok() {
+            let _first = REPLACE.set(Box::new(move |filter| handle.reload(filter).is_ok()));
+        }
     } else {
-        builder
+        let builder = builder
             .with_ansi(io::stderr().is_terminal() && may_colour())
             .fmt_fields(debug_fn(sentence))
             .event_format(line::Text(LocalTime {
                 zone: options.zone,
                 form: OF_TEXT,
             }))
-            .try_init()
-    };
-    // It only fails if a subscriber is installed already.
-    drop(installed);
+            .with_filter_reloading();
+        let handle = builder.reload_handle();
+        if builder.try_init().is_ok() {
+            let _first = REPLACE.set(Box::new(move |filter| handle.reload(filter).is_ok()));
+        }
+    }
     Ok(())
+}
+
+/// Replaces the filter of the installed subscriber. Returns whether that worked.
+type Replace = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+
+static REPLACE: OnceLock<Replace> = OnceLock::new();
+
+/// Prints lines from this level on from now on. The caller knows whether `RUST_LOG` sets the levels instead.
+/// Returns whether that worked.
+pub fn set_level(level: tracing::Level) -> bool {
+    EnvFilter::try_new(of_level(level))
+        .ok()
+        .zip(REPLACE.get())
+        .is_some_and(|(filter, replace)| replace(filter))
+}
+
+fn of_level(level: tracing::Level) -> String {
+    format!("{LIBRARIES},helena_sync={level},{SILENT}")
 }
 
 /// Text lines print the message only. Its fields are for machines, and are in the JSON lines.
@@ -167,19 +192,13 @@ const LIBRARIES: &str = "warn,sqlx::pool::acquire=error,tokio_cron_scheduler=off
 const SILENT: &str = "sqlx_postgres::options=off";
 
 fn filter(options: &Options) -> Result<EnvFilter, TelemetryError> {
-    let directives = options
-        .directives
-        .as_deref()
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
-        .map_or_else(
-            || format!("{LIBRARIES},helena_sync={}", options.level),
-            str::to_owned,
-        );
-    EnvFilter::try_new(format!("{directives},{SILENT}")).map_err(|error| {
-        TelemetryError::Directives {
-            problem: error.to_string(),
-        }
+    let directives = options.directives.as_deref().map(str::trim);
+    let directives = directives.filter(|text| !text.is_empty()).map_or_else(
+        || of_level(options.level),
+        |directives| format!("{directives},{SILENT}"),
+    );
+    EnvFilter::try_new(directives).map_err(|error| TelemetryError::Directives {
+        problem: error.to_string(),
     })
 }
 

@@ -71,6 +71,11 @@ impl Account {
         failure.context(format!("cannot sync account {name} at {url}{refused}"))
     }
 
+    /// Whether its requests are the same as those of another configuration: the same address and token.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.base_url == other.base_url && self.token.expose_secret() == other.token.expose_secret()
+    }
+
     /// A client of this account. It holds the account's rate limiter, so a command makes one client
     /// and clones it.
     ///

@@ -35,6 +35,8 @@ pub struct Context {
     json: bool,
     notes_are_logged: bool,
     quiet: bool,
+    /// The time zone of the start, if the configuration was read again since.
+    first_zone: Option<Zone>,
     /// The clients of accounts whose requests nothing else records, by the name of the account.
     used: Mutex<BTreeMap<String, Used>>,
 }
@@ -76,6 +78,7 @@ impl Context {
             json: log.format == LogFormat::Json,
             notes_are_logged: false,
             quiet: global.quiet,
+            first_zone: None,
             used: Mutex::default(),
         })
     }
@@ -85,6 +88,20 @@ impl Context {
     pub(super) fn of_log(mut self) -> Self {
         self.notes_are_logged = self.json;
         self
+    }
+
+    /// The same with other settings, for a process that goes on. The log and its time zone stay as they are.
+    pub(super) fn renewed(&self, settings: Settings) -> Result<Self, Failure> {
+        Ok(Self {
+            settings,
+            clock: Arc::clone(&self.clock),
+            selected: self.selected.clone(),
+            json: self.json,
+            notes_are_logged: self.notes_are_logged,
+            quiet: self.quiet,
+            first_zone: Some(self.zone()?),
+            used: Mutex::default(),
+        })
     }
 
     /// With these settings only, and a log of errors only.
@@ -102,13 +119,17 @@ impl Context {
             json: false,
             notes_are_logged: false,
             quiet: false,
+            first_zone: None,
             used: Mutex::default(),
         })
     }
 
     /// The time zone of dates.
     pub fn zone(&self) -> Result<Zone, Failure> {
-        Ok(self.settings.timezone()?)
+        match self.first_zone {
+            Some(zone) => Ok(zone),
+            None => Ok(self.settings.timezone()?),
+        }
     }
 
     /// How dates of the command line are read. In Portuguese, 05/06/2025 is a day in June.

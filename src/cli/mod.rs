@@ -17,6 +17,7 @@ mod engine;
 mod failure;
 mod filter;
 mod flat;
+mod fleet;
 mod formats;
 mod hints;
 mod names;
@@ -24,6 +25,7 @@ mod place;
 mod recent_use;
 mod record;
 mod refused_options;
+mod reload;
 mod serving;
 mod stored;
 mod version;
@@ -298,9 +300,10 @@ pub async fn run_command(
     if cli.command.logs() {
         context = context.of_log();
     }
+    let context = Arc::new(context);
     // Boxed, so that a caller's stack need not hold the largest of them.
     let command: BoxFuture<'_, Result<Exit, Failure>> = match cli.command {
-        Command::Run(args) => run::run(&context, args).boxed(),
+        Command::Run(args) => run::run(Arc::clone(&context), args).boxed(),
         Command::Sync(args) => sync::run(&context, args).boxed(),
         Command::Backfill(args) => backfill::run(&context, args).boxed(),
         Command::Status(args) => status::run(&context, args).boxed(),

@@ -36,6 +36,14 @@ pub(super) fn notify(state: &[NotifyState<'_>]) {
     }
 }
 
+/// Tells systemd that the configuration is read again. [`Serving::ready`] tells that this is done.
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "cannot notify systemd: {error}"),
+    }
+}
+
 /// What tells others about this process, until it is dropped.
 pub(super) struct Serving {
     pub(super) view: Arc<View>,
@@ -60,7 +68,6 @@ impl Serving {
         let view = Arc::new(View::new(
             Arc::clone(&clock),
             context.zone()?,
-            context.settings.sync()?,
             Arc::clone(&health),
             recorder.clone(),
         ));

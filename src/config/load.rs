@@ -114,6 +114,9 @@ pub struct Settings {
     environment: Environment,
     warnings: Vec<String>,
     others: Vec<String>,
+    /// The file of the command line.
+    named: Option<PathBuf>,
+    flags: Vec<Flag>,
 }
 
 /// One key from one origin. It is a provider of its own, so that the error for a wrong value can
@@ -201,7 +204,22 @@ impl Settings {
     ) -> Result<Self, ConfigError> {
         let named = environment.get(CONFIG_VARIABLE).map(str::trim);
         let named = named.filter(|text| !text.is_empty()).map(PathBuf::from);
-        Self::assemble(read(file.or(named.as_deref()))?, environment, flags)
+        let content = read(file.or(named.as_deref()))?;
+        let mut settings = Self::assemble(content, environment, flags)?;
+        settings.named = file.map(Path::to_owned);
+        Ok(settings)
+    }
+
+    /// Reads the file again, with the environment and the flags of the first time.
+    pub fn again(&self) -> Result<Self, ConfigError> {
+        Self::load(self.named.as_deref(), self.environment.clone(), &self.flags)
+    }
+
+    /// The keys whose values differ from those of other settings, in the order of the documents. The accounts
+    /// are not among them.
+    pub fn differing(&self, other: &Self) -> Vec<&'static str> {
+        let differs = |key: &&Key| self.value(key.name) != other.value(key.name);
+        KEYS.iter().filter(differs).map(|key| key.name).collect()
     }
 
     /// Reads the defaults and these variables, and no file.
@@ -282,6 +300,8 @@ impl Settings {
             environment,
             warnings,
             others,
+            named: None,
+            flags: flags.to_vec(),
         })
     }
 

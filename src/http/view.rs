@@ -4,7 +4,7 @@
 //! disturbs the writer.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,7 +13,7 @@ use tokio::sync::{Mutex as Turn, watch};
 use super::measure;
 use crate::api::{Allowance, Client, WaitReason};
 use crate::clock::Clock;
-use crate::config::{Schedule, Sync, Zone};
+use crate::config::{Sync, Zone};
 use crate::data::{Resource, Timestamp};
 use crate::health::Health;
 use crate::metrics::Recorder;
@@ -72,11 +72,10 @@ pub struct Observed {
 pub struct View {
     clock: Arc<dyn Clock>,
     zone: Zone,
-    sync: Sync,
     health: Arc<Health>,
     recorder: Option<Recorder>,
     started_at: Timestamp,
-    served: OnceLock<Served>,
+    served: Mutex<Option<Arc<Served>>>,
     ready: Turn<Kept<Readiness>>,
     status: Turn<Kept<Result<String, String>>>,
     measured: Turn<Kept<()>>,
@@ -86,6 +85,7 @@ pub struct View {
 #[derive(Debug)]
 struct Served {
     store: Store,
+    sync: Sync,
     /// The file of a SQLite database.
     file: Option<PathBuf>,
     accounts: Vec<Observed>,
@@ -245,7 +245,6 @@ impl View {
     pub fn new(
         clock: Arc<dyn Clock>,
         zone: Zone,
-        sync: Sync,
         health: Arc<Health>,
         recorder: Option<Recorder>,
     ) -> Self {
@@ -253,23 +252,30 @@ impl View {
             started_at: clock.now(),
             clock,
             zone,
-            sync,
             health,
             recorder,
-            served: OnceLock::new(),
+            served: Mutex::default(),
             ready: Turn::default(),
             status: Turn::default(),
             measured: Turn::default(),
         }
     }
 
-    /// The database is open, and these accounts are worked on. Only the first call counts.
-    pub fn begin(&self, store: Store, file: Option<PathBuf>, accounts: Vec<Observed>) {
-        self.served.get_or_init(|| Served {
+    /// The database is open, and from now on these accounts are worked on in this way.
+    pub fn begin(&self, store: Store, file: Option<PathBuf>, sync: Sync, accounts: Vec<Observed>) {
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        *served = Some(Arc::new(Served {
             store,
+            sync,
             file,
             accounts,
-        });
+        }));
+    }
+
+    /// What there is, once the database is open.
+    fn served(&self) -> Option<Arc<Served>> {
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        served.clone()
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {
@@ -290,16 +296,12 @@ impl View {
         text.collect()
     }
 
-    fn schedule(&self) -> &Schedule {
-        &self.sync.schedule
-    }
-
-    fn promises(&self, streams: &[StreamStatus]) -> Vec<Promise> {
+    fn promises(&self, sync: &Sync, streams: &[StreamStatus]) -> Vec<Promise> {
         status::promises(
             streams,
-            &self.sync.resources,
-            self.sync.catalog_interval,
-            |at, after| promised(self.schedule(), self.zone, at, after),
+            &sync.resources,
+            sync.catalog_interval,
+            |at, after| promised(&sync.schedule, self.zone, at, after),
         )
     }
 
@@ -330,7 +332,7 @@ impl View {
 
     /// Why the mirror is not ready, and what is still being loaded.
     async fn look(&self) -> Result<(Vec<String>, Vec<String>), StoreError> {
-        let Some(served) = self.served.get() else {
+        let Some(served) = self.served() else {
             return Ok((vec![NOT_OPEN.to_owned()], Vec::new()));
         };
         served.store.check_schema().await?;
@@ -343,9 +345,9 @@ impl View {
                 continue;
             };
             let streams = served.store.stream_statuses(account.id).await?;
-            let old = status::too_old(&self.promises(&streams), now, ALLOWANCE);
+            let old = status::too_old(&self.promises(&served.sync, &streams), now, ALLOWANCE);
             reasons.extend(old.into_iter().map(|text| format!("{name}: {text}")));
-            let resources = &self.sync.resources;
+            let resources = &served.sync.resources;
             let loads =
                 status::incomplete(&served.store, account.id, &streams, resources, now).await?;
             for (resource, progress) in loads {
@@ -378,13 +380,13 @@ impl View {
 
     async fn read_status(&self) -> Result<String, String> {
         let readiness = self.readiness().await;
-        let Some(served) = self.served.get() else {
+        let Some(served) = self.served() else {
             return Err(NOT_OPEN.to_owned());
         };
         let now = self.clock.now();
         let mut accounts = Vec::new();
         for observed in &served.accounts {
-            let shown = self.shown(served, observed, now).await;
+            let shown = self.shown(&served, observed, now).await;
             accounts.extend(shown.map_err(|error| format!("cannot read the status: {error}"))?);
         }
         let whole = Whole {
@@ -392,7 +394,7 @@ impl View {
             database: served.store.kind(),
             now,
             started_at: self.started_at,
-            schedule: self.schedule().to_string(),
+            schedule: served.sync.schedule.to_string(),
             healthy: self.stuck().is_empty(),
             ready: readiness.ready,
             reasons: readiness.reasons,
@@ -412,7 +414,7 @@ impl View {
             return Ok(None);
         };
         let streams = store.stream_statuses(account.id).await?;
-        let promises = self.promises(&streams);
+        let promises = self.promises(&served.sync, &streams);
         let overdue = status::too_old(&promises, now, ALLOWANCE);
         let filter = RejectFilter {
             limit: REJECTS,
@@ -422,7 +424,7 @@ impl View {
         let mut passes = status::passes(&store.last_runs(account.id, RUNS).await?);
         passes.drain(..passes.len().saturating_sub(PASSES));
         let status = self
-            .gathered(store, &account, streams, now, &overdue)
+            .gathered(served, &account, streams, now, &overdue)
             .await?;
         Ok(Some(Shown {
             status,
@@ -450,13 +452,14 @@ impl View {
 
     async fn gathered(
         &self,
-        store: &Store,
+        served: &Served,
         account: &StoredAccount,
         streams: Vec<StreamStatus>,
         now: Timestamp,
         old: &[String],
     ) -> Result<AccountStatus, StoreError> {
-        let resources: &[Resource] = &self.sync.resources;
+        let store = &served.store;
+        let resources: &[Resource] = &served.sync.resources;
         let gathered = status::gather(store, account, streams, resources, now, old.to_vec());
         let mut status = Box::pin(gathered).await?;
         status.configured = Some(true);
@@ -478,7 +481,7 @@ impl View {
     /// Measures what nobody records while it happens.
     async fn measure(&self) {
         measure::process(self.stuck().len());
-        let Some(served) = self.served.get() else {
+        let Some(served) = self.served() else {
             measure::database(None, None);
             return;
         };
@@ -486,7 +489,7 @@ impl View {
             measure::client(&observed.name, &observed.client);
         }
         let measured = tokio::select! {
-            measured = self.measure_accounts(served) => measured.map_err(|error| error.to_string()),
+            measured = self.measure_accounts(&served) => measured.map_err(|error| error.to_string()),
             () = self.clock.sleep(MEASURING) => Err(SILENT.to_owned()),
         };
         if let Err(error) = &measured {
@@ -499,30 +502,30 @@ impl View {
     async fn measure_accounts(&self, served: &Served) -> Result<(), StoreError> {
         let now = self.clock.now();
         for observed in &served.accounts {
-            self.measure_account(&served.store, &observed.name, now)
-                .await?;
+            self.measure_account(served, &observed.name, now).await?;
         }
         Ok(())
     }
 
     async fn measure_account(
         &self,
-        store: &Store,
+        served: &Served,
         name: &str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        let (store, sync) = (&served.store, &served.sync);
         let Some(account) = store.find_account(name).await? else {
             measure::no_lease(name);
             return Ok(());
         };
         let streams = store.stream_statuses(account.id).await?;
         let mirrored = |one: &&StreamStatus| {
-            let mut resources = self.sync.resources.iter();
+            let mut resources = sync.resources.iter();
             resources.any(|resource| resource.name() == one.resource)
         };
-        let promises = self.promises(&streams);
+        let promises = self.promises(sync, &streams);
         let times = (self.started_at, now);
         measure::streams(name, streams.iter().filter(mirrored), &promises, times);
-        measure::stored(name, store, account.id, &self.sync.resources, now).await
+        measure::stored(name, store, account.id, &sync.resources, now).await
     }
 }

@@ -17,6 +17,7 @@ mod passes;
 mod poolers;
 pub(crate) mod program;
 mod refused;
+mod reload;
 mod screen;
 mod setup;
 mod several;

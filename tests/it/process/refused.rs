@@ -294,7 +294,10 @@ async fn a_file_with_a_mistake_is_refused_with_file_key_and_the_nearest_key() {
         ),
         (
             "[xyzzy]\n",
-            vec!["xyzzy", "accepted sections and keys: accounts, api,"],
+            vec![
+                "xyzzy",
+                "accepted sections and keys: accounts, alerts, api,",
+            ],
         ),
         (
             "[sync]\nschedule = \"every 0s\"\n",
