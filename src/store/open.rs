@@ -318,8 +318,23 @@ impl Store {
         Transaction::begin(open, begin, doing, table).await
     }
 
-    /// Starts a reading transaction.
+    /// Starts a reading transaction for a few rows.
     pub(super) async fn reading(
+        &self,
+        doing: &'static str,
+        table: &'static str,
+    ) -> Result<Transaction, StoreError> {
+        if let Self::Sqlite(sqlite) = self
+            && let Some(connection) = sqlite.idle_writer()
+        {
+            let open = Open::Sqlite(connection, sqlite.in_memory);
+            return Transaction::begin(open, "begin", doing, table).await;
+        }
+        self.reading_at_length(doing, table).await
+    }
+
+    /// Starts a reading transaction that may take so long that a writer should not wait for it.
+    pub(super) async fn reading_at_length(
         &self,
         doing: &'static str,
         table: &'static str,
@@ -385,6 +400,13 @@ impl Store {
 impl Sqlite {
     pub(super) const fn pool(&self) -> &SqlitePool {
         &self.write
+    }
+
+    /// The writing connection, if nobody uses it and no reader is open. A program that does one thing after
+    /// the other does not open a second connection then, which would have to read the schema again.
+    fn idle_writer(&self) -> Option<PoolConnection<sqlx::Sqlite>> {
+        let is_alone = self.opened.is_some() && self.read.size() == 0;
+        is_alone.then(|| self.write.try_acquire()).flatten()
     }
 
     fn check_unwritten(&self, doing: &'static str) -> Result<(), StoreError> {

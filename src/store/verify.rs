@@ -84,7 +84,7 @@ impl Store {
         created: Span,
     ) -> Result<u64, StoreError> {
         let mut tx = self
-            .reading("count the rows", stream.resource.name())
+            .reading_at_length("count the rows", stream.resource.name())
             .await?;
         let sql = format!("select count(*) {}", in_range(stream));
         let number = tx
@@ -112,7 +112,7 @@ impl Store {
         (offset, step, width): (u64, u64, u64),
     ) -> Result<Vec<(u64, Timestamp)>, StoreError> {
         let mut tx = self
-            .reading("order the rows", stream.resource.name())
+            .reading_at_length("order the rows", stream.resource.name())
             .await?;
         let sql = format!(
             "select n, created_at from (select created_at, \
@@ -149,7 +149,7 @@ impl Store {
         stream: Stream,
         created: Span,
     ) -> Result<Vec<Uuid>, StoreError> {
-        let mut tx = self.reading("read the ids", stream.resource.name()).await?;
+        let mut tx = self.reading_at_length("read the ids", stream.resource.name()).await?;
         let sql = format!("select id {} order by id", in_range(stream));
         let rows: Vec<(Id,)> = tx
             .rows(
@@ -173,7 +173,7 @@ impl Store {
         resource: Resource,
         ids: &[Uuid],
     ) -> Result<HashMap<Uuid, StoredVersion>, StoreError> {
-        let mut tx = self.reading("compare the rows", resource.name()).await?;
+        let mut tx = self.reading_at_length("compare the rows", resource.name()).await?;
         let key = resource.descriptor().key;
         let sql = format!(
             "select {key}, updated_at, {}, content_hash, synced_at, removed_at is not null \
@@ -199,7 +199,7 @@ impl Store {
         table: &Table,
         keys: &[Uuid],
     ) -> Result<HashMap<Uuid, serde_json::Value>, StoreError> {
-        let mut tx = self.reading("read the rows", table.name).await?;
+        let mut tx = self.reading_at_length("read the rows", table.name).await?;
         let sql = format!(
             "select {key}, {} from {} \
              where removed_at is null and {SHOWN} and {}",
@@ -227,7 +227,7 @@ impl Store {
         account: AccountId,
         list: Resource,
     ) -> Result<HashMap<Uuid, StoredVersion>, StoreError> {
-        let mut tx = self.reading("compare the rows", list.name()).await?;
+        let mut tx = self.reading_at_length("compare the rows", list.name()).await?;
         let sql = format!(
             "select {}, updated_at, {}, content_hash, synced_at, removed_at is not null \
              from {} \
@@ -250,7 +250,7 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Uuid>, StoreError> {
         let mut tx = self
-            .reading("read the contacts that no list shows", "contacts")
+            .reading_at_length("read the contacts that no list shows", "contacts")
             .await?;
         let in_no_stream = in_no_stream();
         let from = format!(
@@ -286,7 +286,7 @@ impl Store {
     ) -> Result<Vec<Uuid>, StoreError> {
         let table = stream.resource.name();
         let mut tx = self
-            .reading("read the rows without a creation time", table)
+            .reading_at_length("read the rows without a creation time", table)
             .await?;
         let from = format!(
             "from {table} where account_id = $1 and removed_at is null and {SHOWN} \
@@ -314,7 +314,7 @@ impl Store {
         account: AccountId,
     ) -> Result<BTreeMap<String, u64>, StoreError> {
         let mut tx = self
-            .reading("count the contacts that no list shows", "contacts")
+            .reading_at_length("count the contacts that no list shows", "contacts")
             .await?;
         let sql = format!(
             "select status, count(*) from contacts \
@@ -336,7 +336,7 @@ impl Store {
         account: AccountId,
         resource: Resource,
     ) -> Result<Vec<(Option<Uuid>, String)>, StoreError> {
-        let mut tx = self.reading("read the rejects", "rejects").await?;
+        let mut tx = self.reading_at_length("read the rejects", "rejects").await?;
         let rows: Vec<(Option<Id>, String)> = tx
             .rows(
                 "select record_id, raw from rejects where account_id = $1 and resource = $2 \
