@@ -46,17 +46,27 @@ fn channel_id(company: &Company, index: u16) -> Uuid {
         .map_or(Uuid::nil(), |entry| entry.id)
 }
 
+/// Ads of a campaign.
+const ADS: u64 = 12;
+
+/// The id of an ad of a campaign: the first ones bring most of the visitors.
+fn ad(campaign: u8, dice: &mut fastrand::Rng) -> String {
+    let drawn = dice.u64(..100_000_000_000_000);
+    let ad = (drawn % ADS).min(drawn / ADS % ADS);
+    // A prime number, so that the ids look nothing alike.
+    let id = (u64::from(campaign) * ADS + ad + 1) * 83_047_736_851 % 100_000_000_000_000;
+    format!("1202{id:014}")
+}
+
 /// Where a visitor came from: a campaign, nowhere, or a null object.
 pub(super) fn utm(campaign: Option<u8>, dice: &mut fastrand::Rng) -> Option<Utm> {
+    let number = campaign.unwrap_or_default();
     let campaign = campaign.and_then(|campaign| names::CAMPAIGNS.get(usize::from(campaign)));
     let Some(campaign) = campaign else {
         return dice.bool().then(Utm::default);
     };
     Some(Utm {
-        source_id: Some(Cow::Owned(format!(
-            "1202{:014}",
-            dice.u64(..100_000_000_000_000)
-        ))),
+        source_id: Some(Cow::Owned(ad(number, dice))),
         source: Some(Cow::Borrowed(campaign.source)),
         medium: Some(Cow::Borrowed(campaign.medium)),
         campaign: Some(Cow::Borrowed(campaign.name)),
