@@ -4,6 +4,8 @@
 //! ([`screen`]). Must not know what is logged. Tokens, bodies and row contents never reach it.
 
 mod line;
+#[cfg(feature = "otlp")]
+mod traces;
 mod wrap;
 
 use std::fmt;
@@ -13,7 +15,9 @@ use std::sync::{LazyLock, OnceLock};
 use chrono_tz::Tz;
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing::field::Field;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{JsonFields, Writer, debug_fn};
 use tracing_subscriber::fmt::time::FormatTime;
@@ -33,6 +37,26 @@ pub struct Options {
     pub directives: Option<String>,
     /// The time zone of the lines' times.
     pub zone: Tz,
+    /// Whether traces are sent.
+    pub traces: bool,
+}
+
+/// The target of spans that only traces have: walks, requests and commits. The log knows nothing of them.
+pub const SPANS: &str = "traces";
+
+/// Whether the variables of OpenTelemetry ask for traces. `variable` yields the value of one.
+pub fn asks_for_traces<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> bool {
+    let set = |name| variable(name).is_some_and(|value| !value.trim().is_empty());
+    let is_off = variable("OTEL_SDK_DISABLED").is_some_and(|it| it.eq_ignore_ascii_case("true"));
+    !is_off
+        && variable("OTEL_TRACES_EXPORTER").is_none_or(|exporter| exporter != "none")
+        && (set("OTEL_EXPORTER_OTLP_ENDPOINT") || set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+}
+
+/// Sends the spans of traces that were not sent yet. Waits 5 seconds at most.
+pub async fn end() {
+    #[cfg(feature = "otlp")]
+    traces::end().await;
 }
 
 /// The time of a log line, in a time zone.
@@ -63,6 +87,14 @@ pub enum TelemetryError {
     )]
     Directives {
         /// What the parser says.
+        problem: String,
+    },
+    /// Traces cannot be sent.
+    #[error(
+        "cannot send traces: {problem}. Check the variables OTEL_EXPORTER_OTLP_*, or unset OTEL_EXPORTER_OTLP_ENDPOINT"
+    )]
+    Traces {
+        /// What the exporter says.
         problem: String,
     },
 }
@@ -120,37 +152,50 @@ pub fn for_people(text: &str) -> String {
 /// commands in one process.
 pub fn init(options: &Options) -> Result<(), TelemetryError> {
     let filter = filter(options)?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(AboveBars {
-            wraps: !options.json,
-        });
-    // Installing a subscriber only fails if there is one already.
-    if options.json {
-        let builder = builder
-            .fmt_fields(JsonFields::new())
-            .event_format(line::Json(LocalTime {
-                zone: options.zone,
-                form: OF_JSON,
-            }))
-            .with_filter_reloading();
-        let handle = builder.reload_handle();
-        if builder.try_init().is_ok() {
-            let _first = REPLACE.set(Box::new(move |filter| handle.reload(filter).is_ok()));
-        }
+    let writer = AboveBars {
+        wraps: !options.json,
+    };
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = if options.json {
+        Box::new(
+            tracing_subscriber::fmt::layer()
+                .with_writer(writer)
+                .fmt_fields(JsonFields::new())
+                .event_format(line::Json(LocalTime {
+                    zone: options.zone,
+                    form: OF_JSON,
+                })),
+        )
     } else {
-        let builder = builder
-            .with_ansi(io::stderr().is_terminal() && may_colour())
-            .fmt_fields(debug_fn(sentence))
-            .event_format(line::Text(LocalTime {
-                zone: options.zone,
-                form: OF_TEXT,
-            }))
-            .with_filter_reloading();
-        let handle = builder.reload_handle();
-        if builder.try_init().is_ok() {
-            let _first = REPLACE.set(Box::new(move |filter| handle.reload(filter).is_ok()));
-        }
+        Box::new(
+            tracing_subscriber::fmt::layer()
+                .with_writer(writer)
+                .with_ansi(io::stderr().is_terminal() && may_colour())
+                .fmt_fields(debug_fn(sentence))
+                .event_format(line::Text(LocalTime {
+                    zone: options.zone,
+                    form: OF_TEXT,
+                })),
+        )
+    };
+    let (filter, handle) = reload::Layer::new(filter);
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    #[cfg(feature = "otlp")]
+    let installed = if options.traces {
+        subscriber.with(traces::layer()?).try_init()
+    } else {
+        subscriber.try_init()
+    };
+    #[cfg(not(feature = "otlp"))]
+    let installed = subscriber.try_init();
+    // Installing only fails if a subscriber is installed already.
+    if installed.is_ok() {
+        let _first = REPLACE.set(Box::new(move |filter| handle.reload(filter).is_ok()));
+    }
+    if options.traces && cfg!(not(feature = "otlp")) {
+        tracing::warn!(
+            "this build of helena-sync sends no traces, although OTEL_EXPORTER_OTLP_ENDPOINT is set: build it with \
+             the feature otlp"
+        );
     }
     Ok(())
 }
@@ -188,8 +233,8 @@ fn sentence(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> f
 const LIBRARIES: &str = "warn,sqlx::pool::acquire=error,tokio_cron_scheduler=off";
 
 /// The driver logs unknown parameters of a database's address with their values. One may be a
-/// password with a misspelt name, so these lines are off.
-const SILENT: &str = "sqlx_postgres::options=off";
+/// password with a misspelt name, so these lines are off. So are spans that only traces have.
+const SILENT: &str = "sqlx_postgres::options=off,traces=off";
 
 fn filter(options: &Options) -> Result<EnvFilter, TelemetryError> {
     let directives = options.directives.as_deref().map(str::trim);
@@ -265,6 +310,7 @@ mod tests {
             level: tracing::Level::INFO,
             directives: directives.map(str::to_owned),
             zone: Tz::UTC,
+            traces: false,
         }
     }
 

@@ -11,10 +11,13 @@ use std::time::Duration;
 
 use reqwest::Response;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
+use tracing::field::Empty;
+use tracing::{Instrument as _, info_span};
 
 use crate::clock::Clock;
 use crate::data::{ReadAs, Resource, Standing, Timestamp, Trouble, Usage};
 use crate::metrics::{Meter, Reason};
+use crate::telemetry::SPANS;
 
 use super::connections::Connections;
 use super::limit::{LONGEST_PAUSE, Limiter, PausedTooLong, Permit, WaitReason};
@@ -471,10 +474,32 @@ impl Exchange {
             self.retries.fetch_add(1, Ordering::Relaxed);
         }
         let (began, status) = (self.clock.running(), AtomicU16::new(0));
+        let span = info_span!(
+            target: SPANS,
+            "request",
+            otel.kind = "client",
+            otel.status_code = Empty,
+            http.request.method = "GET",
+            url.path = question.path,
+            http.response.status_code = Empty,
+            attempt = attempts,
+            error = Empty
+        );
         // The future is large, and those of all walks contain it.
-        let answered = Box::pin(self.answer(question, permit, &status)).await;
+        let answered = Box::pin(self.answer(question, permit, &status));
+        let answered = answered.instrument(span.clone()).await;
+        if let Err(failed) = &answered
+            && !span.is_disabled()
+        {
+            span.record("otel.status_code", "error");
+            span.record("error", self.credentials.hide(failed.detail.clone()));
+        }
+        let told = status.load(Ordering::Relaxed);
+        if told > 0 {
+            span.record("http.response.status_code", told);
+        }
         if let Some(meter) = self.meter.get() {
-            let status = Some(status.into_inner()).filter(|status| *status > 0);
+            let status = Some(told).filter(|status| *status > 0);
             let took = self.clock.elapsed(began);
             meter.request(resource_of(question.path), status, took);
             if attempts > 1 {

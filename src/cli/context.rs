@@ -64,6 +64,7 @@ impl Context {
             level: log.level,
             directives: settings.variable("RUST_LOG").map(str::to_owned),
             zone: located.zone.0,
+            traces: telemetry::asks_for_traces(|name| settings.variable(name)),
         })?;
         if global.quiet {
             telemetry::screen().set_draw_target(indicatif::ProgressDrawTarget::hidden());
@@ -111,6 +112,7 @@ impl Context {
             level: tracing::Level::ERROR,
             directives: settings.variable("RUST_LOG").map(str::to_owned),
             zone: settings.timezone()?.0,
+            traces: false,
         })?;
         Ok(Self {
             settings,

@@ -104,6 +104,7 @@ Environment:
   HELENA_SYNC__SECTION__KEY  any other key of helena-sync.toml
   TZ                     the time zone, such as America/Sao_Paulo [default: the machine's]
   RUST_LOG               log levels of single modules
+  OTEL_EXPORTER_OTLP_ENDPOINT  where to send traces [default: none are sent]
 
 Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 token refused.";
 
@@ -259,7 +260,9 @@ pub async fn main(
             return Ok(exit);
         }
     };
-    run_command(cli, Environment::of_process()?, clock).await
+    let exit = run_command(cli, Environment::of_process()?, clock).await;
+    crate::telemetry::end().await;
+    exit
 }
 
 /// Runs the command of a parsed command line.

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
+use tracing::{Instrument as _, info_span};
 use uuid::Uuid;
 
 use super::error::StoreError;
@@ -17,6 +18,7 @@ use super::upsert::{self, Stamp, Written};
 use super::value::args;
 use super::{parameter, recheck, reject, reporting, run, state_change};
 use crate::data::{Batch, Counters, Guard, RecheckReason, Row, StateChange, Timestamp, Write};
+use crate::telemetry::SPANS;
 
 /// The content of a transaction.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +46,7 @@ impl Store {
     pub async fn commit(&self, commit: Commit<'_>) -> Result<Counters, StoreError> {
         let memory = self.memory();
         let forgotten = memory.enter(commit.lease);
+        let span = info_span!(target: SPANS, "commit", db.system.name = self.kind(), run = commit.run);
         let result = async {
             let mut tx = self
                 .writing_under(commit.lease, "store a batch", "the mirror")
@@ -53,6 +56,7 @@ impl Store {
             memory.remember(forgotten, written);
             Ok(counters)
         }
+        .instrument(span)
         .await;
         if result.is_err() {
             // If only the answer to `commit` was lost, it is not known what is stored.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
-use tracing::{Instrument as _, Span, debug, error_span, info, warn};
+use tracing::{Instrument as _, Span, debug, error_span, info, info_span, warn};
 
 use super::engine::{Report, RunLimits};
 use super::oddities::Oddities;
@@ -27,6 +27,7 @@ use crate::data::{
 use crate::metrics::Meter;
 use crate::schema::{BatchBuilder, ReadingOrder};
 use crate::store::{AccountId, Commit, Lease, Store, StoreError};
+use crate::telemetry::SPANS;
 
 /// The name of an account that has no name of its own.
 const DEFAULT_NAME: &str = "default";
@@ -528,7 +529,8 @@ impl<S: Source + 'static> Runner<S> {
             (writer, result)
         };
         let writing = tokio::spawn(writing.in_current_span());
-        let walked = walk(out).await;
+        let walking = info_span!(target: SPANS, "walk");
+        let walked = walk(out).instrument(walking).await;
         let mut is_complete = false;
         let result = match tokio::join!(writing, normalising) {
             (Ok((mut writer, written)), Ok(())) => {

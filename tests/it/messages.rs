@@ -484,11 +484,17 @@ fn errors_of_values() {
         },
     );
     text += &paragraphs(
-        &[TelemetryError::Directives {
-            problem: "invalid filter directive".into(),
-        }],
+        &[
+            TelemetryError::Directives {
+                problem: "invalid filter directive".into(),
+            },
+            TelemetryError::Traces {
+                problem: "invalid URI".into(),
+            },
+        ],
         |error| match error {
             TelemetryError::Directives { .. } => "Telemetry directives",
+            TelemetryError::Traces { .. } => "Telemetry traces",
         },
     );
     let bodies = [

@@ -24,5 +24,7 @@ mod several;
 mod stopped;
 mod surroundings;
 mod terminal;
+#[cfg(feature = "otlp")]
+mod traces;
 mod turns;
 mod weather;
