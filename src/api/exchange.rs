@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use reqwest::Method;
 use reqwest::Response;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
+use secrecy::{ExposeSecret as _, SecretString};
 use tracing::field::Empty;
 use tracing::{Instrument as _, info_span};
 
@@ -31,6 +33,9 @@ use super::wire::{self, Decoded, Shape};
 
 /// The maximum size of a body. Larger ones are not read completely.
 const LARGEST_BODY: usize = 256 << 20;
+
+/// How often a request is sent that changes something, if each time the answer is 429.
+const WRITES: u32 = 3;
 
 /// How much of an error's body is read.
 const LARGEST_PROBLEM: usize = 64 << 10;
@@ -113,9 +118,41 @@ enum Retried {
     Refused,
 }
 
+/// What a request does. Bodies may contain a secret.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Act<'a> {
+    /// Reads.
+    Get,
+    /// Creates what this JSON describes.
+    Post(&'a SecretString),
+    /// Replaces a record with what this JSON describes.
+    Put(&'a SecretString),
+    /// Deletes a record.
+    Delete,
+}
+
+impl Act<'_> {
+    const fn method(self) -> Method {
+        match self {
+            Self::Get => Method::GET,
+            Self::Post(_) => Method::POST,
+            Self::Put(_) => Method::PUT,
+            Self::Delete => Method::DELETE,
+        }
+    }
+
+    fn body(self) -> Option<String> {
+        match self {
+            Self::Get | Self::Delete => None,
+            Self::Post(json) | Self::Put(json) => Some(json.expose_secret().to_owned()),
+        }
+    }
+}
+
 /// A request, and the form in which the token is sent.
 #[derive(Debug, Clone, Copy)]
 struct Question<'a> {
+    act: Act<'a>,
     path: &'a str,
     parameters: &'a Parameters,
     shape: Shape,
@@ -125,7 +162,21 @@ struct Question<'a> {
 impl Question<'_> {
     /// Method and path, for messages.
     fn request(self) -> String {
-        format!("GET {}", self.path)
+        format!("{} {}", self.act.method(), self.path)
+    }
+
+    /// The failure of a request that is not sent, since requests pause until then.
+    fn paused(self, until: Timestamp, attempts: u32, now: Timestamp) -> FailedRequest {
+        let left = until.since(now).as_secs() + 1;
+        let left = humantime::format_duration(Duration::from_secs(left));
+        let detail = format!(
+            "the platform limits this account's requests for another {left}, which is too long to wait"
+        );
+        FailedRequest {
+            request: self.request(),
+            attempts,
+            ..FailedRequest::new(FailureKind::Limited, detail)
+        }
     }
 }
 
@@ -168,6 +219,7 @@ impl Exchange {
         let mut trouble_since = None;
         loop {
             let question = Question {
+                act: Act::Get,
                 path,
                 parameters,
                 shape,
@@ -177,17 +229,7 @@ impl Exchange {
             let permit = match self.permitted(left).await {
                 Ok(permit) => permit,
                 Err(PausedTooLong { until }) => {
-                    let left = until.since(self.clock.now()).as_secs() + 1;
-                    let left = humantime::format_duration(Duration::from_secs(left));
-                    let detail = format!(
-                        "the platform limits this account's requests for another {left}, which is too \
-                         long to wait"
-                    );
-                    return Err(FailedRequest {
-                        request: question.request(),
-                        attempts,
-                        ..FailedRequest::new(FailureKind::Limited, detail)
-                    });
+                    return Err(question.paused(until, attempts, self.clock.now()));
                 }
             };
             attempts = attempts.saturating_add(1);
@@ -253,6 +295,34 @@ impl Exchange {
                 if let Some(meter) = self.meter.get() {
                     meter.waited(Reason::Retry, delay);
                 }
+            }
+        }
+    }
+
+    /// Sends a request that changes something. It is sent again only after a 429, since then it had no
+    /// effect: after any other failure, nobody knows. Its answer is not read.
+    pub(super) async fn write(&self, act: Act<'_>, path: &str) -> Result<(), FailedRequest> {
+        let parameters = Parameters::default();
+        let mut attempts = 0;
+        loop {
+            let question = Question {
+                act,
+                path,
+                parameters: &parameters,
+                shape: Shape::Record,
+                scheme: self.credentials.in_use(),
+            };
+            let permit = match self.permitted(self.left(None)).await {
+                Ok(permit) => permit,
+                Err(PausedTooLong { until }) => {
+                    return Err(question.paused(until, attempts, self.clock.now()));
+                }
+            };
+            attempts += 1;
+            match self.attempt(question, permit, attempts).await {
+                Ok(_) => return Ok(()),
+                Err(failed) if failed.kind == FailureKind::Limited && attempts < WRITES => {}
+                Err(failed) => return Err(failed),
             }
         }
     }
@@ -543,13 +613,15 @@ impl Exchange {
     ) -> Result<Answer, FailedRequest> {
         let (sent_at, sent_after) = (self.clock.now(), self.clock.running());
         let known = Timestamp::from_micros(self.latest.load(Ordering::Relaxed));
-        let sent = http
-            .get(format!("{}{}", self.base, question.path))
+        let url = format!("{}{}", self.base, question.path);
+        let mut request = http
+            .request(question.act.method(), url)
             .header(AUTHORIZATION, self.credentials.header(question.scheme))
-            .query(question.parameters.pairs())
-            .send()
-            .await;
-        let response = match sent {
+            .query(question.parameters.pairs());
+        if let Some(body) = question.act.body() {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        let response = match request.send().await {
             Ok(response) => response,
             Err(error) => return Err(no_answer(error)),
         };
@@ -589,6 +661,10 @@ impl Exchange {
         let kind = header(&response, &CONTENT_TYPE).map(str::to_owned);
         let body = body(response, LARGEST_BODY).await;
         permit.answered();
+        if !matches!(question.act, Act::Get) {
+            let decoded = Decoded::of(Vec::new());
+            return Ok(Answer { decoded, moment });
+        }
         let decoded = wire::decode(body?, kind.as_deref(), question.shape)?;
         Ok(Answer { decoded, moment })
     }

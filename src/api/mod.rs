@@ -21,6 +21,7 @@ mod retry;
 #[cfg(test)]
 mod tests;
 mod token;
+mod webhooks;
 mod wire;
 
 use std::fmt;
@@ -36,7 +37,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::data::{
     Learned, Page, PageQuery, RateLimit, Resource, SessionVersion, Source, SourceError, Standing,
-    Timestamp, Trouble, Usage, VersionTotals,
+    Subscription, Timestamp, Trouble, Usage, VersionTotals,
 };
 use crate::metrics::Meter;
 
@@ -44,6 +45,7 @@ pub use address::{BaseUrlError, TokenError, base_url, token};
 pub use exchange::DateHeader;
 pub use limit::{Allowance, Budget, WaitReason, Waiting};
 pub use query::{Detail, LiveQuery, UnknownDetail};
+pub use webhooks::SubscriptionBody;
 pub use wire::Shape;
 
 /// The configuration of a [`Client`].
@@ -174,6 +176,31 @@ impl Client {
         self.0.live_sessions(query).await
     }
 
+    /// The names of the events that the platform knows, as it spells them.
+    pub async fn webhook_events(&self) -> Result<Vec<String>, SourceError> {
+        self.0.webhook_events().await
+    }
+
+    /// Creates a subscription of webhooks. This and the two methods below are the only ones that change
+    /// anything on the platform. A failure does not prove that nothing was changed.
+    pub async fn subscribe(&self, body: &SubscriptionBody<'_>) -> Result<(), SourceError> {
+        self.0.write_subscription(None, body).await
+    }
+
+    /// Replaces a subscription of webhooks.
+    pub async fn resubscribe(
+        &self,
+        id: Uuid,
+        body: &SubscriptionBody<'_>,
+    ) -> Result<(), SourceError> {
+        self.0.write_subscription(Some(id), body).await
+    }
+
+    /// Deletes a subscription of webhooks. One that does not exist any more is no error.
+    pub async fn unsubscribe(&self, id: Uuid) -> Result<(), SourceError> {
+        self.0.delete_subscription(id).await
+    }
+
     /// Counts requests that other processes of this account sent, each with how long ago that was, so that
     /// all of them together keep the rate limits.
     pub fn note_earlier(&self, ages: impl IntoIterator<Item = Duration>) {
@@ -260,6 +287,10 @@ impl Source for Client {
 
     async fn session_totals(&self) -> Result<Option<VersionTotals>, SourceError> {
         self.0.session_totals().await
+    }
+
+    async fn subscriptions(&self) -> Result<Vec<Subscription>, SourceError> {
+        self.0.subscriptions().await
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) struct Decoded {
 
 impl Decoded {
     /// Records of a body without any other information. The caller fills in the body.
-    fn of(items: Vec<Item>) -> Self {
+    pub(super) fn of(items: Vec<Item>) -> Self {
         Self {
             body: Arc::default(),
             items,

@@ -16,6 +16,7 @@ mod row;
 mod source;
 mod state;
 mod timestamp;
+mod webhook;
 
 pub use filter::SessionFilter;
 pub use number::{counted, grouped, without_os_numbers};
@@ -35,3 +36,4 @@ pub use state::{
     StreamState,
 };
 pub use timestamp::{Timestamp, TimestampError};
+pub use webhook::{DoorbellRecord, Rung, Subscription, SubscriptionState};

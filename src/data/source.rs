@@ -4,7 +4,7 @@ use std::future::Future;
 
 use uuid::Uuid;
 
-use super::{Learned, Page, PageQuery, Resource, Standing, VersionTotals};
+use super::{Learned, Page, PageQuery, Resource, Standing, Subscription, VersionTotals};
 
 /// How much a source was used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,6 +57,11 @@ pub trait Source: Send + Sync {
         &self,
     ) -> impl Future<Output = Result<Option<VersionTotals>, SourceError>> + Send {
         async { Ok(None) }
+    }
+
+    /// The account's subscriptions of webhooks.
+    fn subscriptions(&self) -> impl Future<Output = Result<Vec<Subscription>, SourceError>> + Send {
+        async { Ok(Vec::new()) }
     }
 }
 
