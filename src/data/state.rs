@@ -313,6 +313,8 @@ pub enum RunKind {
     Verify,
     /// Records read by id, because a list may have shown stale versions of them.
     Recheck,
+    /// The newest changes, read because the platform rang.
+    Ring,
     /// A change of the state by the operator.
     State,
 }
@@ -329,6 +331,7 @@ impl RunKind {
             Self::RetryRejects => "retry_rejects",
             Self::Verify => "verify",
             Self::Recheck => "recheck",
+            Self::Ring => "ring",
             Self::State => "state",
         }
     }
@@ -337,7 +340,7 @@ impl RunKind {
     pub const fn is_pass(self) -> bool {
         matches!(
             self,
-            Self::Incremental | Self::List | Self::RefreshOpen | Self::Recheck
+            Self::Incremental | Self::List | Self::RefreshOpen | Self::Recheck | Self::Ring
         )
     }
 }

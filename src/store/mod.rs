@@ -15,6 +15,7 @@ mod backend;
 mod backfill;
 mod commit;
 mod dictionary;
+mod doorbell;
 mod error;
 mod export;
 mod file;

@@ -337,7 +337,8 @@ impl Store {
         Ok(sent)
     }
 
-    /// The newest runs of an account, newest first.
+    /// The newest runs of an account, newest first. Without those that the platform rang for, which are many
+    /// and short.
     pub async fn last_runs(
         &self,
         account: AccountId,
@@ -346,8 +347,9 @@ impl Store {
         let mut tx = self.reading("read the runs", "sync_runs").await?;
         let rows: Vec<StoredRun> = tx
             .rows(
-                "select * from sync_runs where account_id = $1 order by id desc limit $2",
-                args![account.0, i64::from(limit)],
+                "select * from sync_runs where account_id = $1 and kind <> $3 \
+                 order by id desc limit $2",
+                args![account.0, i64::from(limit), RunKind::Ring.as_str()],
             )
             .await?;
         tx.end().await;

@@ -20,15 +20,17 @@ use super::open::{OpenRefresh, OpenSessions};
 use super::passes::Passes;
 use super::policy::{FailureAction, RunError};
 use super::recheck::Rechecks;
+use super::ring::Rings;
 use super::run::{RunReport, Runner};
+use super::stop::unless_stopped;
 use super::upkeep::{Pauses, Planned, Upkeep};
 use super::verify::{Verification, Verified, Verifier};
 use super::walk::WalkSettings;
 use crate::clock::Clock;
 use crate::config::Zone;
 use crate::data::{
-    Learned, RecheckReason, Resource, RunKind, SessionFilter, Source, SourceError, Span, Stream,
-    Timestamp,
+    Learned, RecheckReason, Resource, RunKind, Rung, SessionFilter, Source, SourceError, Span,
+    Stream, Subscription, SubscriptionState, Timestamp,
 };
 use crate::metrics::Meter;
 use crate::store::{Backfill, Lease, Store, StoreError};
@@ -212,6 +214,13 @@ impl<S: Source + 'static> Engine<S> {
     fn open_job(&self) -> OpenRefresh<'_, S> {
         let runner = &self.runner;
         OpenRefresh { runner }
+    }
+
+    fn rings_job(&self) -> Rings<'_, S> {
+        Rings {
+            runner: &self.runner,
+            lists: self.lists_job(),
+        }
     }
 
     fn upkeep(&self) -> Upkeep<'_, S> {
@@ -407,6 +416,45 @@ impl<S: Source + 'static> Engine<S> {
         limits: RunLimits<'_>,
     ) -> RunReport {
         self.open_job().portion(sessions, limits).await
+    }
+
+    /// Reads what the platform has called about, with one request for a list, or one for each record if they
+    /// are read by id. Moves no watermark. Returns also the records whose change was shown and is stored.
+    /// `None` if nothing of the resource is loaded yet.
+    pub async fn ring(
+        &self,
+        rung: &Rung,
+        limits: RunLimits<'_>,
+    ) -> Option<(RunReport, HashSet<Uuid>)> {
+        self.rings_job().follow(rung, limits).await
+    }
+
+    /// Looks at the account's subscriptions of webhooks, and stores the state of the one of the doorbell.
+    pub async fn check_subscription(
+        &self,
+        judge: impl Fn(&[Subscription]) -> SubscriptionState,
+        stop: &CancellationToken,
+    ) -> Result<SubscriptionState, RunError> {
+        let runner = &self.runner;
+        let asked = unless_stopped(stop, runner.source().subscriptions()).await?;
+        let state = asked.map_or(SubscriptionState::Unknown, |all| judge(&all));
+        let now = runner.clock().now();
+        let store = runner.store();
+        store.note_subscription(runner.lease(), state, now).await?;
+        Ok(state)
+    }
+
+    /// Stores that the platform has called so often, and when it did last.
+    pub async fn note_rings(&self, count: u64, last: Timestamp) -> Result<(), StoreError> {
+        let runner = &self.runner;
+        let lease = runner.lease();
+        runner.store().note_rings(lease, count, last).await
+    }
+
+    /// Forgets what is stored of the doorbell, since there is none any more.
+    pub async fn forget_doorbell(&self) -> Result<(), StoreError> {
+        let runner = &self.runner;
+        runner.store().forget_doorbell(runner.lease()).await
     }
 
     /// Compares these resources with the API and repairs the differences: records that are missing or have

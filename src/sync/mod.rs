@@ -47,6 +47,7 @@ mod platform;
 pub mod policy;
 mod portion;
 pub mod recheck;
+mod ring;
 pub mod run;
 mod stop;
 pub mod survey;

@@ -24,3 +24,4 @@ mod rechecks;
 mod refresh;
 mod rejects;
 mod resume;
+mod rings;
