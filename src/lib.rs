@@ -18,8 +18,9 @@
 //! |---|---|---|
 //! | [`cli`] | clap types, a file per command: load, wire, call, print; exit codes | SQL, HTTP |
 //! | [`daemon`] | when `run` does what, and what a failed pass means for the next one | SQL, HTTP, clap |
-//! | [`http`] | what `run` serves: health, metrics, the status page; who may read it, and limits | SQL, clap |
+//! | [`http`] | what `run` serves: health, metrics, the status page, the doorbell; to whom, and limits | SQL, clap |
 //! | [`alerts`] | of what operators are told, when, and how messages are sent | the API, clap, SQL |
+//! | [`doorbell`] | when the platform's calls cause a read, their secret address, their limit | HTTP, SQL, how something is read |
 //! | [`schedule`] | turns schedules into triggers in bounded channels | what a trigger causes |
 //! | [`status`] | the status of each account, and what of it is too old or failing | the API, clap, SQL |
 //! | [`export`] | files of rows: their formats, their folder, the manifest | clap, SQL, clocks |
@@ -132,6 +133,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod data;
+pub mod doorbell;
 pub mod export;
 pub mod health;
 pub mod http;

@@ -114,6 +114,16 @@ pub const COMMIT_SECONDS: &str = "helena_sync_commit_duration_seconds";
 pub const COMMIT_ROWS: &str = "helena_sync_commit_rows";
 /// Triggers that were skipped.
 pub const SKIPPED: &str = "helena_sync_triggers_skipped_total";
+/// Calls of the platform.
+pub const RINGS: &str = "helena_sync_rings_total";
+/// Calls of others.
+pub const STRANGERS: &str = "helena_sync_doorbell_strangers_total";
+/// How long after a call the change is stored.
+pub const RING_SECONDS: &str = "helena_sync_ring_duration_seconds";
+/// When the platform last called.
+pub const LAST_RING: &str = "helena_sync_last_ring_timestamp_seconds";
+/// Whether the platform is to call.
+pub const SUBSCRIBED: &str = "helena_sync_doorbell_subscribed";
 /// Rejects that are not resolved.
 pub const REJECTS: &str = "helena_sync_rejects_open";
 /// Records that the platform counts but does not show.
@@ -285,6 +295,36 @@ pub const METRICS: &[Metric] = &[
         "Triggers of schedules that were skipped because an earlier one still waited.",
     ),
     metric(
+        RINGS,
+        Kind::Counter,
+        &["account", "resource"],
+        "Calls of the platform at the doorbell, by what they concern; unknown if the event is unknown. Only with a doorbell.",
+    ),
+    metric(
+        STRANGERS,
+        Kind::Counter,
+        &[],
+        "Requests to the doorbell that were answered with 404, since their path is not secret. Only with a doorbell.",
+    ),
+    metric(
+        RING_SECONDS,
+        Kind::Histogram,
+        ACCOUNT,
+        "How long it took from a call of the platform until the changed record was stored. Only with a doorbell.",
+    ),
+    metric(
+        LAST_RING,
+        Kind::Gauge,
+        ACCOUNT,
+        "When the platform last called at the doorbell, as a Unix time. Only with a doorbell.",
+    ),
+    metric(
+        SUBSCRIBED,
+        Kind::Gauge,
+        ACCOUNT,
+        "1 if the platform has an enabled subscription that calls the doorbell, else 0. Only with a doorbell.",
+    ),
+    metric(
         REJECTS,
         Kind::Gauge,
         &["account", "resource"],
@@ -445,6 +485,11 @@ pub fn set(name: &'static str, labels: &[(&'static str, &str)], value: f64) {
     gauge!(name, &owned(labels)).set(value);
 }
 
+/// Somebody called at the doorbell who does not know its address.
+pub fn stranger() {
+    counter!(STRANGERS).increment(1);
+}
+
 /// Sets a counter whose value is stored elsewhere.
 pub fn set_total(name: &'static str, labels: &[(&'static str, &str)], value: u64) {
     counter!(name, &owned(labels)).absolute(value);
@@ -599,6 +644,29 @@ impl Meter {
             counter!(PASSES, "account" => self.account(), "outcome" => outcome.as_str())
                 .increment(0);
         }
+    }
+
+    /// Makes the counters of the doorbell known.
+    pub fn begin_rings(&self) {
+        counter!(STRANGERS).increment(0);
+        for resource in [Some(Resource::Sessions), Some(Resource::Contacts), None] {
+            self.count_rings(resource, 0);
+        }
+    }
+
+    /// The platform called about this resource; `None` if the event is unknown.
+    pub fn rang(&self, resource: Option<Resource>) {
+        self.count_rings(resource, 1);
+    }
+
+    fn count_rings(&self, resource: Option<Resource>, count: u64) {
+        let resource = resource.map_or("unknown", Resource::name);
+        counter!(RINGS, "account" => self.account(), "resource" => resource).increment(count);
+    }
+
+    /// The change that the platform called about is stored.
+    pub fn followed(&self, took: Duration) {
+        histogram!(RING_SECONDS, "account" => self.account()).record(took.as_secs_f64());
     }
 
     fn retries_and_limits(&self) {

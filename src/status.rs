@@ -11,7 +11,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::data::{
-    OrderField, Resource, SessionFilter, SessionVersion, Stream, Timestamp, grouped,
+    DoorbellRecord, OrderField, Resource, SessionFilter, SessionVersion, Stream, SubscriptionState,
+    Timestamp, grouped,
 };
 use crate::store::{
     AccountId, Backfill, LEASE_TTL, RunRecord, Store, StoreError, StoredAccount, StoredGap,
@@ -54,7 +55,9 @@ pub struct AccountStatus {
     pub extra_fields: BTreeMap<&'static str, Vec<String>>,
     /// The last verification. `None` if there was none.
     pub verified: Option<VerifiedStatus>,
-    /// The last runs, newest first.
+    /// The doorbell. `None` if the account has none, as far as is known.
+    pub doorbell: Option<DoorbellStatus>,
+    /// The last runs, newest first, without those that the platform rang for.
     pub runs: Vec<RunStatus>,
     /// What is too old, as text (see [`too_old`]).
     pub stale: Vec<String>,
@@ -88,6 +91,34 @@ pub struct VerifiedStatus {
     pub at: Timestamp,
     /// The number of differences that all verifications found. It should stay 0.
     pub differences: u64,
+}
+
+/// The doorbell of an account: whether the platform calls when something changes.
+#[derive(Debug, Serialize)]
+pub struct DoorbellStatus {
+    /// The state of its subscription on the platform: `good`, `missing`, `disabled`, `other_address`,
+    /// `lacks_events` or `unknown`. `None` if nobody has looked yet.
+    pub subscription: Option<&'static str>,
+    /// What is wrong with it, and what to do. `None` if all is well.
+    pub problem: Option<&'static str>,
+    /// When that was last looked at.
+    pub checked_at: Option<Timestamp>,
+    /// When the platform last called. At most some seconds old.
+    pub last_ring_at: Option<Timestamp>,
+    /// How often it has called.
+    pub rings: u64,
+}
+
+impl From<DoorbellRecord> for DoorbellStatus {
+    fn from(record: DoorbellRecord) -> Self {
+        Self {
+            subscription: record.state.map(SubscriptionState::as_str),
+            problem: record.state.and_then(SubscriptionState::problem),
+            checked_at: record.checked_at,
+            last_ring_at: record.last_ring_at,
+            rings: record.rings,
+        }
+    }
 }
 
 /// Records that are still to be read by id.
@@ -388,6 +419,7 @@ pub async fn gather(
             .verified(account.id)
             .await?
             .map(|(at, differences)| VerifiedStatus { at, differences }),
+        doorbell: store.doorbell(account.id).await?.map(DoorbellStatus::from),
         runs: store
             .last_runs(account.id, RUNS)
             .await?

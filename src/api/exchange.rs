@@ -549,7 +549,7 @@ impl Exchange {
             "request",
             otel.kind = "client",
             otel.status_code = Empty,
-            http.request.method = "GET",
+            http.request.method = question.act.method().as_str(),
             url.path = question.path,
             http.response.status_code = Empty,
             attempt = attempts,

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::formats::TextOrJson;
@@ -22,6 +23,7 @@ use super::{Account, Context, Exit, Failure, Patience, place};
 use crate::api::{Client, DateHeader};
 use crate::config;
 use crate::data::{Page, PageQuery, Resource, SessionFilter, Source, SourceError, Span, counted};
+use crate::doorbell::Address;
 use crate::output::{Format, Printer, cell, terminal_width, wrapped};
 use crate::store::{OpenOptions, Store, StoreError};
 use crate::sync;
@@ -33,7 +35,8 @@ use crate::sync;
 /// time zone, and which variables of the environment are ignored.
 /// Requests one record of each resource in sync.resources with each account's token: twelve
 /// requests for each account, and up to four more to compare both versions of the session list or
-/// to find out why a request is refused. Checks that the token belongs to the company whose data is
+/// to find out why a request is refused. With doorbell.listen, one more checks that the platform rings.
+/// Checks that the token belongs to the company whose data is
 /// stored. Reports if the token is accepted in an unusual form, and if the platform's Date header
 /// differs from this machine's clock by more than a minute. Prints each result as it comes, and in the
 /// end what to do next. Changes nothing.
@@ -151,6 +154,7 @@ pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Fail
         }
         store => store,
     };
+    let secret = doorbell_secret(context)?;
     let mut companies: Vec<(Uuid, &str)> = Vec::new();
     for account in &accounts {
         let client = account.client(context, &[], Patience::Within(PATIENCE))?;
@@ -161,6 +165,10 @@ pub(super) async fn run(context: &Context, args: CheckArgs) -> Result<Exit, Fail
             resources: &resources,
         };
         let (company, ahead) = checked.check(&mut findings).await?;
+        if let Some(secret) = &secret {
+            let (outcome, detail) = checked.doorbell(secret).await;
+            findings.add(checked.finding("doorbell".into(), outcome, detail))?;
+        }
         if let Some(detail) = interactions(store.as_ref(), &account.name, ahead).await {
             findings.add(Finding {
                 account: account.name.clone(),
@@ -281,6 +289,15 @@ fn exit(findings: &[Finding]) -> Exit {
 async fn mismatch(store: Option<&Store>, name: &str, company: Uuid) -> Option<(Outcome, String)> {
     let error = store?.check_company(name, company).await.err()?;
     Some((Outcome::from(Exit::of_store(&error)), chain(&error)))
+}
+
+/// The doorbell's secret, if run listens for the platform.
+fn doorbell_secret(context: &Context) -> Result<Option<SecretString>, Failure> {
+    let (doorbell, warning) = context.settings.doorbell()?;
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
+    }
+    Ok(doorbell.secret.filter(|_| doorbell.listen.is_some()))
 }
 
 /// Checks the database. Returns the store if it can be opened, and whether its tables are still to be created
@@ -448,6 +465,22 @@ impl Api<'_> {
             }
         }
         Ok((company, ahead))
+    }
+
+    /// Checks whether the platform rings the doorbell.
+    async fn doorbell(&self, secret: &SecretString) -> (Outcome, String) {
+        let subscriptions = match self.client.subscriptions().await {
+            Ok(subscriptions) => subscriptions,
+            Err(error) => return (Outcome::from(Exit::of_source(&error)), error.to_string()),
+        };
+        let address = Address::new(secret, &self.account.name);
+        match address.judge(&subscriptions, self.resources).problem() {
+            None => (
+                Outcome::Good,
+                "the platform rings when something changes".into(),
+            ),
+            Some(problem) => (Outcome::Failed, problem.to_owned()),
+        }
     }
 
     /// Waits for an answer. Says after some seconds that none came, and gives up then if there is no

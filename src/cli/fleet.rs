@@ -28,6 +28,7 @@ use crate::api::Client;
 use crate::config::DatabaseUrl;
 use crate::daemon::{self, AccountError, AccountTask, Intervals, WhenHeld};
 use crate::data::counted;
+use crate::doorbell::Bells;
 use crate::http::Observed;
 use crate::metrics::Meter;
 use crate::schedule::{self, Scheduler, Slots, Trigger};
@@ -63,6 +64,8 @@ pub(super) struct Shared<'a> {
     pub(super) store: Store,
     pub(super) serving: &'a Serving,
     pub(super) watch: Arc<Watch>,
+    /// The doorbells, if the platform can call.
+    pub(super) bells: Option<Bells>,
     pub(super) stop: CancellationToken,
     /// The database that is open, whatever the configuration says since.
     pub(super) url: DatabaseUrl,
@@ -200,6 +203,11 @@ impl<'a> Fleet<'a> {
                 begun: format!("keeping {what} in {url} up to date, {}", sync.schedule),
             },
             clock: Arc::clone(&context.clock),
+            bell: self
+                .shared
+                .bells
+                .as_ref()
+                .map(|bells| bells.add(&account.name, &sync.resources)),
             resources: sync.resources,
             intervals: Intervals {
                 catalog: sync.catalog_interval,
@@ -284,7 +292,7 @@ impl<'a> Fleet<'a> {
             self.replace(account, client);
         } else if member.is_leaving {
             let member = self.members.remove(place);
-            self.scheduler.remove(&member.slots);
+            self.forget(&member);
         } else if let Some(failure) = failure {
             if self.members.len() > 1 {
                 tracing::error!(account = name, "{}", failure.line());
@@ -292,6 +300,14 @@ impl<'a> Fleet<'a> {
             self.failed.insert(name, failure);
         }
         true
+    }
+
+    /// The configuration has this account no more, and its task has ended.
+    fn forget(&self, member: &Member) {
+        self.scheduler.remove(&member.slots);
+        if let Some(bells) = &self.shared.bells {
+            bells.remove(&member.account.name);
+        }
     }
 
     /// Starts the work on an account over, or for the first time, while others go on.
@@ -330,6 +346,7 @@ impl<'a> Fleet<'a> {
         settings.check()?;
         let context = Arc::new(self.context.renewed(settings)?);
         context.settings.http()?;
+        context.settings.doorbell()?;
         context.settings.alerts()?;
         engine::settings(&context)?;
         let accounts = clients(&context)?;
@@ -385,14 +402,15 @@ impl<'a> Fleet<'a> {
             }
         }
         // Those that have failed are gone at once.
-        self.members.retain(|member| {
-            let is_gone = member.is_leaving && !member.is_working;
-            if is_gone {
+        let members = std::mem::take(&mut self.members);
+        for member in members {
+            if member.is_leaving && !member.is_working {
                 self.failed.remove(&member.account.name);
-                self.scheduler.remove(&member.slots);
+                self.forget(&member);
+            } else {
+                self.members.push(member);
             }
-            !is_gone
-        });
+        }
         for (account, client) in accounts {
             let name = account.name.clone();
             let Some(member) = self.members.iter_mut().find(|one| one.account.name == name) else {

@@ -59,6 +59,7 @@ pub mod state;
 pub mod status;
 pub mod sync;
 pub mod verify;
+pub mod webhooks;
 
 use std::ffi::OsString;
 use std::future::ready;
@@ -222,6 +223,7 @@ pub enum Command {
     Templates(lists::TemplatesArgs),
     Portfolios(lists::PortfoliosArgs),
     OfficeHours(lists::OfficeHoursArgs),
+    Webhooks(webhooks::WebhooksArgs),
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::SandboxCommand),
     Completions(completions::CompletionsArgs),
@@ -331,6 +333,7 @@ pub async fn run_command(
         Command::Templates(args) => lists::templates(&context, args.list).boxed(),
         Command::Portfolios(args) => lists::portfolios(&context, args.list).boxed(),
         Command::OfficeHours(args) => lists::office_hours(&context, args.list).boxed(),
+        Command::Webhooks(args) => webhooks::run(&context, args).boxed(),
         Command::Completions(_) | Command::Man(_) | Command::Config(_) | Command::Init(_) => {
             ready(Ok(Exit::Done)).boxed()
         }

@@ -5,7 +5,7 @@ use clap::{Arg, Args};
 
 use super::{Command, Failure, Global, alerts, rejects};
 
-/// Options that the live lists refuse.
+/// Options that the live lists and `webhooks` refuse.
 pub(super) const LIVE: &[&str] = &["database_url"];
 
 /// Options that commands refuse which only read the database.
@@ -154,6 +154,7 @@ const fn of(command: &Command) -> (&'static str, &'static [&'static str], &'stat
         Command::Templates(_) => ("templates", LIVE, ASKS),
         Command::Portfolios(_) => ("portfolios", LIVE, ASKS),
         Command::OfficeHours(_) => ("office-hours", LIVE, ASKS),
+        Command::Webhooks(_) => ("webhooks", LIVE, ASKS),
         Command::Run(_)
         | Command::Sync(_)
         | Command::Backfill(_)

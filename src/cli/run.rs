@@ -14,11 +14,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::fleet::{self, Fleet, Shared};
 use super::reload::Reloads;
-use super::serving::{self, Serving};
+use super::serving::{self, Door, Serving};
 use super::{Access, Account, Context, Exit, Failure, account_outcomes, alerts, engine};
 use crate::alerts::Watch;
 use crate::api::Client;
 use crate::daemon;
+use crate::doorbell::Bells;
 use crate::store::Store;
 
 /// Keep the mirror up to date until stopped.
@@ -80,7 +81,9 @@ pub(super) async fn run(context: Arc<Context>, args: RunArgs) -> Result<Exit, Fa
     }
     let stop = engine::signals(Exit::Done)?;
     let reloads = Reloads::begin(&stop)?;
-    let serving = Box::pin(Serving::begin(&context)).await?;
+    let door = door(&context, &accounts)?;
+    let bells = door.as_ref().map(|door| door.bells.clone());
+    let serving = Box::pin(Serving::begin(&context, door)).await?;
     let watch = Arc::new(Watch::new(Arc::clone(&context.clock), subject));
     let watching = tokio::spawn(Arc::clone(&watch).keep_watching());
     let _watching = AbortOnDropHandle::new(watching);
@@ -95,6 +98,7 @@ pub(super) async fn run(context: Arc<Context>, args: RunArgs) -> Result<Exit, Fa
                 store,
                 serving: &serving,
                 watch,
+                bells,
                 stop,
                 url,
             };
@@ -103,6 +107,23 @@ pub(super) async fn run(context: Arc<Context>, args: RunArgs) -> Result<Exit, Fa
     };
     serving.end().await;
     ended
+}
+
+/// Where the platform can call, with the doorbells of the accounts. `None` if it cannot.
+fn door(context: &Context, accounts: &[(Account, Client)]) -> Result<Option<Door>, Failure> {
+    let (doorbell, warning) = context.settings.doorbell()?;
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
+    }
+    let Some((at, secret)) = doorbell.listen.zip(doorbell.secret) else {
+        return Ok(None);
+    };
+    let bells = Bells::new(secret, Arc::clone(&context.clock));
+    let mirrored = context.settings.sync()?.resources;
+    for (account, _) in accounts {
+        bells.add(&account.name, &mirrored);
+    }
+    Ok(Some(Door { at, bells }))
 }
 
 /// Opens the database, and retries until it answers. `None` if stopped meanwhile.

@@ -15,8 +15,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Context, Failure};
 use crate::config::Http;
+use crate::doorbell::Bells;
 use crate::health::{Health, Pulse, Stuck};
-use crate::http::{Access, View, routes, serve};
+use crate::http::{Access, View, doorbell_routes, routes, serve};
 use crate::metrics::Recorder;
 
 /// The task of an account may be silent for this long: much longer than a request or a statement may take,
@@ -44,24 +45,34 @@ pub(super) fn reloading() {
     }
 }
 
+/// Where the platform can call, and what it calls there.
+pub(super) struct Door {
+    pub(super) at: SocketAddr,
+    pub(super) bells: Bells,
+}
+
 /// What tells others about this process, until it is dropped.
 pub(super) struct Serving {
     pub(super) view: Arc<View>,
     health: Arc<Health>,
     is_ready: Arc<AtomicBool>,
-    server: Mutex<Option<JoinHandle<()>>>,
+    servers: Mutex<Vec<JoinHandle<()>>>,
     stop: CancellationToken,
     _looking: AbortOnDropHandle<()>,
 }
 
 impl Serving {
     /// Listens where the configuration says, and tells systemd that the process is alive.
-    pub(super) async fn begin(context: &Context) -> Result<Self, Failure> {
+    pub(super) async fn begin(context: &Context, door: Option<Door>) -> Result<Self, Failure> {
         let (http, warning) = context.settings.http()?;
         if let Some(warning) = warning {
             tracing::warn!("{warning}");
         }
         let listener = listen(&http).await?;
+        let door = match door {
+            Some(Door { at, bells }) => Some((listen_at_door(at).await?, bells)),
+            None => None,
+        };
         let clock = Arc::clone(&context.clock);
         let health = Arc::new(Health::new(Arc::clone(&clock)));
         let recorder = listener.as_ref().and_then(|_| Recorder::of_process());
@@ -72,17 +83,24 @@ impl Serving {
             recorder.clone(),
         ));
         let stop = CancellationToken::new();
-        let server = listener.map(|listener| {
+        let mut servers = Vec::new();
+        if let Some(listener) = listener {
             let router = routes(Arc::clone(&view), Access::new(http.token.as_ref()));
-            tokio::spawn(serve(listener, router, clock, stop.clone()))
-        });
+            let serving = serve(listener, router, Arc::clone(&clock), stop.clone());
+            servers.push(tokio::spawn(serving));
+        }
+        if let Some((listener, bells)) = door {
+            bells.begin();
+            let router = doorbell_routes(bells, Arc::clone(&clock));
+            servers.push(tokio::spawn(serve(listener, router, clock, stop.clone())));
+        }
         let is_ready = Arc::new(AtomicBool::new(false));
         let looking = tokio::spawn(look(Arc::clone(&health), recorder, Arc::clone(&is_ready)));
         Ok(Self {
             view,
             health,
             is_ready,
-            server: Mutex::new(server),
+            servers: Mutex::new(servers),
             stop,
             _looking: AbortOnDropHandle::new(looking),
         })
@@ -113,12 +131,11 @@ impl Serving {
     /// Answers what was asked, and stops. Comes before the database is closed: an answer may be reading it.
     pub(super) async fn end(&self) {
         self.stop.cancel();
-        let server = self
-            .server
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(server) = server {
+        let servers = {
+            let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *servers)
+        };
+        for server in servers {
             // It does not panic, and nobody aborts it.
             let _ended = server.await;
         }
@@ -129,17 +146,30 @@ fn task_of(account: &str) -> String {
     format!("the task of account {account}")
 }
 
+async fn open(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await?;
+    let at = listener.local_addr()?;
+    Ok((listener, at))
+}
+
+/// Opens the address of the doorbell.
+async fn listen_at_door(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let (listener, at) = open(address).await.map_err(|error| {
+        Failure::failed(anyhow::anyhow!(
+            "{}; set doorbell.listen to another address, or to off",
+            cannot(address, &error)
+        ))
+    })?;
+    tracing::info!(address = %at, "the doorbell is at http://{at}/");
+    Ok(listener)
+}
+
 /// Opens the address of the configuration. If nobody has chosen it, another program may have it.
 async fn listen(http: &Http) -> Result<Option<TcpListener>, Failure> {
     let Some(address) = http.listen else {
         return Ok(None);
     };
-    let opened = async {
-        let listener = TcpListener::bind(address).await?;
-        let at = listener.local_addr()?;
-        Ok((listener, at))
-    };
-    match opened.await {
+    match open(address).await {
         Ok((listener, at)) => {
             tracing::info!(address = %at, "status page, health and metrics: http://{at}/");
             Ok(Some(listener))

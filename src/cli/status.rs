@@ -17,8 +17,8 @@ use crate::data::{Resource, SessionFilter, Timestamp, counted};
 use crate::output::{Format, Printer, Wrapping, cell, terminal_width};
 use crate::schedule::promised;
 use crate::status::{
-    AccountStatus, BackfillStatus, Loading, RecheckStatus, RunStatus, StreamLine, gather,
-    incomplete, promises, stream_name, too_old,
+    AccountStatus, BackfillStatus, DoorbellStatus, Loading, RecheckStatus, RunStatus, StreamLine,
+    gather, incomplete, promises, stream_name, too_old,
 };
 use crate::store::{AccountId, Store, StreamStatus};
 
@@ -305,6 +305,9 @@ fn print(
         writeln!(out, "\n{}", backfill_text(backfill, zone))?;
     }
     print_doubts(&mut out, status, zone)?;
+    if let Some(doorbell) = &status.doorbell {
+        writeln!(out, "\n{}", doorbell_text(doorbell, now))?;
+    }
     let is_odd = |line: &StreamLine| {
         line.clock_difference_ms.is_some() || line.interactions_ahead_at.is_some()
     };
@@ -347,6 +350,23 @@ fn print(
     }
     print_runs(&mut out, width, &status.runs, zone)?;
     writeln!(out)
+}
+
+/// Whether the platform rings, and when it did last.
+fn doorbell_text(doorbell: &DoorbellStatus, now: Timestamp) -> String {
+    let state = match (doorbell.subscription, doorbell.problem) {
+        (None, _) => "nobody has looked yet whether the platform rings".to_owned(),
+        (Some(_), None) => "the platform rings".to_owned(),
+        (Some(_), Some(problem)) => problem.to_owned(),
+    };
+    let last = doorbell.last_ring_at.map_or_else(
+        || "it has not rung yet".to_owned(),
+        |at| {
+            let rings = counted(doorbell.rings, "ring");
+            format!("last ring {} ago, {rings} in all", ago(now.since(at)))
+        },
+    );
+    format!("doorbell: {state}; {last}")
 }
 
 /// How far a first load or backfill is, and what resumes it.
@@ -677,6 +697,13 @@ mod tests {
             },
             extra_fields: BTreeMap::new(),
             verified: None,
+            doorbell: Some(DoorbellStatus {
+                subscription: Some("good"),
+                problem: None,
+                checked_at: Some(at("2026-05-04T12:00:00Z")),
+                last_ring_at: Some(at("2026-05-04T12:00:48Z")),
+                rings: 1_204,
+            }),
             runs: vec![RunStatus {
                 id: 7,
                 kind: "list".into(),

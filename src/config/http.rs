@@ -109,7 +109,7 @@ fn usable(text: &str, key: &'static str) -> Result<SecretString, Wrong> {
     Ok(SecretString::from(text))
 }
 
-fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+pub(super) fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
     let text = values::text(from)?;
     if text.eq_ignore_ascii_case("off") {
         return Ok(None);
@@ -129,11 +129,13 @@ fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::E
         })
 }
 
-fn optional<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+pub(super) fn optional<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     values::text(from).map(Some)
 }
 
-fn optional_secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
+pub(super) fn optional_secret<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<SecretString>, D::Error> {
     values::secret(from).map(Some)
 }
 

@@ -423,6 +423,24 @@ pub const KEYS: &[Key] = &[
         "An alert begins if less than this share of the disk of the SQLite database is free, in percent, 1 to 99.",
     ),
     key(
+        "doorbell.listen",
+        Shape::Text,
+        "off",
+        "Where run hears the platform's calls: an IP address and a port, behind a proxy with TLS; off for nowhere. See docs/doorbell.md.",
+    ),
+    key(
+        "doorbell.secret",
+        Shape::Text,
+        "",
+        "The secret from which the addresses are made that the platform calls, at least 32 characters. It is never printed, logged or stored.",
+    ),
+    key(
+        "doorbell.secret_file",
+        Shape::Text,
+        "",
+        "A file that holds this secret, instead of doorbell.secret.",
+    ),
+    key(
         "log.format",
         Shape::Text,
         "text",

@@ -8,12 +8,12 @@ use super::keys::{ACCOUNT_KEYS, CONFIG_VARIABLE, KEYS, Key, PREFIX};
 use super::nearest::{near_key, nearest, nearest_key};
 use super::{ConfigError, Environment};
 
-/// Whether the file itself contains a token.
+/// Whether the file itself contains a token or another secret.
 pub(super) fn holds_token(table: &toml::Table) -> bool {
-    let in_section = |name, key| table.get(name).and_then(|it| it.get(key)).is_some();
-    let in_api = in_section("api", "token") || in_section("http", "token");
+    let has = |section, key| table.get(section).and_then(|it| it.get(key)).is_some();
+    let in_api = has("api", "token") || has("http", "token") || has("doorbell", "secret");
     // Whoever has the address of a webhook can write there: it is a token, too.
-    let in_alerts = in_section("alerts", "webhook");
+    let in_alerts = has("alerts", "webhook");
     let in_accounts = table
         .get("accounts")
         .and_then(toml::Value::as_array)

@@ -17,12 +17,18 @@ use super::accounts::{self, Accounts, DefaultAccount, Entry};
 use super::keys::{CONFIG_VARIABLE, KEYS, Key, PREFIX, Shape, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE};
 use super::known::{check_keys, check_variables, holds_token, token_variables};
 use super::{
-    Alerts, Api, Backfill, ConfigError, DEFAULT_ACCOUNT, DEFAULT_FILE, Database, Http, LocatedZone,
-    Log, Report, Store, Sync, Verify, Zone, values,
+    Alerts, Api, Backfill, ConfigError, DEFAULT_ACCOUNT, DEFAULT_FILE, Database, Doorbell, Http,
+    LocatedZone, Log, Report, Store, Sync, Verify, Zone, values,
 };
 
 /// Keys whose values are secrets.
-const SECRET_KEYS: [&str; 4] = ["api.token", "database.url", "http.token", "alerts.webhook"];
+const SECRET_KEYS: [&str; 5] = [
+    "api.token",
+    "database.url",
+    "http.token",
+    "doorbell.secret",
+    "alerts.webhook",
+];
 
 /// The environment variables, read once.
 #[derive(Clone, Default)]
@@ -396,7 +402,25 @@ impl Settings {
     /// `[http]`, with the token, and a warning about the token's file.
     pub fn http(&self) -> Result<(Http, Option<String>), ConfigError> {
         let http = self.checked_http()?;
-        http.with_token().map_err(|wrong| self.wrong_http(wrong))
+        http.with_token().map_err(|wrong| self.wrong("http", wrong))
+    }
+
+    /// `[doorbell]`, with the secret, and a warning about the secret's file.
+    pub fn doorbell(&self) -> Result<(Doorbell, Option<String>), ConfigError> {
+        let doorbell = self.checked_doorbell()?;
+        doorbell
+            .with_secret()
+            .map_err(|wrong| self.wrong("doorbell", wrong))
+    }
+
+    /// `[doorbell]` without the secret of a file.
+    fn checked_doorbell(&self) -> Result<Doorbell, ConfigError> {
+        let doorbell: Doorbell = self.section("doorbell")?;
+        let status = self.checked_http()?.listen;
+        doorbell
+            .check(status)
+            .map_err(|wrong| self.wrong("doorbell", wrong))?;
+        Ok(doorbell)
     }
 
     /// `[http]` without the token of a file.
@@ -405,12 +429,8 @@ impl Settings {
         http.is_default = self
             .value("http.listen")
             .is_none_or(|value| self.origin(&value) == "default");
-        http.check().map_err(|wrong| self.wrong_http(wrong))?;
+        http.check().map_err(|wrong| self.wrong("http", wrong))?;
         Ok(http)
-    }
-
-    fn wrong_http(&self, wrong: (&str, String)) -> ConfigError {
-        self.wrong("http", wrong)
     }
 
     /// `[alerts]`, with the address of the webhook, and a warning about its file.
@@ -471,6 +491,7 @@ impl Settings {
         self.report()?;
         self.checked_http()?;
         self.checked_alerts()?;
+        self.checked_doorbell()?;
         self.log()?;
         self.timezone()?;
         self.account_names()?;

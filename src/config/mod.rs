@@ -8,6 +8,7 @@
 mod accounts;
 mod alerts;
 mod database;
+mod doorbell;
 mod http;
 mod keys;
 mod known;
@@ -34,6 +35,7 @@ use crate::data::RateLimit;
 pub use accounts::{AccountConfig, Accounts, DEFAULT_ACCOUNT};
 pub use alerts::{ALERT_FORMATS, AlertFormat, Alerts, Webhook};
 pub use database::DatabaseUrl;
+pub use doorbell::Doorbell;
 pub use http::{Http, reachable};
 pub use keys::{ACCOUNT_KEYS, CONFIG_VARIABLE, KEYS, Key, PREFIX, Shape, markdown};
 pub use load::{BaseUrlSource, Environment, Flag, Settings};

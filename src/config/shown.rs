@@ -96,7 +96,7 @@ fn masked(key: &Key, value: &Value) -> String {
     let text = text(value);
     match key.name {
         _ if text.is_empty() => text,
-        "api.token" | "http.token" => MASK.to_owned(),
+        "api.token" | "http.token" | "doorbell.secret" => MASK.to_owned(),
         // An address that is not valid may be anything.
         "database.url" => text
             .parse::<DatabaseUrl>()

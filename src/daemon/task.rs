@@ -14,6 +14,7 @@ use super::lease::{Claim, KeptLease, WhenHeld};
 use super::{AccountError, AccountWorker, End, Intervals, RETRIES, is_mendable, rest, wait};
 use crate::clock::Clock;
 use crate::data::{Resource, Source};
+use crate::doorbell::Bell;
 use crate::metrics::Meter;
 use crate::schedule::Triggers;
 use crate::store::{Lease, StoreError};
@@ -50,6 +51,8 @@ pub struct AccountTask<E> {
     pub is_alone: bool,
     /// Records what the account's task does.
     pub meter: Meter,
+    /// What the platform calls when something changes, if it does.
+    pub bell: Option<Arc<Bell>>,
 }
 
 impl<E: Engines> AccountTask<E> {
@@ -108,7 +111,8 @@ impl<E: Engines> AccountTask<E> {
             let resources = self.resources.clone();
             let mut worker =
                 AccountWorker::new(Arc::clone(&engine), clock, resources, self.intervals)
-                    .metered(self.meter.clone());
+                    .metered(self.meter.clone())
+                    .ringing(self.bell.clone());
             if self.is_alone {
                 worker = worker.ending_if_refused();
             }

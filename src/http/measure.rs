@@ -155,6 +155,14 @@ pub(super) async fn stored(
     if let Some((at, _)) = verified {
         set(metrics::LAST_VERIFY, &whole, unix(at));
     }
+    if let Some(doorbell) = store.doorbell(id).await? {
+        if let Some(state) = doorbell.state {
+            set(metrics::SUBSCRIBED, &whole, flag(state.problem().is_none()));
+        }
+        if let Some(at) = doorbell.last_ring_at {
+            set(metrics::LAST_RING, &whole, unix(at));
+        }
+    }
     let lease = store.lease_status(id).await?;
     let lease = lease.filter(|lease| now.since(lease.renewed_at) <= LEASE_TTL);
     let is_ours = |holder: &Holder| *holder == Holder::current();

@@ -1,10 +1,12 @@
-//! What `run` serves over HTTP: health, readiness, metrics, the status page and its data.
+//! What `run` serves over HTTP: health, readiness, metrics, the status page and its data, and, at an
+//! address of its own, the doorbell.
 //!
-//! Owns the addresses ([`routes`]), who may read them ([`Access`]), and the limits that keep slow,
-//! huge and malformed requests from hurting anybody ([`serve()`]). Every answer only reads. Must not
-//! know SQL, clap, nor how syncs work.
+//! Owns the addresses ([`routes`], [`doorbell_routes`]), who may read them ([`Access`]), and the limits
+//! that keep slow, huge and malformed requests from hurting anybody ([`serve()`]). Every answer only
+//! reads. Must not know SQL, clap, nor how syncs work.
 
 mod access;
+mod doorbell;
 mod measure;
 mod serve;
 mod view;
@@ -27,6 +29,7 @@ use axum::{Extension, Router};
 use serde::Serialize;
 
 pub use access::Access;
+pub use doorbell::doorbell_routes;
 pub use serve::serve;
 pub use view::{Observed, Readiness, View};
 
@@ -63,12 +66,7 @@ pub fn routes(view: Arc<View>, access: Access) -> Router {
         .route("/readyz", get(readiness))
         .layer(Extension(access))
         .merge(guarded)
-        .fallback(|| {
-            ready(said(
-                StatusCode::NOT_FOUND,
-                "there is nothing at this address\n",
-            ))
-        })
+        .fallback(|| ready(nothing_here()))
         .layer(middleware::from_fn_with_state(Arc::clone(&view), in_time))
         .with_state(view)
 }
@@ -91,6 +89,10 @@ fn answer(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Resp
 
 fn said(status: StatusCode, text: &'static str) -> Response {
     answer(status, TEXT, text)
+}
+
+fn nothing_here() -> Response {
+    said(StatusCode::NOT_FOUND, "there is nothing at this address\n")
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Response {

@@ -1,7 +1,7 @@
 //! Connections: how many there may be, and how long each may take.
 //!
 //! A connection may be slow, huge or malformed. It then only hurts itself: headers have a limit of size
-//! and time, bodies are not read, a connection lasts a minute at most, and when there are too many, the
+//! and time, bodies are not read or have such limits, too, a connection lasts a minute at most, and when there are too many, the
 //! oldest makes room for the newest.
 
 use std::collections::VecDeque;

@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::doorbell;
 use super::program::{Place, Running, account, on_both, until};
 use crate::support::database::Kind;
 use crate::support::tools;
@@ -168,20 +169,30 @@ async fn the_metrics_are_those_of_the_table_and_please_promtool() {
         let sandbox = account(120).await;
         let place = listening(place)
             .with("HELENA_BASE_URL", &sandbox.base_url())
+            .with("HELENA_SYNC__DOORBELL__LISTEN", "127.0.0.1:0")
+            .with("HELENA_SYNC__DOORBELL__SECRET", doorbell::SECRET)
             // It begins and ends within the test.
             .with("HELENA_SYNC__VERIFY__SCHEDULE", "every 2s");
         let kind = place.kind;
         let mut program = place.start(&["run"]);
         let address = address(&mut program).await;
+        let door = doorbell::door(&mut program).await;
         let wanted: BTreeSet<&str> = METRICS
             .iter()
             .map(|metric| metric.name)
             .filter(|name| kind == Kind::Sqlite || !name.contains("_sqlite_") && !name.contains("_disk_"))
             .collect();
         let mut text = String::new();
-        until("a verification has ended", async || {
+        until("a verification has ended, and the platform has rung", async || {
+            let id = sandbox.account().session_ids()[3];
+            let delivery = format!("{{\"eventType\":\"SESSION_UPDATE\",\"content\":{{\"id\":\"{id}\"}}}}");
+            sandbox.account().update_session(id, |session| session.unread_count += 1);
+            doorbell::call(door, &doorbell::path_of("default"), &delivery).await;
             text = get(address, "/metrics").await.body;
-            text.contains("helena_sync_last_verify_timestamp_seconds{")
+            ["helena_sync_last_verify_timestamp_seconds{", "helena_sync_last_ring_timestamp_seconds{",
+             "helena_sync_ring_duration_seconds_count{", "helena_sync_doorbell_subscribed{"]
+                .iter()
+                .all(|name| text.contains(name))
         })
         .await;
         assert_eq!(families(&text), wanted, "{text}");
@@ -202,6 +213,8 @@ async fn the_metrics_are_those_of_the_table_and_please_promtool() {
         has("helena_sync_lease_held{account=\"default\"} 1");
         has("helena_sync_database_up 1");
         has("helena_sync_request_budget{account=\"default\",window=\"burst\"} 90000");
+        has("helena_sync_doorbell_subscribed{account=\"default\"} 0");
+        has("helena_sync_doorbell_strangers_total 0");
         has("helena_sync_rejects_open{account=\"default\",resource=\"sessions\"} 0");
         // Ids are no labels.
         assert!(text.lines().count() < 600, "{text}");

@@ -6,6 +6,7 @@ mod alerts;
 mod commands;
 mod completion;
 mod daemon;
+mod doorbell;
 mod http;
 mod killed;
 mod listing;

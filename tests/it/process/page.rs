@@ -199,6 +199,10 @@ async fn the_page_shows_the_mirror_on_every_screen_in_both_languages() {
     let mut program = place.start(&["run"]);
     let address = address(&mut program).await;
     ready(address).await;
+    let database = place.database().await;
+    let rung = "update accounts set doorbell = 'good', last_ring_at = '2026-05-04T12:00:00.000000Z', rings = 7";
+    database.execute(rung).await;
+    database.store.close().await;
     let url = format!("http://{address}/");
     for (language, words) in [
         (
@@ -208,6 +212,7 @@ async fn the_page_shows_the_mirror_on_every_screen_in_both_languages() {
                 "Last syncs",
                 "Next verification",
                 "Fields without a column",
+                "The platform rings.",
             ],
         ),
         (
@@ -217,6 +222,7 @@ async fn the_page_shows_the_mirror_on_every_screen_in_both_languages() {
                 "Últimas sincronizações",
                 "Próxima verificação",
                 "Campos sem coluna",
+                "A plataforma toca.",
             ],
         ),
     ] {
@@ -276,7 +282,8 @@ async fn the_page_shows_what_is_wrong_and_nothing_of_it_is_markup() {
         .execute(&format!(
             "insert into rejects (account_id, resource, raw, fingerprint, reason, partial, run_id, \
              first_seen_at, last_seen_at) values (1, 'sessions', '{{}}', 'x', '{text}', 0, 1, \
-             '2026-05-04T12:00:00.000000Z', '2026-05-04T12:00:00.000000Z')"
+             '2026-05-04T12:00:00.000000Z', '2026-05-04T12:00:00.000000Z'); \
+             update accounts set doorbell = 'disabled'"
         ))
         .await;
     database.store.close().await;
@@ -290,7 +297,8 @@ async fn the_page_shows_what_is_wrong_and_nothing_of_it_is_markup() {
             .script("return document.querySelector('main').innerText")
             .await;
         let shown = shown.as_str().unwrap();
-        shown.contains(text) && shown.contains("Needs attention")
+        let bell = "The platform does not ring: subscription disabled.";
+        shown.contains(text) && shown.contains("Needs attention") && shown.contains(bell)
     })
     .await;
     browser.check("a page with a reject").await;
