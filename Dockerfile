@@ -11,12 +11,22 @@ COPY . .
 ARG HELENA_SYNC_COMMIT
 RUN cargo build --release --locked --bin helena-sync
 
-FROM debian:bookworm-slim
-# The certificate authorities by which the API is recognised, and the time zones of the system.
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates tzdata \
-    && rm -rf /var/lib/apt/lists/*
-COPY --from=build /src/target/release/helena-sync /usr/local/bin/helena-sync
+# The image's files: the program, the libraries that it is linked to, the certificate authorities by which the
+# API is recognised, the time zones, by which a mounted /etc/localtime is known, and where host names are
+# looked up.
+RUN mkdir -p /image/etc/ssl/certs /image/etc/helena-sync /image/usr/local/bin /image/usr/share \
+    && cp target/release/helena-sync /image/usr/local/bin/ \
+    && ldd target/release/helena-sync | grep --only-matching '/[^ ]*' \
+        | xargs cp --dereference --parents --target-directory=/image \
+    && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
+    && cp --recursive /usr/share/zoneinfo /image/usr/share/ \
+    && echo 'hosts: files dns' > /image/etc/nsswitch.conf \
+    && mkdir --mode=1777 /image/tmp
+
+# No shell and no other program.
+FROM scratch
+COPY --from=build /image /
+ENV PATH=/usr/local/bin
 # Where helena-sync.toml is looked for.
 WORKDIR /etc/helena-sync
 USER 10001:10001
