@@ -213,6 +213,10 @@ impl fmt::Display for Cause {
 
 impl std::error::Error for Cause {}
 
+/// SQLite's code if neither `TMPDIR` nor `/var/tmp`, `/tmp` and the current folder can be written, as in a
+/// container that is read-only.
+const NO_TEMPORARY_FOLDER: &str = "6410";
+
 /// SQLite's primary result codes for "not now": busy, locked, read-only, I/O error, full, cannot
 /// open.
 const SQLITE_UNAVAILABLE: [i64; 6] = [5, 6, 8, 10, 13, 14];
@@ -352,6 +356,12 @@ impl Cause {
         };
         let text = if is_postgres {
             format!("{} (SQLSTATE {code}){advice}", error.message())
+        } else if code == NO_TEMPORARY_FOLDER {
+            format!(
+                "{}, since SQLite has no folder for temporary files; set TMPDIR to a folder that can be \
+                 written",
+                error.message()
+            )
         } else {
             // SQLite's numbers say less than its words.
             error.message().to_owned()
