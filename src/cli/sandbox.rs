@@ -341,6 +341,7 @@ impl SandboxCommand {
             seed: self.seed,
             days: 365,
             until: self.until(now, zone)?,
+            more_tokens: Vec::new(),
             token: self.accept_token.clone(),
             port: self.port,
             gzip: !self.no_gzip,

@@ -23,8 +23,10 @@ pub struct SandboxConfig {
     pub days: u32,
     /// The end of the generated year; the clock's present if `None`.
     pub until: Option<Timestamp>,
-    /// The only accepted token.
+    /// The accepted token.
     pub token: String,
+    /// More accepted tokens of the same account.
+    pub more_tokens: Vec<String>,
     /// Port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
     /// Whether answers are compressed for clients that accept it, as on the platform. Off by
@@ -52,6 +54,7 @@ impl Default for SandboxConfig {
             days: 365,
             until: None,
             token: "pn_sandbox".to_owned(),
+            more_tokens: Vec::new(),
             port: 0,
             gzip: false,
             live_rate: 0.0,

@@ -42,6 +42,9 @@ pub struct RequestSeen {
     pub at: Timestamp,
     /// Records in the answer.
     pub items: usize,
+    /// Which of the accepted tokens it carried: 0 for [`SandboxConfig::token`], then those of
+    /// [`SandboxConfig::more_tokens`]. `None` for any other.
+    pub token: Option<usize>,
 }
 
 impl RequestSeen {
@@ -62,7 +65,8 @@ struct Shared {
     script: Mutex<VecDeque<Fault>>,
     seen: Mutex<VecDeque<RequestSeen>>,
     remembered: usize,
-    token: String,
+    /// The accepted tokens.
+    tokens: Vec<String>,
     clock: Arc<dyn Clock>,
 }
 
@@ -100,7 +104,7 @@ impl Sandbox {
             script: Mutex::default(),
             seen: Mutex::default(),
             remembered: config.remembered_requests,
-            token: config.token,
+            tokens: [vec![config.token], config.more_tokens].concat(),
             clock: Arc::clone(&clock),
         });
         let mut router = Router::new()
@@ -136,9 +140,9 @@ impl Sandbox {
         format!("http://{}", self.address)
     }
 
-    /// The token that is accepted.
+    /// The first token that is accepted.
     pub fn token(&self) -> &str {
-        &self.shared.token
+        &self.shared.tokens[0]
     }
 
     /// The account, to look into and to change. No request is answered while the guard is held:
@@ -243,6 +247,7 @@ async fn handle(
                 value.strip_prefix("Bearer ")
             }
         });
+    let token = token.and_then(|token| shared.tokens.iter().position(|known| known == token));
     let query: Vec<(String, String)> =
         form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
             .into_owned()
@@ -252,9 +257,9 @@ async fn handle(
         path: parts.uri.path(),
         query: &query,
         body: &body,
-        authorised: token == Some(&*shared.token),
+        authorised: token.is_some(),
     };
-    let (answer, fault, date) = shared.answer(&request);
+    let (answer, fault, date) = shared.answer(&request, token);
     if date.is_none() {
         line.leave_date_out();
     }
@@ -268,7 +273,11 @@ async fn handle(
 
 impl Shared {
     /// Everything between a request and its answer, in one turn of the account.
-    fn answer(&self, request: &routes::Request<'_>) -> (Reply, Fault, Option<String>) {
+    fn answer(
+        &self,
+        request: &routes::Request<'_>,
+        token: Option<usize>,
+    ) -> (Reply, Fault, Option<String>) {
         let scripted = lock(&self.script).pop_front();
         let mut account = lock(&self.account);
         let mut fault = if account.is_offline() {
@@ -302,6 +311,7 @@ impl Shared {
             },
             at: self.clock.now(),
             items: answer.items,
+            token,
         };
         let date = account.date_header();
         for hook in lock(&self.hooks).iter_mut() {

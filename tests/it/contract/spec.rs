@@ -259,6 +259,7 @@ fn a_request_that_is_not_documented_is_found() {
             status: 200,
             at: helena_sync::data::Timestamp::from_micros(0),
             items: 0,
+            token: None,
         })
         .len()
     };
