@@ -20,6 +20,16 @@ use crate::sync::RunError;
 /// How often a lease is renewed. Two failures in a row do not lose it.
 const RENEW_EVERY: Duration = Duration::from_secs(LEASE_TTL.as_secs() / 3);
 
+/// How soon a renewal that failed is tried again.
+const RENEW_AGAIN: Duration = Duration::from_secs(1);
+
+/// If the database has answered no renewal for this long, the work ends: the lease is about to expire, and
+/// another process that the database answers would begin.
+const LAST_ANSWER: Duration = Duration::from_secs(LEASE_TTL.as_secs() - 3);
+
+/// How long a renewal may take after the process stood still, whatever time that was.
+const A_MOMENT: Duration = Duration::from_secs(2);
+
 /// If the lease holder has not renewed the lease for this long, the lease has expired.
 const LAST_WORD: Duration = Duration::from_secs(LEASE_TTL.as_secs() + 5);
 
@@ -283,11 +293,25 @@ async fn renew(
     stop: CancellationToken,
     is_lost: Arc<AtomicBool>,
 ) {
+    // When the last renewal was sent that the database has answered.
+    let mut answered = clock.running();
+    let mut pause = RENEW_EVERY;
     loop {
-        clock.sleep(RENEW_EVERY).await;
-        match store.renew(&lease, clock.now()).await {
-            Ok(()) => {}
-            Err(StoreError::LeaseLost) => {
+        clock.sleep(pause).await;
+        let sent = clock.running();
+        let left = LAST_ANSWER.saturating_sub(clock.elapsed(answered));
+        let renewed = tokio::select! {
+            biased;
+            renewed = store.renew(&lease, clock.now()) => Some(renewed),
+            () = clock.sleep(left.max(A_MOMENT)) => None,
+        };
+        pause = RENEW_AGAIN;
+        match renewed {
+            Some(Ok(())) => {
+                answered = sent;
+                pause = RENEW_EVERY;
+            }
+            Some(Err(StoreError::LeaseLost)) => {
                 error!(
                     account,
                     "another process has taken over the lease of account {account}; this process stops \
@@ -299,7 +323,23 @@ async fn renew(
             }
             // The database is away. If another process acquires the lease meanwhile, later writes
             // of this process are refused.
-            Err(error) => debug!(account, error = %error, "could not renew the lease"),
+            Some(Err(error)) => {
+                debug!(account, error = %error, "could not renew the lease");
+                if !matches!(error, StoreError::Unavailable { .. }) {
+                    answered = sent;
+                }
+            }
+            None => debug!(account, "no answer to the renewal of the lease"),
+        }
+        if clock.elapsed(answered) >= LAST_ANSWER {
+            warn!(
+                account,
+                "account {account}: the database has answered no renewal of the lease for {}; the account \
+                 rests until it answers, since another process may take over",
+                humantime::format_duration(LAST_ANSWER)
+            );
+            stop.cancel();
+            return;
         }
     }
 }

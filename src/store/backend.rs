@@ -23,6 +23,9 @@ pub(super) trait Backend: Send + Sync + std::fmt::Debug {
     /// The suffix of a `select` that locks the row.
     fn lock(&self) -> &'static str;
 
+    /// The suffix of a `select` that locks the row, and leaves it out if another transaction has locked it.
+    fn lock_if_free(&self) -> &'static str;
+
     /// The current time, for leases. Processes on several machines share a Postgres, so they use
     /// the server's clock. A SQLite file is used from one machine, whose time the caller passes as
     /// a parameter.
@@ -105,6 +108,10 @@ impl Backend for SqliteBackend {
     }
 
     fn lock(&self) -> &'static str {
+        ""
+    }
+
+    fn lock_if_free(&self) -> &'static str {
         ""
     }
 
@@ -209,6 +216,10 @@ impl Backend for PostgresBackend {
 
     fn lock(&self) -> &'static str {
         " for update"
+    }
+
+    fn lock_if_free(&self) -> &'static str {
+        " for update skip locked"
     }
 
     fn lease_now(&self, parameter: &str) -> String {

@@ -21,8 +21,12 @@ use crate::data::Timestamp;
 /// The smallest difference between two readings that both databases can represent.
 const READING_STEP: Duration = Duration::from_micros(1);
 
-/// A lease expires if it is not renewed for this long.
-pub const LEASE_TTL: Duration = Duration::from_secs(30);
+/// A lease expires if it is not renewed for this long. Another process notices that within two seconds, so
+/// that an account moves within 30 seconds.
+pub const LEASE_TTL: Duration = Duration::from_secs(25);
+
+/// How long a renewal waits for its answer: another one must fit in before the lease expires.
+const RENEWAL: Duration = Duration::from_secs(8);
 
 /// The right to write for one account, until it is released or lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,23 +203,31 @@ impl Store {
         }))
     }
 
-    /// Renews the lease. Call it well within [`LEASE_TTL`]. Refused if the holder's last write had no
-    /// answer: a holder that cannot write should not block others.
+    /// Renews the lease. Call it well within [`LEASE_TTL`]. Does not wait for a transaction that writes under
+    /// the lease, which renews it at its end. Refused if the holder's last write had no answer: a holder
+    /// that cannot write should not block others.
     pub async fn renew(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
         if self.wrote_in_vain(lease.account) {
             return Err(StoreError::silent("renew the lease"));
         }
-        let mut tx = self.writing("renew the lease", "leases").await?;
+        let store = self.clone().with_patience_up_to(RENEWAL);
+        let mut tx = store.writing("renew the lease", "leases").await?;
+        let is_ours = "account_id = $1 and epoch = $2 and released_at is null";
         let sql = format!(
-            "update leases set renewed_at = {} \
-             where account_id = $1 and epoch = $2 and released_at is null",
-            tx.backend().lease_now("$3")
+            "update leases set renewed_at = {} where account_id = \
+             (select account_id from leases where {is_ours}{})",
+            tx.backend().lease_now("$3"),
+            tx.backend().lock_if_free(),
         );
         let renewed = tx
             .execute(AssertSqlSafe(sql), args![lease.account.0, lease.epoch, now])
             .await?;
         if renewed == 0 {
-            return Err(StoreError::LeaseLost);
+            let sql = format!("select count(*) from leases where {is_ours}");
+            let args = args![lease.account.0, lease.epoch];
+            if tx.number(AssertSqlSafe(sql), args).await? == 0 {
+                return Err(StoreError::LeaseLost);
+            }
         }
         tx.commit().await
     }

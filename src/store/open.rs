@@ -197,6 +197,14 @@ impl Store {
         self
     }
 
+    /// The same database with a timeout that is not longer than this.
+    pub(super) fn with_patience_up_to(mut self, answer: Duration) -> Self {
+        if let Self::Postgres(postgres) = &mut self {
+            postgres.patience.answer = postgres.patience.answer.min(answer);
+        }
+        self
+    }
+
     /// The same database, among whose tables may be those of another program.
     #[must_use]
     pub fn sharing(mut self, shares: bool) -> Self {

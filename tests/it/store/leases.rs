@@ -130,6 +130,31 @@ async fn a_long_transaction_costs_nobody_the_lease() {
 }
 
 #[tokio::test]
+async fn a_renewal_does_not_wait_for_a_transaction_that_writes_for_the_account() {
+    on_both(|database| async move {
+        if database.kind == Kind::Sqlite {
+            return;
+        }
+        let writer = Writer::new(&database).await;
+        let mut other = PgConnection::connect(&database.url).await.unwrap();
+        let lock = "begin; select 1 from leases for update";
+        sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
+        let renewed = writer.store.renew(&writer.lease, at(1));
+        let soon = Duration::from_secs(5);
+        tokio::time::timeout(soon, renewed).await.unwrap().unwrap();
+        sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
+
+        database.store.release(&writer.lease).await.unwrap();
+        lease(&database.store, writer.account, at(2)).await;
+        sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
+        let refused = writer.store.renew(&writer.lease, at(3)).await;
+        assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
+        other.close().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_has_lost_the_lease_writes_nothing_any_more() {
     on_both(|database| async move {
         let old = Writer::new(&database).await;
