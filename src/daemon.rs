@@ -12,7 +12,9 @@
     reason = "each layer decides about every case of a failure"
 )]
 
+mod fair;
 pub mod lease;
+pub mod sharing;
 pub mod task;
 mod telling;
 
@@ -38,6 +40,8 @@ use crate::sync::{
 };
 
 pub use lease::{Claim, KeptLease, WhenHeld};
+use sharing::Doing;
+pub use sharing::{Handover, Sharing};
 pub use task::{AccountTask, Engines};
 use telling::{Ended, Telling};
 
@@ -100,8 +104,10 @@ impl From<StoreError> for AccountError {
 pub enum End {
     /// The daemon was stopped.
     Stopped,
-    /// Another process has acquired the lease.
+    /// Another process has acquired the lease, or may have.
     LeaseLost,
+    /// Another process is to have the account.
+    HandedOver,
 }
 
 /// Handles the triggers of an account while this process holds its lease.
@@ -138,6 +144,8 @@ pub struct AccountWorker<S> {
     subscription: SubscriptionNote,
     /// When calls were last counted in the database, by [`Clock::running`].
     rings_stored: Option<Duration>,
+    /// Asks to leave the account to another process.
+    handover: Handover,
 }
 
 /// What was last seen of the subscription that rings the doorbell.
@@ -222,6 +230,7 @@ impl<S: Source + 'static> AccountWorker<S> {
             bell: None,
             subscription: SubscriptionNote::default(),
             rings_stored: None,
+            handover: Handover::default(),
         }
     }
 
@@ -236,6 +245,13 @@ impl<S: Source + 'static> AccountWorker<S> {
     #[must_use]
     pub fn metered(mut self, meter: Meter) -> Self {
         self.meter = meter;
+        self
+    }
+
+    /// Ends between two syncs when this asks for it, but not within a verification.
+    #[must_use]
+    pub fn giving_way(mut self, handover: Handover) -> Self {
+        self.handover = handover;
         self
     }
 
@@ -265,6 +281,7 @@ impl<S: Source + 'static> AccountWorker<S> {
         loop {
             let began = trigger == Some(Trigger::Verify);
             if let Some(trigger) = trigger {
+                self.handover.now(Doing::Syncing);
                 let at_first = self.clock.running();
                 let mut runs = self.step(trigger, lost).await;
                 self.count(&runs, at_first);
@@ -297,6 +314,7 @@ impl<S: Source + 'static> AccountWorker<S> {
                 return Ok(End::LeaseLost);
             }
             if self.is_verifying() {
+                self.handover.now(Doing::Verifying);
                 if !began {
                     self.go_on(lost).await;
                 }
@@ -309,11 +327,16 @@ impl<S: Source + 'static> AccountWorker<S> {
                     continue;
                 }
             }
+            if self.handover.is_asked() {
+                return Ok(End::HandedOver);
+            }
+            self.handover.now(Doing::Resting);
             let resting = self.meter.pulse().rest();
             let call;
             (trigger, call) = tokio::select! {
                 biased;
                 () = lost.cancelled() => (None, None),
+                () = self.handover.asked() => (None, None),
                 // Before triggers, of which there may always be one. Calls are limited.
                 call = next_call(self.bell.as_deref()) => (None, Some(call)),
                 trigger = triggers.next() => match trigger {

@@ -21,6 +21,7 @@ use super::engine::{self, EngineMaker};
 use super::reload::{self, Needs};
 use super::run::RunArgs;
 use super::serving::Serving;
+use super::shares::Shares;
 use super::stored::{self, Busy};
 use super::{Account, Context, Failure, alerts};
 use crate::alerts::{Watch, Watched};
@@ -80,6 +81,7 @@ pub(super) struct Fleet<'a> {
     scheduler: Scheduler,
     members: Vec<Member>,
     tasks: FuturesUnordered<BoxFuture<'static, Ended>>,
+    shares: Shares,
     /// The accounts whose tasks failed.
     failed: BTreeMap<String, Failure>,
 }
@@ -101,6 +103,9 @@ impl<'a> Fleet<'a> {
         let scheduler = Scheduler::new(Arc::clone(&context.clock))
             .await
             .map_err(Failure::failed)?;
+        let (store, stop) = (&shared.store, &shared.stop);
+        let all = accounts.iter().map(|(account, _)| account);
+        let shares = Box::pin(Shares::begin(&context, store, all, shared.args, stop)).await;
         let mut fleet = Self {
             first: Arc::clone(&context),
             context,
@@ -108,6 +113,7 @@ impl<'a> Fleet<'a> {
             scheduler,
             members: Vec::new(),
             tasks: FuturesUnordered::new(),
+            shares,
             failed: BTreeMap::new(),
         };
         let alone = accounts.len() == 1;
@@ -196,7 +202,8 @@ impl<'a> Fleet<'a> {
         let progress = maker.progress();
         let base_url = account.base_url.as_str();
         let task = AccountTask {
-            claim: stored::claim(context, store, &account.name, base_url)?,
+            claim: stored::claim(context, store, &account.name, base_url)?
+                .sharing(self.shares.handle()),
             engines: Engines {
                 maker,
                 account: account.name.clone(),
@@ -436,6 +443,7 @@ impl<'a> Fleet<'a> {
 
     /// Stops the schedules. Returns the failures of tasks and the number of accounts.
     pub(super) async fn end(self) -> (Vec<Failure>, usize) {
+        self.shares.end().await;
         if let Err(error) = self.scheduler.stop().await {
             tracing::debug!(error = %error, "the scheduler did not stop cleanly");
         }

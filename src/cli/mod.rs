@@ -27,6 +27,7 @@ mod record;
 mod refused_options;
 mod reload;
 mod serving;
+mod shares;
 mod stored;
 mod version;
 mod waiting;

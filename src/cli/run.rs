@@ -49,11 +49,13 @@ use crate::store::Store;
 /// lease, run names it, says since when, and exits with 1. If the holder may be dead, as after a
 /// container was killed, run first waits until its lease expires, about 30 seconds.
 ///
-/// With several accounts, each works on its own. If another process holds the lease of one, run
-/// prints a warning and takes that account over when the process has ended; the others continue
-/// meanwhile. If the token of one belongs to another company than its rows, that account ends, the
-/// others continue, and the exit status is 1 in the end. If all accounts have ended, run exits at
-/// once.
+/// With several accounts, each works on its own. Several processes of run that use one Postgres share the
+/// accounts evenly, each account synced by one of them. A new process gets its share between two syncs.
+/// The accounts of a process that ends, stands still or loses its network move to the others within 30
+/// seconds. If another command holds the lease of an account, run prints a warning and takes that account
+/// over when the command has ended; the others continue meanwhile. If the token of one account belongs to
+/// another company than its rows, that account ends, the others continue, and the exit status is 1 in the
+/// end. If all accounts have ended, run exits at once.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -61,7 +63,7 @@ Examples:
   DATABASE_URL=postgres://helena:secret@db/helena helena-sync run --log-format json")]
 pub struct RunArgs {
     /// Wait for another process that holds the lease of the account to end, instead of exiting with
-    /// 1. With several accounts, run always waits, and prints a warning
+    /// 1. With several accounts, run always waits
     #[arg(long)]
     pub wait: bool,
     /// Also resume unfinished backfills. Without it, only the same backfill resumes them

@@ -1,4 +1,5 @@
-//! Acquires a lease, waits for it if another process holds it, renews it, and releases it.
+//! Acquires a lease, waits for it if another process holds it or it is another one's share, renews it, and
+//! releases it.
 //!
 //! Must not know what is done under the lease. Waiting only reads the database.
 
@@ -11,10 +12,10 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
 
 use super::AccountError;
+use super::sharing::{Handover, HeldAccount, Sharing, Turn};
 use crate::clock::Clock;
 use crate::config::Zone;
-use crate::data::Timestamp;
-use crate::store::{AccountId, Acquired, Holder, LEASE_TTL, Lease, Store, StoreError};
+use crate::store::{AccountId, Acquired, Holder, LEASE_TTL, Lease, LeaseStatus, Store, StoreError};
 use crate::sync::RunError;
 
 /// How often a lease is renewed. Two failures in a row do not lose it.
@@ -64,14 +65,17 @@ pub struct Claim {
     told: Option<Holder>,
     /// The last lease that was acquired.
     given: Option<Lease>,
+    /// With whom the accounts are shared.
+    sharing: Option<Arc<Sharing>>,
 }
 
-/// The lease holder at the last check.
-struct Seen {
-    by: String,
-    since: Timestamp,
-    holder: Holder,
-    renewed_at: Timestamp,
+/// The lease at the last check.
+enum Checked {
+    Acquired(Lease),
+    /// Another process holds it.
+    Held(LeaseStatus),
+    /// It is free, but the share of another process.
+    Left,
 }
 
 impl Claim {
@@ -94,7 +98,15 @@ impl Claim {
             id: None,
             told: None,
             given: None,
+            sharing: None,
         }
+    }
+
+    /// Shares the accounts with other processes.
+    #[must_use]
+    pub fn sharing(mut self, sharing: Option<Arc<Sharing>>) -> Self {
+        self.sharing = sharing;
+        self
     }
 
     /// The account's name.
@@ -108,31 +120,25 @@ impl Claim {
         when_held: WhenHeld,
         stop: &CancellationToken,
     ) -> Result<KeptLease, AccountError> {
-        let mut first: Option<(Seen, Duration)> = None;
+        let mut first: Option<(LeaseStatus, Duration)> = None;
         loop {
-            let acquired = tokio::select! {
+            let checked = tokio::select! {
                 biased;
                 // This comes first, so that a lease that was just acquired is not lost.
-                acquired = self.attempt() => acquired.inspect_err(|_| self.id = None)?,
+                checked = self.check() => checked.inspect_err(|_| self.id = None)?,
                 () = stop.cancelled() => return Err(RunError::Stopped.into()),
             };
-            let seen = match acquired {
-                Acquired::Lease(lease) => {
+            let seen = match checked {
+                Checked::Acquired(lease) => {
                     self.told = None;
                     self.given = Some(lease.clone());
                     return Ok(self.keep(lease, stop).await?);
                 }
-                Acquired::Held {
-                    by,
-                    since,
-                    holder,
-                    renewed_at,
-                } => Seen {
-                    by,
-                    since,
-                    holder,
-                    renewed_at,
-                },
+                Checked::Left => {
+                    self.rest(stop).await?;
+                    continue;
+                }
+                Checked::Held(seen) => seen,
             };
             let gives_up = match when_held {
                 WhenHeld::GiveUp => true,
@@ -148,16 +154,36 @@ impl Claim {
                 WhenHeld::Wait | WhenHeld::WaitAndWarn => false,
             };
             if gives_up {
-                let Seen { by, since, .. } = seen;
+                let LeaseStatus { by, since, .. } = seen;
                 return Err(AccountError::Held { by, since });
             }
             self.tell(&seen, when_held);
             first.get_or_insert_with(|| (seen, self.clock.running()));
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return Err(RunError::Stopped.into()),
-                () = self.clock.sleep(LOOK_AGAIN) => {}
+            self.rest(stop).await?;
+        }
+    }
+
+    /// Waits until it is time to check the lease again.
+    async fn rest(&self, stop: &CancellationToken) -> Result<(), AccountError> {
+        let changed = async {
+            match &self.sharing {
+                Some(sharing) => sharing.changed().await,
+                None => std::future::pending().await,
             }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(RunError::Stopped.into()),
+            () = changed => Ok(()),
+            () = self.clock.sleep(LOOK_AGAIN) => Ok(()),
+        }
+    }
+
+    /// Completes when the database answers again, if the accounts are shared; otherwise never.
+    pub(super) async fn database_is_back(&self) {
+        match &self.sharing {
+            Some(sharing) => sharing.is_back().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -170,7 +196,8 @@ impl Claim {
         }
     }
 
-    async fn attempt(&mut self) -> Result<Acquired, StoreError> {
+    /// Acquires the lease if it is free and this process may have it.
+    async fn check(&mut self) -> Result<Checked, StoreError> {
         let now = self.clock.now();
         let id = if let Some(id) = self.id {
             id
@@ -178,14 +205,39 @@ impl Claim {
             let id = self.store.account(&self.account, &self.base_url, now);
             *self.id.insert(id.await?)
         };
-        self.store.acquire(id, &self.holder, now).await
+        let Some(sharing) = &self.sharing else {
+            return Ok(match self.store.acquire(id, &self.holder, now).await? {
+                Acquired::Lease(lease) => Checked::Acquired(lease),
+                Acquired::Held(held) => Checked::Held(held),
+            });
+        };
+        sharing.join(id);
+        match sharing.turn(id) {
+            Turn::Held(held) => return Ok(Checked::Held(held)),
+            Turn::Later => return Ok(Checked::Left),
+            Turn::Take => {}
+        }
+        match self.store.acquire(id, &self.holder, now).await {
+            Ok(Acquired::Lease(lease)) => Ok(Checked::Acquired(lease)),
+            Ok(Acquired::Held(held)) => {
+                sharing.missed(id);
+                Ok(Checked::Held(held))
+            }
+            Err(error) => {
+                sharing.missed(id);
+                Err(error)
+            }
+        }
     }
 
     /// Starts to renew a lease that was just acquired.
     async fn keep(&self, lease: Lease, stop: &CancellationToken) -> Result<KeptLease, StoreError> {
         let account = self.account.clone();
         let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
-        let kept = KeptLease::start(account, store, clock, lease, stop.child_token());
+        let stop = stop.child_token();
+        let sharing = self.sharing.as_ref();
+        let held = sharing.map(|sharing| sharing.took(lease.account(), stop.clone()));
+        let kept = KeptLease::start(account, store, clock, lease, stop, held);
         let noted = self.store.set_base_url(kept.lease(), &self.base_url).await;
         if let Err(error) = noted {
             kept.release().await;
@@ -195,8 +247,9 @@ impl Claim {
     }
 
     /// Logs once for each holder that this process waits for it.
-    fn tell(&mut self, seen: &Seen, when_held: WhenHeld) {
-        if self.told.as_ref() == Some(&seen.holder) {
+    fn tell(&mut self, seen: &LeaseStatus, when_held: WhenHeld) {
+        let is_known = |sharing: &Arc<Sharing>| sharing.is_known(&seen.holder);
+        if self.told.as_ref() == Some(&seen.holder) || self.sharing.as_ref().is_some_and(is_known) {
             return;
         }
         self.told = Some(seen.holder.clone());
@@ -225,6 +278,14 @@ impl Claim {
     }
 }
 
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let (Some(sharing), Some(id)) = (&self.sharing, self.id) {
+            sharing.leave(id);
+        }
+    }
+}
+
 /// A lease that is renewed until it is released.
 #[derive(Debug)]
 pub struct KeptLease {
@@ -234,6 +295,8 @@ pub struct KeptLease {
     /// Unlike `stop`, which is also cancelled for other reasons.
     is_lost: Arc<AtomicBool>,
     renewing: AbortOnDropHandle<()>,
+    /// Its place among the accounts that are shared.
+    held: Option<HeldAccount>,
 }
 
 impl KeptLease {
@@ -244,6 +307,7 @@ impl KeptLease {
         clock: Arc<dyn Clock>,
         lease: Lease,
         stop: CancellationToken,
+        held: Option<HeldAccount>,
     ) -> Self {
         let is_lost = Arc::new(AtomicBool::new(false));
         let renewing = renew(
@@ -260,7 +324,14 @@ impl KeptLease {
             stop,
             is_lost,
             renewing: AbortOnDropHandle::new(tokio::spawn(renewing)),
+            held,
         }
+    }
+
+    /// Asks to leave the account to another process; never, if the accounts are not shared.
+    pub(super) fn handover(&self) -> Handover {
+        let held = self.held.as_ref();
+        held.map_or_else(Handover::default, |held| held.handover().clone())
     }
 
     /// The lease, which every write names.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{debug, error};
 
 use super::lease::{Claim, KeptLease, WhenHeld};
 use super::{AccountError, AccountWorker, End, Intervals, RETRIES, is_mendable, rest, wait};
@@ -112,7 +112,8 @@ impl<E: Engines> AccountTask<E> {
             let mut worker =
                 AccountWorker::new(Arc::clone(&engine), clock, resources, self.intervals)
                     .metered(self.meter.clone())
-                    .ringing(self.bell.clone());
+                    .ringing(self.bell.clone())
+                    .giving_way(kept.handover());
             if self.is_alone {
                 worker = worker.ending_if_refused();
             }
@@ -122,6 +123,10 @@ impl<E: Engines> AccountTask<E> {
             match end? {
                 End::Stopped => return Ok(()),
                 End::LeaseLost => {}
+                End::HandedOver => {
+                    let account = self.claim.account();
+                    debug!(account, "account {account}: left to another process");
+                }
             }
             // When the new lease holder ends, this process continues.
             if when_held != WhenHeld::WaitAndWarn {
@@ -146,7 +151,12 @@ impl<E: Engines> AccountTask<E> {
             let account = self.claim.account();
             let error = anyhow::Error::from(error)
                 .context(format!("account {account}: cannot acquire the lease"));
-            if !wait(&mut backoff, &self.clock, stop, &error).await {
+            let goes_on = tokio::select! {
+                biased;
+                goes_on = wait(&mut backoff, &self.clock, stop, &error) => goes_on,
+                () = self.claim.database_is_back() => true,
+            };
+            if !goes_on {
                 return Err(RunError::Stopped.into());
             }
         }

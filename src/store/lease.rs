@@ -5,6 +5,7 @@
 //! process that was frozen, replaced and resumed cannot write (fencing). Waiting for a lease only
 //! reads, so it does not delay the holder.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
@@ -61,16 +62,7 @@ pub enum Acquired {
     /// This process acquired the lease.
     Lease(Lease),
     /// Another process holds it.
-    Held {
-        /// The holder, as text.
-        by: String,
-        /// Since when it holds the lease.
-        since: Timestamp,
-        /// The holder, to look for its process.
-        holder: Holder,
-        /// When it last renewed the lease.
-        renewed_at: Timestamp,
-    },
+    Held(LeaseStatus),
 }
 
 /// The lease holder of an account.
@@ -89,6 +81,7 @@ pub struct LeaseStatus {
 record! {
     #[derive(Debug)]
     struct Stored {
+        account_id: i64,
         epoch: i64,
         host: String,
         boot_id: String,
@@ -108,18 +101,25 @@ impl Stored {
     /// A live holder corrects it within seconds; a dead one must not keep the lease until the clock
     /// has caught up.
     fn is_free_for(&self, claimant: &Holder) -> bool {
+        self.released_at.is_some() || self.has_expired() || claimant.knows_dead(&self.holder())
+    }
+
+    fn has_expired(&self) -> bool {
         let (now, renewed) = (self.now.0, self.renewed_at.0);
-        let age = now.since(renewed).max(renewed.since(now));
-        self.released_at.is_some() || age > LEASE_TTL || claimant.knows_dead(&self.holder())
+        now.since(renewed).max(renewed.since(now)) > LEASE_TTL
+    }
+
+    fn status(&self) -> LeaseStatus {
+        LeaseStatus {
+            by: self.holder().to_string(),
+            holder: self.holder(),
+            since: self.acquired_at.0,
+            renewed_at: self.renewed_at.0,
+        }
     }
 
     fn held(&self) -> Acquired {
-        Acquired::Held {
-            by: self.holder().to_string(),
-            since: self.acquired_at.0,
-            holder: self.holder(),
-            renewed_at: self.renewed_at.0,
-        }
+        Acquired::Held(self.status())
     }
 
     fn holder(&self) -> Holder {
@@ -133,8 +133,8 @@ impl Stored {
     }
 }
 
-const COLUMNS: &str = "epoch, host, boot_id, pid_namespace, pid, process_start, acquired_at, \
-                       renewed_at, released_at, read_to";
+const COLUMNS: &str = "account_id, epoch, host, boot_id, pid_namespace, pid, process_start, \
+                       acquired_at, renewed_at, released_at, read_to";
 
 impl Store {
     /// Acquires the lease of an account if it is free: it was released, its holder's process has
@@ -256,13 +256,36 @@ impl Store {
         );
         let stored: Option<Stored> = tx.row(AssertSqlSafe(sql), args![account.0]).await?;
         tx.end().await;
-        Ok(stored.map(|stored| LeaseStatus {
-            by: stored.holder().to_string(),
-            holder: stored.holder(),
-            since: stored.acquired_at.0,
-            renewed_at: stored.renewed_at.0,
-        }))
+        Ok(stored.map(|stored| stored.status()))
     }
+}
+
+/// The leases of all accounts that are valid, as far as `claimant` can know.
+pub(super) async fn valid(
+    tx: &mut Transaction,
+    claimant: &Holder,
+    now: Timestamp,
+) -> Result<BTreeMap<AccountId, LeaseStatus>, StoreError> {
+    let sql = format!(
+        "select {COLUMNS}, {} as now from leases where released_at is null",
+        tx.backend().lease_now("$1"),
+    );
+    let rows: Vec<Stored> = tx.rows(AssertSqlSafe(sql), args![now]).await?;
+    // Each answer reads a file.
+    let mut known: Vec<(Holder, bool)> = Vec::new();
+    let mut is_dead = |holder: &Holder| {
+        if let Some((_, is_dead)) = known.iter().find(|(known, _)| known == holder) {
+            return *is_dead;
+        }
+        let is_dead = claimant.knows_dead(holder);
+        known.push((holder.clone(), is_dead));
+        is_dead
+    };
+    Ok(rows
+        .into_iter()
+        .filter(|row| !row.has_expired() && !is_dead(&row.holder()))
+        .map(|row| (AccountId(row.account_id), row.status()))
+        .collect())
 }
 
 /// The stored lease, with the current time by the clock that leases use.

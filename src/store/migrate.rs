@@ -17,7 +17,7 @@ use super::transaction::Transaction;
 use crate::data::{Resource, counted};
 
 /// Tables that every version creates, in addition to those of resources.
-const OWN: [&str; 21] = [
+const OWN: [&str; 22] = [
     "accounts",
     "alert_messages",
     "alerts",
@@ -26,6 +26,7 @@ const OWN: [&str; 21] = [
     "contact_tags",
     "contact_tags_removed",
     "gaps",
+    "instances",
     "leases",
     "raw_records",
     "rechecks",

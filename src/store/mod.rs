@@ -6,8 +6,9 @@
 //! except [`crate::data`] and [`crate::reporting`].
 //!
 //! Every write of records and their progress names a [`Lease`]. If another process has taken over the lease,
-//! the write's own transaction refuses it with [`StoreError::LeaseLost`]. Two writes need no lease, since
-//! they cannot hurt its holder: [`Store::cancel_backfills`] and [`Store::keep_reports`].
+//! the write's own transaction refuses it with [`StoreError::LeaseLost`]. Some writes need no lease, since
+//! they cannot hurt its holder: [`Store::cancel_backfills`], [`Store::keep_reports`], and
+//! [`Store::announce`] with [`Store::withdraw`].
 
 mod account;
 mod alert;
@@ -22,6 +23,7 @@ mod file;
 mod gap;
 mod history;
 mod holder;
+mod instance;
 mod lease;
 mod links;
 mod memory;
@@ -57,6 +59,7 @@ pub use export::{Cell, DayStart, ExportBasis, ExportSnapshot, Rows};
 pub use file::{create_privately, network_file_system};
 pub use gap::StoredGap;
 pub use holder::Holder;
+pub use instance::{INSTANCE_TTL, Instance, Shared};
 pub use lease::{Acquired, LEASE_TTL, Lease, LeaseStatus};
 pub use open::{OpenOptions, Postgres, Sqlite, Store};
 pub use questions::{QUESTIONS, Question};

@@ -17,10 +17,11 @@ const FIXED: [&str; 6] = [
 ];
 
 /// Tables whose rows are deleted.
-const DELETED: [&str; 8] = [
+const DELETED: [&str; 9] = [
     "alert_messages",
     "alerts",
     "contact_tags",
+    "instances",
     "rechecks",
     "report_days",
     "report_open_hours",

@@ -101,9 +101,10 @@ async fn a_second_engine_is_told_who_holds_the_account() {
             .acquire(mirror.account, &Holder::current(), mirror.clock.now())
             .await
             .unwrap();
-        let Acquired::Held { by, .. } = acquired else {
+        let Acquired::Held(held) = acquired else {
             panic!("two hold one account");
         };
+        let by = held.by;
         assert!(by.contains(&std::process::id().to_string()), "{by}");
     })
     .await;

@@ -22,6 +22,7 @@ mod reload;
 mod screen;
 mod setup;
 mod several;
+mod shared;
 mod stopped;
 mod surroundings;
 mod terminal;

@@ -172,7 +172,19 @@ impl Place {
 
     /// Starts the program.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_helena-sync"))
+        self.start_as(Command::new(env!("CARGO_BIN_EXE_helena-sync")), arguments)
+    }
+
+    /// Starts the program by this command, which becomes the program.
+    pub(crate) fn start_by(&self, command: &[&str], arguments: &[&str]) -> Running {
+        let mut by = Command::new(command[0]);
+        by.args(&command[1..])
+            .arg(env!("CARGO_BIN_EXE_helena-sync"));
+        self.start_as(by, arguments)
+    }
+
+    fn start_as(&self, mut command: Command, arguments: &[&str]) -> Running {
+        let mut child = command
             .args(arguments)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

@@ -127,7 +127,7 @@ async fn a_process_that_takes_over_goes_on_counting() {
         let lease = match taken {
             Acquired::Lease(lease) => lease,
             // Postgres goes by its own clock.
-            Acquired::Held { .. } => {
+            Acquired::Held(_) => {
                 one.store.release(&one.lease).await.unwrap();
                 let taken = one
                     .store

@@ -7,7 +7,9 @@ use helena_sync::data::{
     StateChange, Stream,
 };
 use helena_sync::schema::{BatchBuilder, ReadingOrder};
-use helena_sync::store::{Acquired, Commit, Holder, LEASE_TTL, OpenOptions, Store, StoreError};
+use helena_sync::store::{
+    Acquired, Commit, Holder, INSTANCE_TTL, LEASE_TTL, LeaseStatus, OpenOptions, Store, StoreError,
+};
 
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
@@ -26,7 +28,7 @@ async fn a_second_process_is_told_who_writes_and_since_when() {
             .acquire(writer.account, &Holder::current(), at(5))
             .await
             .unwrap();
-        let Acquired::Held { by, .. } = answer else {
+        let Acquired::Held(LeaseStatus { by, .. }) = answer else {
             panic!("{answer:?}");
         };
         assert!(by.contains(&std::process::id().to_string()), "{by}");
@@ -85,7 +87,7 @@ async fn a_holder_elsewhere_is_waited_for_until_its_lease_runs_out() {
             .acquire(account, &Holder::current(), later)
             .await
             .unwrap();
-        assert!(matches!(held, Acquired::Held { .. }), "{held:?}");
+        assert!(matches!(held, Acquired::Held(_)), "{held:?}");
         if database.kind == Kind::Postgres {
             // Its own clock counts there.
             database
@@ -102,6 +104,64 @@ async fn a_holder_elsewhere_is_waited_for_until_its_lease_runs_out() {
         // Giving back what is lost takes it from nobody.
         store.release(&old).await.unwrap();
         store.renew(&new, later).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_shares_the_accounts_is_seen_until_it_ends_or_was_silent_for_too_long() {
+    on_both(|database| async move {
+        let store = &database.store;
+        let account = store.account("a", "https://x", at(0)).await.unwrap();
+        let elsewhere = |pid| Holder {
+            host: "elsewhere".to_owned(),
+            boot_id: "another".to_owned(),
+            pid,
+            ..Holder::current()
+        };
+        let (me, other, third) = (Holder::current(), elsewhere(1), elsewhere(2));
+        let seen = async |second| {
+            let shared = store.shared(&me, at(second)).await.unwrap();
+            let pids = shared.instances.iter().map(|one| one.holder.pid);
+            (pids.collect::<Vec<_>>(), shared.leases.len())
+        };
+        for (holder, accounts) in [(&other, vec![account]), (&third, vec![])] {
+            let accounts = accounts.into_iter().collect();
+            store.announce(holder, &accounts, at(0)).await.unwrap();
+        }
+        let taken = store.acquire(account, &other, at(0)).await.unwrap();
+        assert!(matches!(taken, Acquired::Lease(_)));
+        assert_eq!(seen(1).await, (vec![1, 2], 1));
+        let shared = store.shared(&me, at(1)).await.unwrap();
+        assert_eq!(shared.instances[0].accounts, [account].into());
+        assert_eq!(shared.leases[&account].holder, other);
+
+        store.withdraw(&third).await.unwrap();
+        assert_eq!(seen(1).await, (vec![1], 1));
+        let age = async |seconds: u64| {
+            if database.kind == Kind::Postgres {
+                // Its own clock counts there.
+                let sql = format!(
+                    "update instances set seen_at = clock_timestamp() - interval '{seconds} seconds'; \
+                     update leases set renewed_at = clock_timestamp() - interval '{seconds} seconds'"
+                );
+                database.execute(&sql).await;
+            }
+        };
+        // It counts as gone before its leases expire.
+        let (first, then) = (INSTANCE_TTL.as_secs() + 1, LEASE_TTL.as_secs() + 1);
+        assert!(first < then);
+        age(first).await;
+        assert_eq!(seen(first).await, (vec![], 1));
+        age(then).await;
+        assert_eq!(seen(then).await, (vec![], 0));
+
+        // It is there again, and rows of processes that ended long ago are deleted.
+        let week = 7 * 24 * 60 * 60;
+        age(week).await;
+        store.announce(&third, &[].into(), at(week)).await.unwrap();
+        assert_eq!(seen(week).await.0, [2]);
+        assert_eq!(database.count("instances", "true").await, 1);
     })
     .await;
 }
@@ -124,7 +184,7 @@ async fn a_long_transaction_costs_nobody_the_lease() {
         };
         let answer = database.store.acquire(writer.account, &elsewhere, at(2));
         let answer = answer.await.unwrap();
-        assert!(matches!(answer, Acquired::Held { .. }), "{answer:?}");
+        assert!(matches!(answer, Acquired::Held(_)), "{answer:?}");
     })
     .await;
 }
@@ -495,7 +555,7 @@ async fn who_waits_for_a_lease_writes_nothing() {
             other.acquire(account, &me, at(1)).await.unwrap()
         };
         let answer = while_locked(&database, asked).await;
-        assert!(matches!(answer, Acquired::Held { .. }), "{answer:?}");
+        assert!(matches!(answer, Acquired::Held(_)), "{answer:?}");
         assert_eq!(database.count("leases", "epoch = 1").await, 1);
         writer.store.renew(&writer.lease, at(2)).await.unwrap();
         other.close().await;

@@ -131,7 +131,7 @@ async fn lease(store: &Store, account: AccountId, now: Timestamp) -> Lease {
         .unwrap()
     {
         Acquired::Lease(lease) => lease,
-        Acquired::Held { by, .. } => panic!("held by {by}"),
+        Acquired::Held(held) => panic!("held by {}", held.by),
     }
 }
 

@@ -252,7 +252,7 @@ async fn a_database_that_the_first_version_filled_is_upgraded_with_all_its_rows(
             .unwrap()
         {
             Acquired::Lease(lease) => lease,
-            Acquired::Held { by, .. } => panic!("held by {by}"),
+            Acquired::Held(held) => panic!("held by {}", held.by),
         };
         let writer = Writer::under(&database, lease).await;
         writer.store(Resource::Sessions, &[session(1, 1)], 1).await;

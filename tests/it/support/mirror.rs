@@ -301,7 +301,7 @@ async fn engine(
     let holder = Holder::current();
     let lease = match store.acquire(account, &holder, clock.now()).await.unwrap() {
         Acquired::Lease(lease) => lease,
-        Acquired::Held { by, .. } => panic!("held by {by}"),
+        Acquired::Held(held) => panic!("held by {}", held.by),
     };
     engine_under(store, client, plan, clock, lease)
 }
