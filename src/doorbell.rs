@@ -485,7 +485,7 @@ impl Bell {
 pub struct Bells {
     secret: SecretString,
     clock: Arc<dyn Clock>,
-    bells: Arc<RwLock<BTreeMap<String, Arc<Bell>>>>,
+    by_account: Arc<RwLock<BTreeMap<String, Arc<Bell>>>>,
 }
 
 impl Bells {
@@ -494,13 +494,16 @@ impl Bells {
         Self {
             secret,
             clock,
-            bells: Arc::default(),
+            by_account: Arc::default(),
         }
     }
 
     /// The doorbell of an account that mirrors these resources. An earlier one stays if it is the same.
     pub fn add(&self, account: &str, mirrored: &[Resource]) -> Arc<Bell> {
-        let mut bells = self.bells.write().unwrap_or_else(PoisonError::into_inner);
+        let mut bells = self
+            .by_account
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let known = bells.get(account);
         if let Some(bell) = known.filter(|bell| bell.mirrored == mirrored) {
             return Arc::clone(bell);
@@ -514,13 +517,19 @@ impl Bells {
 
     /// The process works on this account no more.
     pub fn remove(&self, account: &str) {
-        let mut bells = self.bells.write().unwrap_or_else(PoisonError::into_inner);
+        let mut bells = self
+            .by_account
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         bells.remove(account);
     }
 
     /// Makes their counters known, once there is a recorder.
     pub fn begin(&self) {
-        let bells = self.bells.read().unwrap_or_else(PoisonError::into_inner);
+        let bells = self
+            .by_account
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         for bell in bells.values() {
             bell.meter.begin_rings();
         }
@@ -529,7 +538,10 @@ impl Bells {
     /// The doorbell to which a path leads. Compares it with all of them, in constant time.
     pub fn at(&self, path: &str) -> Option<Arc<Bell>> {
         let hash = hashed(last_segment(path).as_bytes());
-        let bells = self.bells.read().unwrap_or_else(PoisonError::into_inner);
+        let bells = self
+            .by_account
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut found = None;
         for bell in bells.values() {
             if bell.address.is_called(&hash).into() {

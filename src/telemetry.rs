@@ -15,12 +15,12 @@ use std::sync::{LazyLock, OnceLock};
 use chrono_tz::Tz;
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing::field::Field;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{JsonFields, Writer, debug_fn};
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::clock::{Clock as _, SystemClock};
 

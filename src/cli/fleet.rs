@@ -105,7 +105,7 @@ impl<'a> Fleet<'a> {
             .map_err(Failure::failed)?;
         let (store, stop) = (&shared.store, &shared.stop);
         let all = accounts.iter().map(|(account, _)| account);
-        let shares = Box::pin(Shares::begin(&context, store, all, shared.args, stop)).await;
+        let sharing = Box::pin(Shares::begin(&context, store, all, shared.args, stop)).await;
         let mut fleet = Self {
             first: Arc::clone(&context),
             context,
@@ -113,7 +113,7 @@ impl<'a> Fleet<'a> {
             scheduler,
             members: Vec::new(),
             tasks: FuturesUnordered::new(),
-            shares,
+            shares: sharing,
             failed: BTreeMap::new(),
         };
         let alone = accounts.len() == 1;

@@ -37,6 +37,8 @@ use crate::store::Store;
 /// hour if nothing changes. --log-level debug shows every sync.
 ///
 /// http.listen (127.0.0.1:9464) serves a status page, and /healthz, /readyz and /metrics for monitors.
+/// If doorbell.listen is set and `webhooks install` was run, the platform calls there when something
+/// changes, and run reads it within a second or two.
 ///
 /// SIGHUP makes run read its configuration again, and the files of tokens. It applies what has changed:
 /// accounts, tokens, schedules, limits, alerts, the level of the log. It names what needs a restart. If the

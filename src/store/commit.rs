@@ -46,7 +46,8 @@ impl Store {
     pub async fn commit(&self, commit: Commit<'_>) -> Result<Counters, StoreError> {
         let memory = self.memory();
         let forgotten = memory.enter(commit.lease);
-        let span = info_span!(target: SPANS, "commit", db.system.name = self.kind(), run = commit.run);
+        let span =
+            info_span!(target: SPANS, "commit", db.system.name = self.kind(), run = commit.run);
         let result = async {
             let mut tx = self
                 .writing_under(commit.lease, "store a batch", "the mirror")

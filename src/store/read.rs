@@ -54,7 +54,9 @@ impl Store {
         account: AccountId,
         created: Span,
     ) -> Result<Vec<Uuid>, StoreError> {
-        let mut tx = self.reading_at_length("read the open sessions", "sessions").await?;
+        let mut tx = self
+            .reading_at_length("read the open sessions", "sessions")
+            .await?;
         let sql = format!(
             "select id from {OPEN} and created_at >= $2 and created_at < $3 \
              and not exists (select 1 from rechecks \
@@ -77,7 +79,9 @@ impl Store {
         account: AccountId,
         size: u64,
     ) -> Result<Vec<Timestamp>, StoreError> {
-        let mut tx = self.reading_at_length("order the open sessions", "sessions").await?;
+        let mut tx = self
+            .reading_at_length("order the open sessions", "sessions")
+            .await?;
         let sql = format!(
             "select created_at from (select created_at, \
              row_number() over (order by created_at) - 1 as n from {OPEN} \
@@ -93,7 +97,9 @@ impl Store {
 
     /// How many rows each table holds. Counts them one by one: seconds for millions.
     pub async fn table_counts(&self, account: AccountId) -> Result<Vec<TableCount>, StoreError> {
-        let mut tx = self.reading_at_length("count the rows", "the mirror").await?;
+        let mut tx = self
+            .reading_at_length("count the rows", "the mirror")
+            .await?;
         let mut counts = Vec::with_capacity(Resource::ALL.len());
         for resource in Resource::ALL {
             let sql = format!(
@@ -114,7 +120,9 @@ impl Store {
 
     /// The number of rows of all accounts in the tables for users.
     pub async fn all_counts(&self) -> Result<Vec<(&'static str, u64)>, StoreError> {
-        let mut tx = self.reading_at_length("count the rows", "the mirror").await?;
+        let mut tx = self
+            .reading_at_length("count the rows", "the mirror")
+            .await?;
         let mut counts = Vec::new();
         // Those first that the others refer to least.
         let resources = Resource::ALL.into_iter().rev().map(Resource::name);
@@ -130,7 +138,9 @@ impl Store {
     /// Fields that the platform sends and that have no column, as far as the last changed records
     /// have any. Resources without such fields are left out.
     pub async fn extra_keys(&self, account: AccountId) -> Result<Vec<ExtraKeys>, StoreError> {
-        let mut tx = self.reading_at_length("read the extra fields", "the mirror").await?;
+        let mut tx = self
+            .reading_at_length("read the extra fields", "the mirror")
+            .await?;
         let mut found = Vec::new();
         for resource in Resource::ALL {
             let sql = format!(

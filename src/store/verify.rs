@@ -149,7 +149,9 @@ impl Store {
         stream: Stream,
         created: Span,
     ) -> Result<Vec<Uuid>, StoreError> {
-        let mut tx = self.reading_at_length("read the ids", stream.resource.name()).await?;
+        let mut tx = self
+            .reading_at_length("read the ids", stream.resource.name())
+            .await?;
         let sql = format!("select id {} order by id", in_range(stream));
         let rows: Vec<(Id,)> = tx
             .rows(
@@ -173,7 +175,9 @@ impl Store {
         resource: Resource,
         ids: &[Uuid],
     ) -> Result<HashMap<Uuid, StoredVersion>, StoreError> {
-        let mut tx = self.reading_at_length("compare the rows", resource.name()).await?;
+        let mut tx = self
+            .reading_at_length("compare the rows", resource.name())
+            .await?;
         let key = resource.descriptor().key;
         let sql = format!(
             "select {key}, updated_at, {}, content_hash, synced_at, removed_at is not null \
@@ -227,7 +231,9 @@ impl Store {
         account: AccountId,
         list: Resource,
     ) -> Result<HashMap<Uuid, StoredVersion>, StoreError> {
-        let mut tx = self.reading_at_length("compare the rows", list.name()).await?;
+        let mut tx = self
+            .reading_at_length("compare the rows", list.name())
+            .await?;
         let sql = format!(
             "select {}, updated_at, {}, content_hash, synced_at, removed_at is not null \
              from {} \
@@ -336,7 +342,9 @@ impl Store {
         account: AccountId,
         resource: Resource,
     ) -> Result<Vec<(Option<Uuid>, String)>, StoreError> {
-        let mut tx = self.reading_at_length("read the rejects", "rejects").await?;
+        let mut tx = self
+            .reading_at_length("read the rejects", "rejects")
+            .await?;
         let rows: Vec<(Option<Id>, String)> = tx
             .rows(
                 "select record_id, raw from rejects where account_id = $1 and resource = $2 \

@@ -466,6 +466,7 @@ impl<S: Source + 'static> Runner<S> {
             kind = task.kind.as_str(),
             run = Empty
         );
+        let walk = |out| walk(out).instrument(info_span!(target: SPANS, "walk"));
         self.recorded(task, stop, walk).instrument(span).await
     }
 
@@ -529,8 +530,7 @@ impl<S: Source + 'static> Runner<S> {
             (writer, result)
         };
         let writing = tokio::spawn(writing.in_current_span());
-        let walking = info_span!(target: SPANS, "walk");
-        let walked = walk(out).instrument(walking).await;
+        let walked = walk(out).await;
         let mut is_complete = false;
         let result = match tokio::join!(writing, normalising) {
             (Ok((mut writer, written)), Ok(())) => {

@@ -48,7 +48,7 @@ fn elsewhere() -> Holder {
 async fn lease(database: &Database, account: AccountId, holder: &Holder, now: Timestamp) -> Lease {
     match database.store.acquire(account, holder, now).await.unwrap() {
         Acquired::Lease(lease) => lease,
-        Acquired::Held { by, .. } => panic!("held by {by}"),
+        Acquired::Held(seen) => panic!("held by {}", seen.by),
     }
 }
 

@@ -248,6 +248,9 @@ async fn lost_doubled_and_disordered_calls_cost_nothing() {
             sandbox.account().live_step(10);
             SystemClock.sleep(Duration::from_millis(200)).await;
         }
+        // The last change may be shown late.
+        let late = sandbox.account().moods.late_max;
+        SystemClock.sleep(late + Duration::from_millis(100)).await;
         let database = place.database().await;
         arrived(&database, &sandbox).await;
         assert!(database.count("sync_runs", "kind = 'ring'").await > 0);
