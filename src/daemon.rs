@@ -273,6 +273,8 @@ impl<S: Source + 'static> AccountWorker<S> {
         lost: &CancellationToken,
     ) -> Result<End, RunError> {
         let mut trigger = Some(Trigger::Pass);
+        // Calls and triggers take turns, however many there are of either.
+        let mut has_answered = false;
         if let Some(bell) = &self.bell {
             bell.forget();
         }
@@ -281,7 +283,12 @@ impl<S: Source + 'static> AccountWorker<S> {
         loop {
             let began = trigger == Some(Trigger::Verify);
             if let Some(trigger) = trigger {
-                self.handover.now(Doing::Syncing);
+                let verifies = began || self.verifying.is_some();
+                self.handover.now(if verifies {
+                    Doing::Verifying
+                } else {
+                    Doing::Syncing
+                });
                 let at_first = self.clock.running();
                 let mut runs = self.step(trigger, lost).await;
                 self.count(&runs, at_first);
@@ -318,7 +325,7 @@ impl<S: Source + 'static> AccountWorker<S> {
                 if !began {
                     self.go_on(lost).await;
                 }
-                while let Some(call) = self.bell.as_ref().and_then(|bell| bell.waiting()) {
+                if let Some(call) = self.bell.as_ref().and_then(|bell| bell.waiting()) {
                     Box::pin(self.answer(call, lost)).await;
                 }
                 // Between two portions, a waiting pass goes first.
@@ -327,25 +334,32 @@ impl<S: Source + 'static> AccountWorker<S> {
                     continue;
                 }
             }
-            if self.handover.is_asked() {
-                return Ok(End::HandedOver);
+            // Another process would have to begin a verification again.
+            if self.verifying.is_none() {
+                if self.handover.is_asked() {
+                    return Ok(End::HandedOver);
+                }
+                self.handover.now(Doing::Resting);
             }
-            self.handover.now(Doing::Resting);
             let resting = self.meter.pulse().rest();
             let call;
             (trigger, call) = tokio::select! {
                 biased;
                 () = lost.cancelled() => (None, None),
-                () = self.handover.asked() => (None, None),
-                // Before triggers, of which there may always be one. Calls are limited.
-                call = next_call(self.bell.as_deref()) => (None, Some(call)),
+                () = self.handover.asked(), if self.verifying.is_none() => (None, None),
+                call = next_call(self.bell.as_deref()), if !has_answered => (None, Some(call)),
                 trigger = triggers.next() => match trigger {
                     Some(trigger) => (Some(trigger), None),
                     None => return Ok(End::Stopped),
                 },
+                call = next_call(self.bell.as_deref()), if has_answered => (None, Some(call)),
             };
             drop(resting);
+            has_answered = call.is_some();
             if let Some(call) = call {
+                if self.verifying.is_none() {
+                    self.handover.now(Doing::Syncing);
+                }
                 Box::pin(self.answer(call, lost)).await;
             }
         }

@@ -345,12 +345,12 @@ impl State {
     }
 
     fn turn(&mut self, account: AccountId, now: Duration, me: &Holder) -> Turn {
-        let is_recent = |seen: &&Seen| now < seen.at + STALE;
-        let Some(seen) = self.seen.as_ref().filter(is_recent) else {
-            return Turn::Take;
-        };
         let given = self.given.get(&account);
         let was_given = given.is_some_and(|at| now < *at + GRACE);
+        let is_recent = |seen: &&Seen| now < seen.at + STALE;
+        let Some(seen) = self.seen.as_ref().filter(is_recent) else {
+            return if was_given { Turn::Later } else { Turn::Take };
+        };
         let lease = seen.shared.leases.get(&account);
         // This process has released it since.
         let lease = lease.filter(|lease| lease.holder != *me);

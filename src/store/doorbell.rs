@@ -58,7 +58,8 @@ impl Store {
             .writing_under(lease, "store the state of the doorbell", "accounts")
             .await?;
         tx.execute(
-            "update accounts set rings = rings + $2, last_ring_at = $3 where id = $1",
+            "update accounts set rings = rings + $2, last_ring_at = case when last_ring_at > $3 \
+             then last_ring_at else $3 end where id = $1",
             args![lease.account().0, stored_count(rings), last],
         )
         .await?;
