@@ -24,3 +24,6 @@ create table alert_messages (
     tried_at timestamptz,
     primary key (alert_id, channel)
 );
+
+-- The verifications that found differences.
+create index sync_runs_differing on sync_runs (account_id, finished_at) where rows_differing > 0;

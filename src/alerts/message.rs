@@ -13,6 +13,19 @@ use crate::store::AlertEvent;
 /// A message has so many lines at most.
 const LINES: usize = 10;
 
+/// Characters of these lines together, and of one of them. Discord refuses texts of more than 2,000.
+const LONGEST_TEXT: usize = 1_700;
+const LONGEST_LINE: usize = 800;
+
+/// A line of at most so many characters.
+fn shortened(line: String, longest: usize) -> String {
+    if line.chars().count() <= longest {
+        return line;
+    }
+    let begin: String = line.chars().take(longest - 1).collect();
+    format!("{begin}…")
+}
+
 /// What happened to one alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
@@ -183,12 +196,20 @@ impl Group {
     /// The character that begins a mention in Slack and Google Chat is replaced: an answer of the platform
     /// may be part of the text.
     pub fn text(&self) -> String {
-        let lines = self.notices.iter().take(LINES).map(|notice| {
+        let mut lines: Vec<String> = Vec::new();
+        let mut room = LONGEST_TEXT;
+        for notice in self.notices.iter().take(LINES) {
             let line = notice.text(self.zone, self.now);
-            line.replace('<', "‹").replace(char::is_control, " ")
-        });
-        let mut lines: Vec<String> = lines.collect();
-        let more = self.notices.len().saturating_sub(LINES);
+            let line = line.replace('<', "‹").replace(char::is_control, " ");
+            let line = shortened(line, LONGEST_LINE);
+            let length = line.chars().count();
+            if length > room {
+                break;
+            }
+            room -= length;
+            lines.push(line);
+        }
+        let more = self.notices.len() - lines.len();
         if more > 0 {
             lines.push(format!("and {more} more; `helena-sync alerts` lists them"));
         }
@@ -299,8 +320,12 @@ mod tests {
         let many = vec![notice(Kind::Gaps, AlertEvent::Begin, "1"); 14];
         let group = group(many);
         let text = group.text();
-        assert_eq!(text.lines().count(), 1 + LINES + 1);
-        assert!(text.ends_with("and 4 more; `helena-sync alerts` lists them"));
+        // Discord takes no more than 2,000 characters.
+        assert!(text.chars().count() <= 2_000);
+        let shown = text.lines().count() - 2;
+        assert!((5..=LINES).contains(&shown), "{text}");
+        let rest = 14 - shown;
+        assert!(text.ends_with(&format!("and {rest} more; `helena-sync alerts` lists them")));
         assert_eq!(group.subject(), "helena-sync: 14 alerts");
         assert_eq!(group.json()["alerts"].as_array().unwrap().len(), 14);
     }

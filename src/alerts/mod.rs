@@ -7,7 +7,7 @@
 //! once. Only while the database does not answer, a process keeps both in its memory.
 //!
 //! Owns which conditions are worth an alert ([`condition`]), what messages say ([`message`]) and how they
-//! are sent ([`send`]). Must not know the platform's API, clap or SQL.
+//! are sent ([`mod@send`]). Must not know the platform's API, clap or SQL.
 
 mod condition;
 mod message;

@@ -23,7 +23,7 @@ use super::run::RunArgs;
 use super::serving::Serving;
 use super::shares::Shares;
 use super::stored::{self, Busy};
-use super::{Account, Context, Failure, alerts};
+use super::{Account, Context, Exit, Failure, alerts};
 use crate::alerts::{Watch, Watched};
 use crate::api::Client;
 use crate::config::DatabaseUrl;
@@ -340,6 +340,11 @@ impl<'a> Fleet<'a> {
     pub(super) async fn reload(&mut self) {
         match Box::pin(self.apply()).await {
             Ok(outcome) => outcome.tell(),
+            Err(failure) if failure.exit != Exit::Usage => tracing::error!(
+                "the configuration was read again and cannot be applied now, so nothing changes: {}. Send \
+                 SIGHUP again later",
+                failure.line()
+            ),
             Err(failure) => tracing::error!(
                 "the configuration was read again and is wrong, so nothing changes: {}. Correct it, and \
                  send SIGHUP again",

@@ -89,6 +89,9 @@ mod tests {
                 "http.listen",
                 "http.token",
                 "http.token_file",
+                "doorbell.listen",
+                "doorbell.secret",
+                "doorbell.secret_file",
                 "log.format",
                 "timezone",
             ]

@@ -454,6 +454,10 @@ impl Settings {
         let mut names: Vec<String> = keys.flat_map(Key::variables).collect();
         // The driver of Postgres reads it.
         names.push("PGPASSWORD".to_owned());
+        // Those of a collector of traces often have a token.
+        for signal in ["", "TRACES_"] {
+            names.push(format!("OTEL_EXPORTER_OTLP_{signal}HEADERS"));
+        }
         let entries = self.entries().unwrap_or_default();
         names.extend(
             entries

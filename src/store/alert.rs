@@ -340,7 +340,9 @@ impl Store {
         account: AccountId,
         since: Timestamp,
     ) -> Result<NewlyFound, StoreError> {
-        let mut tx = self.reading("count what is new", "rejects").await?;
+        let mut tx = self
+            .reading_at_length("count what is new", "rejects")
+            .await?;
         let found =
             |(number, first): (i64, Option<Time>)| (count(number), first.map(|Time(at)| at));
         let mut counts = [(0, None); 3];

@@ -66,6 +66,11 @@ fn of_alerts(context: &Context) -> Result<Vec<Finding>, Failure> {
         let place = "alerts.webhook_file".to_owned();
         findings.push(finding("alerts", place, Outcome::Noted, warning));
     }
+    if subject.alerts.command.is_some() && !std::path::Path::new("/bin/sh").exists() {
+        let place = "alerts.command".to_owned();
+        let detail = "needs /bin/sh, which is not here; use alerts.webhook instead";
+        findings.push(finding("alerts", place, Outcome::Noted, detail.to_owned()));
+    }
     let webhook = subject.alerts.webhook.as_ref();
     if let Some(webhook) = webhook.filter(|webhook| webhook.is_exposed()) {
         let detail = "is reached without encryption, so others on the way can read its address and write \
