@@ -54,6 +54,10 @@ pub fn asks_for_traces<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> bool {
 }
 
 /// Sends the spans of traces that were not sent yet. Waits 5 seconds at most.
+#[cfg_attr(
+    not(feature = "otlp"),
+    expect(clippy::unused_async, reason = "callers wait for traces")
+)]
 pub async fn end() {
     #[cfg(feature = "otlp")]
     traces::end().await;

@@ -2,8 +2,9 @@
 //!
 //! `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` switches them on. The exporter reads
 //! the other variables of the specification itself: headers, timeout, sampler, service name, attributes.
-//! Without an endpoint, no layer is installed, and the spans of [`SPANS`](super::SPANS) are never made.
+//! Without an endpoint, no layer is installed, and the spans of [`SPANS`] are never made.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +40,25 @@ static PROVIDER: Mutex<Option<SdkTracerProvider>> = Mutex::new(None);
 struct Sender {
     runtime: Handle,
     http: reqwest::Client,
+    /// Whether the log has told that the collector does not accept spans.
+    is_told: AtomicBool,
+}
+
+impl Sender {
+    /// Tells that the collector does not accept spans: once, until it does.
+    fn note(&self, problem: Option<String>) {
+        let Some(problem) = problem else {
+            self.is_told.store(false, Ordering::Relaxed);
+            return;
+        };
+        if !self.is_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                error = problem,
+                "the collector of OTEL_EXPORTER_OTLP_ENDPOINT does not accept traces: {problem}. They are dropped \
+                 until it does"
+            );
+        }
+    }
 }
 
 #[async_trait::async_trait]
@@ -63,13 +83,32 @@ impl HttpClient for Sender {
             let status = answer.status();
             Ok::<_, HttpError>(Response::builder().status(status).body(read.into())?)
         });
-        sent.await?
+        let sent = sent.await?;
+        self.note(match &sent {
+            Ok(answer) if answer.status().is_success() => None,
+            Ok(answer) => Some(format!("it answered {}", answer.status())),
+            // Of a long chain, the last cause says most.
+            Err(error) => Some(last_cause(error.as_ref())),
+        });
+        sent
     }
 }
 
-/// Spans, and the log lines within them.
+fn last_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
+}
+
+/// Spans, and the log lines within them. The span of an account lasts as long as the process: with it, all runs
+/// would be one trace.
 fn is_traced(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
+    if metadata.is_span() && metadata.name() == "account" {
+        return false;
+    }
     target == SPANS || target.starts_with("helena_sync") && *metadata.level() <= Level::INFO
 }
 
@@ -96,7 +135,11 @@ fn tracer() -> Result<SdkTracer, TelemetryError> {
     let runtime = Handle::try_current().map_err(|error| failed(error.to_string()))?;
     let exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(Sender { runtime, http })
+        .with_http_client(Sender {
+            runtime,
+            http,
+            is_told: AtomicBool::new(false),
+        })
         .build()
         .map_err(|error| failed(error.to_string()))?;
     // Detectors read OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES.

@@ -174,5 +174,7 @@ async fn without_an_endpoint_nothing_is_sent_and_a_wrong_one_is_refused() {
     assert!(done.err.contains("OTEL_EXPORTER_OTLP_ENDPOINT"), "{done:?}");
     // A collector that is away costs nothing but a warning.
     let away = Place::beside(&sandbox).with("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9");
-    away.succeeds(&["sync"]).await;
+    let done = away.succeeds(&["sync"]).await;
+    let warned = done.err.matches("does not accept traces").count();
+    assert_eq!(warned, 1, "{done:?}");
 }
