@@ -225,6 +225,7 @@ impl Relation {
             "contact_portfolios" => &["account_id", "contact_id", "portfolio_id"],
             "raw_records" => &["id", "resource"],
             "leases" | "report_quality" => &["account_id"],
+            "alert_messages" => &["alert_id", "channel"],
             "instances" => &["host", "boot_id", "pid_namespace", "pid", "process_start"],
             "sync_state" => &["account_id", "resource", "partition"],
             "rechecks" => &["account_id", "resource", "record_id"],
