@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::condition::{Kind, cut, lasting};
 use crate::config::Zone;
-use crate::data::{Timestamp, counted};
+use crate::data::{Timestamp, counted, with_causes};
 use crate::store::AlertEvent;
 
 /// A message has so many lines at most.
@@ -248,14 +248,7 @@ impl Group {
 
 /// The words of a failure of the database.
 pub(super) fn of_error(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    cut(&text)
+    cut(&with_causes(error))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::message::Group;
 use super::watch::Subject;
 use crate::config::{AlertFormat, Webhook};
-use crate::data::without_os_numbers;
+use crate::data::{last_cause, without_os_numbers};
 
 /// How long a webhook may take to answer.
 const WEBHOOK: Duration = Duration::from_secs(15);
@@ -125,7 +125,7 @@ async fn post(webhook: &Webhook, format: AlertFormat, group: &Group) -> Result<(
     let no_answer = |error: reqwest::Error| SendError::NoAnswer {
         to: webhook.to_string(),
         // The layers between say nothing more.
-        cause: without_os_numbers(&root_of(&error.without_url())),
+        cause: without_os_numbers(&last_cause(&error.without_url())),
     };
     let body = if is_text(webhook, format) {
         json!({ "text": group.text() })
@@ -163,15 +163,6 @@ async fn post(webhook: &Webhook, format: AlertFormat, group: &Group) -> Result<(
         to: webhook.to_string(),
         status,
     })
-}
-
-/// The innermost cause of an error.
-fn root_of(error: &dyn std::error::Error) -> String {
-    let mut root = error;
-    while let Some(cause) = root.source() {
-        root = cause;
-    }
-    root.to_string()
 }
 
 /// A process and those that it has started. They are killed when it is dropped before its end.

@@ -22,7 +22,9 @@ use super::record::number;
 use super::{Account, Context, Exit, Failure, Patience, place};
 use crate::api::{Client, DateHeader};
 use crate::config;
-use crate::data::{Page, PageQuery, Resource, SessionFilter, Source, SourceError, Span, counted};
+use crate::data::{
+    Page, PageQuery, Resource, SessionFilter, Source, SourceError, Span, counted, with_causes,
+};
 use crate::doorbell::Address;
 use crate::output::{Format, Printer, cell, terminal_width, wrapped};
 use crate::store::{OpenOptions, Store, StoreError};
@@ -288,7 +290,7 @@ fn exit(findings: &[Finding]) -> Exit {
 /// Why the token's company does not match the stored data, if it does not.
 async fn mismatch(store: Option<&Store>, name: &str, company: Uuid) -> Option<(Outcome, String)> {
     let error = store?.check_company(name, company).await.err()?;
-    Some((Outcome::from(Exit::of_store(&error)), chain(&error)))
+    Some((Outcome::from(Exit::of_store(&error)), with_causes(&error)))
 }
 
 /// The doorbell's secret, if run listens for the platform.
@@ -333,7 +335,7 @@ async fn check_database(
             Exit::Usage => Outcome::Wrong,
             Exit::Done | Exit::Failed | Exit::Refused => Outcome::Failed,
         };
-        (found(outcome, chain(error)), None, false)
+        (found(outcome, with_causes(error)), None, false)
     };
     let options = OpenOptions { read_only: true };
     let store = match Store::open(database.url.expose(), &options).await {
@@ -353,12 +355,12 @@ async fn check_database(
         ),
         Err(error) => {
             store.close().await;
-            return Ok((found(Outcome::Failed, chain(&error)), None, false));
+            return Ok((found(Outcome::Failed, with_causes(&error)), None, false));
         }
     };
     let finding = match (unwritable, store.lacking(migrating).await) {
         (Some(refused), _) => found(Outcome::Failed, format!("{detail}, but {refused}")),
-        (_, Err(error)) => found(Outcome::Failed, chain(&error)),
+        (_, Err(error)) => found(Outcome::Failed, with_causes(&error)),
         (_, Ok(lacking)) if lacking.is_empty() => found(Outcome::Good, detail),
         (_, Ok(lacking)) => found(
             Outcome::Failed,
@@ -369,18 +371,6 @@ async fn check_database(
         ),
     };
     Ok((finding, Some(store), migrating))
-}
-
-/// An error and its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 /// Reports sessions whose last interaction is later than their `updatedAt`, whether on the page that

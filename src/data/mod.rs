@@ -4,6 +4,7 @@
 //! Plain data, except the requests of [`ByIdProof`]. Must not know sqlx, reqwest, clap or any other
 //! module of this crate.
 
+mod causes;
 mod filter;
 mod number;
 mod page;
@@ -18,6 +19,7 @@ mod state;
 mod timestamp;
 mod webhook;
 
+pub use causes::{last_cause, with_causes};
 pub use filter::SessionFilter;
 pub use number::{counted, grouped, without_os_numbers};
 pub use page::{Direction, Echo, Head, Item, Order, OrderField, Page, PageQuery, Span};

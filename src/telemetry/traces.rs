@@ -21,6 +21,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::{SPANS, TelemetryError};
+use crate::data::last_cause;
 
 /// How long the process waits at its end for the last spans to be sent.
 const LAST: Duration = Duration::from_secs(5);
@@ -87,19 +88,10 @@ impl HttpClient for Sender {
         self.note(match &sent {
             Ok(answer) if answer.status().is_success() => None,
             Ok(answer) => Some(format!("it answered {}", answer.status())),
-            // Of a long chain, the last cause says most.
             Err(error) => Some(last_cause(error.as_ref())),
         });
         sent
     }
-}
-
-fn last_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(cause) = last.source() {
-        last = cause;
-    }
-    last.to_string()
 }
 
 /// Spans, and the log lines within them. The span of an account lasts as long as the process: with it, all runs

@@ -112,7 +112,7 @@ pub(super) async fn of_database(
             Ok(roles) => findings.push(note(exposure(&roles))),
             Err(error) => findings.push(note(format!(
                 "could not find out who may read the tables: {}",
-                super::chain(&error)
+                crate::data::with_causes(&error)
             ))),
         }
     }
