@@ -103,45 +103,45 @@ case when a.created_at > p.changes_since then a.created_at else p.changes_since 
 define share(x, y)
 cast(:x as double precision) / nullif(:y, 0)
 
--- The rows that breakdowns count, with @keys: one for each session that was opened, one for each that ended.
-define breakdown
-from (select @keys, @number as i,
-@agg(count(is_opened)) as opened,
-@distinct(contact_id) as contacts,
-@agg(count(attendance)) as completed_of_opened,
-@agg(count(*) filter (where attendance = 'answered')) as answered,
+-- The figures of breakdowns, a row for each value of @group. It counts one row for each session that was
+-- opened and one for each that ended, with @more.
+define figures
+(select @group, count(is_opened) as opened,
+count(distinct contact_id) as contacts,
+count(attendance) as completed_of_opened,
+count(*) filter (where attendance = 'answered') as answered,
 @spread(wait),
 @spread(first_response),
 @spread(resolution),
-@agg(count(*) filter (where in_wait = 1)) as sla_wait_met,
-@agg(count(in_wait)) as sla_wait_n,
-@agg(count(*) filter (where in_first_response = 1)) as sla_first_response_met,
-@agg(count(in_first_response)) as sla_first_response_n,
-@agg(count(ended_day)) as completed,
-@agg(count(*) filter (where outcome = 'won')) as won,
-@agg(count(*) filter (where outcome = 'lost')) as lost,
-coalesce(@agg(sum(amount)), 0) as amount_won,
-@distinct(ended_day) as days_active
-from (select @keys, 1 as is_opened, contact_id, contact_id_i, attendance, wait, wait_rank,
+count(*) filter (where in_wait = 1) as sla_wait_met,
+count(in_wait) as sla_wait_n,
+count(*) filter (where in_first_response = 1) as sla_first_response_met,
+count(in_first_response) as sla_first_response_n,
+count(ended_day) as completed,
+count(*) filter (where outcome = 'won') as won,
+count(*) filter (where outcome = 'lost') as lost,
+coalesce(sum(amount), 0) as amount_won,
+count(distinct ended_day) as days_active
+from (select @group, 1 as is_opened, contact_id, attendance, wait, wait_rank,
 first_response, first_response_rank, in_wait, in_first_response,
 cast(null as bigint) as resolution, @no_rank as resolution_rank, cast(null as date) as ended_day,
-@no_rank as ended_day_i, cast(null as text) as outcome, cast(null as double precision) as amount
-from (@numbered(contact_id, (@ranked(wait, (@ranked(first_response,
-(select account_id, month, @key, contact_id, attendance, wait_seconds as wait,
-first_response_seconds as first_response, within_sla_wait as in_wait,
-within_sla_first_response as in_first_response from @sessions where is_counted = 1))))))) opened
+cast(null as text) as outcome, cast(null as double precision) as amount
+from (@ranked(wait, (@ranked(first_response,
+(select @group, contact_id, attendance, wait_seconds as wait, first_response_seconds as first_response,
+within_sla_wait as in_wait, within_sla_first_response as in_first_response
+from @sessions where is_counted = 1 and @is_of_month))))) opened
 union all
-select @keys, null, null, null, null, null, null, null, null, null, null,
-resolution, resolution_rank, ended_day, ended_day_i, outcome, amount
-from (@numbered(ended_day, (@ranked(resolution,
-(select account_id, month, @key, resolution_seconds as resolution, day as ended_day, outcome,
-amount_won as amount from @completed))))) ended
+select @group, null, null, null, null, null, null, null, null, null,
+resolution, resolution_rank, ended_day, outcome, amount
+from (@ranked(resolution,
+(select @group, resolution_seconds as resolution, day as ended_day, outcome, amount_won as amount
+from @completed where @is_of_month))) ended
 @more) streamed
-@grouped) figures where i = 1
+group by @group)
 
 define spread(x)
-cast(@agg(avg(:x)) as double precision) as :x_average,
-cast(@median(:x) as double precision) as :x_median, @p90(:x) as :x_p90, @agg(count(:x)) as :x_n
+cast(avg(:x) as double precision) as :x_average,
+cast(@median(:x) as double precision) as :x_median, @p90(:x) as :x_p90, count(:x) as :x_n
 
 define measures
 opened, contacts, completed_of_opened, answered, @share(answered, completed_of_opened) as answered_share,
@@ -163,4 +163,11 @@ define more
 
 
 define keys
-account_id, month, @key
+@group
+
+-- The value of a row's key as JSON and back, for SQLite.
+define packed_key
+'@key', @key
+
+define unpacked_key
+@get(@key)

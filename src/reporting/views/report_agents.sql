@@ -4,10 +4,10 @@ user_id
 
 define more
 union all
-select a.id, d.month, cast(g.user_id as text), null, null, null, null, null, null, null, null, null, null,
-null, null, null, null, null, null
-from accounts a cross join report_days d cross join agents g
-where d.day = d.month and g.account_id = a.id and g.removed_at is null and d.starts_at <= @as_of
+select @of_each_month cast(g.user_id as text), null, null, null, null, null, null, null, null, null,
+null, null, null, null, null
+from @each_month agents g
+where @is_month g.account_id = a.id and g.removed_at is null and d.starts_at <= @as_of
 and d.month >= (select e.month from report_days e where e.starts_at <= (select min(z.created_at)
 from sessions z where z.account_id = a.id) order by e.starts_at desc limit 1)
 

@@ -1,5 +1,8 @@
 -- One row an account and day, without gaps; every figure may be added up. All are counted in one reading:
 -- a row for the day itself, one for each session that was opened on it, one for each that ended.
+define over
+over w
+
 define keys
 account_id, day, week, month, weekday, starts_at
 

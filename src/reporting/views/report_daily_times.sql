@@ -2,6 +2,9 @@
 define keys
 account_id, day, week, month
 
+define over
+over w
+
 define times(metric, x, within, rows)
 select @keys, ':metric' as metric, sessions, sum, average, median, p90, max, sla_met
 from (select @keys, @number as i, @agg(count(x)) as sessions, cast(@agg(sum(x)) as bigint) as sum,
