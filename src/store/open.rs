@@ -53,6 +53,10 @@ pub(super) const POSTGRES_SIGN: Duration = Duration::from_secs(2);
 const READ_ONLY: i32 = 8;
 const CANNOT_OPEN: i32 = 14;
 
+/// How long a short reading waits for the connection that writes before it opens one of its own, which takes
+/// about 3 ms.
+const SQLITE_WRITER_PATIENCE: Duration = Duration::from_millis(10);
+
 /// Reading connections to a SQLite file, in addition to the one that writes.
 const SQLITE_READERS: u32 = 3;
 
@@ -333,7 +337,7 @@ impl Store {
         table: &'static str,
     ) -> Result<Transaction, StoreError> {
         if let Self::Sqlite(sqlite) = self
-            && let Some(connection) = sqlite.idle_writer()
+            && let Some(connection) = sqlite.free_writer().await
         {
             let open = Open::Sqlite(connection, sqlite.in_memory);
             return Transaction::begin(open, "begin", doing, table).await;
@@ -410,11 +414,16 @@ impl Sqlite {
         &self.write
     }
 
-    /// The writing connection, if nobody uses it and no reader is open. A program that does one thing after
-    /// the other does not open a second connection then, which would have to read the schema again.
-    fn idle_writer(&self) -> Option<PoolConnection<sqlx::Sqlite>> {
+    /// The writing connection, if it is free within a moment and no reader is open. A program that does one
+    /// thing after the other does not open a second connection then, which would have to read the schema
+    /// again.
+    async fn free_writer(&self) -> Option<PoolConnection<sqlx::Sqlite>> {
         let is_alone = self.opened.is_some() && self.read.size() == 0;
-        is_alone.then(|| self.write.try_acquire()).flatten()
+        if !is_alone {
+            return None;
+        }
+        let free = tokio::time::timeout(SQLITE_WRITER_PATIENCE, self.write.acquire()).await;
+        free.ok()?.ok()
     }
 
     fn check_unwritten(&self, doing: &'static str) -> Result<(), StoreError> {
