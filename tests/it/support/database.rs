@@ -4,9 +4,11 @@
 //! fails, since half of what it says would not be shown.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use helena_sync::store::{OpenOptions, Store};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{
@@ -36,7 +38,7 @@ pub(crate) struct Database {
 pub(crate) async fn on_both<F, Fut>(story: F)
 where
     F: Fn(Database) -> Fut,
-    Fut: Future<Output = ()> + Send + 'static,
+    Fut: Future<Output = ()>,
 {
     on_sqlite(&story).await;
     on_postgres(&story).await;
@@ -60,23 +62,27 @@ where
 }
 
 /// Tells a story on Postgres alone.
+///
+/// The story need not be `Send`: a task of its own would need that, and to prove it for each story took the
+/// compiler longer than everything else about the tests.
 pub(crate) async fn on_postgres<F, Fut>(story: F)
 where
     F: FnOnce(Database) -> Fut,
-    Fut: Future<Output = ()> + Send + 'static,
+    Fut: Future<Output = ()>,
 {
     let (mut admin, url) = create_from(template::name().await.as_deref()).await;
     let database = open(Kind::Postgres, url.clone()).await;
     let opened = database.store.clone();
-    let future = story(database);
-    let told = tokio::spawn(async move {
-        future.await;
+    // The database is dropped even if the story fails.
+    let told = AssertUnwindSafe(Box::pin(story(database)))
+        .catch_unwind()
+        .await;
+    if told.is_ok() {
         opened.close().await;
-    })
-    .await;
+    }
     drop(&mut admin, &url).await;
-    if let Err(error) = told {
-        std::panic::resume_unwind(error.into_panic());
+    if let Err(panic) = told {
+        std::panic::resume_unwind(panic);
     }
 }
 
