@@ -49,7 +49,7 @@ use crate::store::Store;
 ///
 /// Only one process writes for an account at a time: the lease holder. If another process holds the
 /// lease, run names it, says since when, and exits with 1. If the holder may be dead, as after a
-/// container was killed, run first waits until its lease expires, about 30 seconds.
+/// container was killed, run first waits until its lease expires, up to 25 seconds.
 ///
 /// With several accounts, each works on its own. Several processes of run that use one Postgres share the
 /// accounts evenly, each account synced by one of them. A new process gets its share between two syncs.

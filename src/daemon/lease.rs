@@ -18,7 +18,8 @@ use crate::config::Zone;
 use crate::store::{AccountId, Acquired, Holder, LEASE_TTL, Lease, LeaseStatus, Store, StoreError};
 use crate::sync::RunError;
 
-/// How often a lease is renewed. Two failures in a row do not lose it.
+/// How often a lease is renewed. A renewal that fails is tried again until [`LAST_ANSWER`]: one without an
+/// answer is given up after 6 seconds, and then a second one has 4 seconds.
 const RENEW_EVERY: Duration = Duration::from_secs(LEASE_TTL.as_secs() / 3);
 
 /// How soon a renewal that failed is tried again.

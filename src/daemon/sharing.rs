@@ -26,8 +26,12 @@ use crate::store::{
 /// How often a process records that it is there. One failure does not hide it.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(INSTANCE_TTL.as_secs() * 2 / 5);
 
-/// How often a process looks who else is there, while it misses an account and otherwise.
+/// How often a process looks who else is there while it misses an account. How soon it takes the accounts of
+/// a process that was lost depends on this.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// The same for a process that has all accounts that it wants. It has nothing to take, and only delays what
+/// it hands over to a process that has come.
 const LOOK_SELDOM: Duration = Duration::from_secs(4);
 
 /// What was seen longer ago says nothing, for example because the database was away.

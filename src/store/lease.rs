@@ -22,12 +22,16 @@ use crate::data::Timestamp;
 /// The smallest difference between two readings that both databases can represent.
 const READING_STEP: Duration = Duration::from_micros(1);
 
-/// A lease expires if it is not renewed for this long. Another process notices that within two seconds, so
-/// that an account moves within 30 seconds.
-pub const LEASE_TTL: Duration = Duration::from_secs(25);
+/// A lease expires if it is not renewed for this long.
+///
+/// The accounts of a process that is lost are to move within 30 seconds. The leases expire after this time, a
+/// process that misses an account looks every second, and acquiring the lease takes a moment: 22 or 23
+/// seconds. The rest is for machines and databases that are busy, which were seen to add five seconds.
+pub const LEASE_TTL: Duration = Duration::from_secs(20);
 
-/// How long a renewal waits for its answer: another one must fit in before the lease expires.
-const RENEWAL: Duration = Duration::from_secs(8);
+/// How long a renewal waits for its answer. The first one is sent when a third of [`LEASE_TTL`] has passed,
+/// and another one must fit in before the holder gives up, a few seconds before the lease expires.
+const RENEWAL: Duration = Duration::from_secs(LEASE_TTL.as_secs() * 3 / 10);
 
 /// The right to write for one account, until it is released or lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
