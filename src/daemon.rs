@@ -14,6 +14,7 @@
 
 mod fair;
 pub mod lease;
+pub mod relay;
 pub mod sharing;
 pub mod task;
 mod telling;
@@ -40,6 +41,7 @@ use crate::sync::{
 };
 
 pub use lease::{Claim, KeptLease, WhenHeld};
+pub use relay::Relay;
 use sharing::Doing;
 pub use sharing::{Handover, Sharing};
 pub use task::{AccountTask, Engines};

@@ -7,6 +7,10 @@
 //! reads what they concern with one request, and looks for the same records again if the platform did
 //! not show their change yet. [`Address`] is the secret path of an account, and judges subscriptions.
 //!
+//! A process that does not work on the account gathers calls, too. It passes them on instead of reading
+//! ([`Bell::put_back`] if that fails), and the bell of the lease holder has them at once
+//! ([`Bell::ring_for`]).
+//!
 //! Owns when something is read because of a call, and the limit of such reads. Must not know HTTP, SQL
 //! or how something is read.
 
@@ -50,6 +54,12 @@ const MOST_BY_ID: usize = 5;
 /// More records of one resource are not remembered. Their change is read all the same, if it is among
 /// the newest ones.
 const MOST_IDS: usize = 1_000;
+
+/// More records are not passed on to the lease holder: a page shows no more.
+const MOST_FORWARDED: usize = 100;
+
+/// How soon it is tried again to pass a call on.
+const FORWARD_AGAIN: Duration = Duration::from_secs(3);
 
 /// The secret path of an account: what the platform's calls end with.
 pub struct Address {
@@ -227,6 +237,13 @@ struct Look {
     made: usize,
 }
 
+impl Look {
+    /// A first one.
+    const fn new(rung: Duration, due: Duration) -> Self {
+        Self { rung, due, made: 0 }
+    }
+}
+
 /// What of one resource is to be read.
 #[derive(Debug, Default)]
 struct Waiting {
@@ -239,6 +256,21 @@ impl Waiting {
     fn due(&self) -> Option<Duration> {
         let looks = self.looks.values().map(|look| look.due);
         looks.chain(self.whole).min()
+    }
+
+    /// Remembers a call about this record, or about none.
+    fn add(&mut self, id: Option<Uuid>, look: Look) {
+        match id {
+            Some(id) if self.looks.contains_key(&id) || self.looks.len() < MOST_IDS => {
+                let kept = self.looks.entry(id).or_insert(look);
+                if kept.made > 0 {
+                    // It has changed once more since it was looked for.
+                    *kept = look;
+                }
+                kept.due = kept.due.min(look.due);
+            }
+            _ => self.whole = Some(self.whole.map_or(look.due, |due| due.min(look.due))),
+        }
     }
 }
 
@@ -276,12 +308,36 @@ struct State {
     last: Option<Timestamp>,
 }
 
+impl State {
+    /// Counts calls, of which the last one came then.
+    fn count(&mut self, calls: u64, last: Timestamp) {
+        if calls > 0 {
+            self.unstored += calls;
+            self.last = self.last.max(Some(last));
+        }
+    }
+}
+
 /// A read that calls cause. Return it with [`Bell::followed`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Call {
     /// What to read.
     pub what: Rung,
     looks: Vec<(Uuid, Look)>,
+    /// Whether a call named no record.
+    is_whole: bool,
+}
+
+impl Call {
+    /// The records, and `None` if a call named none. `None` alone if there are more records than a page
+    /// shows.
+    pub fn records(&self) -> Vec<Option<Uuid>> {
+        if self.looks.len() > MOST_FORWARDED {
+            return vec![None];
+        }
+        let ids = self.looks.iter().map(|(id, _)| Some(*id));
+        ids.chain(self.is_whole.then_some(None)).collect()
+    }
 }
 
 /// What is due.
@@ -336,37 +392,46 @@ impl Bell {
         self.meter.rang(ring.resource);
         let now = self.clock.running();
         let mut state = self.state();
-        state.unstored += 1;
-        state.last = Some(self.clock.now());
+        state.count(1, self.clock.now());
         let concerned = match ring.resource {
             Some(resource) => vec![resource],
             None => vec![Resource::Sessions, Resource::Contacts],
         };
         for resource in concerned {
-            if !self.mirrored.contains(&resource) {
-                continue;
-            }
-            let waiting = state.waiting.entry(resource).or_default();
-            let look = Look {
-                rung: now,
-                due: now + GATHER,
-                made: 0,
-            };
-            match ring.id {
-                Some(id) if waiting.looks.contains_key(&id) || waiting.looks.len() < MOST_IDS => {
-                    let kept = waiting.looks.entry(id).or_insert(look);
-                    // It has changed once more since it was looked for.
-                    if kept.made > 0 {
-                        *kept = look;
-                    }
-                }
-                _ => {
-                    waiting.whole.get_or_insert(look.due);
-                }
+            if self.mirrored.contains(&resource) {
+                let waiting = state.waiting.entry(resource).or_default();
+                waiting.add(ring.id, Look::new(now, now + GATHER));
             }
         }
         drop(state);
         self.rung.notify_one();
+    }
+
+    /// The platform has called at another process, which has gathered the calls and counted them in its
+    /// metrics. So the record, or what has changed of the resource, is due at once.
+    pub fn ring_for(&self, resource: Resource, id: Option<Uuid>, calls: u64, last: Timestamp) {
+        let now = self.clock.running();
+        let mut state = self.state();
+        state.count(calls, last);
+        if self.mirrored.contains(&resource) {
+            let waiting = state.waiting.entry(resource).or_default();
+            waiting.add(id, Look::new(now, now));
+        }
+        drop(state);
+        self.rung.notify_one();
+    }
+
+    /// A call could not be passed on. It is due again in a moment.
+    pub fn put_back(&self, call: Call) {
+        let due = self.clock.running() + FORWARD_AGAIN;
+        let mut state = self.state();
+        let waiting = state.waiting.entry(call.what.resource).or_default();
+        for (id, look) in call.looks {
+            waiting.looks.entry(id).or_insert(Look { due, ..look });
+        }
+        if call.is_whole {
+            waiting.whole.get_or_insert(due);
+        }
     }
 
     /// Waits for what is to be read. Nothing is lost if the wait is given up.
@@ -436,7 +501,11 @@ impl Bell {
             ids,
             by_id,
         };
-        Due::Now(Call { what, looks })
+        Due::Now(Call {
+            what,
+            looks,
+            is_whole,
+        })
     }
 
     /// These records were shown with a change, and it is stored. The others of the call are looked for

@@ -80,7 +80,8 @@
 //!   entries, a run some minutes later must confirm it.
 //! - Every write of records and their progress names a [`store::Lease`]. If another process has taken the
 //!   lease over, the write's own transaction refuses it. Only what cannot hurt the holder needs no lease:
-//!   to cancel a backfill, and to keep the days of reports.
+//!   to cancel a backfill, to keep the days of reports, to say which processes share the accounts, and to
+//!   pass on calls of the platform.
 //! - Text that the databases store differently is cleaned before. Times are cut to microseconds, never
 //!   rounded.
 //! - Tokens, bodies and row contents never reach a log line or an error.

@@ -6,6 +6,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -15,6 +16,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument as _, error_span};
 
 use super::engine::{self, EngineMaker};
@@ -27,7 +29,7 @@ use super::{Account, Context, Exit, Failure, alerts};
 use crate::alerts::{Watch, Watched};
 use crate::api::Client;
 use crate::config::DatabaseUrl;
-use crate::daemon::{self, AccountError, AccountTask, Intervals, WhenHeld};
+use crate::daemon::{self, AccountError, AccountTask, Intervals, Relay, WhenHeld};
 use crate::data::counted;
 use crate::doorbell::Bells;
 use crate::http::Observed;
@@ -82,6 +84,8 @@ pub(super) struct Fleet<'a> {
     members: Vec<Member>,
     tasks: FuturesUnordered<BoxFuture<'static, Ended>>,
     shares: Shares,
+    /// Passes on calls of the platform, and what takes them.
+    relay: Option<(Arc<Relay>, AbortOnDropHandle<Infallible>)>,
     /// The accounts whose tasks failed.
     failed: BTreeMap<String, Failure>,
 }
@@ -106,6 +110,11 @@ impl<'a> Fleet<'a> {
         let (store, stop) = (&shared.store, &shared.stop);
         let all = accounts.iter().map(|(account, _)| account);
         let sharing = Box::pin(Shares::begin(&context, store, all, shared.args, stop)).await;
+        let relay = shared.bells.as_ref().map(|_| {
+            let relay = Arc::new(Relay::new(store.clone(), Arc::clone(&context.clock)));
+            let taking = tokio::spawn(Arc::clone(&relay).keep_taking());
+            (relay, AbortOnDropHandle::new(taking))
+        });
         let mut fleet = Self {
             first: Arc::clone(&context),
             context,
@@ -114,6 +123,7 @@ impl<'a> Fleet<'a> {
             members: Vec::new(),
             tasks: FuturesUnordered::new(),
             shares: sharing,
+            relay,
             failed: BTreeMap::new(),
         };
         let alone = accounts.len() == 1;
@@ -222,6 +232,7 @@ impl<'a> Fleet<'a> {
             },
             is_alone: alone,
             meter,
+            relay: self.relay.as_ref().map(|(relay, _)| Arc::clone(relay)),
         };
         Ok((task, progress))
     }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use super::lease::{Claim, KeptLease, WhenHeld};
+use super::relay::Relay;
 use super::{AccountError, AccountWorker, End, Intervals, RETRIES, is_mendable, rest, wait};
 use crate::clock::Clock;
 use crate::data::{Resource, Source};
@@ -53,6 +54,8 @@ pub struct AccountTask<E> {
     pub meter: Meter,
     /// What the platform calls when something changes, if it does.
     pub bell: Option<Arc<Bell>>,
+    /// Passes on calls that reach a process without the lease.
+    pub relay: Option<Arc<Relay>>,
 }
 
 impl<E: Engines> AccountTask<E> {
@@ -117,7 +120,10 @@ impl<E: Engines> AccountTask<E> {
             if self.is_alone {
                 worker = worker.ending_if_refused();
             }
+            let relayed = self.relayed();
+            let taking = relayed.map(|(relay, bell)| relay.hold(kept.lease().account(), bell));
             let end = worker.work(triggers, stop, kept.stop()).await;
+            drop(taking);
             engine.note_trouble(true).await;
             kept.release().await;
             match end? {
@@ -162,13 +168,30 @@ impl<E: Engines> AccountTask<E> {
         }
     }
 
+    /// What passes calls of the platform on, and the bell that they ring.
+    fn relayed(&self) -> Option<(Arc<Relay>, Arc<Bell>)> {
+        self.relay.clone().zip(self.bell.clone())
+    }
+
     async fn begin(
         &mut self,
         when_held: WhenHeld,
         stop: &CancellationToken,
     ) -> Result<(KeptLease, Arc<Engine<E::Source>>), AccountError> {
         let resting = self.meter.pulse().rest();
-        let acquired = self.claim.acquire(when_held, stop).await;
+        let (relayed, account) = (self.relayed(), self.claim.account().to_owned());
+        // Another process may work on the account meanwhile.
+        let forwarding = async {
+            match &relayed {
+                Some((relay, bell)) => relay.forward(&account, bell).await,
+                None => std::future::pending().await,
+            }
+        };
+        let acquired = tokio::select! {
+            biased;
+            acquired = self.claim.acquire(when_held, stop) => acquired,
+            never = forwarding => match never {},
+        };
         drop(resting);
         let kept = acquired?;
         match self.engines.begin(kept.lease()).await {

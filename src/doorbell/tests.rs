@@ -328,3 +328,54 @@ fn a_subscription_is_judged_by_its_name_its_address_and_its_events() {
         assert_eq!(state.problem().is_none(), state == SubscriptionState::Good);
     }
 }
+
+#[test]
+fn what_another_process_was_called_about_is_due_at_once_and_counted() {
+    let (clock, bell) = bell();
+    // It was called itself a moment ago, and has looked for another record in vain.
+    bell.ring(of(Resource::Sessions, 1));
+    clock.advance(GATHER);
+    let (.., call) = taken(&bell).unwrap();
+    bell.followed(call, &none());
+    bell.ring(of(Resource::Sessions, 2));
+    bell.ring(Ring {
+        resource: Some(Resource::Contacts),
+        id: None,
+    });
+    assert_eq!(bell.due(), Due::In(GATHER));
+    let later = clock.now() + Duration::from_secs(9);
+    for (id, calls) in [(1, 4), (2, 0)] {
+        bell.ring_for(Resource::Sessions, Some(Uuid::from_u128(id)), calls, later);
+    }
+    bell.ring_for(Resource::Contacts, None, 1, clock.now());
+    // The account does not mirror it.
+    bell.ring_for(Resource::Tags, None, 1, clock.now());
+    let mut read: Vec<_> = std::iter::from_fn(|| taken(&bell)).collect();
+    let (resource, count, by_id, call) = read.remove(0);
+    assert_eq!((resource, count, by_id), (Resource::Sessions, 2, false));
+    assert!(call.looks.iter().all(|(_, look)| look.made == 0));
+    let (resource, count, ..) = read.remove(0);
+    assert_eq!((resource, count), (Resource::Contacts, 0));
+    assert!(read.is_empty());
+    assert_eq!(bell.take_unstored(), Some((3 + 6, later)));
+}
+
+#[test]
+fn a_call_that_was_put_back_is_due_again_with_all_that_it_named() {
+    let (clock, bell) = bell();
+    bell.ring(of(Resource::Contacts, 1));
+    bell.ring(Ring {
+        resource: Some(Resource::Contacts),
+        id: None,
+    });
+    clock.advance(GATHER);
+    let (.., call) = taken(&bell).unwrap();
+    let records = [Some(Uuid::from_u128(1)), None];
+    assert_eq!(call.records(), records);
+    bell.put_back(call);
+    assert_eq!(bell.due(), Due::In(FORWARD_AGAIN));
+    clock.advance(FORWARD_AGAIN);
+    let (.., call) = taken(&bell).unwrap();
+    assert_eq!(call.records(), records);
+    assert_eq!(bell.due(), Due::Never);
+}

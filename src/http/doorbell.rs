@@ -2,7 +2,7 @@
 //!
 //! Whoever knows the secret path is heard, whatever the method and the body: a call that is refused might
 //! be the only one. Everybody else is told that there is nothing. A call is answered before anything is
-//! done, and nothing of it is logged or stored but that it came.
+//! done, also by a process that can only pass it on, and nothing of it is logged.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -55,6 +55,9 @@ pub(super) trait Backend: Send + Sync + std::fmt::Debug {
     /// An expression that yields the columns as the text of a JSON object.
     fn object(&self, columns: &[Column]) -> String;
 
+    /// A query that returns the texts and numbers of a JSON array, as texts in `value`.
+    fn values(&self, parameter: &str) -> String;
+
     /// A query that returns the uuids of a list, as `id`.
     fn ids(&self, parameter: &str) -> String;
 
@@ -172,6 +175,10 @@ impl Backend for SqliteBackend {
         format!("json_object({})", fields.join(", "))
     }
 
+    fn values(&self, parameter: &str) -> String {
+        format!("select cast(value as text) as value from jsonb_each({parameter})")
+    }
+
     fn ids(&self, parameter: &str) -> String {
         format!("select value as id from jsonb_each({parameter})")
     }
@@ -267,6 +274,10 @@ impl Backend for PostgresBackend {
             "(select cast(row_to_json(fields) as text) from (select {}) as fields)",
             names.join(", ")
         )
+    }
+
+    fn values(&self, parameter: &str) -> String {
+        format!("select value from json_array_elements_text({parameter}::json)")
     }
 
     fn ids(&self, parameter: &str) -> String {

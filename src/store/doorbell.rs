@@ -80,6 +80,11 @@ impl Store {
             args![lease.account().0],
         )
         .await?;
+        tx.execute(
+            "delete from doorbell_calls where account_id = $1",
+            args![lease.account().0],
+        )
+        .await?;
         tx.commit().await
     }
 }

@@ -17,7 +17,7 @@ use super::transaction::Transaction;
 use crate::data::{Resource, counted};
 
 /// Tables that every version creates, in addition to those of resources.
-const OWN: [&str; 22] = [
+const OWN: [&str; 23] = [
     "accounts",
     "alert_messages",
     "alerts",
@@ -25,6 +25,7 @@ const OWN: [&str; 22] = [
     "backfills",
     "contact_tags",
     "contact_tags_removed",
+    "doorbell_calls",
     "gaps",
     "instances",
     "leases",

@@ -7,13 +7,14 @@
 //!
 //! Every write of records and their progress names a [`Lease`]. If another process has taken over the lease,
 //! the write's own transaction refuses it with [`StoreError::LeaseLost`]. Some writes need no lease, since
-//! they cannot hurt its holder: [`Store::cancel_backfills`], [`Store::keep_reports`], and
-//! [`Store::announce`] with [`Store::withdraw`].
+//! they cannot hurt its holder: [`Store::cancel_backfills`], [`Store::keep_reports`],
+//! [`Store::announce`] with [`Store::withdraw`], and [`Store::forward_calls`] with [`Store::take_calls`].
 
 mod account;
 mod alert;
 mod backend;
 mod backfill;
+mod call;
 mod commit;
 mod dictionary;
 mod doorbell;
@@ -52,6 +53,7 @@ mod views;
 pub use account::{AccountId, StoredAccount};
 pub use alert::{AlertChange, AlertEvent, NewlyFound, PendingMessage, StoredAlert};
 pub use backfill::{Backfill, FirstWatermark, NewBackfill};
+pub use call::WaitingCall;
 pub use commit::Commit;
 pub use dictionary::{TableMeaning, meanings};
 pub use error::{Cause, StoreError};

@@ -17,10 +17,11 @@ const FIXED: [&str; 6] = [
 ];
 
 /// Tables whose rows are deleted.
-const DELETED: [&str; 9] = [
+const DELETED: [&str; 10] = [
     "alert_messages",
     "alerts",
     "contact_tags",
+    "doorbell_calls",
     "instances",
     "rechecks",
     "report_days",

@@ -227,6 +227,7 @@ impl Relation {
             "leases" | "report_quality" => &["account_id"],
             "alert_messages" => &["alert_id", "channel"],
             "instances" => &["host", "boot_id", "pid_namespace", "pid", "process_start"],
+            "doorbell_calls" => &["account_id", "resource", "record"],
             "sync_state" => &["account_id", "resource", "partition"],
             "rechecks" => &["account_id", "resource", "record_id"],
             "report_days" => &["day"],

@@ -206,6 +206,7 @@ async fn an_account_whose_work_panics_is_served_again() {
             is_alone: true,
             meter: Meter::new("default"),
             bell: None,
+            relay: None,
         };
         let (_slots, triggers) = schedule::slots();
         let serving = tokio::spawn(task.run(WhenHeld::GiveUp, triggers, mirror.stop.clone()));

@@ -267,7 +267,7 @@ async fn check_says_what_the_role_may_not_do_and_no_more_is_needed() {
         );
         assert_eq!(
             before[2],
-            "delete on alert_messages, alerts, contact_tags, instances, rechecks, report_days, report_open_hours, session_tags, sync_runs"
+            "delete on alert_messages, alerts, contact_tags, doorbell_calls, instances, rechecks, report_days, report_open_hours, session_tags, sync_runs"
         );
         place.refuses(&["sync"], 1, &["permission denied"]).await;
         for lack in before {

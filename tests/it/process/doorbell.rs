@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use url::Url;
 use uuid::Uuid;
 
+use super::accounts::{file, other_account, with_tokens};
 use super::http::{Answer, send};
 use super::mirror::{assert_perfect, differences};
 use super::program::{Place, Running, account, on_both, until};
@@ -376,6 +377,130 @@ async fn a_call_with_the_right_path_is_never_refused() {
     .await;
     database.store.close().await;
     stop(program).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_at_a_process_that_stands_by_reaches_the_one_that_works_on_the_account() {
+    on_both(|place| async move {
+        let sandbox = account(120).await;
+        let place = ringing(place, &sandbox);
+        let (holder, _) = started(&place).await;
+        let mut standby = place.start(&["run", "--wait"]);
+        let far = door(&mut standby).await;
+        standby.says("waiting for process").await;
+        // From now on, the platform calls there.
+        install(&place, far).await;
+        let database = place.database().await;
+        let before = synced(&database).await;
+        let rung = async || {
+            let rings = database
+                .text("select cast(rings as text) from accounts")
+                .await;
+            rings.parse::<u64>().unwrap()
+        };
+        let rings = rung().await;
+        let ids = sandbox.account().session_ids();
+        let mut took = Vec::new();
+        for (round, id) in ids.iter().take(6).enumerate() {
+            // Not always at the same moment of a second.
+            SystemClock
+                .sleep(Duration::from_millis(170 * round as u64))
+                .await;
+            let began = SystemClock.running();
+            let title = format!("Longe {round}");
+            sandbox
+                .account()
+                .update_session(*id, |session| session.title = Some(title.clone().into()));
+            until("the change has arrived", async || {
+                database
+                    .count("sessions", &format!("title = '{title}'"))
+                    .await
+                    == 1
+            })
+            .await;
+            took.push(SystemClock.elapsed(began));
+        }
+        println!("{:?}: changes arrived after {took:?}", place.kind);
+        // Ordinary changes of all kinds, and a call that says nothing.
+        sandbox.account().live_step(20);
+        call(far, &path_of("default"), "{").await;
+        arrived(&database, &sandbox).await;
+        until("no call is left", async || {
+            database.count("doorbell_calls", "true").await == 0
+        })
+        .await;
+        assert_eq!(synced(&database).await, before);
+        // That happens every ten seconds, when a call is followed.
+        until("the calls are counted", async || {
+            let about_sessions = "{\"eventType\": \"SESSION_UPDATE\"}";
+            call(far, &path_of("default"), about_sessions).await;
+            SystemClock.sleep(Duration::from_secs(1)).await;
+            rung().await > rings + 6
+        })
+        .await;
+
+        // The one that works dies. The other one takes over, and is called directly.
+        holder.signal(Signal::KILL);
+        holder.end().await;
+        until("the other one works", async || {
+            synced(&database).await.0 > before.0
+        })
+        .await;
+        sandbox.account().live_step(20);
+        arrived(&database, &sandbox).await;
+        database.store.close().await;
+        stop(standby).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_that_two_processes_share_may_be_called_at_either() {
+    on_both(|place| async move {
+        let (north, south) = (account(60).await, other_account(60).await);
+        let place = with_tokens(ringing(place, &north));
+        let both = file([("north", &north.base_url()), ("south", &south.base_url())]);
+        place.write("helena-sync.toml", &both);
+        place.succeeds(&["migrate"]).await;
+        let mut programs = Vec::new();
+        let mut doors = Vec::new();
+        for _ in 0..2 {
+            let mut program = place.start(&["run"]);
+            doors.push(door(&mut program).await);
+            programs.push(program);
+        }
+        let database = place.database().await;
+        until("each has one, and both are loaded", async || {
+            let holders =
+                "select cast(count(distinct pid) as text) from leases where released_at is null";
+            database.text(holders).await == "2"
+                && differences(&database, &north, "north").await.is_empty()
+                && differences(&database, &south, "south").await.is_empty()
+        })
+        .await;
+        for door in doors {
+            let url = format!("http://{door}/");
+            place
+                .succeeds(&["webhooks", "install", "--url", &url])
+                .await;
+            let before = synced(&database).await.0;
+            for _ in 0..2 {
+                north.account().live_step(5);
+                south.account().live_step(5);
+                until("the changes of both have arrived", async || {
+                    differences(&database, &north, "north").await.is_empty()
+                        && differences(&database, &south, "south").await.is_empty()
+                })
+                .await;
+            }
+            assert_eq!(synced(&database).await.0, before);
+        }
+        database.store.close().await;
+        for program in programs {
+            stop(program).await;
+        }
+    })
+    .await;
 }
 
 /// Asks the platform about its subscriptions.

@@ -1,6 +1,7 @@
 //! The store's stories, each told on both databases.
 
 mod backfills;
+mod calls;
 mod commits;
 mod downstream;
 mod files;
