@@ -402,7 +402,9 @@ impl<'a> Fleet<'a> {
         outcome.restart = restart
             .filter(|key| reload::needs(key) == Needs::Restart)
             .collect();
-        self.take_over(accounts, need(Needs::NewWork), &mut outcome);
+        let all = accounts.iter().map(|(account, _)| account);
+        let shares = Box::pin(self.shares.grow(&context, &self.shared.store, all)).await;
+        self.take_over(accounts, shares || need(Needs::NewWork), &mut outcome);
         if need(Needs::NewSchedule) {
             for member in &self.members {
                 self.scheduler.remove(&member.slots);

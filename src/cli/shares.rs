@@ -25,14 +25,38 @@ impl Shares {
         args: &RunArgs,
         stop: &CancellationToken,
     ) -> Self {
-        let stop = stop.child_token();
+        let mut shares = Self {
+            sharing: None,
+            stop: stop.child_token(),
+        };
         // Another process ends this one, if it is alive.
-        if accounts.len() == 1 && !args.wait {
-            return Self {
-                sharing: None,
-                stop,
-            };
+        if accounts.len() > 1 || args.wait {
+            shares.start(context, store, accounts).await;
         }
+        shares
+    }
+
+    /// The process has these accounts from now on. If they have become several, it shares them, and this
+    /// returns true: the work on accounts that it had before knows nothing of it.
+    pub(super) async fn grow<'a>(
+        &mut self,
+        context: &Context,
+        store: &Store,
+        accounts: impl ExactSizeIterator<Item = &'a Account>,
+    ) -> bool {
+        if self.sharing.is_some() || accounts.len() < 2 {
+            return false;
+        }
+        self.start(context, store, accounts).await;
+        true
+    }
+
+    async fn start<'a>(
+        &mut self,
+        context: &Context,
+        store: &Store,
+        accounts: impl Iterator<Item = &'a Account>,
+    ) {
         let sharing = Arc::new(Sharing::new(store.clone(), Arc::clone(&context.clock)));
         // Before the first lease: processes that start together take their shares at once. What fails here
         // is told where the lease is acquired.
@@ -50,11 +74,8 @@ impl Shares {
         if let Err(error) = sharing.look().await {
             tracing::debug!(%error, "cannot see yet who shares the accounts");
         }
-        let looking = tokio::spawn(Arc::clone(&sharing).keep_looking(stop.clone()));
-        Self {
-            sharing: Some((sharing, looking)),
-            stop,
-        }
+        let looking = tokio::spawn(Arc::clone(&sharing).keep_looking(self.stop.clone()));
+        self.sharing = Some((sharing, looking));
     }
 
     /// For the claims of the accounts.

@@ -190,6 +190,49 @@ async fn accounts_are_added_and_removed_while_the_others_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_gets_a_second_account_shares_both_with_others() {
+    on_both(|place| async move {
+        let (north, south) = (account(20).await, other_account(30).await);
+        let place = with_tokens(place);
+        place.write(FILE, &accounts(&[("north", &north)]));
+        let mut one = place.start(&["run"]);
+        one.says("contacts: first load").await;
+        place.write(FILE, &accounts(&[("north", &north), ("south", &south)]));
+        let line = reload(&mut one).await;
+        assert!(line.ends_with("applied: account south added"), "{line}");
+        let database = place.database().await;
+        let held = "released_at is null";
+        until("it has both", async || {
+            database.count("leases", held).await == 2
+        })
+        .await;
+        let mut two = place.start(&["run"]);
+        until("each process has one", async || {
+            let holders =
+                format!("select cast(count(distinct pid) as text) from leases where {held}");
+            database.count("leases", held).await == 2 && database.text(&holders).await == "2"
+        })
+        .await;
+        two.says("sharing 2 accounts with process ").await;
+        for (name, sandbox) in [("north", &north), ("south", &south)] {
+            sandbox.account().live_step(10);
+            until(&format!("the mirror of {name} is perfect"), async || {
+                differences(&database, sandbox, name).await.is_empty()
+            })
+            .await;
+        }
+        stop(one).await;
+        until("the other one has both", async || {
+            database.count("leases", held).await == 2
+        })
+        .await;
+        database.store.close().await;
+        stop(two).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_was_replaced_in_its_file_is_used_without_a_restart() {
     let sandbox = account(20).await;
     let place = Place::beside(&sandbox)
