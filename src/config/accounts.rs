@@ -3,13 +3,13 @@
 //! Must not know what a token is used for. A token leaves this module only as a secret.
 
 use std::fs;
-use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::keys::{TOKEN_FILE_VARIABLE, TOKEN_VARIABLE};
 use super::nearest::nearest;
+use super::secret_file;
 use super::values;
 use super::{ConfigError, Environment};
 
@@ -232,26 +232,9 @@ fn from_file(
         origin: origin.to_owned(),
         source,
     })?;
-    if readable_by_everyone(Path::new(path)) {
-        warnings.push(format!(
-            "every user of this machine can read the token file {path}; run chmod 600 {path}"
-        ));
-    }
+    warnings.extend(secret_file::exposed(path, "token file"));
     let token = usable(&SecretString::from(text), &format!("the token file {path}"))?;
     Ok((token, format!("the file {path}, {origin}")))
-}
-
-/// Whether the file's mode lets every user of the machine read it.
-#[cfg(unix)]
-pub(super) fn readable_by_everyone(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o004 != 0)
-}
-
-/// Whether the file's mode lets every user of the machine read it. Not known on this platform.
-#[cfg(not(unix))]
-pub(super) fn readable_by_everyone(_path: &Path) -> bool {
-    false
 }
 
 /// A variable that is set and whose name is similar to the token's variable.

@@ -4,9 +4,7 @@
 //! can write into the channel.
 
 use std::fmt;
-use std::fs;
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::time::Duration;
 
 use figment::value::Value;
@@ -14,9 +12,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use url::Url;
 
-use super::accounts::readable_by_everyone;
+use super::secret_file::{self, Wrong};
 use super::values;
-use crate::data::without_os_numbers;
 
 /// What the body of a webhook's request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,9 +59,6 @@ pub struct Alerts {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Webhook(Url);
 
-/// A key of the section, and what is wrong with it.
-pub(super) type Wrong = (&'static str, String);
-
 impl Alerts {
     /// Whether nobody is told anything.
     pub fn is_off(&self) -> bool {
@@ -88,17 +82,9 @@ impl Alerts {
         let Some(path) = self.webhook_file.take() else {
             return Ok((self, None));
         };
-        let text = fs::read_to_string(&path).map_err(|error| {
-            let cause = without_os_numbers(&error.to_string());
-            (KEY, format!("cannot read {path}: {cause}; create it"))
-        })?;
-        self.webhook = Some(Webhook::parse(&text).map_err(|problem| (KEY, problem))?);
-        let warning = readable_by_everyone(Path::new(&path)).then(|| {
-            format!(
-                "every user of this machine can read {path}, which holds the address of a webhook; run \
-                 chmod 600 {path}"
-            )
-        });
+        let parse = |text: &str| Webhook::parse(text).map_err(|problem| (KEY, problem));
+        let (webhook, warning) = secret_file::read(&path, KEY, "webhook file", parse)?;
+        self.webhook = Some(webhook);
         Ok((self, warning))
     }
 }

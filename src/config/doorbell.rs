@@ -2,15 +2,13 @@
 //!
 //! Must not know what a call causes.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use super::accounts::readable_by_everyone;
-use super::http::{Wrong, listen, optional, optional_secret};
+use super::http::{listen, optional, optional_secret};
+use super::secret_file::{self, Wrong};
 
 /// The fewest characters of the secret: as many as 32 random bytes have in hexadecimal digits are
 /// recommended, and half of them cannot be guessed either.
@@ -75,14 +73,9 @@ impl Doorbell {
         let Some(path) = self.secret_file.take() else {
             return Ok((self, None));
         };
-        let text = fs::read_to_string(&path)
-            .map_err(|error| (KEY, format!("cannot read {path}: {error}; create it")))?;
-        self.secret = Some(usable(&text, KEY)?);
-        let warning = readable_by_everyone(Path::new(&path)).then(|| {
-            format!(
-                "every user of this machine can read the secret file {path}; run chmod 600 {path}"
-            )
-        });
+        let read = secret_file::read(&path, KEY, "secret file", |text| usable(text, KEY));
+        let (secret, warning) = read?;
+        self.secret = Some(secret);
         Ok((self, warning))
     }
 }

@@ -2,15 +2,13 @@
 //!
 //! Must not know what is served.
 
-use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
-use super::accounts::readable_by_everyone;
+use super::secret_file::{self, Wrong};
 use super::values;
 
 /// The fewest characters of a token: a shorter one can be guessed.
@@ -32,9 +30,6 @@ pub struct Http {
     #[serde(skip)]
     pub is_default: bool,
 }
-
-/// A key of the section, and what is wrong with it.
-pub(super) type Wrong = (&'static str, String);
 
 impl Http {
     /// Refuses what cannot be used together, without reading the token's file.
@@ -70,14 +65,9 @@ impl Http {
         let Some(path) = self.token_file.take() else {
             return Ok((self, None));
         };
-        let text = fs::read_to_string(&path)
-            .map_err(|error| (KEY, format!("cannot read {path}: {error}; create it")))?;
-        self.token = Some(usable(&text, KEY)?);
-        let warning = readable_by_everyone(Path::new(&path)).then(|| {
-            format!(
-                "every user of this machine can read the token file {path}; run chmod 600 {path}"
-            )
-        });
+        let read = secret_file::read(&path, KEY, "token file", |text| usable(text, KEY));
+        let (token, warning) = read?;
+        self.token = Some(token);
         Ok((self, warning))
     }
 }

@@ -18,7 +18,7 @@ use super::keys::{CONFIG_VARIABLE, KEYS, Key, PREFIX, Shape, TOKEN_FILE_VARIABLE
 use super::known::{check_keys, check_variables, holds_token, token_variables};
 use super::{
     Alerts, Api, Backfill, ConfigError, DEFAULT_ACCOUNT, DEFAULT_FILE, Database, Doorbell, Http,
-    LocatedZone, Log, Report, Store, Sync, Verify, Zone, values,
+    LocatedZone, Log, Report, Store, Sync, Verify, Zone, secret_file, values,
 };
 
 /// Keys whose values are secrets.
@@ -268,7 +268,7 @@ impl Settings {
         if let Some(content) = content {
             let origin = content.path.display().to_string();
             check_keys(&origin, "", &content.table)?;
-            if holds_token(&content.table) && accounts::readable_by_everyone(&content.path) {
+            if holds_token(&content.table) && secret_file::readable_by_everyone(&content.path) {
                 warnings.push(format!(
                     "every user of this machine can read {origin}, which contains a token; run chmod 600 \
                      {origin}"

@@ -17,6 +17,7 @@ mod local_zone;
 mod nearest;
 mod report;
 mod schedule;
+mod secret_file;
 mod shown;
 #[cfg(test)]
 mod tests;
