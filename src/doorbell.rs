@@ -15,7 +15,7 @@
 //! or how something is read.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -351,7 +351,7 @@ enum Due {
 /// The doorbell of an account.
 #[derive(Debug)]
 pub struct Bell {
-    address: Address,
+    address: RwLock<Address>,
     mirrored: Vec<Resource>,
     clock: Arc<dyn Clock>,
     meter: Meter,
@@ -368,7 +368,7 @@ impl Bell {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
-            address: Address::new(secret, account),
+            address: RwLock::new(Address::new(secret, account)),
             mirrored: mirrored.to_vec(),
             clock,
             meter: Meter::new(account),
@@ -382,9 +382,13 @@ impl Bell {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn address(&self) -> RwLockReadGuard<'_, Address> {
+        self.address.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The state of the subscription that rings here.
     pub fn judge(&self, subscriptions: &[Subscription]) -> SubscriptionState {
-        self.address.judge(subscriptions, &self.mirrored)
+        self.address().judge(subscriptions, &self.mirrored)
     }
 
     /// The platform has called. Does nothing but remember it.
@@ -549,57 +553,74 @@ impl Bell {
     }
 }
 
-/// The doorbells of all accounts of a process.
+/// The doorbells of all accounts of a process. Clones have the same ones.
 #[derive(Debug, Clone)]
 pub struct Bells {
-    secret: SecretString,
     clock: Arc<dyn Clock>,
-    by_account: Arc<RwLock<BTreeMap<String, Arc<Bell>>>>,
+    all: Arc<RwLock<AllBells>>,
+}
+
+#[derive(Debug)]
+struct AllBells {
+    secret: SecretString,
+    by_account: BTreeMap<String, Arc<Bell>>,
 }
 
 impl Bells {
     /// None yet. Their addresses are made from this secret.
     pub fn new(secret: SecretString, clock: Arc<dyn Clock>) -> Self {
+        let by_account = BTreeMap::new();
         Self {
-            secret,
             clock,
-            by_account: Arc::default(),
+            all: Arc::new(RwLock::new(AllBells { secret, by_account })),
         }
+    }
+
+    fn all(&self) -> RwLockReadGuard<'_, AllBells> {
+        self.all.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all_to_change(&self) -> RwLockWriteGuard<'_, AllBells> {
+        self.all.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The doorbell of an account that mirrors these resources. An earlier one stays if it is the same.
     pub fn add(&self, account: &str, mirrored: &[Resource]) -> Arc<Bell> {
-        let mut bells = self
-            .by_account
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let known = bells.get(account);
+        let mut all = self.all_to_change();
+        let known = all.by_account.get(account);
         if let Some(bell) = known.filter(|bell| bell.mirrored == mirrored) {
             return Arc::clone(bell);
         }
         let clock = Arc::clone(&self.clock);
-        let bell = Arc::new(Bell::new(&self.secret, account, mirrored, clock));
+        let bell = Arc::new(Bell::new(&all.secret, account, mirrored, clock));
         bell.meter.begin_rings();
-        bells.insert(account.to_owned(), Arc::clone(&bell));
+        all.by_account.insert(account.to_owned(), Arc::clone(&bell));
         bell
     }
 
     /// The process works on this account no more.
     pub fn remove(&self, account: &str) {
-        let mut bells = self
-            .by_account
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        bells.remove(account);
+        self.all_to_change().by_account.remove(account);
+    }
+
+    /// From now on, the addresses are made from this secret, and the earlier ones lead nowhere. Returns false
+    /// if it is the same as before.
+    pub fn renew(&self, secret: &SecretString) -> bool {
+        let mut all = self.all_to_change();
+        if all.secret.expose_secret() == secret.expose_secret() {
+            return false;
+        }
+        all.secret = secret.clone();
+        for (account, bell) in &all.by_account {
+            let mut address = bell.address.write().unwrap_or_else(PoisonError::into_inner);
+            *address = Address::new(secret, account);
+        }
+        true
     }
 
     /// Makes their counters known, once there is a recorder.
     pub fn begin(&self) {
-        let bells = self
-            .by_account
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        for bell in bells.values() {
+        for bell in self.all().by_account.values() {
             bell.meter.begin_rings();
         }
     }
@@ -607,13 +628,9 @@ impl Bells {
     /// The doorbell to which a path leads. Compares it with all of them, in constant time.
     pub fn at(&self, path: &str) -> Option<Arc<Bell>> {
         let hash = hashed(last_segment(path).as_bytes());
-        let bells = self
-            .by_account
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
         let mut found = None;
-        for bell in bells.values() {
-            if bell.address.is_called(&hash).into() {
+        for bell in self.all().by_account.values() {
+            if bell.address().is_called(&hash).into() {
                 found = Some(Arc::clone(bell));
             }
         }

@@ -22,13 +22,13 @@ use tracing::{Instrument as _, error_span};
 use super::engine::{self, EngineMaker};
 use super::reload::{self, Needs};
 use super::run::RunArgs;
-use super::serving::Serving;
+use super::serving::{Renewal, Serving};
 use super::shares::Shares;
 use super::stored::{self, Busy};
 use super::{Account, Context, Exit, Failure, alerts};
 use crate::alerts::{Watch, Watched};
 use crate::api::Client;
-use crate::config::DatabaseUrl;
+use crate::config::{DatabaseUrl, Doorbell, Http};
 use crate::daemon::{self, AccountError, AccountTask, Intervals, Relay, WhenHeld};
 use crate::data::counted;
 use crate::doorbell::Bells;
@@ -368,8 +368,8 @@ impl<'a> Fleet<'a> {
         let settings = self.context.settings.again()?;
         settings.check()?;
         let context = Arc::new(self.context.renewed(settings)?);
-        context.settings.http()?;
-        context.settings.doorbell()?;
+        let (http, _) = context.settings.http()?;
+        let (doorbell, _) = context.settings.doorbell()?;
         context.settings.alerts()?;
         engine::settings(&context)?;
         let accounts = clients(&context)?;
@@ -397,11 +397,11 @@ impl<'a> Fleet<'a> {
                 Needs::Restart | Needs::Elsewhere => {}
             }
         }
+        self.renew_secrets(&http, &doorbell, &changed, &mut outcome);
         let since_start = self.first.settings.differing(&context.settings);
         let restart = since_start.into_iter().map(str::to_owned);
-        outcome.restart = restart
-            .filter(|key| reload::needs(key) == Needs::Restart)
-            .collect();
+        let restart = restart.filter(|key| reload::needs(key) == Needs::Restart);
+        outcome.restart.extend(restart);
         let all = accounts.iter().map(|(account, _)| account);
         let shares = Box::pin(self.shares.grow(&context, &self.shared.store, all)).await;
         self.take_over(accounts, shares || need(Needs::NewWork), &mut outcome);
@@ -413,6 +413,42 @@ impl<'a> Fleet<'a> {
         }
         self.show()?;
         Ok(outcome)
+    }
+
+    /// Applies the token of readers and the secret of the doorbell. They are compared themselves, since a
+    /// file may have another content under the same name.
+    fn renew_secrets(
+        &self,
+        http: &Http,
+        doorbell: &Doorbell,
+        changed: &[&str],
+        outcome: &mut Outcome,
+    ) {
+        let token = self.shared.serving.renew_token(http.token.as_ref());
+        let secret = match (&self.shared.bells, &doorbell.secret) {
+            (Some(_), None) => Renewal::NeedsRestart,
+            (Some(bells), Some(secret)) if bells.renew(secret) => Renewal::Applied,
+            (Some(_), Some(_)) | (None, _) => Renewal::Same,
+        };
+        for (key, renewal) in [("http.token", token), ("doorbell.secret", secret)] {
+            let names = changed.iter().filter(|name| name.starts_with(key));
+            let names: Vec<String> = names.map(|name| (*name).to_owned()).collect();
+            match renewal {
+                Renewal::Same => {}
+                Renewal::NeedsRestart => outcome.restart.push(key.to_owned()),
+                Renewal::Applied if names.is_empty() => {
+                    let content = format!("the new content of {key}_file");
+                    outcome.applied.push(content);
+                }
+                Renewal::Applied => outcome.applied.extend(names),
+            }
+        }
+        if secret == Renewal::Applied {
+            tracing::warn!(
+                "the doorbell has another secret, and the platform still calls the old addresses; run \
+                 `helena-sync webhooks install --url https://...` to correct that"
+            );
+        }
     }
 
     /// Makes the accounts those of the new configuration. `all` if the work on each one starts over.

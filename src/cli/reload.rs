@@ -17,7 +17,7 @@ pub(super) enum Needs {
     Nothing,
     /// A process has it for its whole life.
     Restart,
-    /// It only concerns other commands, or the accounts, which are compared themselves.
+    /// It only concerns other commands, or accounts and secrets, which are compared themselves.
     Elsewhere,
 }
 
@@ -27,7 +27,13 @@ pub(super) fn needs(key: &str) -> Needs {
         "sync.schedule" | "verify.schedule" => Needs::NewSchedule,
         "log.level" => Needs::Nothing,
         "log.format" | "timezone" => Needs::Restart,
-        "api.token" | "api.token_file" | "api.base_url" => Needs::Elsewhere,
+        "api.token"
+        | "api.token_file"
+        | "api.base_url"
+        | "http.token"
+        | "http.token_file"
+        | "doorbell.secret"
+        | "doorbell.secret_file" => Needs::Elsewhere,
         _ => match key.split_once('.').map_or(key, |(section, _)| section) {
             "api" | "sync" | "backfill" | "store" => Needs::NewWork,
             "alerts" | "report" => Needs::Nothing,
@@ -87,11 +93,7 @@ mod tests {
                 "database.shared",
                 "database.migrate",
                 "http.listen",
-                "http.token",
-                "http.token_file",
                 "doorbell.listen",
-                "doorbell.secret",
-                "doorbell.secret_file",
                 "log.format",
                 "timezone",
             ]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -51,11 +52,24 @@ pub(super) struct Door {
     pub(super) bells: Bells,
 }
 
+/// What became of a secret that was read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// It is the same as before.
+    Same,
+    /// It is another one, and counts from now on.
+    Applied,
+    /// There is none any more, which only a restart can apply.
+    NeedsRestart,
+}
+
 /// What tells others about this process, until it is dropped.
 pub(super) struct Serving {
     pub(super) view: Arc<View>,
     health: Arc<Health>,
     is_ready: Arc<AtomicBool>,
+    /// Who may read, if anything is served.
+    access: Option<Arc<Access>>,
     servers: Mutex<Vec<JoinHandle<()>>>,
     stop: CancellationToken,
     _looking: AbortOnDropHandle<()>,
@@ -84,8 +98,10 @@ impl Serving {
         ));
         let stop = CancellationToken::new();
         let mut servers = Vec::new();
+        let mut access = None;
         if let Some(listener) = listener {
-            let router = routes(Arc::clone(&view), Access::new(http.token.as_ref()));
+            let access = access.insert(Arc::new(Access::new(http.token.as_ref())));
+            let router = routes(Arc::clone(&view), Arc::clone(access));
             let serving = serve(listener, router, Arc::clone(&clock), stop.clone());
             servers.push(tokio::spawn(serving));
         }
@@ -100,10 +116,21 @@ impl Serving {
             view,
             health,
             is_ready,
+            access,
             servers: Mutex::new(servers),
             stop,
             _looking: AbortOnDropHandle::new(looking),
         })
+    }
+
+    /// Readers need this token from now on. Nothing is opened to readers without one while the process runs:
+    /// the address that the configuration has now may be another one.
+    pub(super) fn renew_token(&self, token: Option<&SecretString>) -> Renewal {
+        match (&self.access, token) {
+            (Some(access), Some(token)) if access.renew(token) => Renewal::Applied,
+            (Some(access), None) if access.needs_token() => Renewal::NeedsRestart,
+            _ => Renewal::Same,
+        }
     }
 
     /// Watches the task of an account.

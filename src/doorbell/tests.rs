@@ -258,7 +258,7 @@ fn each_account_has_an_address_of_its_own_and_nothing_else_is_one() {
     assert!(Arc::ptr_eq(&north, &of("north")));
     let base = Url::parse("https://example.com/hooks/").unwrap();
     for bell in [&north, &south] {
-        let url = bell.address.below(&base);
+        let url = bell.address().below(&base);
         let url = Url::parse(url.expose_secret()).unwrap();
         assert!(url.as_str().starts_with("https://example.com/hooks/ring/"));
         let found = bells.at(url.path()).unwrap();
@@ -278,14 +278,27 @@ fn each_account_has_an_address_of_its_own_and_nothing_else_is_one() {
         }
     }
     let other = Address::new(&SecretString::from(format!("{SECRET}0")), "north");
-    assert_ne!(other.hash, north.address.hash);
+    assert_ne!(other.hash, north.address().hash);
     let shown = format!("{north:?}");
-    assert!(!shown.contains(north.address.segment.expose_secret()));
+    assert!(!shown.contains(north.address().segment.expose_secret()));
     // An account that the process works on no more has none.
-    let path = north.address.below(&base);
+    let path = north.address().below(&base);
     let path = Url::parse(path.expose_secret()).unwrap();
     bells.remove("north");
     assert!(bells.at(path.path()).is_none());
+
+    // Of another secret all addresses are others, at once.
+    let of_south = || {
+        let url = south.address().below(&base);
+        Url::parse(url.expose_secret()).unwrap()
+    };
+    let before = of_south();
+    assert!(!bells.renew(&secret()));
+    assert!(bells.at(before.path()).is_some());
+    assert!(bells.renew(&SecretString::from(format!("{SECRET}0"))));
+    assert!(bells.at(before.path()).is_none());
+    let found = bells.at(of_south().path()).unwrap();
+    assert!(Arc::ptr_eq(&found, &south));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Who may read: with a token, whoever sends it; without one, programs of this machine.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
@@ -24,7 +24,7 @@ const CHALLENGE: &str = "Basic realm=\"helena-sync\", charset=\"UTF-8\"";
 #[derive(Debug)]
 pub struct Access {
     /// Its hash, since hashes have one length and so are compared in constant time.
-    token: Option<[u8; 32]>,
+    token: RwLock<Option<[u8; 32]>>,
 }
 
 fn hashed(text: &[u8]) -> [u8; 32] {
@@ -34,9 +34,27 @@ fn hashed(text: &[u8]) -> [u8; 32] {
 impl Access {
     /// Whoever sends this token may read. Without a token, everybody who reaches the address.
     pub fn new(token: Option<&SecretString>) -> Self {
+        let token = token.map(|token| hashed(token.expose_secret().as_bytes()));
         Self {
-            token: token.map(|token| hashed(token.expose_secret().as_bytes())),
+            token: RwLock::new(token),
         }
+    }
+
+    fn token(&self) -> Option<[u8; 32]> {
+        // It is valid even if a holder panicked.
+        *self.token.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether readers need a token.
+    pub fn needs_token(&self) -> bool {
+        self.token().is_some()
+    }
+
+    /// From now on, whoever sends this token may read, and nobody else. Returns false if that was so before.
+    pub fn renew(&self, token: &SecretString) -> bool {
+        let new = Some(hashed(token.expose_secret().as_bytes()));
+        let mut token = self.token.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *token, new) != new
     }
 
     /// Whether the sender of a request with these headers may read everything.
@@ -45,7 +63,7 @@ impl Access {
     }
 
     fn refusal(&self, headers: &HeaderMap) -> Option<Response> {
-        let Some(token) = &self.token else {
+        let Some(token) = self.token() else {
             // A web page elsewhere may have its name point to this machine, and then read on behalf of
             // the person who looks at it.
             return (!names_this_machine(headers)).then(|| {
@@ -55,7 +73,7 @@ impl Access {
                 )
             });
         };
-        let is_theirs = sent(headers).is_some_and(|sent| hashed(&sent).ct_eq(token).into());
+        let is_theirs = sent(headers).is_some_and(|sent| hashed(&sent).ct_eq(&token).into());
         (!is_theirs).then(|| {
             let mut refused = said(
                 StatusCode::UNAUTHORIZED,
@@ -153,6 +171,15 @@ mod tests {
             );
         }
         assert_eq!(status(&access, &[]), Some(401));
+
+        // Another one takes its place.
+        let other = SecretString::from("fedcba9876543210fedc");
+        assert!(!access.renew(&SecretString::from(TOKEN)));
+        assert!(access.renew(&other));
+        let sent = format!("Bearer {TOKEN}");
+        assert_eq!(status(&access, &[(AUTHORIZATION, &sent)]), Some(401));
+        let sent = format!("Bearer {}", other.expose_secret());
+        assert_eq!(status(&access, &[(AUTHORIZATION, &sent)]), None);
     }
 
     #[test]

@@ -51,8 +51,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All addresses. Health and readiness need no token, but give their reasons only to who may read.
-pub fn routes(view: Arc<View>, access: Access) -> Router {
-    let access = Arc::new(access);
+pub fn routes(view: Arc<View>, access: Arc<Access>) -> Router {
     let guarded = Router::new()
         .route("/", get(|| ready(page())))
         .route("/api/status", get(status))

@@ -67,7 +67,7 @@ pub(crate) async fn send(address: SocketAddr, bytes: &[u8]) -> io::Result<Answer
 }
 
 /// Asks with these headers besides.
-async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> Answer {
+pub(crate) async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> Answer {
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n"
     );

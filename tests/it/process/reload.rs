@@ -5,6 +5,8 @@ use rustix::process::Signal;
 use tokio::net::UnixDatagram;
 
 use super::accounts::{other_account, with_tokens};
+use super::doorbell::{SECRET, call, door, path_of};
+use super::http;
 use super::mirror::differences;
 use super::program::{Place, Running, TOKEN, account, on_both, until};
 
@@ -258,6 +260,72 @@ async fn a_token_that_was_replaced_in_its_file_is_used_without_a_restart() {
     })
     .await;
     database.store.close().await;
+    stop(program).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_that_were_replaced_in_their_files_count_without_a_restart() {
+    let sandbox = account(20).await;
+    let place = Place::beside(&sandbox)
+        .with("HELENA_SYNC__HTTP__LISTEN", "127.0.0.1:0")
+        .with("HELENA_SYNC__DOORBELL__LISTEN", "127.0.0.1:0")
+        .without("HELENA_SYNC__DOORBELL__SECRET");
+    let configuration = "[http]\ntoken_file = \"reader\"\n[doorbell]\nsecret_file = \"secret\"\n";
+    place.write(FILE, configuration);
+    place.write("reader", "0123456789abcdef0123");
+    place.write("secret", SECRET);
+    let mut program = place.start(&["run"]);
+    let page = http::address(&mut program).await;
+    let doorbell = door(&mut program).await;
+    program.says("contacts: first load").await;
+    let reads = async |token: &str| {
+        let header = format!("Authorization: Bearer {token}\r\n");
+        http::ask(page, "GET", "/metrics", &header).await.status
+    };
+    let rings = async || call(doorbell, &path_of("default"), "{}").await.status;
+    assert_eq!(reads("0123456789abcdef0123").await, 200);
+    assert_eq!(rings().await, 202);
+    let line = reload(&mut program).await;
+    assert!(line.ends_with("nothing has changed"), "{line}");
+
+    place.write("reader", "fedcba9876543210fedc");
+    let line = reload(&mut program).await;
+    let applied = "applied: the new content of http.token_file";
+    assert!(line.ends_with(applied), "{line}");
+    assert_eq!(reads("0123456789abcdef0123").await, 401);
+    assert_eq!(reads("fedcba9876543210fedc").await, 200);
+    assert_eq!(rings().await, 202);
+
+    place.write("secret", &SECRET.replace('5', "6"));
+    let line = reload(&mut program).await;
+    let applied = "applied: the new content of doorbell.secret_file";
+    assert!(line.ends_with(applied), "{line}");
+    program
+        .says("run `helena-sync webhooks install --url")
+        .await;
+    assert_eq!(rings().await, 404);
+    assert_eq!(reads("fedcba9876543210fedc").await, 200);
+
+    // Unreadable, it changes nothing. And nobody is let in without a token.
+    place.write("reader", "short");
+    let line = reload(&mut program).await;
+    assert!(line.contains("shorter than 16"), "{line}");
+    assert_eq!(reads("fedcba9876543210fedc").await, 200);
+    place.write(FILE, "[doorbell]\nsecret_file = \"secret\"\n");
+    for _ in 0..2 {
+        let line = reload(&mut program).await;
+        assert!(
+            line.ends_with("to apply http.token, restart the process"),
+            "{line}"
+        );
+    }
+    assert_eq!(reads("0123456789abcdef0123").await, 401);
+    // Another file, and another token.
+    place.write("other", "00112233445566778899");
+    place.write(FILE, &configuration.replace("reader", "other"));
+    let line = reload(&mut program).await;
+    assert!(line.ends_with("applied: http.token_file"), "{line}");
+    assert_eq!(reads("00112233445566778899").await, 200);
     stop(program).await;
 }
 
