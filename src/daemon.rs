@@ -4,14 +4,17 @@
 //! starts over. It is independent of the tasks of other accounts. While it holds the lease, an
 //! [`AccountWorker`] handles triggers.
 //!
-//! Owns when work is due, when a lease is acquired and released ([`lease`]), and what a failed pass
-//! means for the next one. Must not know SQL, HTTP or the command line.
+//! Owns when work is due, when a lease is acquired and released ([`lease`]), which process has which account
+//! ([`sharing`]), and what a failed pass means for the next one. What the platform calls about is read
+//! between passes ([`AccountWorker::answer`]), wherever the call arrived ([`relay`]). Must not know SQL, HTTP
+//! or the command line.
 
 #![warn(
     clippy::wildcard_enum_match_arm,
     reason = "each layer decides about every case of a failure"
 )]
 
+mod answer;
 mod fair;
 pub mod lease;
 pub mod relay;
@@ -24,14 +27,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::data::{
-    Resource, RunKind, RunOutcome, Source, Subscription, SubscriptionState, Timestamp, counted,
-};
-use crate::doorbell::{Bell, Call};
+use crate::data::{Resource, RunKind, RunOutcome, Source, Timestamp, counted};
+use crate::doorbell::Bell;
 use crate::metrics::Meter;
 use crate::schedule::{Trigger, Triggers};
 use crate::store::StoreError;
@@ -40,6 +41,7 @@ use crate::sync::{
     Verification, Verified,
 };
 
+use answer::Door;
 pub use lease::{Claim, KeptLease, WhenHeld};
 pub use relay::Relay;
 use sharing::Doing;
@@ -56,12 +58,6 @@ const RETRIES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_sec
 
 /// How often old runs are deleted.
 const FORGET_EVERY: Duration = Duration::from_hours(24);
-
-/// How often the subscription is looked at while calls come although it is not as it should be.
-const LOOK_AGAIN: Duration = Duration::from_secs(15);
-
-/// How often the calls of the platform are counted in the database.
-const RINGS_STORED_EVERY: Duration = Duration::from_secs(10);
 
 /// Windows of each stream that a nightly verification compares although their counts are equal.
 const SAMPLES: u32 = 5;
@@ -142,19 +138,9 @@ pub struct AccountWorker<S> {
     is_new: bool,
     meter: Meter,
     /// What the platform calls when something changes.
-    bell: Option<Arc<Bell>>,
-    subscription: SubscriptionNote,
-    /// When calls were last counted in the database, by [`Clock::running`].
-    rings_stored: Option<Duration>,
+    door: Door,
     /// Asks to leave the account to another process.
     handover: Handover,
-}
-
-/// What was last seen of the subscription that rings the doorbell.
-#[derive(Debug, Default)]
-struct SubscriptionNote {
-    state: Option<SubscriptionState>,
-    at: Option<Timestamp>,
 }
 
 /// A verification that is done in portions, between passes.
@@ -229,9 +215,7 @@ impl<S: Source + 'static> AccountWorker<S> {
             ends_if_refused: false,
             is_new: false,
             meter: Meter::new(&name),
-            bell: None,
-            subscription: SubscriptionNote::default(),
-            rings_stored: None,
+            door: Door::default(),
             handover: Handover::default(),
         }
     }
@@ -239,7 +223,7 @@ impl<S: Source + 'static> AccountWorker<S> {
     /// Reads what the platform calls about at this doorbell.
     #[must_use]
     pub fn ringing(mut self, bell: Option<Arc<Bell>>) -> Self {
-        self.bell = bell;
+        self.door = Door::at(bell);
         self
     }
 
@@ -277,9 +261,7 @@ impl<S: Source + 'static> AccountWorker<S> {
         let mut trigger = Some(Trigger::Pass);
         // Calls and triggers take turns, however many there are of either.
         let mut has_answered = false;
-        if let Some(bell) = &self.bell {
-            bell.forget();
-        }
+        self.door.forget();
         // A database that cannot be read is not new, as far as is known.
         self.is_new = self.ends_if_refused && !self.engine.has_read().await.unwrap_or(true);
         loop {
@@ -327,7 +309,7 @@ impl<S: Source + 'static> AccountWorker<S> {
                 if !began {
                     self.go_on(lost).await;
                 }
-                if let Some(call) = self.bell.as_ref().and_then(|bell| bell.waiting()) {
+                if let Some(call) = self.door.waiting() {
                     Box::pin(self.answer(call, lost)).await;
                 }
                 // Between two portions, a waiting pass goes first.
@@ -349,12 +331,12 @@ impl<S: Source + 'static> AccountWorker<S> {
                 biased;
                 () = lost.cancelled() => (None, None),
                 () = self.handover.asked(), if self.verifying.is_none() => (None, None),
-                call = next_call(self.bell.as_deref()), if !has_answered => (None, Some(call)),
+                call = self.door.next_call(), if !has_answered => (None, Some(call)),
                 trigger = triggers.next() => match trigger {
                     Some(trigger) => (Some(trigger), None),
                     None => return Ok(End::Stopped),
                 },
-                call = next_call(self.bell.as_deref()), if has_answered => (None, Some(call)),
+                call = self.door.next_call(), if has_answered => (None, Some(call)),
             };
             drop(resting);
             has_answered = call.is_some();
@@ -364,97 +346,6 @@ impl<S: Source + 'static> AccountWorker<S> {
                 }
                 Box::pin(self.answer(call, lost)).await;
             }
-        }
-    }
-
-    /// Reads what the platform has called about, unless the API refuses it for now. A failure costs nothing:
-    /// the next pass reads the same and reports it. `stop` ends it between requests.
-    pub async fn answer(&mut self, call: Call, stop: &CancellationToken) {
-        let Some(bell) = self.bell.clone() else {
-            return;
-        };
-        let is_wanted = self.wanted().contains(&call.what.resource);
-        if is_wanted && self.pause.is_over(self.clock.running()) {
-            let limits = RunLimits { stop, budget: None };
-            // If nothing is loaded yet, the first load reads it.
-            if let Some((run, shown)) = self.engine.ring(&call.what, limits).await {
-                let action = run.error.as_ref().map(RunError::action);
-                if action == Some(FailureAction::LeaseLost) {
-                    stop.cancel();
-                }
-                bell.followed(call, &shown);
-            }
-        }
-        let may_store = |at: Duration| self.clock.elapsed(at) >= RINGS_STORED_EVERY;
-        if self.rings_stored.is_none_or(may_store) {
-            self.store_rings(&bell).await;
-        }
-        // The platform does ring after all.
-        if self.subscription.state != Some(SubscriptionState::Good)
-            && self.is_due(self.subscription.at, LOOK_AGAIN)
-        {
-            self.check_subscription(&bell, stop).await;
-        }
-        self.meter.pulse().beat();
-    }
-
-    /// Counts calls in the database.
-    async fn store_rings(&mut self, bell: &Bell) {
-        let Some((count, last)) = bell.take_unstored() else {
-            return;
-        };
-        self.rings_stored = Some(self.clock.running());
-        if let Err(error) = self.engine.note_rings(count, last).await {
-            bell.give_back(count);
-            let account = self.engine.name();
-            debug!(account, %error, "account {account}: cannot store that the platform rang: {error}");
-        }
-    }
-
-    /// Looks at the doorbell, as often as at the small lists: whether the platform will ring, and how often
-    /// it did.
-    async fn tend_bell(&mut self, stop: &CancellationToken) {
-        let Some(bell) = self.bell.clone() else {
-            if self.subscription.at.is_none() {
-                self.subscription.at = Some(self.clock.now());
-                // If it fails, the next process tries again.
-                let _forgotten = self.engine.forget_doorbell().await;
-            }
-            return;
-        };
-        self.store_rings(&bell).await;
-        if self.is_due(self.subscription.at, self.intervals.catalog) {
-            self.check_subscription(&bell, stop).await;
-        }
-    }
-
-    /// Looks whether the platform will ring, and logs when that changes.
-    async fn check_subscription(&mut self, bell: &Bell, stop: &CancellationToken) {
-        let judge = |all: &[Subscription]| bell.judge(all);
-        let account = self.engine.name();
-        let state = match self.engine.check_subscription(judge, stop).await {
-            Ok(state) => state,
-            Err(error) => {
-                let error = error.line();
-                debug!(
-                    account,
-                    error, "account {account}: cannot look at the doorbell: {error}"
-                );
-                return;
-            }
-        };
-        let before = self.subscription.state.replace(state);
-        self.subscription.at = Some(self.clock.now());
-        if before == Some(state) {
-            return;
-        }
-        if let Some(problem) = state.problem() {
-            warn!(account, "account {account}: {problem}");
-        } else {
-            info!(
-                account,
-                "account {account}: the platform rings the doorbell"
-            );
         }
     }
 
@@ -832,14 +723,6 @@ impl<S: Source + 'static> AccountWorker<S> {
             "account {account}: the API refuses the token for every resource; retry in {}",
             humantime::format_duration(pause)
         );
-    }
-}
-
-/// Waits for what the platform calls about. Without a doorbell, waits for ever.
-async fn next_call(bell: Option<&Bell>) -> Call {
-    match bell {
-        Some(bell) => bell.next().await,
-        None => std::future::pending().await,
     }
 }
 
