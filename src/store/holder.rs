@@ -10,6 +10,8 @@
 use std::path::Path;
 use std::{fs, io};
 
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
+
 const PROC: &str = "/proc";
 
 /// A process that holds a lease or wants to acquire one.
@@ -25,6 +27,24 @@ pub struct Holder {
     pub pid: i64,
     /// When the process started, in clock ticks since boot; 0 if unknown.
     pub process_start: i64,
+}
+
+/// The columns that identify a process in every table that has one.
+impl<'r, R: Row> FromRow<'r, R> for Holder
+where
+    &'static str: ColumnIndex<R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            host: row.try_get("host")?,
+            boot_id: row.try_get("boot_id")?,
+            pid_namespace: row.try_get("pid_namespace")?,
+            pid: row.try_get("pid")?,
+            process_start: row.try_get("process_start")?,
+        })
+    }
 }
 
 impl Holder {

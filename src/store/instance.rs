@@ -45,11 +45,7 @@ pub struct Shared {
 record! {
     #[derive(Debug)]
     struct StoredInstance {
-        host: String,
-        boot_id: String,
-        pid_namespace: String,
-        pid: i64,
-        process_start: i64,
+        ..holder: Holder,
         accounts: String,
         seen_at: Time,
         now: Time,
@@ -135,29 +131,19 @@ impl Store {
             let (seen, now) = (stored.seen_at.0, stored.now.0);
             // Either clock may have been set back since.
             let age = now.since(seen).max(seen.since(now));
-            let holder = stored.holder();
-            if age > INSTANCE_TTL || me.knows_dead(&holder) {
+            if age > INSTANCE_TTL || me.knows_dead(&stored.holder) {
                 continue;
             }
             let accounts: Vec<i64> = serde_json::from_str(&stored.accounts)
                 .map_err(|_| tx.inconsistent("accounts", "is not a list of ids"))?;
             let accounts = accounts.into_iter().map(AccountId).collect();
-            instances.push(Instance { holder, accounts });
+            instances.push(Instance {
+                holder: stored.holder,
+                accounts,
+            });
         }
         let leases = lease::valid(&mut tx, me, now).await?;
         tx.end().await;
         Ok(Shared { instances, leases })
-    }
-}
-
-impl StoredInstance {
-    fn holder(&self) -> Holder {
-        Holder {
-            host: self.host.clone(),
-            boot_id: self.boot_id.clone(),
-            pid_namespace: self.pid_namespace.clone(),
-            pid: self.pid,
-            process_start: self.process_start,
-        }
     }
 }

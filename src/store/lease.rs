@@ -85,13 +85,9 @@ pub struct LeaseStatus {
 record! {
     #[derive(Debug)]
     struct Stored {
+        ..holder: Holder,
         account_id: i64,
         epoch: i64,
-        host: String,
-        boot_id: String,
-        pid_namespace: String,
-        pid: i64,
-        process_start: i64,
         acquired_at: Time,
         renewed_at: Time,
         released_at: Option<Time>,
@@ -105,7 +101,7 @@ impl Stored {
     /// A live holder corrects it within seconds; a dead one must not keep the lease until the clock
     /// has caught up.
     fn is_free_for(&self, claimant: &Holder) -> bool {
-        self.released_at.is_some() || self.has_expired() || claimant.knows_dead(&self.holder())
+        self.released_at.is_some() || self.has_expired() || claimant.knows_dead(&self.holder)
     }
 
     fn has_expired(&self) -> bool {
@@ -115,8 +111,8 @@ impl Stored {
 
     fn status(&self) -> LeaseStatus {
         LeaseStatus {
-            by: self.holder().to_string(),
-            holder: self.holder(),
+            by: self.holder.to_string(),
+            holder: self.holder.clone(),
             since: self.acquired_at.0,
             renewed_at: self.renewed_at.0,
         }
@@ -124,16 +120,6 @@ impl Stored {
 
     fn held(&self) -> Acquired {
         Acquired::Held(self.status())
-    }
-
-    fn holder(&self) -> Holder {
-        Holder {
-            host: self.host.clone(),
-            boot_id: self.boot_id.clone(),
-            pid_namespace: self.pid_namespace.clone(),
-            pid: self.pid,
-            process_start: self.process_start,
-        }
     }
 }
 
@@ -287,7 +273,7 @@ pub(super) async fn valid(
     };
     Ok(rows
         .into_iter()
-        .filter(|row| !row.has_expired() && !is_dead(&row.holder()))
+        .filter(|row| !row.has_expired() && !is_dead(&row.holder))
         .map(|row| (AccountId(row.account_id), row.status()))
         .collect())
 }
@@ -315,7 +301,7 @@ impl Transaction {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let stored = stored(self, account, now, "").await?;
-        Ok(stored.is_none_or(|stored| stored.holder() == *holder || stored.is_free_for(holder)))
+        Ok(stored.is_none_or(|stored| stored.holder == *holder || stored.is_free_for(holder)))
     }
 
     /// Fails unless `lease` is still valid, and locks its row until this transaction ends. That

@@ -35,21 +35,28 @@ impl<T> Record for T where
 {
 }
 
-/// Makes a struct that is read by column name, from either database.
+/// Makes a struct that is read by column name, from either database. A field after `..` is a record of its
+/// own, which is read from the same row.
 macro_rules! record {
-    ($(#[$attribute:meta])* struct $name:ident { $($field:ident: $type:ty,)* }) => {
+    (
+        $(#[$attribute:meta])*
+        struct $name:ident { $(..$part:ident: $whole:ty,)? $($field:ident: $type:ty,)* }
+    ) => {
         $(#[$attribute])*
         struct $name {
+            $($part: $whole,)?
             $($field: $type,)*
         }
 
         impl<'r, R: sqlx::Row> sqlx::FromRow<'r, R> for $name
         where
             &'static str: sqlx::ColumnIndex<R>,
+            $($whole: sqlx::FromRow<'r, R>,)?
             $($type: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,)*
         {
             fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
                 Ok(Self {
+                    $($part: sqlx::FromRow::from_row(row)?,)?
                     $($field: row.try_get(stringify!($field))?,)*
                 })
             }
