@@ -72,6 +72,8 @@ const fn metric(
 pub const BUILD_INFO: &str = "helena_sync_build_info";
 /// Whether the database answers.
 pub const DATABASE_UP: &str = "helena_sync_database_up";
+/// Whether the tables are being migrated.
+pub const MIGRATING: &str = "helena_sync_migrating";
 /// How far a stream is behind.
 pub const LAG: &str = "helena_sync_lag_seconds";
 /// How long ago a stream was due.
@@ -108,6 +110,8 @@ pub const BUDGET: &str = "helena_sync_request_budget";
 pub const BUDGET_LEFT: &str = "helena_sync_request_budget_left";
 /// Whether the platform does not answer.
 pub const OUTAGE: &str = "helena_sync_platform_outage";
+/// Whether the platform refuses the token.
+pub const TOKEN_REFUSED: &str = "helena_sync_token_refused";
 /// How long transactions take.
 pub const COMMIT_SECONDS: &str = "helena_sync_commit_duration_seconds";
 /// How many records a transaction stores.
@@ -134,6 +138,8 @@ pub const RECHECKS: &str = "helena_sync_rechecks_waiting";
 pub const DIFFERENCES: &str = "helena_sync_verify_differences_total";
 /// When the last verification ended.
 pub const LAST_VERIFY: &str = "helena_sync_last_verify_timestamp_seconds";
+/// How long ago a verification was due.
+pub const VERIFY_OVERDUE: &str = "helena_sync_verify_overdue_seconds";
 /// Whether this process holds the lease.
 pub const LEASE_HELD: &str = "helena_sync_lease_held";
 /// Whether any process holds the lease.
@@ -167,6 +173,12 @@ pub const METRICS: &[Metric] = &[
         Kind::Gauge,
         &[],
         "1 if the database answered when the metrics were read, else 0.",
+    ),
+    metric(
+        MIGRATING,
+        Kind::Gauge,
+        &[],
+        "1 while this process migrates the tables, else 0. It does not read the database meanwhile.",
     ),
     metric(
         LAG,
@@ -277,6 +289,12 @@ pub const METRICS: &[Metric] = &[
         "1 if the platform does not answer, else 0.",
     ),
     metric(
+        TOKEN_REFUSED,
+        Kind::Gauge,
+        ACCOUNT,
+        "1 if the platform refused the token for every resource at the last sync of this process, else 0. Absent before its first sync.",
+    ),
+    metric(
         COMMIT_SECONDS,
         Kind::Histogram,
         ACCOUNT,
@@ -353,6 +371,12 @@ pub const METRICS: &[Metric] = &[
         Kind::Gauge,
         ACCOUNT,
         "When the last verification ended, as a Unix time.",
+    ),
+    metric(
+        VERIFY_OVERDUE,
+        Kind::Gauge,
+        ACCOUNT,
+        "Seconds since verify.schedule was due after the last verification, or after the process began if there was none; 0 if it is not due. Absent if verify.schedule is off.",
     ),
     metric(
         LEASE_HELD,
@@ -485,6 +509,11 @@ pub fn set(name: &'static str, labels: &[(&'static str, &str)], value: f64) {
     gauge!(name, &owned(labels)).set(value);
 }
 
+/// The tables are being migrated, or not any more.
+pub fn migrating(is_so: bool) {
+    gauge!(MIGRATING).set(f64::from(u8::from(is_so)));
+}
+
 /// Somebody called at the doorbell who does not know its address.
 pub fn stranger() {
     counter!(STRANGERS).increment(1);
@@ -539,6 +568,8 @@ impl Meter {
     pub fn token(&self, is_refused: bool) {
         let state = if is_refused { REFUSED } else { ACCEPTED };
         self.token.store(state, Ordering::Relaxed);
+        let refused = f64::from(u8::from(is_refused));
+        gauge!(TOKEN_REFUSED, "account" => self.account()).set(refused);
     }
 
     /// Whether the platform refused the account's token for everything at the last sync. `None` if there

@@ -11,6 +11,7 @@ use crate::api::Client;
 use crate::clock::Clock;
 use crate::config::{self, Environment, LogFormat, Settings, Zone};
 use crate::data::{Source as _, Timestamp};
+use crate::metrics;
 use crate::store::{OpenOptions, Store};
 use crate::telemetry;
 
@@ -263,7 +264,9 @@ impl Context {
             })?
             .sharing(database.shared);
         if access != Access::Read && database.migrate {
+            metrics::migrating(true);
             let applied = store.migrate().await;
+            metrics::migrating(false);
             let applied = applied.map_err(|error| Failure::from(error).context(doing()))?;
             for name in &applied {
                 if missing {

@@ -263,7 +263,13 @@ impl<'a> Fleet<'a> {
         let shared = &self.shared;
         let sync = self.context.settings.sync()?;
         let view = &shared.serving.view;
-        view.begin(shared.store.clone(), self.file(), sync, observed.collect());
+        let schedules = (sync, self.context.settings.verify()?.schedule);
+        view.begin(
+            shared.store.clone(),
+            self.file(),
+            schedules,
+            observed.collect(),
+        );
         let watched = staying().map(|member| Watched {
             name: member.account.name.clone(),
             meter: member.meter.clone(),

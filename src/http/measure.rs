@@ -115,12 +115,13 @@ pub(super) fn no_lease(account: &str) {
     }
 }
 
-/// What the database says of an account besides.
+/// What the database says of an account besides. `verify_due` says when a verification is due after the
+/// last one; `None` for never.
 pub(super) async fn stored(
-    account: &str,
+    (account, id): (&str, AccountId),
     store: &Store,
-    id: AccountId,
     mirrored: &[Resource],
+    verify_due: impl Fn(Option<Timestamp>) -> Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let whole = [("account", account)];
@@ -154,6 +155,13 @@ pub(super) async fn stored(
     set_total(metrics::DIFFERENCES, &whole, differences);
     if let Some((at, _)) = verified {
         set(metrics::LAST_VERIFY, &whole, unix(at));
+    }
+    if let Some(due) = verify_due(verified.map(|(at, _)| at)) {
+        set(
+            metrics::VERIFY_OVERDUE,
+            &whole,
+            now.since(due).as_secs_f64(),
+        );
     }
     if let Some(doorbell) = store.doorbell(id).await? {
         if let Some(state) = doorbell.state {

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex as Turn, watch};
 use super::measure;
 use crate::api::{Allowance, Client, WaitReason};
 use crate::clock::Clock;
-use crate::config::{Sync, Zone};
+use crate::config::{Schedule, Sync, Zone};
 use crate::data::{Resource, Timestamp};
 use crate::health::Health;
 use crate::metrics::Recorder;
@@ -86,6 +86,8 @@ pub struct View {
 struct Served {
     store: Store,
     sync: Sync,
+    /// When verifications are due. `None` for never.
+    verify: Option<Schedule>,
     /// The file of a SQLite database.
     file: Option<PathBuf>,
     accounts: Vec<Observed>,
@@ -261,12 +263,19 @@ impl View {
         }
     }
 
-    /// The database is open, and from now on these accounts are worked on in this way.
-    pub fn begin(&self, store: Store, file: Option<PathBuf>, sync: Sync, accounts: Vec<Observed>) {
+    /// The database is open, and from now on these accounts are synced and verified in this way.
+    pub fn begin(
+        &self,
+        store: Store,
+        file: Option<PathBuf>,
+        (sync, verify): (Sync, Option<Schedule>),
+        accounts: Vec<Observed>,
+    ) {
         let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
         *served = Some(Arc::new(Served {
             store,
             sync,
+            verify,
             file,
             accounts,
         }));
@@ -526,6 +535,12 @@ impl View {
         let promises = self.promises(sync, &streams);
         let times = (self.started_at, now);
         measure::streams(name, streams.iter().filter(mirrored), &promises, times);
-        measure::stored(name, store, account.id, &sync.resources, now).await
+        let verify_due = |last: Option<Timestamp>| {
+            let last = last.unwrap_or(self.started_at);
+            let schedule = served.verify.as_ref()?;
+            Some(promised(schedule, self.zone, last, Duration::ZERO))
+        };
+        let which = (name, account.id);
+        measure::stored(which, store, &sync.resources, verify_due, now).await
     }
 }

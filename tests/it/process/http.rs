@@ -267,6 +267,37 @@ async fn it_is_not_ready_while_nothing_can_be_read_but_healthy() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verification_is_overdue_by_its_own_schedule() {
+    const OVERDUE: &str = "helena_sync_verify_overdue_seconds{account=\"default\"} ";
+    on_both(|place| async move {
+        let sandbox = account(20).await;
+        // So that no verification can end.
+        sandbox.account().moods.offline = true;
+        let mut place = listening(place).with("HELENA_BASE_URL", &sandbox.base_url());
+        for (schedule, is_late) in [
+            ("every 1s", Some(true)),
+            ("every 30d", Some(false)),
+            ("off", None),
+        ] {
+            place.set("HELENA_SYNC__VERIFY__SCHEDULE", schedule);
+            let mut program = place.start(&["run"]);
+            let address = address(&mut program).await;
+            until(&format!("{schedule}: it is measured"), async || {
+                let text = get(address, "/metrics").await.body;
+                let mut values = text.lines().filter_map(|line| line.strip_prefix(OVERDUE));
+                let late = values
+                    .next()
+                    .map(|value| value.parse::<f64>().unwrap() > 0.0);
+                late == is_late && text.contains("helena_sync_lease_held{account=\"default\"} 1")
+            })
+            .await;
+            stop(program).await;
+        }
+    })
+    .await;
+}
+
 const SECRET: &str = "f00dfacef00dfacef00dface";
 
 #[tokio::test(flavor = "multi_thread")]
