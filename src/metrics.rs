@@ -1,10 +1,11 @@
 //! The metrics of the process: their names, their meaning, and the handle through which they are
 //! recorded.
 //!
-//! Owns every name ([`METRICS`]) and the recorder. Where no recorder is installed, recording does
-//! nothing. Labels have few values: accounts, resources, kinds, outcomes. Must not know who reads the
+//! Owns every name ([`METRICS`]), the recorder, which keeps what was recorded ([`Recorder`]), and what is
+//! measured anew for each answer ([`Samples`]). Where no recorder is installed, recording does nothing. Labels have few values: accounts, resources, kinds, outcomes. Must not know who reads the
 //! metrics.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -504,9 +505,67 @@ impl Recorder {
     }
 }
 
-/// Sets a gauge.
-pub fn set(name: &'static str, labels: &[(&'static str, &str)], value: f64) {
-    gauge!(name, &owned(labels)).set(value);
+/// Labels with their values.
+type Labels = Vec<(&'static str, String)>;
+
+/// Values that are measured when somebody reads the metrics. What could not be measured is not among them, so
+/// no value is older than the answer.
+#[derive(Debug, Default)]
+pub struct Samples(BTreeMap<&'static str, BTreeMap<Labels, f64>>);
+
+impl Samples {
+    /// Adds a value. It takes the place of an earlier one with the same labels.
+    pub fn set(&mut self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
+        let labels = labels.iter();
+        let labels: Labels = labels
+            .map(|&(label, text)| (label, text.to_owned()))
+            .collect();
+        self.0.entry(name).or_default().insert(labels, value);
+    }
+
+    /// Adds the values of others.
+    pub fn extend(&mut self, others: Self) {
+        for (name, values) in others.0 {
+            self.0.entry(name).or_default().extend(values);
+        }
+    }
+
+    /// All values in Prometheus' text format.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for metric in METRICS {
+            let Some(values) = self.0.get(metric.name) else {
+                continue;
+            };
+            let (name, kind) = (metric.name, metric.kind.as_str());
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "# HELP {name} {}\n# TYPE {name} {kind}",
+                metric.meaning
+            );
+            for (labels, value) in values {
+                let labels: Vec<String> = labels
+                    .iter()
+                    .map(|(label, text)| format!("{label}=\"{}\"", escaped(text)))
+                    .collect();
+                let _ = if labels.is_empty() {
+                    writeln!(text, "{name} {value}")
+                } else {
+                    writeln!(text, "{name}{{{}}} {value}", labels.join(","))
+                };
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// The value of a label, as the text format has it.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 /// The tables are being migrated, or not any more.
@@ -517,18 +576,6 @@ pub fn migrating(is_so: bool) {
 /// Somebody called at the doorbell who does not know its address.
 pub fn stranger() {
     counter!(STRANGERS).increment(1);
-}
-
-/// Sets a counter whose value is stored elsewhere.
-pub fn set_total(name: &'static str, labels: &[(&'static str, &str)], value: u64) {
-    counter!(name, &owned(labels)).absolute(value);
-}
-
-fn owned(labels: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
-    let labels = labels.iter();
-    labels
-        .map(|&(name, value)| (name, value.to_owned()))
-        .collect()
 }
 
 /// Why a request waits before it is sent.
@@ -710,6 +757,44 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn samples_are_written_as_prometheus_reads_them() {
+        let mut samples = Samples::default();
+        samples.set(
+            REJECTS,
+            &[("account", "a\\b\"c\nd"), ("resource", "tags")],
+            2.0,
+        );
+        samples.set(DATABASE_UP, &[], 0.0);
+        let mut others = Samples::default();
+        others.set(DATABASE_UP, &[], 1.0);
+        others.set(
+            LAG,
+            &[("account", "north"), ("stream", "contacts (ACTIVE)")],
+            0.25,
+        );
+        samples.extend(others);
+        let text = samples.text();
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with("# HELP"))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "# TYPE helena_sync_database_up gauge",
+                "helena_sync_database_up 1",
+                "",
+                "# TYPE helena_sync_lag_seconds gauge",
+                "helena_sync_lag_seconds{account=\"north\",stream=\"contacts (ACTIVE)\"} 0.25",
+                "",
+                "# TYPE helena_sync_rejects_open gauge",
+                "helena_sync_rejects_open{account=\"a\\\\b\\\"c\\nd\",resource=\"tags\"} 2",
+                "",
+            ]
+        );
+    }
 
     #[test]
     fn the_table_has_a_row_for_every_metric_and_no_name_twice() {

@@ -1,12 +1,12 @@
 //! Metrics of what is in the database, of the process and of rate limits. They are measured when
-//! somebody reads the metrics.
+//! somebody reads the metrics, and are absent from an answer for which they could not be measured.
 
 use std::fs;
 use std::path::Path;
 
 use crate::api::Client;
 use crate::data::{Resource, Source as _, Standing, Stream, Timestamp};
-use crate::metrics::{self, set, set_total};
+use crate::metrics::{self, Samples};
 use crate::status::{Promise, disk, lag, stream_name};
 use crate::store::{AccountId, Holder, LEASE_TTL, Store, StoreError, StreamStatus};
 
@@ -27,8 +27,8 @@ fn unix(at: Timestamp) -> f64 {
 }
 
 /// The process itself.
-pub(super) fn process(stuck: usize) {
-    set(metrics::STUCK, &[], float(stuck as u64));
+pub(super) fn process(into: &mut Samples, stuck: usize) {
+    into.set(metrics::STUCK, &[], float(stuck as u64));
     // They are absent where the system has no such files.
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let resident = status
@@ -36,46 +36,52 @@ pub(super) fn process(stuck: usize) {
         .find_map(|line| line.strip_prefix("VmRSS:"))
         .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     if let Some(kibibytes) = resident {
-        set(metrics::MEMORY, &[], float(kibibytes * 1024));
+        into.set(metrics::MEMORY, &[], float(kibibytes * 1024));
     }
     if let Ok(files) = fs::read_dir("/proc/self/fd") {
         // Reading the folder opens one.
         let count = files.count().saturating_sub(1);
-        set(metrics::OPEN_FILES, &[], float(count as u64));
+        into.set(metrics::OPEN_FILES, &[], float(count as u64));
     }
 }
 
-/// The database, if it answers, and the disk of a SQLite file.
-pub(super) fn database(store: Option<&Store>, file: Option<&Path>) {
-    set(metrics::DATABASE_UP, &[], flag(store.is_some()));
+/// The database, if it is open, whether it answers, and the disk of a SQLite file.
+pub(super) fn database(
+    into: &mut Samples,
+    store: Option<&Store>,
+    is_up: bool,
+    file: Option<&Path>,
+) {
+    into.set(metrics::DATABASE_UP, &[], flag(is_up));
     if let Some(store) = store {
         let kind = store.kind();
         let labels = [("database", kind), ("version", env!("CARGO_PKG_VERSION"))];
-        set(metrics::BUILD_INFO, &labels, 1.0);
-        if let Some(size) = store.log_size() {
-            set(metrics::WAL_BYTES, &[], float(size));
-        }
+        into.set(metrics::BUILD_INFO, &labels, 1.0);
+    }
+    if let Some(size) = store.filter(|_| is_up).and_then(Store::log_size) {
+        into.set(metrics::WAL_BYTES, &[], float(size));
     }
     if let Some((free, size)) = file.and_then(disk) {
-        set(metrics::DISK_FREE, &[], float(free));
-        set(metrics::DISK_SIZE, &[], float(size));
+        into.set(metrics::DISK_FREE, &[], float(free));
+        into.set(metrics::DISK_SIZE, &[], float(size));
     }
 }
 
 /// The rate limits of an account, and whether the platform answers.
-pub(super) fn client(account: &str, client: &Client) {
+pub(super) fn client(into: &mut Samples, account: &str, client: &Client) {
     let budget = client.budget();
     for (window, allowance) in [("sustained", budget.sustained), ("burst", budget.burst)] {
         let labels = [("account", account), ("window", window)];
-        set(metrics::BUDGET, &labels, float(allowance.allowed as u64));
-        set(metrics::BUDGET_LEFT, &labels, float(allowance.left as u64));
+        into.set(metrics::BUDGET, &labels, float(allowance.allowed as u64));
+        into.set(metrics::BUDGET_LEFT, &labels, float(allowance.left as u64));
     }
     let is_out = matches!(client.standing(), Standing::Troubled(_));
-    set(metrics::OUTAGE, &[("account", account)], flag(is_out));
+    into.set(metrics::OUTAGE, &[("account", account)], flag(is_out));
 }
 
 /// How fresh the streams of an account are, for a process that began then.
 pub(super) fn streams<'a>(
+    into: &mut Samples,
     account: &str,
     statuses: impl Iterator<Item = &'a StreamStatus>,
     promises: &[Promise],
@@ -85,15 +91,15 @@ pub(super) fn streams<'a>(
         let stream = stream_name(&status.resource, &status.partition);
         let labels = [("account", account), ("stream", stream.as_str())];
         if let Some(lag) = lag(status, now) {
-            set(metrics::LAG, &labels, float(lag));
+            into.set(metrics::LAG, &labels, float(lag));
         }
         if let Some(watermark) = status.watermark {
-            set(metrics::WATERMARK, &labels, unix(watermark));
+            into.set(metrics::WATERMARK, &labels, unix(watermark));
         }
         if let Some(at) = status.last_success_at {
-            set(metrics::LAST_SUCCESS, &labels, unix(at));
+            into.set(metrics::LAST_SUCCESS, &labels, unix(at));
         }
-        set(
+        into.set(
             metrics::FAILING,
             &labels,
             flag(status.last_error_at.is_some()),
@@ -104,20 +110,21 @@ pub(super) fn streams<'a>(
         let labels = [("account", account), ("stream", stream.as_str())];
         // One that was never read should have been read when the process began.
         let late = now.since(kept.map_or(began, |(_, due)| due));
-        set(metrics::OVERDUE, &labels, late.as_secs_f64());
+        into.set(metrics::OVERDUE, &labels, late.as_secs_f64());
     }
 }
 
 /// Nobody has ever worked on an account.
-pub(super) fn no_lease(account: &str) {
+pub(super) fn no_lease(into: &mut Samples, account: &str) {
     for name in [metrics::LEASE_HELD, metrics::LEASE_VALID] {
-        set(name, &[("account", account)], 0.0);
+        into.set(name, &[("account", account)], 0.0);
     }
 }
 
 /// What the database says of an account besides. `verify_due` says when a verification is due after the
 /// last one; `None` for never.
 pub(super) async fn stored(
+    into: &mut Samples,
     (account, id): (&str, AccountId),
     store: &Store,
     mirrored: &[Resource],
@@ -130,34 +137,34 @@ pub(super) async fn stored(
     for resource in mirrored.iter().map(|resource| resource.name()) {
         let labels = [("account", account), ("resource", resource)];
         let open = rejects.get(resource).copied().unwrap_or_default();
-        set(metrics::REJECTS, &labels, float(open));
+        into.set(metrics::REJECTS, &labels, float(open));
         let left = backfills
             .iter()
             .filter(|backfill| backfill.resource.name() == resource)
             .map(|backfill| backfill.windows_left);
-        set(metrics::WINDOWS_LEFT, &labels, float(left.sum()));
+        into.set(metrics::WINDOWS_LEFT, &labels, float(left.sum()));
     }
     let gaps = store.open_gaps(id).await?;
     let streams = mirrored.iter().flat_map(|resource| resource.streams());
     for stream in streams.chain([Stream::INTERACTIONS]) {
         let open = gaps.iter().filter(|gap| gap.gap.stream == stream).count();
         let name = stream.to_string();
-        set(
+        into.set(
             metrics::GAPS,
             &[("account", account), ("stream", &name)],
             float(open as u64),
         );
     }
     let (waiting, _) = store.recheck_counts(id).await?;
-    set(metrics::RECHECKS, &whole, float(waiting));
+    into.set(metrics::RECHECKS, &whole, float(waiting));
     let verified = store.verified(id).await?;
     let differences = verified.map_or(0, |(_, differences)| differences);
-    set_total(metrics::DIFFERENCES, &whole, differences);
+    into.set(metrics::DIFFERENCES, &whole, float(differences));
     if let Some((at, _)) = verified {
-        set(metrics::LAST_VERIFY, &whole, unix(at));
+        into.set(metrics::LAST_VERIFY, &whole, unix(at));
     }
     if let Some(due) = verify_due(verified.map(|(at, _)| at)) {
-        set(
+        into.set(
             metrics::VERIFY_OVERDUE,
             &whole,
             now.since(due).as_secs_f64(),
@@ -165,17 +172,17 @@ pub(super) async fn stored(
     }
     if let Some(doorbell) = store.doorbell(id).await? {
         if let Some(state) = doorbell.state {
-            set(metrics::SUBSCRIBED, &whole, flag(state.problem().is_none()));
+            into.set(metrics::SUBSCRIBED, &whole, flag(state.problem().is_none()));
         }
         if let Some(at) = doorbell.last_ring_at {
-            set(metrics::LAST_RING, &whole, unix(at));
+            into.set(metrics::LAST_RING, &whole, unix(at));
         }
     }
     let lease = store.lease_status(id).await?;
     let lease = lease.filter(|lease| now.since(lease.renewed_at) <= LEASE_TTL);
     let is_ours = |holder: &Holder| *holder == Holder::current();
     let held = lease.as_ref().is_some_and(|lease| is_ours(&lease.holder));
-    set(metrics::LEASE_HELD, &whole, flag(held));
-    set(metrics::LEASE_VALID, &whole, flag(lease.is_some()));
+    into.set(metrics::LEASE_HELD, &whole, flag(held));
+    into.set(metrics::LEASE_VALID, &whole, flag(lease.is_some()));
     Ok(())
 }

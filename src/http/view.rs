@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::{Schedule, Sync, Zone};
 use crate::data::{Resource, Timestamp};
 use crate::health::Health;
-use crate::metrics::Recorder;
+use crate::metrics::{Recorder, Samples};
 use crate::schedule::{Slots, Trigger, promised};
 use crate::status::{self, AccountStatus, PassStatus, Promise};
 use crate::store::{RejectFilter, Store, StoreError, StoredAccount, StreamStatus};
@@ -48,6 +48,9 @@ const REJECTS: u32 = 5;
 /// Readiness is kept no longer than this, since somebody acts on it.
 const READINESS_KEPT: Duration = Duration::from_secs(10);
 
+/// That the database does not answer is kept no longer than this, so that metrics show soon when it does.
+const SILENCE_KEPT: Duration = Duration::from_secs(10);
+
 /// How long the database may take to answer what metrics ask. Prometheus waits for 10 seconds.
 const MEASURING: Duration = Duration::from_secs(5);
 
@@ -78,7 +81,7 @@ pub struct View {
     served: Mutex<Option<Arc<Served>>>,
     ready: Turn<Kept<Readiness>>,
     status: Turn<Kept<Result<String, String>>>,
-    measured: Turn<Kept<()>>,
+    measured: Turn<Kept<String>>,
 }
 
 /// What there is once the database is open.
@@ -479,23 +482,28 @@ impl View {
     pub(super) async fn metrics(&self) -> Option<String> {
         let recorder = self.recorder.as_ref()?;
         let mut kept = self.measured.lock().await;
-        if kept.fresh(self.clock()).is_none() {
-            let began = self.clock.running();
-            self.measure().await;
-            kept.keep(self.clock(), began, ());
+        if let Some(measured) = kept.fresh(self.clock()) {
+            return Some(recorder.text() + &measured);
         }
-        Some(recorder.text())
+        let began = self.clock.running();
+        let (samples, is_up) = self.measure().await;
+        let measured = samples.text();
+        let most = if is_up { Duration::MAX } else { SILENCE_KEPT };
+        kept.keep_at_most(self.clock(), began, most, measured.clone());
+        Some(recorder.text() + &measured)
     }
 
-    /// Measures what nobody records while it happens.
-    async fn measure(&self) {
-        measure::process(self.stuck().len());
+    /// Measures what nobody records while it happens, and whether the database answers. What it says of
+    /// accounts is there as a whole or not at all.
+    async fn measure(&self) -> (Samples, bool) {
+        let mut samples = Samples::default();
+        measure::process(&mut samples, self.stuck().len());
         let Some(served) = self.served() else {
-            measure::database(None, None);
-            return;
+            measure::database(&mut samples, None, false, None);
+            return (samples, false);
         };
         for observed in &served.accounts {
-            measure::client(&observed.name, &observed.client);
+            measure::client(&mut samples, &observed.name, &observed.client);
         }
         let measured = tokio::select! {
             measured = self.measure_accounts(&served) => measured.map_err(|error| error.to_string()),
@@ -505,26 +513,32 @@ impl View {
             tracing::debug!(%error, "the database cannot be read for /metrics: {error}");
         }
         let is_up = measured.is_ok();
-        measure::database(is_up.then_some(&served.store), served.file.as_deref());
+        samples.extend(measured.unwrap_or_default());
+        let (store, file) = (Some(&served.store), served.file.as_deref());
+        measure::database(&mut samples, store, is_up, file);
+        (samples, is_up)
     }
 
-    async fn measure_accounts(&self, served: &Served) -> Result<(), StoreError> {
+    async fn measure_accounts(&self, served: &Served) -> Result<Samples, StoreError> {
         let now = self.clock.now();
+        let mut samples = Samples::default();
         for observed in &served.accounts {
-            self.measure_account(served, &observed.name, now).await?;
+            self.measure_account(&mut samples, served, &observed.name, now)
+                .await?;
         }
-        Ok(())
+        Ok(samples)
     }
 
     async fn measure_account(
         &self,
+        into: &mut Samples,
         served: &Served,
         name: &str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let (store, sync) = (&served.store, &served.sync);
         let Some(account) = store.find_account(name).await? else {
-            measure::no_lease(name);
+            measure::no_lease(into, name);
             return Ok(());
         };
         let streams = store.stream_statuses(account.id).await?;
@@ -534,13 +548,14 @@ impl View {
         };
         let promises = self.promises(sync, &streams);
         let times = (self.started_at, now);
-        measure::streams(name, streams.iter().filter(mirrored), &promises, times);
+        let mirrored = streams.iter().filter(mirrored);
+        measure::streams(into, name, mirrored, &promises, times);
         let verify_due = |last: Option<Timestamp>| {
             let last = last.unwrap_or(self.started_at);
             let schedule = served.verify.as_ref()?;
             Some(promised(schedule, self.zone, last, Duration::ZERO))
         };
         let which = (name, account.id);
-        measure::stored(which, store, &sync.resources, verify_due, now).await
+        measure::stored(into, which, store, &sync.resources, verify_due, now).await
     }
 }

@@ -268,6 +268,53 @@ async fn it_is_not_ready_while_nothing_can_be_read_but_healthy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_database_cannot_say_is_absent_and_not_old() {
+    /// Metrics that are read from the database.
+    const STORED: [&str; 8] = [
+        metrics::LAG,
+        metrics::OVERDUE,
+        metrics::FAILING,
+        metrics::REJECTS,
+        metrics::GAPS,
+        metrics::RECHECKS,
+        metrics::DIFFERENCES,
+        metrics::LEASE_VALID,
+    ];
+    on_both(|place| async move {
+        let sandbox = account(20).await;
+        let place = listening(place).with("HELENA_BASE_URL", &sandbox.base_url());
+        let mut program = place.start(&["run"]);
+        let address = address(&mut program).await;
+        ready(address).await;
+        let shown = async |stored: bool, log: bool| {
+            let text = get(address, "/metrics").await.body;
+            let families = families(&text);
+            let is_up = format!("helena_sync_database_up {}", u8::from(stored));
+            text.lines().any(|line| line == is_up)
+                && STORED.iter().all(|name| families.contains(name) == stored)
+                && families.contains(metrics::WAL_BYTES) == log
+                // What the process itself knows is there at any time.
+                && [metrics::BUILD_INFO, metrics::BUDGET, metrics::PASSES, metrics::STUCK]
+                    .iter()
+                    .all(|name| families.contains(name))
+        };
+        let has_log = place.kind == Kind::Sqlite;
+        until("all of it is shown", async || shown(true, has_log).await).await;
+        let database = place.database().await;
+        database.execute("alter table gaps rename to away").await;
+        until("nothing of it is shown", async || shown(false, false).await).await;
+        database.execute("alter table away rename to gaps").await;
+        database.store.close().await;
+        until("all of it is shown again", async || {
+            shown(true, has_log).await
+        })
+        .await;
+        stop(program).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_verification_is_overdue_by_its_own_schedule() {
     const OVERDUE: &str = "helena_sync_verify_overdue_seconds{account=\"default\"} ";
     on_both(|place| async move {
