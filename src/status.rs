@@ -15,8 +15,8 @@ use crate::data::{
     Timestamp, grouped,
 };
 use crate::store::{
-    AccountId, Backfill, LEASE_TTL, RunRecord, Store, StoreError, StoredAccount, StoredGap,
-    StreamStatus, TableCount,
+    AccountId, Backfill, RunRecord, Store, StoreError, StoredAccount, StoredGap, StreamStatus,
+    TableCount,
 };
 
 /// How many of the last runs are gathered.
@@ -456,8 +456,7 @@ async fn writer(
     account: AccountId,
     now: Timestamp,
 ) -> Result<Option<Writer>, StoreError> {
-    let lease = store.lease_status(account).await?;
-    let lease = lease.filter(|lease| now.since(lease.renewed_at) <= LEASE_TTL);
+    let lease = store.valid_lease(account, now).await?;
     Ok(lease.map(|lease| Writer {
         holder: lease.by,
         since: lease.since,

@@ -8,7 +8,7 @@ use crate::api::Client;
 use crate::data::{Resource, Source as _, Standing, Stream, Timestamp};
 use crate::metrics::{self, Samples};
 use crate::status::{Promise, disk, lag, stream_name};
-use crate::store::{AccountId, Holder, LEASE_TTL, Store, StoreError, StreamStatus};
+use crate::store::{AccountId, Holder, Store, StoreError, StreamStatus};
 
 /// A count as a gauge. Larger ones lose their last digits.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
@@ -178,8 +178,7 @@ pub(super) async fn stored(
             into.set(metrics::LAST_RING, &whole, unix(at));
         }
     }
-    let lease = store.lease_status(id).await?;
-    let lease = lease.filter(|lease| now.since(lease.renewed_at) <= LEASE_TTL);
+    let lease = store.valid_lease(id, now).await?;
     let is_ours = |holder: &Holder| *holder == Holder::current();
     let held = lease.as_ref().is_some_and(|lease| is_ours(&lease.holder));
     into.set(metrics::LEASE_HELD, &whole, flag(held));

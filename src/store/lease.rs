@@ -233,8 +233,22 @@ impl Store {
         tx.commit().await
     }
 
+    /// The lease holder of the account, if its lease is valid by the clock that leases use. A holder that has
+    /// died on this machine is returned until its lease expires.
+    pub async fn valid_lease(
+        &self,
+        account: AccountId,
+        now: Timestamp,
+    ) -> Result<Option<LeaseStatus>, StoreError> {
+        let mut tx = self.reading("read the lease", "leases").await?;
+        let stored = stored(&mut tx, account, now, "").await?;
+        tx.end().await;
+        let is_valid = |stored: &Stored| stored.released_at.is_none() && !stored.has_expired();
+        Ok(stored.filter(is_valid).map(|stored| stored.status()))
+    }
+
     /// The lease holder of the account. `None` if the lease was released or never acquired. A dead
-    /// holder is still returned; `renewed_at` shows whether its lease has expired.
+    /// holder is still returned, and one whose lease has expired: [`Self::valid_lease`] knows.
     pub async fn lease_status(
         &self,
         account: AccountId,

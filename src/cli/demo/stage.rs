@@ -24,7 +24,7 @@ use crate::config::{Environment, Settings};
 use crate::data::{Resource, Source, without_os_numbers};
 use crate::output::on_terminal;
 use crate::sandbox::{FaultRates, RetryAfter, Sandbox, SandboxConfig};
-use crate::store::{self, Holder, LEASE_TTL, OpenOptions, QUESTIONS, Store, StoreError};
+use crate::store::{self, Holder, OpenOptions, QUESTIONS, Store, StoreError};
 use crate::sync::{RunError, RunLimits, RunReport};
 use crate::telemetry;
 
@@ -510,8 +510,7 @@ async fn clear(context: &Context) -> Result<(), Failure> {
     let accounts = store.accounts().await;
     let mut holder = None;
     for account in accounts.iter().flatten() {
-        if let Ok(Some(lease)) = store.lease_status(account.id).await
-            && context.clock.now().since(lease.renewed_at) <= LEASE_TTL
+        if let Ok(Some(lease)) = store.valid_lease(account.id, context.clock.now()).await
             && !Holder::current().knows_dead(&lease.holder)
         {
             holder = Some(lease.by);

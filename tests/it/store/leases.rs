@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use helena_sync::clock::{Clock as _, SystemClock};
 use helena_sync::data::{
     Batch, ColumnGroup, Counters, Learned, Page, Resource, RunKind, RunOutcome, SessionVersion,
     StateChange, Stream,
 };
 use helena_sync::schema::{BatchBuilder, ReadingOrder};
+use helena_sync::status;
 use helena_sync::store::{
     Acquired, Commit, Holder, INSTANCE_TTL, LEASE_TTL, LeaseStatus, OpenOptions, Store, StoreError,
 };
@@ -104,6 +106,45 @@ async fn a_holder_elsewhere_is_waited_for_until_its_lease_runs_out() {
         // Giving back what is lost takes it from nobody.
         store.release(&old).await.unwrap();
         store.renew(&new, later).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lease_is_as_old_as_the_clock_says_that_leases_use() {
+    const HOUR: Duration = Duration::from_hours(1);
+    on_both(|database| async move {
+        let store = &database.store;
+        let id = store.account("a", "https://x", at(0)).await.unwrap();
+        lease(store, id, at(0)).await;
+        let account = store.find_account("a").await.unwrap().unwrap();
+        let is_held = async |now| {
+            let none = Vec::new();
+            let status = status::gather(store, &account, none, &[], now, Vec::new());
+            let status = Box::pin(status).await.unwrap();
+            let lease = store.valid_lease(id, now).await.unwrap();
+            assert_eq!(status.writer.is_some(), lease.is_some());
+            lease.is_some()
+        };
+        let late = at(0) + LEASE_TTL + Duration::from_secs(1);
+        if database.kind == Kind::Sqlite {
+            assert!(is_held(at(0) + LEASE_TTL).await);
+            assert!(!is_held(late).await);
+            // The clock was set back since, and nobody has renewed it.
+            assert!(!is_held(at(0) - HOUR).await);
+            return;
+        }
+        // The process's clock is an hour ahead of the server's, or an hour behind.
+        let server = SystemClock.now();
+        assert!(is_held(server + HOUR).await);
+        assert!(is_held(server - HOUR).await);
+        let seconds = LEASE_TTL.as_secs() + 1;
+        let sql =
+            format!("update leases set renewed_at = renewed_at - interval '{seconds} seconds'");
+        database.execute(&sql).await;
+        for now in [server - HOUR, server, server + HOUR] {
+            assert!(!is_held(now).await);
+        }
     })
     .await;
 }
