@@ -11,8 +11,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::data::{
-    DoorbellRecord, OrderField, Resource, SessionFilter, SessionVersion, Stream, SubscriptionState,
-    Timestamp, grouped,
+    DoorbellRecord, OrderField, Resource, SessionFilter, SessionVersion, SourceError, Stream,
+    SubscriptionState, Timestamp, grouped,
 };
 use crate::store::{
     AccountId, Backfill, RunRecord, Store, StoreError, StoredAccount, StoredGap, StreamStatus,
@@ -41,6 +41,8 @@ pub struct AccountStatus {
     pub trouble: Option<TroubleStatus>,
     /// Mirrored resources whose last attempt failed.
     pub failing: Vec<String>,
+    /// Those for which the platform refuses the token, if it accepts it for others. Their age does not count.
+    pub refused: Vec<&'static str>,
     /// One entry for each resource.
     pub resources: Vec<ResourceStatus>,
     /// Unfinished loads and backfills.
@@ -323,10 +325,55 @@ pub fn promises(
     promises
 }
 
-/// Which streams should have been read more than `max_lag` ago, and were not.
-pub fn too_old(promises: &[Promise], now: Timestamp, max_lag: Duration) -> Vec<String> {
+/// What is too old, and what does not count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lateness {
+    /// Streams that should have been read long ago, as text.
+    pub stale: Vec<String>,
+    /// Resources whose age does not count, since the platform refuses the token for them and not for the
+    /// others, as text.
+    pub refused: Vec<String>,
+}
+
+/// The resources among `mirrored` for which the platform refused the token at the last attempt, each with what
+/// it said. Empty if it refuses the token for all of them: then the token is what is wrong.
+fn refused<'a>(statuses: &'a [StreamStatus], mirrored: &[Resource]) -> Vec<(Resource, &'a str)> {
+    let refusal = |resource: &Resource| {
+        let its = statuses
+            .iter()
+            .filter(|status| status.resource == resource.name());
+        its.filter_map(|status| status.last_error.as_deref())
+            .find(|error| SourceError::is_refusal(error))
+            .map(|error| (*resource, error))
+    };
+    let refused: Vec<_> = mirrored.iter().filter_map(refusal).collect();
+    if refused.len() == mirrored.len() {
+        Vec::new()
+    } else {
+        refused
+    }
+}
+
+/// Which streams should have been read more than `max_lag` ago, and were not. A resource that the platform
+/// refuses to this token, while it shows others, is named and does not count: it may be so for ever.
+pub fn too_old(
+    promises: &[Promise],
+    statuses: &[StreamStatus],
+    now: Timestamp,
+    max_lag: Duration,
+) -> Lateness {
+    let mut mirrored: Vec<Resource> = promises
+        .iter()
+        .map(|promise| promise.stream.resource)
+        .collect();
+    mirrored.dedup();
+    let refused = refused(statuses, &mirrored);
+    let counts = |stream: &Stream| {
+        let mut refused = refused.iter();
+        !refused.any(|(resource, _)| *resource == stream.resource)
+    };
     let mut old = Vec::new();
-    for Promise { stream, kept } in promises {
+    for Promise { stream, kept } in promises.iter().filter(|promise| counts(&promise.stream)) {
         match *kept {
             None => old.push(format!("{stream} was never read completely")),
             Some((at, due)) if now.since(due) > max_lag => {
@@ -343,7 +390,16 @@ pub fn too_old(promises: &[Promise], now: Timestamp, max_lag: Duration) -> Vec<S
             Some(_) => {}
         }
     }
-    old
+    let texts = refused.iter().map(|(resource, error)| {
+        format!(
+            "{resource} does not count, since the platform refuses the token for it: {error}; give the \
+             token the right to read it, or take it out of sync.resources"
+        )
+    });
+    Lateness {
+        stale: old,
+        refused: texts.collect(),
+    }
 }
 
 /// Which of the mirrored resources failed at the last attempt.
@@ -396,6 +452,10 @@ pub async fn gather(
             .await?
             .map(|(since, what)| TroubleStatus { since, what }),
         failing: failing(&streams, mirrored),
+        refused: refused(&streams, mirrored)
+            .into_iter()
+            .map(|(resource, _)| resource.name())
+            .collect(),
         resources: counts
             .iter()
             .map(|count| resource_status(count, &streams, &backfills, now))
@@ -768,7 +828,7 @@ mod tests {
         let due = |at: Timestamp, after: Duration| at + after + minutes(1);
         let promises = promises(&statuses, &resources, minutes(15), due);
         assert_eq!(
-            too_old(&promises, now, minutes(10)),
+            too_old(&promises, &statuses, now, minutes(10)).stale,
             [
                 "agents was last read 30m ago, and was due 14m ago",
                 "contacts (ACTIVE) was last read 20m ago, and was due 19m ago",
@@ -776,6 +836,55 @@ mod tests {
                 "contacts (BLOCKED) was never read completely",
             ]
         );
+    }
+
+    #[test]
+    fn what_the_platform_refuses_is_named_and_counts_only_if_it_refuses_everything() {
+        let refused = |mut status: StreamStatus| {
+            status.last_error = Some("GET /x was refused with 403: no right".into());
+            status
+        };
+        let now = Timestamp::from_micros(60 * 60_000_000);
+        let late = |statuses: &[StreamStatus]| {
+            let resources = [Resource::Tags, Resource::Contacts];
+            let promises = promises(statuses, &resources, Duration::ZERO, |at, _| at);
+            too_old(&promises, statuses, now, Duration::from_mins(10))
+        };
+        let fresh = ["ACTIVE", "ARCHIVED", "BLOCKED"]
+            .map(|part| status("contacts", part, Some(59)))
+            .to_vec();
+        // It was never read, or long ago.
+        for last in [None, Some(1)] {
+            let mut statuses = fresh.clone();
+            statuses.push(refused(status("tags", "", last)));
+            let late = late(&statuses);
+            assert_eq!(late.stale, [""; 0]);
+            assert_eq!(
+                late.refused,
+                [
+                    "tags does not count, since the platform refuses the token for it: GET /x was \
+                     refused with 403: no right; give the token the right to read it, or take it out of \
+                     sync.resources"
+                ]
+            );
+        }
+        // Another failure counts, and so does what else is old.
+        let mut statuses = fresh.clone();
+        let mut failed = status("tags", "", Some(1));
+        failed.last_error = Some("GET /x failed: 503".into());
+        statuses.push(failed);
+        assert_eq!(late(&statuses).stale.len(), 1);
+        statuses[3] = refused(status("tags", "", Some(1)));
+        statuses[1] = status("contacts", "ARCHIVED", Some(1));
+        assert_eq!(late(&statuses).stale.len(), 1);
+        // One part of a resource that is refused says it of the whole.
+        let mut statuses = vec![status("tags", "", Some(59)), refused(fresh[0].clone())];
+        assert_eq!(late(&statuses).stale, [""; 0]);
+        assert_eq!(late(&statuses).refused.len(), 1);
+        // If everything is refused, the token is what is wrong.
+        statuses[0] = refused(status("tags", "", Some(1)));
+        let late = late(&statuses);
+        assert_eq!((late.stale.len(), late.refused.len()), (3, 0));
     }
 
     #[test]

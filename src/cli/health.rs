@@ -35,6 +35,9 @@ pub struct HealthArgs {
 #[derive(Deserialize)]
 struct Answer {
     reasons: Vec<String>,
+    /// What does not count.
+    #[serde(default)]
+    refused: Vec<String>,
 }
 
 /// Asks the daemon.
@@ -55,6 +58,9 @@ pub(super) async fn run(context: &Context, args: HealthArgs) -> Result<Exit, Fai
             "no answer from run at {address}; check that it is running with the same http.listen"
         ))
     })?;
+    for text in &answer.refused {
+        context.note(text);
+    }
     if answer.reasons.is_empty() {
         context.note(if args.ready { "ready" } else { "healthy" });
         return Ok(Exit::Done);
@@ -90,5 +96,6 @@ async fn ask(
         reasons: vec![format!(
             "what answers at {address} is not run; set http.listen to the address of run"
         )],
+        refused: Vec::new(),
     }))
 }

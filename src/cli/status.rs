@@ -17,8 +17,8 @@ use crate::data::{Resource, SessionFilter, Timestamp, counted};
 use crate::output::{Format, Printer, Wrapping, cell, terminal_width};
 use crate::schedule::promised;
 use crate::status::{
-    AccountStatus, BackfillStatus, DoorbellStatus, Loading, RecheckStatus, RunStatus, StreamLine,
-    gather, incomplete, promises, stream_name, too_old,
+    AccountStatus, BackfillStatus, DoorbellStatus, Lateness, Loading, RecheckStatus, RunStatus,
+    StreamLine, gather, incomplete, promises, stream_name, too_old,
 };
 use crate::store::{AccountId, Store, StreamStatus};
 
@@ -46,7 +46,8 @@ pub struct StatusArgs {
     pub format: TextOrJson,
     /// Exit with 1 if a resource was never read, or was due longer ago than this (30s, 10m, 2h); for
     /// health checks. It is due when sync.schedule fires after it was last read, and the small lists
-    /// after sync.catalog_interval. So a schedule that rests at night is no lag [default: no limit;
+    /// after sync.catalog_interval. So a schedule that rests at night is no lag. A resource that the
+    /// platform refuses to the token is named and does not count, unless it refuses all [default: no limit;
     /// without a time: 10m]
     #[arg(
         long,
@@ -74,23 +75,25 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
     let checks = args.max_lag.is_some() || args.complete;
     let whole = args.format.is_json() || !checks;
     let mut shown = Vec::new();
-    let (mut stale, mut loading) = (Vec::new(), Vec::new());
+    let (mut stale, mut loading, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for account in &accounts {
         let streams = store.stream_statuses(account.id).await?;
         let concerns = concerned.is_empty() || concerned.contains(&account.name);
-        let old = args
+        let late = args
             .max_lag
             .filter(|_| concerns)
-            .map_or_else(Vec::new, |max_lag| {
+            .map_or_else(Lateness::default, |max_lag| {
                 let promises = promises(
                     &streams,
                     &sync.resources,
                     sync.catalog_interval,
                     |at, after| promised(&sync.schedule, zone, at, after),
                 );
-                too_old(&promises, now, max_lag)
+                too_old(&promises, &streams, now, max_lag)
             });
-        stale.extend(old.iter().map(|text| format!("{}: {text}", account.name)));
+        let named = |text: &String| format!("{}: {text}", account.name);
+        stale.extend(late.stale.iter().map(named));
+        refused.extend(late.refused.iter().map(named));
         if checks && concerns {
             for (text, has_begun) in
                 loads(&store, account.id, &streams, &sync.resources, now).await?
@@ -106,7 +109,8 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
             }
         }
         if whole {
-            let mut status = gather(&store, account, streams, &sync.resources, now, old).await?;
+            let (mirrored, old) = (&sync.resources, late.stale);
+            let mut status = gather(&store, account, streams, mirrored, now, old).await?;
             status.configured =
                 (!configured.is_empty()).then(|| configured.contains(&account.name));
             shown.push(status);
@@ -141,13 +145,14 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
     if !checks {
         return Ok(Exit::Done);
     }
-    for text in &loading {
+    for text in loading.iter().chain(&refused) {
         context.note(text);
     }
     if stale.is_empty() {
         context.note(match (args.complete, loading.is_empty()) {
             (true, _) if args.max_lag.is_none() => "the first load is done",
-            (_, true) => "up to date",
+            (_, true) if refused.is_empty() => "up to date",
+            (_, true) => "the other resources are up to date",
             (_, false) => "changes are up to date, but not all rows are loaded yet",
         });
         return Ok(Exit::Done);
@@ -669,6 +674,7 @@ mod tests {
                     .into(),
             }),
             failing: vec!["tags".into()],
+            refused: vec!["tags"],
             resources: vec![
                 resource("tags", 12, None, line(Some(error))),
                 resource("sessions", 4_555, Some(LOADING), line(None)),

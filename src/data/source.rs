@@ -131,11 +131,50 @@ pub enum SourceError {
     },
 }
 
+impl SourceError {
+    /// Whether this is the text of a [`Self::Refused`]. Of a failed run, the text is all that is stored.
+    pub fn is_refusal(text: &str) -> bool {
+        text.split_once(" was refused with ")
+            .is_some_and(|(request, rest)| {
+                request.split(' ').count() == 2
+                    && ["401: ", "403: "]
+                        .iter()
+                        .any(|status| rest.starts_with(status))
+            })
+    }
+}
+
 /// The number of attempts, as text. Empty if there was none.
 fn after(attempts: u32) -> String {
     match attempts {
         0 => String::new(),
         1 => " at the first attempt".to_owned(),
         more => format!(" after {more} attempts"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_refusal_is_known_and_no_other_one_is() {
+        let (request, detail) = ("GET /core/v1/tag".to_owned(), "Acesso negado".to_owned());
+        for status in [401, 403] {
+            let (request, detail) = (request.clone(), detail.clone());
+            let refused = SourceError::Refused {
+                request,
+                status,
+                detail,
+            };
+            assert!(SourceError::is_refusal(&refused.to_string()));
+        }
+        let absent = SourceError::NotFound {
+            request,
+            status: 404,
+            detail: "GET /core/v1/tag was refused with 401: no".to_owned(),
+        };
+        assert!(!SourceError::is_refusal(&absent.to_string()));
+        assert!(!SourceError::is_refusal(""));
     }
 }

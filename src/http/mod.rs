@@ -151,6 +151,7 @@ async fn readiness(
     let mut readiness = view.readiness().await;
     if !access.may_read(&headers) {
         readiness.loading.clear();
+        readiness.refused.clear();
         if !readiness.ready {
             readiness.reasons = vec![HIDDEN.to_owned()];
         }

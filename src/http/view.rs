@@ -133,6 +133,20 @@ pub struct Readiness {
     pub reasons: Vec<String>,
     /// First loads that are not done. Changes are read meanwhile, so they are no reason.
     pub loading: Vec<String>,
+    /// Resources for which the platform refuses the token, while others are read. They are no reason either.
+    pub refused: Vec<String>,
+}
+
+impl Readiness {
+    /// Not ready for this reason alone.
+    fn not(reason: String) -> Self {
+        Self {
+            ready: false,
+            reasons: vec![reason],
+            loading: Vec::new(),
+            refused: Vec::new(),
+        }
+    }
 }
 
 /// An account of `/api/status`: what `status --json` prints, and what this process knows besides.
@@ -332,24 +346,19 @@ impl View {
             }),
             () = self.clock.sleep(PATIENCE) => Err(SILENT.to_owned()),
         };
-        let (reasons, loading) = looked.unwrap_or_else(|reason| (vec![reason], Vec::new()));
-        let readiness = Readiness {
-            ready: reasons.is_empty(),
-            reasons,
-            loading,
-        };
+        let readiness = looked.unwrap_or_else(Readiness::not);
         kept.keep_at_most(self.clock(), began, READINESS_KEPT, readiness.clone());
         readiness
     }
 
-    /// Why the mirror is not ready, and what is still being loaded.
-    async fn look(&self) -> Result<(Vec<String>, Vec<String>), StoreError> {
+    /// Why the mirror is not ready, what is still being loaded, and what is refused.
+    async fn look(&self) -> Result<Readiness, StoreError> {
         let Some(served) = self.served() else {
-            return Ok((vec![NOT_OPEN.to_owned()], Vec::new()));
+            return Ok(Readiness::not(NOT_OPEN.to_owned()));
         };
         served.store.check_schema().await?;
         let now = self.clock.now();
-        let (mut reasons, mut loading) = (Vec::new(), Vec::new());
+        let (mut reasons, mut loading, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for observed in &served.accounts {
             let name = &observed.name;
             let Some(account) = served.store.find_account(name).await? else {
@@ -357,8 +366,11 @@ impl View {
                 continue;
             };
             let streams = served.store.stream_statuses(account.id).await?;
-            let old = status::too_old(&self.promises(&served.sync, &streams), now, ALLOWANCE);
-            reasons.extend(old.into_iter().map(|text| format!("{name}: {text}")));
+            let promises = self.promises(&served.sync, &streams);
+            let late = status::too_old(&promises, &streams, now, ALLOWANCE);
+            let named = |text: String| format!("{name}: {text}");
+            reasons.extend(late.stale.into_iter().map(named));
+            refused.extend(late.refused.into_iter().map(named));
             let resources = &served.sync.resources;
             let loads =
                 status::incomplete(&served.store, account.id, &streams, resources, now).await?;
@@ -368,7 +380,12 @@ impl View {
                 }
             }
         }
-        Ok((reasons, loading))
+        Ok(Readiness {
+            ready: reasons.is_empty(),
+            reasons,
+            loading,
+            refused,
+        })
     }
 
     /// The data of the page, as JSON. If the reader goes away meanwhile, it is read to the end all the same,
@@ -427,7 +444,7 @@ impl View {
         };
         let streams = store.stream_statuses(account.id).await?;
         let promises = self.promises(&served.sync, &streams);
-        let overdue = status::too_old(&promises, now, ALLOWANCE);
+        let overdue = status::too_old(&promises, &streams, now, ALLOWANCE).stale;
         let filter = RejectFilter {
             limit: REJECTS,
             ..RejectFilter::default()

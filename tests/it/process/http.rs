@@ -268,6 +268,59 @@ async fn it_is_not_ready_while_nothing_can_be_read_but_healthy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_token_may_not_read_is_named_and_leaves_the_others_ready() {
+    on_both(|place| async move {
+        let sandbox = account(20).await;
+        sandbox.account().moods.refused = vec!["/core/v1/tag".to_owned()];
+        let place = listening(place).with("HELENA_BASE_URL", &sandbox.base_url());
+        let mut program = place.start(&["run"]);
+        let address = address(&mut program).await;
+        ready(address).await;
+        let answer = get(address, "/readyz").await.json();
+        let refused = answer["refused"].as_array().unwrap();
+        assert_eq!(refused.len(), 1, "{answer}");
+        let text = refused[0].as_str().unwrap();
+        for part in [
+            "default: tags does not count",
+            "GET /core/v1/tag was refused with 401",
+            "sync.resources",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        let chosen = place.with("HELENA_SYNC__HTTP__LISTEN", &address.to_string());
+        let said = ["default: tags does not count", "ready"];
+        chosen.succeeds(&["health", "--ready"]).await.says(&said);
+        let said = ["default: tags does not count", "changes are up to date"];
+        chosen.succeeds(&["status", "--max-lag"]).await.says(&said);
+        let status = chosen.succeeds(&["status", "--json"]).await.json();
+        assert_eq!(status[0]["refused"], serde_json::json!(["tags"]));
+        // Not all rows are loaded.
+        chosen
+            .refuses(&["status", "--complete"], 1, &["tags was never read"])
+            .await;
+        stop(program).await;
+
+        // If everything is refused, the token is what is wrong.
+        sandbox.account().moods.refused = vec!["/".to_owned()];
+        let place = chosen.with("HELENA_SYNC__HTTP__LISTEN", "127.0.0.1:0");
+        let mut program = place.start(&["run"]);
+        program
+            .says("the API refuses the token for every resource")
+            .await;
+        let database = place.database().await;
+        database
+            .execute("update sync_state set last_success_at = null")
+            .await;
+        database.store.close().await;
+        place
+            .refuses(&["status", "--max-lag"], 1, &["agents was never read"])
+            .await;
+        stop(program).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_database_cannot_say_is_absent_and_not_old() {
     /// Metrics that are read from the database.
     const STORED: [&str; 8] = [
