@@ -145,6 +145,10 @@ pub const VERIFY_OVERDUE: &str = "helena_sync_verify_overdue_seconds";
 pub const LEASE_HELD: &str = "helena_sync_lease_held";
 /// Whether any process holds the lease.
 pub const LEASE_VALID: &str = "helena_sync_lease_valid";
+/// Alerts that are open now.
+pub const ALERTS_OPEN: &str = "helena_sync_alerts_open";
+/// Messages of alerts.
+pub const ALERT_MESSAGES: &str = "helena_sync_alert_messages_total";
 /// The size of the log of a SQLite database.
 pub const WAL_BYTES: &str = "helena_sync_sqlite_wal_bytes";
 /// Free space where a SQLite database is.
@@ -392,6 +396,18 @@ pub const METRICS: &[Metric] = &[
         "1 if any process holds the lease of the account, else 0.",
     ),
     metric(
+        ALERTS_OPEN,
+        Kind::Gauge,
+        &["account", "kind"],
+        "1 if an alert of this kind has begun and not ended, else 0. The account is empty for the disk. An alert about the database is not counted: see helena_sync_database_up.",
+    ),
+    metric(
+        ALERT_MESSAGES,
+        Kind::Counter,
+        &["channel", "outcome"],
+        "Messages of alerts that this process tried to send, by webhook or command: sent, or failed and tried again.",
+    ),
+    metric(
         WAL_BYTES,
         Kind::Gauge,
         &[],
@@ -571,6 +587,19 @@ fn escaped(text: &str) -> String {
 /// The tables are being migrated, or not any more.
 pub fn migrating(is_so: bool) {
     gauge!(MIGRATING).set(f64::from(u8::from(is_so)));
+}
+
+/// A message of alerts was sent this way, or could not be sent.
+pub fn alert_message(channel: &'static str, is_sent: bool) {
+    let outcome = if is_sent { "sent" } else { "failed" };
+    counter!(ALERT_MESSAGES, "channel" => channel, "outcome" => outcome).increment(1);
+}
+
+/// Makes the counters of messages known that go this way.
+pub fn begin_alert_messages(channel: &'static str) {
+    for outcome in ["sent", "failed"] {
+        counter!(ALERT_MESSAGES, "channel" => channel, "outcome" => outcome).increment(0);
+    }
 }
 
 /// Somebody called at the doorbell who does not know its address.

@@ -43,6 +43,8 @@ pub struct AccountStatus {
     pub failing: Vec<String>,
     /// Those for which the platform refuses the token, if it accepts it for others. Their age does not count.
     pub refused: Vec<&'static str>,
+    /// Alerts that are open.
+    pub alerts: Vec<AlertStatus>,
     /// One entry for each resource.
     pub resources: Vec<ResourceStatus>,
     /// Unfinished loads and backfills.
@@ -93,6 +95,37 @@ pub struct VerifiedStatus {
     pub at: Timestamp,
     /// The number of differences that all verifications found. It should stay 0.
     pub differences: u64,
+}
+
+/// An alert that is open: operators were told of it, or are to be told.
+#[derive(Debug, Serialize)]
+pub struct AlertStatus {
+    /// Its kind, such as `failing`.
+    pub alert: String,
+    /// Since when its condition is there.
+    pub since: Timestamp,
+    /// When it was last told.
+    pub told_at: Option<Timestamp>,
+    /// What was found, as text, when it was last told. Empty if the kind says it all.
+    pub detail: String,
+}
+
+/// The alerts of an account that are open, or without an account those of the whole database.
+pub async fn open_alerts(
+    store: &Store,
+    account: Option<AccountId>,
+) -> Result<Vec<AlertStatus>, StoreError> {
+    let current = store.current_alerts(account).await?;
+    let open = current
+        .into_iter()
+        .filter(|alert| alert.opened_at.is_some());
+    let shown = open.map(|alert| AlertStatus {
+        alert: alert.kind,
+        since: alert.began_at,
+        told_at: alert.told_at,
+        detail: alert.detail,
+    });
+    Ok(shown.collect())
 }
 
 /// The doorbell of an account: whether the platform calls when something changes.
@@ -456,6 +489,7 @@ pub async fn gather(
             .into_iter()
             .map(|(resource, _)| resource.name())
             .collect(),
+        alerts: open_alerts(store, Some(account.id)).await?,
         resources: counts
             .iter()
             .map(|count| resource_status(count, &streams, &backfills, now))

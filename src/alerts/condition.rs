@@ -47,6 +47,16 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The kinds that concern one account.
+    pub const OF_ACCOUNTS: [Self; 6] = [
+        Self::Failing,
+        Self::TokenRefused,
+        Self::Behind,
+        Self::Rejects,
+        Self::Gaps,
+        Self::Differences,
+    ];
+
     /// Its name in the database and in messages.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -62,18 +72,10 @@ impl Kind {
     }
 
     pub(super) fn from_stored(text: &str) -> Option<Self> {
-        [
-            Self::Failing,
-            Self::TokenRefused,
-            Self::Behind,
-            Self::Rejects,
-            Self::Gaps,
-            Self::Differences,
-            Self::Disk,
-            Self::Database,
-        ]
-        .into_iter()
-        .find(|kind| kind.as_str() == text)
+        Self::OF_ACCOUNTS
+            .into_iter()
+            .chain([Self::Disk, Self::Database])
+            .find(|kind| kind.as_str() == text)
     }
 }
 

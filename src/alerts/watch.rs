@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -14,11 +15,12 @@ use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::config::{Alerts, Sync, Zone};
 use crate::data::{Timestamp, counted};
-use crate::metrics::Meter;
+use crate::metrics::{self, Meter};
 use crate::schedule::promised;
 use crate::status;
 use crate::store::{
-    AlertEvent, Holder, PendingMessage, Store, StoreError, StoredAccount, StreamStatus,
+    AccountId, AlertChange, AlertEvent, Holder, PendingMessage, Store, StoreError, StoredAccount,
+    StreamStatus,
 };
 
 /// How often the conditions are looked at.
@@ -111,6 +113,8 @@ pub struct Watch {
     unnoted: Mutex<HashSet<Sent>>,
     /// Somebody has looked.
     looked: Notify,
+    /// Nobody is told of alerts, and those that were open have been ended.
+    is_quiet: AtomicBool,
 }
 
 /// Locks a mutex. No code in this module panics while it holds one.
@@ -121,6 +125,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Watch {
     /// Of a process that has not opened its database yet.
     pub fn new(clock: Arc<dyn Clock>, subject: Subject) -> Self {
+        for channel in Channel::ALL {
+            metrics::begin_alert_messages(channel.as_str());
+        }
         Self {
             holder: Holder::current(),
             started_at: clock.now(),
@@ -130,6 +137,7 @@ impl Watch {
             outage: Mutex::default(),
             unnoted: Mutex::default(),
             looked: Notify::new(),
+            is_quiet: AtomicBool::new(false),
         }
     }
 
@@ -141,6 +149,7 @@ impl Watch {
     /// What is watched from now on.
     pub fn set(&self, subject: Subject) {
         *lock(&self.subject) = Arc::new(subject);
+        self.is_quiet.store(false, Ordering::SeqCst);
     }
 
     fn subject(&self) -> Arc<Subject> {
@@ -181,6 +190,7 @@ impl Watch {
     pub async fn look(&self) {
         let subject = self.subject();
         if subject.alerts.is_off() {
+            self.fall_silent(&subject).await;
             return;
         }
         let looked = match self.store.get() {
@@ -191,6 +201,38 @@ impl Watch {
             None => Err(NOT_OPEN.to_owned()),
         };
         self.note_database(&subject, looked.err());
+    }
+
+    /// Ends what is open, since nobody looks whether it still is. Nobody is told.
+    async fn fall_silent(&self, subject: &Subject) {
+        let Some(store) = self.store.get() else {
+            return;
+        };
+        if self.is_quiet.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if let Err(error) = self.end_all(store, subject).await {
+            self.is_quiet.store(false, Ordering::SeqCst);
+            tracing::debug!(%error, "cannot end the alerts: {error}");
+        }
+    }
+
+    async fn end_all(&self, store: &Store, subject: &Subject) -> Result<(), StoreError> {
+        let accounts = store.accounts().await?;
+        let ours = accounts
+            .iter()
+            .filter(|account| subject.names(&account.name));
+        let whole = subject.file.is_some().then_some(None);
+        for account in ours.map(Some).chain(whole) {
+            let id: Option<AccountId> = account.map(|account| account.id);
+            let open = store.current_alerts(id).await?;
+            let ends: Vec<AlertChange> = open
+                .iter()
+                .map(|alert| AlertChange::Ended { id: alert.id })
+                .collect();
+            self.change(store, subject, account, &ends).await?;
+        }
+        Ok(())
     }
 
     async fn look_at(&self, store: &Store, subject: &Subject) -> Result<(), StoreError> {
@@ -257,7 +299,7 @@ impl Watch {
         store: &Store,
         subject: &Subject,
         account: Option<&StoredAccount>,
-        changes: &[crate::store::AlertChange],
+        changes: &[AlertChange],
     ) -> Result<(), StoreError> {
         if changes.is_empty() {
             return Ok(());
@@ -350,6 +392,7 @@ impl Watch {
             return;
         }
         let sent = send(&subject, channel, &group).await;
+        metrics::alert_message(channel.as_str(), sent.is_ok());
         log(channel, &group, &due, sent.as_ref());
         if sent.is_ok() {
             self.note_sent(channel, due).await;

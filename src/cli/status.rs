@@ -17,14 +17,14 @@ use crate::data::{Resource, SessionFilter, Timestamp, counted};
 use crate::output::{Format, Printer, Wrapping, cell, terminal_width};
 use crate::schedule::promised;
 use crate::status::{
-    AccountStatus, BackfillStatus, DoorbellStatus, Lateness, Loading, RecheckStatus, RunStatus,
-    StreamLine, gather, incomplete, promises, stream_name, too_old,
+    AccountStatus, AlertStatus, BackfillStatus, DoorbellStatus, Lateness, Loading, RecheckStatus,
+    RunStatus, StreamLine, gather, incomplete, open_alerts, promises, stream_name, too_old,
 };
 use crate::store::{AccountId, Store, StreamStatus};
 
 /// Show how up to date and complete the mirror is.
 ///
-/// Prints for each account: the lease holder; an outage of the platform, and since when; rows,
+/// Prints for each account: the lease holder; an outage of the platform, and since when; alerts; rows,
 /// watermark and time of the last read of every resource; unfinished backfills; the last
 /// verification and how many differences all verifications found; records that the platform counts
 /// but does not show; disagreeing clocks of the platform; rejects; fields that have no column (they
@@ -116,6 +116,11 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
             shown.push(status);
         }
     }
+    let of_database = if whole && !args.format.is_json() {
+        open_alerts(&store, None).await?
+    } else {
+        Vec::new()
+    };
     if !args.format.is_json()
         && let Some((log, size)) = store.large_log()
     {
@@ -134,33 +139,45 @@ pub(super) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Fai
         serde_json::to_writer_pretty(&mut out, &shown).map_err(io::Error::from)?;
         writeln!(out)?;
     } else if whole {
-        if accounts.is_empty() {
-            context.note("nothing was synced into this database yet; run `helena-sync sync`");
-        }
-        for account in &shown {
-            let (out, width) = (io::stdout().lock(), terminal_width());
-            print(out, width, account, (zone, now))?;
-        }
+        print_all(context, &shown, &of_database, (zone, now))?;
     }
     if !checks {
         return Ok(Exit::Done);
     }
-    for text in loading.iter().chain(&refused) {
+    for text in loading.iter().chain(&refused).chain(&stale) {
         context.note(text);
     }
-    if stale.is_empty() {
-        context.note(match (args.complete, loading.is_empty()) {
-            (true, _) if args.max_lag.is_none() => "the first load is done",
-            (_, true) if refused.is_empty() => "up to date",
-            (_, true) => "the other resources are up to date",
-            (_, false) => "changes are up to date, but not all rows are loaded yet",
-        });
-        return Ok(Exit::Done);
+    if !stale.is_empty() {
+        return Ok(Exit::Failed);
     }
-    for text in &stale {
-        context.note(text);
+    context.note(match (args.complete, loading.is_empty()) {
+        (true, _) if args.max_lag.is_none() => "the first load is done",
+        (_, true) if refused.is_empty() => "up to date",
+        (_, true) => "the other resources are up to date",
+        (_, false) => "changes are up to date, but not all rows are loaded yet",
+    });
+    Ok(Exit::Done)
+}
+
+/// Prints the status of all accounts, and the alerts that concern none of them.
+fn print_all(
+    context: &Context,
+    accounts: &[AccountStatus],
+    alerts: &[AlertStatus],
+    (zone, now): (Zone, Timestamp),
+) -> io::Result<()> {
+    if accounts.is_empty() {
+        context.note("nothing was synced into this database yet; run `helena-sync sync`");
     }
-    Ok(Exit::Failed)
+    for account in accounts {
+        let (out, width) = (io::stdout().lock(), terminal_width());
+        print(out, width, account, (zone, now))?;
+    }
+    let mut out = Wrapping::new(io::stdout().lock(), terminal_width());
+    for alert in alerts {
+        writeln!(out, "{}", alert_text(alert, zone))?;
+    }
+    Ok(())
 }
 
 /// What is not loaded yet, as text, and whether its load has begun.
@@ -288,11 +305,25 @@ fn print_head(out: &mut impl Write, status: &AccountStatus, zone: Zone) -> io::R
             trouble.what
         )?;
     }
+    for alert in &status.alerts {
+        writeln!(out, "{}", alert_text(alert, zone))?;
+    }
     if !status.failing.is_empty() {
         let failing = status.failing.join(", ");
         writeln!(out, "partial: the last attempt failed for {failing}")?;
     }
     Ok(())
+}
+
+/// An alert that is open, and since when.
+fn alert_text(alert: &AlertStatus, zone: Zone) -> String {
+    let (kind, detail) = (&alert.alert, &alert.detail);
+    let since = zone.show_seconds(alert.since);
+    if detail.is_empty() {
+        format!("alert: {kind} since {since}")
+    } else {
+        format!("alert: {kind} since {since}: {detail}")
+    }
 }
 
 /// Prints the status for a terminal of this width, or for none.
@@ -675,6 +706,12 @@ mod tests {
             }),
             failing: vec!["tags".into()],
             refused: vec!["tags"],
+            alerts: vec![AlertStatus {
+                alert: "failing".into(),
+                since: at("2026-05-04T11:20:00Z"),
+                told_at: Some(at("2026-05-04T11:50:00Z")),
+                detail: format!("tags: {error}"),
+            }],
             resources: vec![
                 resource("tags", 12, None, line(Some(error))),
                 resource("sessions", 4_555, Some(LOADING), line(None)),

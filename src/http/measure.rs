@@ -4,11 +4,12 @@
 use std::fs;
 use std::path::Path;
 
+use crate::alerts::Kind;
 use crate::api::Client;
 use crate::data::{Resource, Source as _, Standing, Stream, Timestamp};
 use crate::metrics::{self, Samples};
 use crate::status::{Promise, disk, lag, stream_name};
-use crate::store::{AccountId, Holder, Store, StoreError, StreamStatus};
+use crate::store::{AccountId, Holder, Store, StoreError, StoredAlert, StreamStatus};
 
 /// A count as a gauge. Larger ones lose their last digits.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
@@ -121,6 +122,16 @@ pub(super) fn no_lease(into: &mut Samples, account: &str) {
     }
 }
 
+/// Which of these kinds of alerts are open, for an account or, without a name, for the whole database.
+pub(super) fn alerts(into: &mut Samples, account: &str, kinds: &[Kind], stored: &[StoredAlert]) {
+    for kind in kinds.iter().map(|kind| kind.as_str()) {
+        let mut open = stored.iter().filter(|alert| alert.opened_at.is_some());
+        let labels = [("account", account), ("kind", kind)];
+        let is_open = open.any(|alert| alert.kind == kind);
+        into.set(metrics::ALERTS_OPEN, &labels, flag(is_open));
+    }
+}
+
 /// What the database says of an account besides. `verify_due` says when a verification is due after the
 /// last one; `None` for never.
 pub(super) async fn stored(
@@ -178,6 +189,8 @@ pub(super) async fn stored(
             into.set(metrics::LAST_RING, &whole, unix(at));
         }
     }
+    let open = store.current_alerts(Some(id)).await?;
+    alerts(into, account, &Kind::OF_ACCOUNTS, &open);
     let lease = store.valid_lease(id, now).await?;
     let is_ours = |holder: &Holder| *holder == Holder::current();
     let held = lease.as_ref().is_some_and(|lease| is_ours(&lease.holder));

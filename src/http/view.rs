@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio::sync::{Mutex as Turn, watch};
 
 use super::measure;
+use crate::alerts::Kind;
 use crate::api::{Allowance, Client, WaitReason};
 use crate::clock::Clock;
 use crate::config::{Schedule, Sync, Zone};
@@ -18,7 +19,7 @@ use crate::data::{Resource, Timestamp};
 use crate::health::Health;
 use crate::metrics::{Recorder, Samples};
 use crate::schedule::{Slots, Trigger, promised};
-use crate::status::{self, AccountStatus, PassStatus, Promise};
+use crate::status::{self, AccountStatus, AlertStatus, PassStatus, Promise};
 use crate::store::{RejectFilter, Store, StoreError, StoredAccount, StreamStatus};
 use crate::sync::Report;
 
@@ -216,6 +217,8 @@ struct Whole {
     healthy: bool,
     ready: bool,
     reasons: Vec<String>,
+    /// Alerts that concern no account.
+    alerts: Vec<AlertStatus>,
     accounts: Vec<Shown>,
 }
 
@@ -418,6 +421,8 @@ impl View {
             let shown = self.shown(&served, observed, now).await;
             accounts.extend(shown.map_err(|error| format!("cannot read the status: {error}"))?);
         }
+        let alerts = status::open_alerts(&served.store, None).await;
+        let alerts = alerts.map_err(|error| format!("cannot read the alerts: {error}"))?;
         let whole = Whole {
             version: env!("CARGO_PKG_VERSION"),
             database: served.store.kind(),
@@ -427,6 +432,7 @@ impl View {
             healthy: self.stuck().is_empty(),
             ready: readiness.ready,
             reasons: readiness.reasons,
+            alerts,
             accounts,
         };
         serde_json::to_string(&whole).map_err(|error| error.to_string())
@@ -539,6 +545,8 @@ impl View {
     async fn measure_accounts(&self, served: &Served) -> Result<Samples, StoreError> {
         let now = self.clock.now();
         let mut samples = Samples::default();
+        let open = served.store.current_alerts(None).await?;
+        measure::alerts(&mut samples, "", &[Kind::Disk], &open);
         for observed in &served.accounts {
             self.measure_account(&mut samples, served, &observed.name, now)
                 .await?;

@@ -552,6 +552,35 @@ async fn both_ways_are_independent_of_each_other() {
 }
 
 #[tokio::test]
+async fn what_is_open_ends_in_silence_when_nobody_is_to_be_told_any_more() {
+    on_both(|database| async move {
+        let story = Story::begin(database).await;
+        story.reject(1).await;
+        story.receiver.answer(Some(503));
+        assert_eq!(story.told_after(MINUTE).await, NOTHING);
+        assert_eq!(story.current().await, ["rejects told"]);
+        assert_eq!(story.waiting().await, 1);
+        story.watch.set(subject("", &story.meter));
+        story.receiver.answer(None);
+        assert_eq!(story.told_after(MINUTE).await, NOTHING);
+        assert_eq!(story.current().await, NOTHING);
+        assert_eq!(story.waiting().await, 0);
+        // It is still there.
+        story.watch.set(subject(&story.lines(), &story.meter));
+        assert_eq!(story.told_after(MINUTE).await, ["north rejects begin"]);
+        // While another process works on the account, this one leaves it alone.
+        let opened = &story.database.store;
+        opened.release(&story.lease).await.unwrap();
+        let now = story.clock.now();
+        lease(&story.database, story.account, &elsewhere(), now).await;
+        story.watch.set(subject("", &story.meter));
+        story.watch.look().await;
+        assert_eq!(story.current().await, ["rejects told"]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_switched_off_is_silent() {
     on_both(|database| async move {
         let story = Story::begin(database).await;

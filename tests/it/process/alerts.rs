@@ -2,6 +2,7 @@
 
 use rustix::process::Signal;
 
+use super::http::{address, get, listening};
 use super::program::{Place, account, on_both, until};
 use crate::support::receiver::{Receiver, SECRET_PATH};
 
@@ -10,9 +11,8 @@ async fn run_tells_a_webhook_what_fails_and_when_it_is_over() {
     on_both(|place| async move {
         let sandbox = account(20).await;
         let receiver = Receiver::begin().await;
-        let place = place
+        let place = listening(place)
             .with("HELENA_BASE_URL", &sandbox.base_url())
-            .with("HELENA_SYNC__SYNC__SCHEDULE", "every 1s")
             .with("HELENA_SYNC__SYNC__CATALOG_INTERVAL", "1s")
             .with("HELENA_SYNC__ALERTS__FAILING_AFTER", "1s")
             .with("HELENA_SYNC__ALERTS__DISK_PERCENT", "1")
@@ -34,6 +34,24 @@ async fn run_tells_a_webhook_what_fails_and_when_it_is_over() {
         assert_eq!(listed[0]["waiting"], serde_json::json!([]));
         let shown = place.succeeds(&["alerts"]).await;
         assert!(shown.out.contains("tags: "), "{shown:?}");
+        let status = place.succeeds(&["status"]).await;
+        assert!(status.out.contains("alert: failing since "), "{status:?}");
+        let status = place.succeeds(&["status", "--json"]).await.json();
+        assert_eq!(status[0]["alerts"][0]["alert"], "failing");
+        let at = address(&mut program).await;
+        let open = "helena_sync_alerts_open{account=\"default\",kind=\"failing\"} 1";
+        let sent = "helena_sync_alert_messages_total{channel=\"webhook\",outcome=\"sent\"} 1";
+        until("the metrics show it", async || {
+            let text = get(at, "/metrics").await.body;
+            let has = |line: &str| text.lines().any(|it| it == line);
+            has(open) && has(sent)
+        })
+        .await;
+        let status = get(at, "/api/status").await.json();
+        let told = &status["accounts"][0]["alerts"][0];
+        assert_eq!(told["alert"], "failing", "{status}");
+        assert!(told["told_at"].is_string(), "{status}");
+        assert_eq!(status["alerts"], serde_json::json!([]));
         program.signal(Signal::TERM);
         let done = program.end().await;
         assert_eq!(done.code, Some(0), "{done:?}");
@@ -42,13 +60,20 @@ async fn run_tells_a_webhook_what_fails_and_when_it_is_over() {
 
         // The next process ends what this one began.
         sandbox.account().moods.refused.clear();
-        let program = place.start(&["run"]);
+        let mut program = place.start(&["run"]);
         until("the webhook is told of the end", async || {
             events.extend(receiver.take_events());
             events.len() > 1
         })
         .await;
         assert_eq!(events[1], "default failing end");
+        let at = address(&mut program).await;
+        let over = "helena_sync_alerts_open{account=\"default\",kind=\"failing\"} 0";
+        until("the metrics show the end", async || {
+            let text = get(at, "/metrics").await.body;
+            text.lines().any(|line| line == over)
+        })
+        .await;
         program.signal(Signal::TERM);
         assert_eq!(program.end().await.code, Some(0));
         let listed = place.succeeds(&["alerts"]).await;
