@@ -2,16 +2,23 @@
 //! own checks.
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use clap::Parser;
+use futures::FutureExt;
 use helena_sync::cli::Cli;
 use helena_sync::config::{KEYS, Key};
+use helena_sync::store::{OpenOptions, Store};
 use rustix::process::Signal;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::net::UnixDatagram;
+use uuid::Uuid;
 
 use crate::process::program::{Place, account};
+use crate::support::database::{self, Database, Kind};
 use crate::support::tools;
 
 const UNIT: &str = "packaging/systemd/helena-sync.service";
@@ -135,4 +142,152 @@ async fn run_tells_systemd_when_it_starts_works_and_stops() {
     told(&listener, "STOPPING=1").await;
     let done = program.end().await;
     assert_eq!(done.code, Some(0), "{done:?}");
+}
+
+/// The file that makes the role of reports.
+const REPORTS: &str = "packaging/postgres/reports.sql";
+
+/// Gives a script to psql with these variables. False if there is no psql here.
+fn psql(url: &str, script: &str, variables: &[(&str, &str)]) -> bool {
+    let started = Command::new("psql")
+        .args(["--no-psqlrc", "--quiet", url])
+        .env_remove("REPORTS_PASSWORD")
+        .envs(variables.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = started else {
+        tools::missing("psql", "postgresql-client");
+        return false;
+    };
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(script.as_bytes()).unwrap();
+    drop(stdin);
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    true
+}
+
+/// What becomes of the role in a database. `None` if there is no psql here.
+async fn reports(url: &str, role: &str) -> Option<()> {
+    let script = shipped(REPORTS).replace("reports", role);
+    let database = |store| Database {
+        kind: Kind::Postgres,
+        url: url.to_owned(),
+        store,
+    };
+    let store = Store::open(url, &OpenOptions::default()).await.unwrap();
+    let database = database(store);
+    let is_role = format!("rolname = '{role}'");
+    psql(url, &script, &[]).then_some(())?;
+    assert_eq!(database.count("pg_roles", &is_role).await, 0);
+    let password = async || {
+        let sql = format!("select rolpassword from pg_authid where {is_role}");
+        database.text(&sql).await
+    };
+    let first = [
+        ("REPORTS_PASSWORD", "it's $1"),
+        ("REPORTS_TIMEZONE", "America/Sao_Paulo"),
+    ];
+    psql(url, &script, &first).then_some(())?;
+    let before = password().await;
+    // The tables are made later.
+    database.store.migrate().await.unwrap();
+
+    let relations =
+        "pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v')";
+    let may = |what: &str| format!("has_table_privilege('{role}', oid, '{what}')");
+    let all = format!("select cast(count(*) as text) from {relations}");
+    let all: usize = database.text(&all).await.parse().unwrap();
+    assert!(all > 40, "{all}");
+    let unread = format!(
+        "select relname::text from {relations} and not {}",
+        may("select")
+    );
+    assert_eq!(database.texts(&unread).await, [""; 0]);
+    let writes = may("insert, update, delete, truncate, references, trigger");
+    let written = format!("select relname::text from {relations} and {writes}");
+    assert_eq!(database.texts(&written).await, [""; 0]);
+
+    // For a database that exists, it runs again.
+    let revoke = format!("revoke select on all tables in schema public from {role}");
+    database.execute(&revoke).await;
+    psql(url, &script, &[("REPORTS_PASSWORD", "another"), first[1]]).then_some(())?;
+    assert_ne!(password().await, before);
+    assert_eq!(database.texts(&unread).await, [""; 0]);
+
+    let mut theirs = url::Url::parse(url).unwrap();
+    theirs.set_username(role).unwrap();
+    theirs.set_password(Some("another")).unwrap();
+    let mut connection = PgConnection::connect(theirs.as_str()).await.unwrap();
+    // The driver sets some of them for its own connections.
+    let settings = format!(
+        "select lower(array_to_string(setconfig, ' ')) from pg_db_role_setting \
+         join pg_roles on pg_roles.oid = setrole where {is_role}"
+    );
+    assert_eq!(
+        database.text(&settings).await,
+        "default_transaction_read_only=on timezone=america/sao_paulo statement_timeout=30s jit=off"
+    );
+    for view in ["report_daily", "sessions", "alerts"] {
+        let read = AssertSqlSafe(format!("select count(*) from {view}"));
+        sqlx::query(read).execute(&mut connection).await.unwrap();
+    }
+    // Whoever switches the precaution off may not write all the same.
+    let off = "set default_transaction_read_only = off";
+    sqlx::query(off).execute(&mut connection).await.unwrap();
+    for sql in [
+        "update accounts set name = 'x'",
+        "delete from sessions",
+        "create table mine (id int)",
+    ] {
+        let refused = sqlx::query(sql).execute(&mut connection).await.unwrap_err();
+        let code = refused
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
+        assert_eq!(code.as_deref(), Some("42501"), "{sql}: {refused}");
+    }
+    connection.close().await.unwrap();
+    database.store.close().await;
+    Some(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_role_of_reports_reads_every_table_and_writes_none() {
+    let (mut admin, url) = database::create().await;
+    // Roles belong to the server, which other tests use, too.
+    let role = format!("reports_{}", Uuid::new_v4().simple());
+    let told = AssertUnwindSafe(Box::pin(reports(&url, &role)))
+        .catch_unwind()
+        .await;
+    database::drop(&mut admin, &url).await;
+    let sql = AssertSqlSafe(format!("drop role if exists \"{role}\""));
+    sqlx::query(sql).execute(&mut admin).await.unwrap();
+    if let Err(panic) = told {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[test]
+fn grafana_gets_no_other_password_than_that_of_the_role_that_reads() {
+    let source = shipped("monitoring/grafana/provisioning/datasources/helena-sync.yml");
+    assert!(source.contains("user: reports\n"), "{source}");
+    assert!(source.contains("password: $REPORTS_PASSWORD\n"), "{source}");
+    let compose = shipped("monitoring/docker-compose.yml");
+    assert!(!compose.contains("POSTGRES_PASSWORD"), "{compose}");
+    let mount = format!("- ./{REPORTS}:/docker-entrypoint-initdb.d/reports.sql:ro");
+    assert!(shipped("docker-compose.yml").contains(&mount));
+    // What is written out for other databases grants and sets the same.
+    let statements = |text: &str| -> BTreeSet<String> {
+        let own = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| line.starts_with("grant ") || line.starts_with("alter default "));
+        own.map(str::to_owned).collect()
+    };
+    let tools = shipped("docs/tools.md");
+    let (_, block) = tools.split_once("```text\ncreate role reports").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    assert_eq!(statements(&shipped(REPORTS)), statements(block));
 }

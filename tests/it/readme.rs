@@ -183,6 +183,7 @@ fn the_sample_environment_names_only_what_is_known() {
         .collect();
     assert_eq!(variables.insert("HELENA_API_TOKEN", "pn_sample"), Some(""));
     assert_eq!(variables.remove("POSTGRES_PASSWORD"), Some(""));
+    assert_eq!(variables.remove("REPORTS_PASSWORD"), Some(""));
     assert_eq!(variables.remove("POSTGRES_PORT"), Some("5433"));
     assert_eq!(variables.remove("HTTP_PORT"), Some("9464"));
     assert_eq!(variables.remove("GRAFANA_PORT"), Some("3000"));
