@@ -19,7 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// Asks run at http.listen, on this machine, and exits with 0 if no task of it is stuck. With --ready,
 /// exits with 0 if the database answers and every account is as fresh as its schedule promises. Prints
 /// why it is not. Meant for health checks of containers. It reads neither the database nor the
-/// platform, so it is cheap.
+/// platform, so it is cheap. If the configuration names a database, an answer of run for another one
+/// counts as none: give each run of a machine an http.listen of its own.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -38,6 +39,9 @@ struct Answer {
     /// What does not count.
     #[serde(default)]
     refused: Vec<String>,
+    /// Tells one run from another, if this may read it.
+    #[serde(default)]
+    database: Option<String>,
 }
 
 /// Asks the daemon.
@@ -49,15 +53,34 @@ pub(super) async fn run(context: &Context, args: HealthArgs) -> Result<Exit, Fai
         ));
     };
     let address = reachable(listen);
-    let path = if args.ready { "readyz" } else { "healthz" };
     let token = http.token.as_ref();
-    let answer = ask(address, path, token).await.map_err(|error| {
-        // The layers between say nothing more.
-        let cause = anyhow::Error::from(error).root_cause().to_string();
-        Failure::failed(anyhow::anyhow!(without_os_numbers(&cause))).context(format!(
-            "no answer from run at {address}; check that it is running with the same http.listen"
-        ))
-    })?;
+    let ask = async |path| {
+        ask(address, path, token).await.map_err(|error| {
+            // The layers between say nothing more.
+            let cause = anyhow::Error::from(error).root_cause().to_string();
+            Failure::failed(anyhow::anyhow!(without_os_numbers(&cause))).context(format!(
+                "no answer from run at {address}; check that it is running with the same http.listen"
+            ))
+        })
+    };
+    let health = ask("healthz").await?;
+    // A wrong address of a database is not the daemon's.
+    if let Ok(database) = context.settings.database()
+        && !database.is_default
+        && let Some(answered) = &health.database
+        && *answered != database.fingerprint()
+    {
+        return Err(Failure::failed(anyhow::anyhow!(
+            "what answers at {address} is run for another database than {}; give each run on this machine \
+             an address of its own with http.listen",
+            database.url
+        )));
+    }
+    let answer = if args.ready {
+        ask("readyz").await?
+    } else {
+        health
+    };
     for text in &answer.refused {
         context.note(text);
     }
@@ -97,5 +120,6 @@ async fn ask(
             "what answers at {address} is not run; set http.listen to the address of run"
         )],
         refused: Vec::new(),
+        database: None,
     }))
 }

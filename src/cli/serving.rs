@@ -95,6 +95,7 @@ impl Serving {
             context.zone()?,
             Arc::clone(&health),
             recorder.clone(),
+            context.settings.database()?.fingerprint(),
         ));
         let stop = CancellationToken::new();
         let mut servers = Vec::new();

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::values;
@@ -84,6 +85,25 @@ impl DatabaseUrl {
         url.query_pairs_mut()
             .append_pair(&key, &format!("\"{schema}\""));
         Ok(Self(url.into()))
+    }
+
+    /// A short text for the tables of this schema, which differs from that of others. It is the same from
+    /// whatever folder the path of a file is given.
+    pub(super) fn fingerprint(&self, schema: Option<&str>) -> String {
+        let place = match self.sqlite_file() {
+            Some(file) => {
+                let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+                let folder = file.parent().and_then(|folder| folder.canonicalize().ok());
+                let whole = folder.zip(file.file_name());
+                let file = whole.map_or(file.clone(), |(folder, name)| folder.join(name));
+                file.to_string_lossy().into_owned()
+            }
+            None => format!("{self} {}", schema.unwrap_or_default()),
+        };
+        let hash = Sha256::digest(place.as_bytes());
+        let mut first = [0; 8];
+        first.copy_from_slice(&hash[..8]);
+        format!("{:016x}", u64::from_be_bytes(first))
     }
 
     /// Its parameters that have no effect.
@@ -226,6 +246,20 @@ impl fmt::Debug for DatabaseUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_fingerprint_is_that_of_the_database_and_not_of_how_it_is_named() {
+        let print = |text: &str, schema| text.parse::<DatabaseUrl>().unwrap().fingerprint(schema);
+        let folder = std::env::current_dir().unwrap();
+        let whole = format!("sqlite://{}/a.db", folder.display());
+        assert_eq!(print("a.db", None), print(&whole, None));
+        assert_eq!(print("./a.db", None), print("sqlite://a.db", None));
+        assert_ne!(print("a.db", None), print("b.db", None));
+        let (one, other) = ("postgres://u:p@h/d", "postgres://v@h/d?sslmode=require");
+        assert_eq!(print(one, None), print(other, None));
+        assert_ne!(print(one, None), print("postgres://u:p@h/e", None));
+        assert_ne!(print(one, None), print(one, Some("helena")));
+    }
 
     #[test]
     fn an_address_is_shown_without_user_password_and_parameters() {

@@ -353,6 +353,9 @@ impl Settings {
     /// `[database]`.
     pub fn database(&self) -> Result<Database, ConfigError> {
         let mut database: Database = self.section("database")?;
+        database.is_default = self
+            .value("database.url")
+            .is_none_or(|value| self.origin(&value) == "default");
         if let Some(schema) = &database.schema {
             database.url = database.url.in_schema(schema).map_err(|problem| {
                 let origin = self.text("database.schema");

@@ -105,6 +105,16 @@ pub struct Database {
     /// Whether tables may be created among those of another program.
     #[serde(deserialize_with = "values::bool")]
     pub shared: bool,
+    /// Whether nobody has chosen the address.
+    #[serde(skip)]
+    pub is_default: bool,
+}
+
+impl Database {
+    /// A short text that differs from that of any other database, and shows nothing of the address.
+    pub fn fingerprint(&self) -> String {
+        self.url.fingerprint(self.schema.as_deref())
+    }
 }
 
 /// `[sync]`.

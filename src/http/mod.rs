@@ -134,13 +134,22 @@ async fn health(
     struct Health {
         healthy: bool,
         reasons: Vec<String>,
+        /// Tells programs on one machine apart.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        database: Option<String>,
     }
+    let may_read = access.may_read(&headers);
     let mut reasons = view.stuck();
     let healthy = reasons.is_empty();
-    if !healthy && !access.may_read(&headers) {
+    if !healthy && !may_read {
         reasons = vec![HIDDEN.to_owned()];
     }
-    json(status_of(healthy), &Health { healthy, reasons })
+    let health = Health {
+        healthy,
+        reasons,
+        database: may_read.then(|| view.database().to_owned()),
+    };
+    json(status_of(healthy), &health)
 }
 
 async fn readiness(

@@ -79,6 +79,8 @@ pub struct View {
     health: Arc<Health>,
     recorder: Option<Recorder>,
     started_at: Timestamp,
+    /// A short text that differs between databases.
+    database: String,
     served: Mutex<Option<Arc<Served>>>,
     ready: Turn<Kept<Readiness>>,
     status: Turn<Kept<Result<String, String>>>,
@@ -263,12 +265,14 @@ impl Observed {
 }
 
 impl View {
-    /// Of a process that has not opened its database yet.
+    /// Of a process that has not opened its database yet. `database` is a short text that differs between
+    /// databases.
     pub fn new(
         clock: Arc<dyn Clock>,
         zone: Zone,
         health: Arc<Health>,
         recorder: Option<Recorder>,
+        database: String,
     ) -> Self {
         Self {
             started_at: clock.now(),
@@ -276,6 +280,7 @@ impl View {
             zone,
             health,
             recorder,
+            database,
             served: Mutex::default(),
             ready: Turn::default(),
             status: Turn::default(),
@@ -309,6 +314,11 @@ impl View {
 
     pub(super) fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
+    }
+
+    /// A short text that differs between databases and shows nothing of them.
+    pub(super) fn database(&self) -> &str {
+        &self.database
     }
 
     /// The tasks that make no progress, as text.

@@ -578,3 +578,28 @@ async fn the_health_check_asks_the_daemon() {
     let off = place.with("HELENA_SYNC__HTTP__LISTEN", "off");
     off.refuses(&["health"], 2, &["http.listen is off"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_health_check_notices_that_another_daemon_answers() {
+    on_both(|place| async move {
+        let sandbox = account(20).await;
+        let place = listening(place).with("HELENA_BASE_URL", &sandbox.base_url());
+        let mut program = place.start(&["run"]);
+        let listen = address(&mut program).await.to_string();
+        ready(listen.parse().unwrap()).await;
+        let place = place.with("HELENA_SYNC__HTTP__LISTEN", &listen);
+        for command in [&["health"][..], &["health", "--ready"]] {
+            // Whoever names no database is told how the daemon is that answers.
+            place.succeeds(command).await;
+            let same = Place::new().with("HELENA_SYNC__HTTP__LISTEN", &listen);
+            same.succeeds(command).await;
+            let same = same.with("DATABASE_URL", &place.database_url);
+            same.succeeds(command).await;
+            let other = same.with("DATABASE_URL", "sqlite://other.db");
+            let said = ["for another database than sqlite://other.db", "http.listen"];
+            other.refuses(command, 1, &said).await;
+        }
+        stop(program).await;
+    })
+    .await;
+}
