@@ -3,6 +3,7 @@
 
 mod dead;
 mod echo;
+mod pulse;
 mod server;
 mod sessions;
 mod standing;

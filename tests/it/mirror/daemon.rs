@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use helena_sync::api::Client;
-use helena_sync::clock::{Clock as _, SystemClock};
+use helena_sync::clock::{Clock as _, FakeClock, SystemClock};
 use helena_sync::config::Zone;
-use helena_sync::daemon::{AccountTask, Claim, Engines, Intervals, WhenHeld};
+use helena_sync::daemon::{AccountTask, Claim, End, Engines, Intervals, WhenHeld};
 use helena_sync::data::Resource;
+use helena_sync::health::Health;
 use helena_sync::metrics::Meter;
 use helena_sync::schedule::{self, Trigger};
-use helena_sync::store::{Lease, StoreError};
+use helena_sync::store::{Holder, Lease, StoreError};
 use helena_sync::sync::Engine;
 
 use crate::support::database::{Database, Kind, on_both};
@@ -224,6 +225,112 @@ async fn an_account_whose_work_panics_is_served_again() {
         // One for the mirror, three that panicked, and the last.
         assert_eq!(mirror.database.count("leases", "epoch = 5").await, 1);
         mirror.assert_mirrors().await;
+    })
+    .await;
+}
+
+/// How long the watched tasks may be silent.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Watches a task on the clock of a mirror.
+fn watched(mirror: &Mirror, meter: &Meter) -> Health {
+    let health = Health::new(Arc::clone(&mirror.clock) as _);
+    health.watch("the task".to_owned(), meter.pulse().clone(), PATIENCE);
+    health
+}
+
+/// Whether the task is called stuck if it is silent for three times its patience from now on. No other task
+/// runs meanwhile, since nobody waits.
+fn gets_stuck(clock: &FakeClock, health: &Health) -> bool {
+    let mut is_stuck = false;
+    for _ in 0..PATIENCE.as_secs() * 3 {
+        clock.advance(Duration::from_secs(1));
+        is_stuck |= !health.stuck().is_empty();
+    }
+    is_stuck
+}
+
+/// Waits until the task says that it waits for something outside of it.
+async fn rests(clock: &FakeClock, health: &Health) {
+    for _ in 0..1_000 {
+        if !gets_stuck(clock, health) {
+            return;
+        }
+        SystemClock.sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the task never says that it waits");
+}
+
+#[tokio::test]
+async fn a_task_that_waits_for_its_next_trigger_is_not_stuck() {
+    on_both(|database| async move {
+        let mirror = Mirror::begin(database, Plan::of(20)).await;
+        let meter = Meter::new("default");
+        let mut worker = mirror.worker(INTERVALS).metered(meter.clone());
+        let health = watched(&mirror, &meter);
+        assert!(gets_stuck(&mirror.clock, &health), "it has not begun");
+        let (slots, mut triggers) = schedule::slots();
+        let lost = mirror.stop.child_token();
+        let working = Box::pin(worker.work(&mut triggers, &mirror.stop, &lost));
+        let watching = async {
+            rests(&mirror.clock, &health).await;
+            // Nor is it after its next pass.
+            slots.put(Trigger::Pass);
+            SystemClock.sleep(Duration::from_millis(1)).await;
+            rests(&mirror.clock, &health).await;
+            drop(slots);
+        };
+        let (end, ()) = tokio::join!(working, watching);
+        assert_eq!(end.unwrap(), End::Stopped);
+        mirror.assert_mirrors().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_that_waits_for_the_lease_is_not_stuck() {
+    on_both(|database| async move {
+        let mirror = Arc::new(Mirror::begin(database, Plan::of(20)).await);
+        let store = &mirror.database.store;
+        store.release(mirror.engine.lease()).await.unwrap();
+        let elsewhere = Holder {
+            boot_id: "another".to_owned(),
+            ..Holder::current()
+        };
+        let now = SystemClock.now();
+        store
+            .acquire(mirror.account, &elsewhere, now)
+            .await
+            .unwrap();
+        let meter = Meter::new("default");
+        let health = watched(&mirror, &meter);
+        let task = AccountTask {
+            claim: Claim::new(
+                store.clone(),
+                Arc::new(SystemClock),
+                Zone::UTC,
+                "default".to_owned(),
+                mirror.sandbox.base_url(),
+            ),
+            engines: Panicking {
+                mirror: Arc::clone(&mirror),
+                times: AtomicU32::new(0),
+            },
+            clock: Arc::clone(&mirror.clock) as _,
+            resources: mirror.plan.resources.clone(),
+            intervals: INTERVALS,
+            is_alone: true,
+            meter,
+            bell: None,
+            relay: None,
+        };
+        let (_slots, triggers) = schedule::slots();
+        let serving = tokio::spawn(task.run(WhenHeld::Wait, triggers, mirror.stop.clone()));
+        rests(&mirror.clock, &health).await;
+        assert!(!serving.is_finished());
+        assert_eq!(mirror.database.count("leases", "epoch = 2").await, 1);
+        mirror.stop.cancel();
+        serving.await.unwrap().unwrap();
     })
     .await;
 }

@@ -1,11 +1,12 @@
 //! The alert rules and the dashboard of `monitoring`, with Prometheus' own programs.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use helena_sync::metrics::METRICS;
-use tokio::net::TcpListener;
 use url::form_urlencoded;
 
 use super::http::{address, get, listening};
@@ -94,9 +95,6 @@ async fn every_query_of_the_dashboard_has_an_answer() {
         listening(Place::beside(&sandbox)).with("HELENA_SYNC__VERIFY__SCHEDULE", "every 2s");
     let mut program = place.start(&["run"]);
     let daemon = address(&mut program).await;
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let listen = free.local_addr().unwrap();
-    drop(free);
     place.write(
         "prometheus.yml",
         &format!(
@@ -108,22 +106,30 @@ async fn every_query_of_the_dashboard_has_an_answer() {
         .args([
             "--config.file=prometheus.yml",
             "--storage.tsdb.path=data",
-            "--log.level=error",
+            "--log.level=info",
+            // Any free port, which it logs.
+            "--web.listen-address=127.0.0.1:0",
         ])
-        .arg(format!("--web.listen-address={listen}"))
         .current_dir(place.path())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(File::create(place.path().join("log")).unwrap())
         .spawn();
     let Ok(child) = started else {
         tools::missing("prometheus", "prometheus");
         return;
     };
     let _prometheus = Prometheus(child);
+    let mut listen: Option<SocketAddr> = None;
     until("Prometheus listens", async || {
-        tokio::net::TcpStream::connect(listen).await.is_ok()
+        let log = std::fs::read_to_string(place.path().join("log")).unwrap();
+        let mut said = log.split("msg=\"Listening on\" address=").skip(1);
+        listen = said
+            .next()
+            .and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+        listen.is_some()
     })
     .await;
+    let listen = listen.unwrap();
     let queries = queries();
     assert!(queries.len() > 20);
     for query in queries {

@@ -1,12 +1,11 @@
 //! The status page, in a browser without a screen. Where Chromium or its driver is missing, the page is
 //! not tested, and the test says so.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
 
 use super::http::{address, get, listening, ready, send};
 use super::program::{Place, account, until};
@@ -85,16 +84,28 @@ async fn call(at: SocketAddr, method: &str, path: &str, body: &Value) -> Value {
     value
 }
 
+/// The address at which the driver says that it listens.
+fn port(printed: impl Read + Send + 'static) -> SocketAddr {
+    const SAID: &str = "started successfully on port ";
+    let mut lines = BufReader::new(printed).lines();
+    let port = lines
+        .by_ref()
+        .map_while(Result::ok)
+        .find_map(|line| Some(line.split_once(SAID)?.1.trim_end_matches('.').to_owned()));
+    // So that it can go on printing.
+    std::thread::spawn(move || lines.count());
+    let port: u16 = port.expect("chromedriver ended").parse().unwrap();
+    ([127, 0, 0, 1], port).into()
+}
+
 impl Browser {
     /// Starts one that prefers this language. `None` if there is none on this machine.
     async fn start(language: &str, folder: &Place) -> Option<Self> {
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let at = free.local_addr().unwrap();
-        drop(free);
         let driver = Command::new("chromedriver")
-            .arg(format!("--port={}", at.port()))
+            // Any free one, which it prints.
+            .arg("--port=0")
             .env("TMPDIR", folder.path())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn();
         let has_browser = ["/usr/bin/chromium", "/usr/bin/google-chrome"];
@@ -105,11 +116,10 @@ impl Browser {
             tools::missing("Chromium or its driver", "chromium-driver");
             return None;
         };
-        until("the driver listens", async || {
-            assert!(driver.try_wait().unwrap().is_none(), "chromedriver ended");
-            TcpStream::connect(at).await.is_ok()
-        })
-        .await;
+        let printed = driver.stdout.take().unwrap();
+        let at = tokio::task::spawn_blocking(move || port(printed))
+            .await
+            .unwrap();
         let options = json!({
             "binary": binary,
             "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",

@@ -14,7 +14,8 @@ use url::Url;
 pub(crate) struct Bouncer {
     child: Child,
     port: u16,
-    folder: TempDir,
+    /// Its configuration and its log.
+    _folder: TempDir,
 }
 
 /// Where distributions put the program.
@@ -46,10 +47,28 @@ impl Bouncer {
 
     /// The same, with its files in a folder, which the lines may name.
     pub(crate) async fn inside(folder: TempDir, url: &str, mode: &str, settings: &str) -> Self {
+        let (mut folder, mut said) = (folder, String::new());
+        // It cannot choose a port itself, and one that is free now may be taken in a moment.
+        for _ in 0..5 {
+            match Self::begin(folder, url, mode, settings).await {
+                Ok(bouncer) => return bouncer,
+                Err((unused, log)) => (folder, said) = (unused, log),
+            }
+        }
+        panic!("PgBouncer does not listen: {said}");
+    }
+
+    /// Starts it at a port that is free now. Returns the folder and its log if it does not listen there.
+    async fn begin(
+        folder: TempDir,
+        url: &str,
+        mode: &str,
+        settings: &str,
+    ) -> Result<Self, (TempDir, String)> {
         let server = Url::parse(url).unwrap();
-        // Free now, and most likely still free in a moment.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = port.local_addr().unwrap().port();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
         let name = server.path().trim_start_matches('/');
         let text = format!(
             "[databases]\n{name} = host={} port={} user={} password='{}' dbname={name}\n[pgbouncer]\n\
@@ -71,29 +90,32 @@ impl Bouncer {
         if is_root() {
             command.args(["--user", "nobody"]);
         }
-        let child = command
+        let mut child = command
             .arg(&file)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
             .spawn()
             .unwrap();
-        let mut bouncer = Self {
-            child,
-            port,
-            folder,
-        };
+        let log = || std::fs::read_to_string(folder.path().join("log")).unwrap();
         for _ in 0..500 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return bouncer;
-            }
-            if bouncer.child.try_wait().unwrap().is_some() {
+            if child.try_wait().unwrap().is_some() {
                 break;
+            }
+            // Somebody else may have the port.
+            if log().contains("listening on") && TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Ok(Self {
+                    child,
+                    port,
+                    _folder: folder,
+                });
             }
             SystemClock.sleep(Duration::from_millis(20)).await;
         }
-        let log = std::fs::read_to_string(bouncer.folder.path().join("log")).unwrap();
-        panic!("PgBouncer does not listen: {log}");
+        let _ended = child.kill();
+        let _reaped = child.wait();
+        let log = log();
+        Err((folder, log))
     }
 
     /// The address of the database behind it.
