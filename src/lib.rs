@@ -107,7 +107,8 @@
 //!
 //! The daemon retries at the next trigger. Each of its accounts is a task of its own
 //! ([`daemon::AccountTask`]), which acquires the lease, syncs, releases the lease and starts over, even
-//! if its work panics. Tasks are independent of each other. Only [`cli`] and [`daemon`] use `anyhow`.
+//! if its work panics. So do the tasks of the alerts ([`alerts::Watch`]). Tasks are independent of each
+//! other. Only [`cli`] and [`daemon`] use `anyhow`.
 //!
 //! Changes that belong together are one transaction, so the process may be killed between any two
 //! transactions: a backfill with its windows and watermarks, a reset with the loads that it cancels, a

@@ -1,11 +1,13 @@
 //! Looks at the database, keeps the alerts in it, and sends the messages that are due.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::sync::Notify;
 
 use super::condition::{self, Facts, Judged, Kind, NEW, REMIND};
@@ -28,6 +30,12 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// The waits before a message is sent again.
 const RETRIES: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_hours(1));
+
+/// The waits before work that panicked starts over.
+const RESTARTS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
+
+/// If work panics after running for longer than this, these waits start over.
+const WELL_AFTER: Duration = Duration::from_mins(10);
 
 const NOT_OPEN: &str = "it could not be opened yet";
 
@@ -156,34 +164,60 @@ impl Watch {
         Arc::clone(&lock(&self.subject))
     }
 
-    /// Looks and sends until dropped.
+    /// Looks and sends until dropped. Whatever panics starts over: a single message or row may be the cause,
+    /// and operators would not hear of anything any more.
     pub async fn keep_watching(self: Arc<Self>) {
-        let sending = |channel: Channel| {
-            let watch = Arc::clone(&self);
-            async move {
-                loop {
-                    tokio::select! {
-                        () = watch.looked.notified() => {}
-                        () = watch.clock.sleep(LOOK) => {}
-                    }
-                    watch.deliver(channel).await;
-                }
-            }
-        };
-        let looking = async {
-            loop {
-                // At first, too: the first sync may mend what was stored before.
-                self.clock.sleep(LOOK).await;
-                self.look().await;
-                self.looked.notify_waiters();
-            }
-        };
         // Each is independent of the others: what is sent may take long.
         tokio::join!(
-            looking,
-            sending(Channel::Webhook),
-            sending(Channel::Command)
+            self.supervise("looks for alerts", || self.keep_looking()),
+            self.supervise("sends alerts to alerts.webhook", || {
+                self.keep_sending(Channel::Webhook)
+            }),
+            self.supervise("sends alerts to alerts.command", || {
+                self.keep_sending(Channel::Command)
+            }),
         );
+    }
+
+    /// Does work that never ends, and begins it again when it panics.
+    async fn supervise<W: Future<Output = ()>>(&self, what: &str, work: impl Fn() -> W) {
+        let mut backoff = RESTARTS;
+        loop {
+            let begun = self.clock.running();
+            let working = AssertUnwindSafe(Box::pin(work())).catch_unwind();
+            if working.await.is_ok() {
+                return;
+            }
+            if self.clock.elapsed(begun) > WELL_AFTER {
+                backoff.reset();
+            }
+            let delay = backoff.after_failure();
+            tracing::error!(
+                "the task that {what} panicked. This is a bug in helena-sync; please report the panic \
+                 message above. The task restarts in {}",
+                humantime::format_duration(delay)
+            );
+            self.clock.sleep(delay).await;
+        }
+    }
+
+    async fn keep_looking(&self) {
+        loop {
+            // At first, too: the first sync may mend what was stored before.
+            self.clock.sleep(LOOK).await;
+            self.look().await;
+            self.looked.notify_waiters();
+        }
+    }
+
+    async fn keep_sending(&self, channel: Channel) {
+        loop {
+            tokio::select! {
+                () = self.looked.notified() => {}
+                () = self.clock.sleep(LOOK) => {}
+            }
+            self.deliver(channel).await;
+        }
     }
 
     /// Looks at the conditions once, and stores what has changed.

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use helena_sync::alerts::{Channel, Subject, Watch, Watched};
-use helena_sync::clock::{Clock as _, FakeClock};
+use helena_sync::clock::{Clock, FakeClock, Sleep, SystemClock};
 use helena_sync::config::{Environment, Settings, Zone};
 use helena_sync::data::Timestamp;
 use helena_sync::metrics::Meter;
 use helena_sync::store::{AccountId, Acquired, Holder, Lease};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::support::database::{Database, Kind, on_both};
 use crate::support::receiver::Receiver;
@@ -547,6 +549,62 @@ async fn both_ways_are_independent_of_each_other() {
         assert_eq!(told, ["north rejects begin"]);
         let told = std::fs::read_to_string(&file).unwrap();
         assert_eq!(told, "helena-sync: rejects, account north\n");
+    })
+    .await;
+}
+
+/// A clock that panics so many times when it is asked for the time.
+#[derive(Debug)]
+struct Panicking {
+    clock: Arc<FakeClock>,
+    times: AtomicU32,
+}
+
+impl Clock for Panicking {
+    fn now(&self) -> Timestamp {
+        let less = |times: u32| times.checked_sub(1);
+        let again = self
+            .times
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+        assert!(again.is_err(), "a test panics");
+        self.clock.now()
+    }
+
+    fn running(&self) -> Duration {
+        self.clock.running()
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        self.clock.sleep(duration)
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_panics_goes_on_looking_and_sending() {
+    on_both(|database| async move {
+        let story = Story::with(database, "failing_after = \"1s\"").await;
+        let clock = Arc::new(Panicking {
+            clock: Arc::clone(&story.clock),
+            times: AtomicU32::new(0),
+        });
+        let subject = subject(&story.lines(), &story.meter);
+        let watch = Arc::new(Watch::new(Arc::clone(&clock) as _, subject));
+        watch.begin(story.database.store.clone());
+        story.fail().await;
+        // More often than there are tasks.
+        clock.times.store(7, Ordering::SeqCst);
+        let watching = AbortOnDropHandle::new(tokio::spawn(watch.keep_watching()));
+        let mut told = Vec::new();
+        for _ in 0..3_000 {
+            told.extend(story.receiver.take_events());
+            if !told.is_empty() || watching.is_finished() {
+                break;
+            }
+            SystemClock.sleep(Duration::from_millis(10)).await;
+        }
+        assert!(!watching.is_finished(), "it has ended");
+        assert_eq!(told[0], "north failing begin");
+        assert_eq!(clock.times.load(Ordering::SeqCst), 0);
     })
     .await;
 }
