@@ -38,6 +38,17 @@ for (const node of document.querySelectorAll('main *')) {
 }
 return found;";
 
+/// The card of the doorbell: its text, the classes of the word in colour, and whether all of it is in the card.
+/// The page reads its data anew.
+const BELL: &str = r"
+document.dispatchEvent(new Event('visibilitychange'));
+const part = [...document.querySelectorAll('.part')].find(it => it.querySelector('h3').innerText === 'DOORBELL');
+if (!part) return [null];
+const pill = part.querySelector('.pill');
+const right = node => node.getBoundingClientRect().right;
+const inside = [...part.querySelectorAll('*')].every(it => right(it) <= right(part) + 1);
+return [part.innerText, pill ? pill.className.trim() : '', inside];";
+
 /// A browser, and the page that it shows. Ends when dropped.
 struct Browser {
     driver: Child,
@@ -222,7 +233,7 @@ async fn the_page_shows_the_mirror_on_every_screen_in_both_languages() {
                 "Last syncs",
                 "Next verification",
                 "Fields without a column",
-                "The platform rings.",
+                "The platform rings",
             ],
         ),
         (
@@ -232,7 +243,7 @@ async fn the_page_shows_the_mirror_on_every_screen_in_both_languages() {
                 "Últimas sincronizações",
                 "Próxima verificação",
                 "Campos sem coluna",
-                "A plataforma toca.",
+                "A plataforma toca",
             ],
         ),
     ] {
@@ -292,25 +303,55 @@ async fn the_page_shows_what_is_wrong_and_nothing_of_it_is_markup() {
         .execute(&format!(
             "insert into rejects (account_id, resource, raw, fingerprint, reason, partial, run_id, \
              first_seen_at, last_seen_at) values (1, 'sessions', '{{}}', 'x', '{text}', 0, 1, \
-             '2026-05-04T12:00:00.000000Z', '2026-05-04T12:00:00.000000Z'); \
-             update accounts set doorbell = 'disabled'"
+             '2026-05-04T12:00:00.000000Z', '2026-05-04T12:00:00.000000Z')"
         ))
         .await;
-    database.store.close().await;
     let Some(browser) = Browser::start("en-US", &place).await else {
         return;
     };
     let url = format!("http://{address}/");
     browser.show(&url, 360, "light").await;
+    // The daemon ends it once, when it has run for some seconds, since nobody is to be told of alerts.
+    let alert = "insert into alerts (account_id, kind, detail, began_at, opened_at) values (1, 'rejects', \
+                 '7', '2026-05-04T12:00:00.000000Z', '2026-05-04T12:00:00.000000Z') on conflict do nothing";
     until("the reject is shown", async || {
+        database.execute(alert).await;
         let shown = browser
             .script("return document.querySelector('main').innerText")
             .await;
         let shown = shown.as_str().unwrap();
-        let bell = "The platform does not ring: subscription disabled.";
-        shown.contains(text) && shown.contains("Needs attention") && shown.contains(bell)
+        let alert = "records that could not be stored (7)";
+        [text, "Needs attention", alert]
+            .iter()
+            .all(|it| shown.contains(it))
     })
     .await;
     browser.check("a page with a reject").await;
+    // Each card of the doorbell, on the narrowest screen.
+    for (state, kind, words) in [
+        ("good", "pill", "The platform rings"),
+        ("missing", "pill warn", "no subscription"),
+        ("disabled", "pill warn", "subscription disabled"),
+        ("other_address", "pill warn", "other address"),
+        ("lacks_events", "pill warn", "events are missing"),
+        ("unknown", "", "It is not known whether the platform rings."),
+    ] {
+        let set = format!("update accounts set doorbell = '{state}'");
+        database.execute(&set).await;
+        let mut card = Value::Null;
+        until(&format!("the page shows {state}"), async || {
+            card = browser.script(BELL).await;
+            card[0].as_str().is_some_and(|text| text.contains(words))
+        })
+        .await;
+        assert_eq!(card[1], kind, "{card}");
+        let advice = "helena-sync check says what to do";
+        let is_advised = card[0].as_str().unwrap().contains(advice);
+        assert_eq!(is_advised, kind == "pill warn", "{card}");
+        // The word in colour is as wide as the card at most.
+        assert_eq!(card[2], true, "{card}");
+        browser.check(&format!("a doorbell that is {state}")).await;
+    }
+    database.store.close().await;
     assert_eq!(browser.script("return document.title").await, "helena-sync");
 }
