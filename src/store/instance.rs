@@ -21,6 +21,9 @@ use crate::data::Timestamp;
 /// expire, nobody leaves them to it any more.
 pub const INSTANCE_TTL: Duration = Duration::from_secs(LEASE_TTL.as_secs() * 4 / 5);
 
+/// How long a statement about processes may take: one that is not answered must not hide a process.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// For how many times [`INSTANCE_TTL`] the row of a process that has gone is kept.
 const FORGET_AFTER: u32 = 100;
 
@@ -66,7 +69,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let ids: Vec<i64> = accounts.iter().map(|account| account.0).collect();
         let ids = serde_json::json!(ids).to_string();
-        let mut tx = self.writing("announce this process", "instances").await?;
+        let store = self.clone().with_patience_up_to(PATIENCE);
+        let mut tx = store.writing("announce this process", "instances").await?;
         let clock = tx.backend().lease_now("$7");
         let sql = format!(
             "insert into instances (host, boot_id, pid_namespace, pid, process_start, accounts, \

@@ -6,7 +6,7 @@
 //! reads, so it does not delay the holder.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::AssertSqlSafe;
 
@@ -126,6 +126,12 @@ impl Stored {
 const COLUMNS: &str = "account_id, epoch, host, boot_id, pid_namespace, pid, process_start, \
                        acquired_at, renewed_at, released_at, read_to";
 
+/// The time after a wait for the right to write. On SQLite, whose leases are stamped with it, the wait may take
+/// longer than a lease has left. A wait that is not worth mentioning is left out.
+fn after_wait(asked: Timestamp, began: Instant) -> Timestamp {
+    asked + Duration::from_secs(began.elapsed().as_secs())
+}
+
 impl Store {
     /// Acquires the lease of an account if it is free: it was released, its holder's process has
     /// ended on this machine, or it was not renewed for [`LEASE_TTL`]. If another process holds it,
@@ -144,7 +150,9 @@ impl Store {
         if let Some(stored) = stored.filter(|stored| !stored.is_free_for(holder)) {
             return Ok(stored.held());
         }
+        let began = Instant::now();
         let mut tx = self.writing("acquire the lease", "leases").await?;
+        let now = after_wait(now, began);
         // The row must exist to be locked.
         tx.execute(
             "insert into leases (account_id, epoch, host, boot_id, pid_namespace, pid, \
@@ -164,11 +172,16 @@ impl Store {
         // After the lock: a migration increments the epoch after it changed the version.
         self.confirm_version(&mut tx).await?;
         let epoch = stored.epoch + 1;
-        tx.execute(
+        // Not the time at which the row was asked for: it may have been locked for a while.
+        let clock = tx.backend().lease_now("$8");
+        let sql = format!(
             "update leases set epoch = $2, host = $3, boot_id = $4, pid_namespace = $5, pid = $6, \
-             process_start = $7, acquired_at = $8, renewed_at = $8, released_at = null, \
+             process_start = $7, acquired_at = {clock}, renewed_at = {clock}, released_at = null, \
              change_seq = case when change_seq < $9 then $9 else change_seq end \
-             where account_id = $1",
+             where account_id = $1"
+        );
+        tx.execute(
+            AssertSqlSafe(sql),
             args![
                 account.0,
                 epoch,
@@ -177,7 +190,7 @@ impl Store {
                 holder.pid_namespace.as_str(),
                 holder.pid,
                 holder.process_start,
-                stored.now.0,
+                now,
                 // A restored or new database does not know which numbers were used before.
                 stored.now.0.micros(),
             ],
@@ -201,7 +214,9 @@ impl Store {
             return Err(StoreError::silent("renew the lease"));
         }
         let store = self.clone().with_patience_up_to(RENEWAL);
+        let began = Instant::now();
         let mut tx = store.writing("renew the lease", "leases").await?;
+        let now = after_wait(now, began);
         let is_ours = "account_id = $1 and epoch = $2 and released_at is null";
         let sql = format!(
             "update leases set renewed_at = {} where account_id = \

@@ -22,14 +22,17 @@ use super::account::AccountId;
 use super::backend::{Backend, PostgresBackend, SqliteBackend};
 use super::error::{Cause, StoreError};
 use super::file;
+use super::lease::LEASE_TTL;
 use super::memory::Memory;
 use super::server::{self, Server};
 use super::transaction::{Open, Patience, Transaction};
 use crate::clock::{Clock as _, SystemClock};
 use crate::data::{counted, without_os_numbers};
 
-/// How long a statement waits for another process's transaction on the same SQLite file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a statement waits for another process's transaction on the same SQLite file. A renewal that waits so
+/// long must come before the lease expires.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(12);
+const _: () = assert!(BUSY_TIMEOUT.as_secs() + LEASE_TTL.as_secs() / 3 < LEASE_TTL.as_secs());
 
 /// How long to wait for the one connection that writes to SQLite: longer than any commit.
 const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_mins(1);

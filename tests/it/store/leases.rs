@@ -595,7 +595,7 @@ async fn who_waits_for_a_lease_writes_nothing() {
             let account = other.account("default", url, at(1)).await.unwrap();
             other.acquire(account, &me, at(1)).await.unwrap()
         };
-        let answer = while_locked(&database, asked).await;
+        let answer = Box::pin(while_locked(&database, asked)).await;
         assert!(matches!(answer, Acquired::Held(_)), "{answer:?}");
         assert_eq!(database.count("leases", "epoch = 1").await, 1);
         writer.store.renew(&writer.lease, at(2)).await.unwrap();
