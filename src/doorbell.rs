@@ -348,6 +348,28 @@ enum Due {
     Never,
 }
 
+/// What limits how often something is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    /// The requests that calls may cause.
+    OfRequests,
+    /// Nothing.
+    None,
+}
+
+/// Calls about one record that reached another process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// What has changed.
+    pub resource: Resource,
+    /// The record. `None` if the calls named none.
+    pub id: Option<Uuid>,
+    /// How many calls this stands for.
+    pub calls: u64,
+    /// When the last one came.
+    pub last: Timestamp,
+}
+
 /// The doorbell of an account.
 #[derive(Debug)]
 pub struct Bell {
@@ -412,14 +434,17 @@ impl Bell {
     }
 
     /// The platform has called at another process, which has gathered the calls and counted them in its
-    /// metrics. So the record, or what has changed of the resource, is due at once.
-    pub fn ring_for(&self, resource: Resource, id: Option<Uuid>, calls: u64, last: Timestamp) {
+    /// metrics. So the records, or what has changed of the resources, are due at once. What is due together is
+    /// read together.
+    pub fn ring_for(&self, calls: impl IntoIterator<Item = Elsewhere>) {
         let now = self.clock.running();
         let mut state = self.state();
-        state.count(calls, last);
-        if self.mirrored.contains(&resource) {
-            let waiting = state.waiting.entry(resource).or_default();
-            waiting.add(id, Look::new(now, now));
+        for call in calls {
+            state.count(call.calls, call.last);
+            if self.mirrored.contains(&call.resource) {
+                let waiting = state.waiting.entry(call.resource).or_default();
+                waiting.add(call.id, Look::new(now, now));
+            }
         }
         drop(state);
         self.rung.notify_one();
@@ -431,17 +456,30 @@ impl Bell {
         let mut state = self.state();
         let waiting = state.waiting.entry(call.what.resource).or_default();
         for (id, look) in call.looks {
-            waiting.looks.entry(id).or_insert(Look { due, ..look });
+            waiting.add(Some(id), Look { due, ..look });
         }
         if call.is_whole {
-            waiting.whole.get_or_insert(due);
+            waiting.add(None, Look::new(due, due));
         }
+        drop(state);
+        // Whoever waits by now does not know of it.
+        self.rung.notify_one();
     }
 
     /// Waits for what is to be read. Nothing is lost if the wait is given up.
     pub async fn next(&self) -> Call {
+        self.next_within(Limit::OfRequests).await
+    }
+
+    /// Waits for what another process is to read. To pass it on takes no request to the platform, so nothing
+    /// but the time for gathering calls limits it. Nothing is lost if the wait is given up.
+    pub async fn next_to_pass_on(&self) -> Call {
+        self.next_within(Limit::None).await
+    }
+
+    async fn next_within(&self, limit: Limit) -> Call {
         loop {
-            match self.due() {
+            match self.due(limit) {
                 Due::Now(call) => return call,
                 Due::In(wait) => {
                     tokio::select! {
@@ -456,13 +494,13 @@ impl Bell {
 
     /// What is to be read now, if anything is. Does not wait.
     pub fn waiting(&self) -> Option<Call> {
-        match self.due() {
+        match self.due(Limit::OfRequests) {
             Due::Now(call) => Some(call),
             Due::In(_) | Due::Never => None,
         }
     }
 
-    fn due(&self) -> Due {
+    fn due(&self, limit: Limit) -> Due {
         let now = self.clock.running();
         let mut state = self.state();
         let next = state
@@ -473,11 +511,17 @@ impl Bell {
         let Some((due, resource)) = next else {
             return Due::Never;
         };
-        let wait = due.saturating_sub(now).max(state.tokens.wait(now));
+        let mut wait = due.saturating_sub(now);
+        if limit == Limit::OfRequests {
+            wait = wait.max(state.tokens.wait(now));
+        }
         if !wait.is_zero() {
             return Due::In(wait);
         }
-        let left = state.tokens.left(now).max(1);
+        let left = match limit {
+            Limit::OfRequests => state.tokens.left(now).max(1),
+            Limit::None => BURST,
+        };
         let waiting = state.waiting.entry(resource).or_default();
         // What rang a moment ago is read together with what is due.
         let is_ready = |look: &Look| look.due <= now || look.made == 0;
@@ -498,7 +542,9 @@ impl Bell {
         }
         let requests = if by_id { looks.len() } else { 1 };
         let requests = u32::try_from(requests).unwrap_or(BURST);
-        state.tokens.take(requests, now);
+        if limit == Limit::OfRequests {
+            state.tokens.take(requests, now);
+        }
         let ids = looks.iter().map(|(id, _)| *id).collect();
         let what = Rung {
             resource,

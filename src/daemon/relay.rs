@@ -1,7 +1,7 @@
 //! Passes calls of the platform on to the process that works on the account, its lease holder.
 //!
 //! A load balancer sends a call to any process. One without the lease stores what it was called about, after
-//! it has gathered calls as for a read ([`Bell::next`]). The lease holder looks every second for all its
+//! it has gathered calls as for a read ([`Bell::next_to_pass_on`]). The lease holder looks every second for all its
 //! accounts at once, and rings its own bell ([`Bell::ring_for`]). A failure loses nothing but time: the next
 //! sync reads the change.
 //!
@@ -9,13 +9,14 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use crate::clock::Clock;
-use crate::doorbell::{Bell, Call};
+use crate::doorbell::{Bell, Call, Elsewhere};
 use crate::store::{AccountId, Store, StoreError};
 
 /// How often the calls that wait for this process are taken. Calls are gathered for half a second, and a read
@@ -29,6 +30,8 @@ pub struct Relay {
     clock: Arc<dyn Clock>,
     /// The doorbells of the accounts whose lease this process holds.
     held: Mutex<BTreeMap<AccountId, Arc<Bell>>>,
+    /// Whether passing on or taking failed the last time.
+    fails: AtomicBool,
 }
 
 impl Relay {
@@ -38,6 +41,7 @@ impl Relay {
             store,
             clock,
             held: Mutex::default(),
+            fails: AtomicBool::new(false),
         }
     }
 
@@ -59,7 +63,7 @@ impl Relay {
     /// this name. Ends when it is dropped.
     pub(super) async fn forward(self: &Arc<Self>, account: &str, bell: &Arc<Bell>) -> Infallible {
         loop {
-            let call = bell.next().await;
+            let call = bell.next_to_pass_on().await;
             let (relay, bell) = (Arc::clone(self), Arc::clone(bell));
             let account = account.to_owned();
             // Of its own, so that nothing is half done if this process acquires the lease meanwhile.
@@ -81,8 +85,12 @@ impl Relay {
         if let Err(error) = stored.await {
             bell.give_back(calls);
             bell.put_back(call);
-            debug!(account, %error, "account {account}: cannot pass a call of the platform on: {error}");
+            self.failed(
+                "pass calls of the platform on to the process that works on the account",
+                &error,
+            );
         } else {
+            self.worked();
             debug!(
                 account,
                 calls, "account {account}: passed a call about {resource} on to the lease holder"
@@ -90,12 +98,34 @@ impl Relay {
         }
     }
 
+    /// Warns once for each series of failures.
+    fn failed(&self, doing: &str, error: &StoreError) {
+        if self.fails.swap(true, Ordering::Relaxed) {
+            debug!(%error, "cannot {doing}: {error}");
+        } else {
+            warn!(
+                %error,
+                "cannot {doing}: {error}. Syncs go on as before and read what has changed; this is tried again"
+            );
+        }
+    }
+
+    fn worked(&self) {
+        if self.fails.swap(false, Ordering::Relaxed) {
+            info!("calls of the platform reach the process that works on the account again");
+        }
+    }
+
     /// Takes the calls that wait for this process, again and again.
     pub async fn keep_taking(self: Arc<Self>) -> Infallible {
         loop {
             self.clock.sleep(TAKE_EVERY).await;
-            if let Err(error) = self.take().await {
-                debug!(%error, "cannot take calls that reached other processes: {error}");
+            match self.take().await {
+                Ok(()) => self.worked(),
+                Err(error) => self.failed(
+                    "take calls of the platform that reached other processes",
+                    &error,
+                ),
             }
         }
     }
@@ -108,9 +138,18 @@ impl Relay {
             return Ok(());
         }
         let accounts: Vec<AccountId> = bells.keys().copied().collect();
+        let mut by_account: BTreeMap<AccountId, Vec<Elsewhere>> = BTreeMap::new();
         for call in self.store.take_calls(&accounts).await? {
-            if let Some(bell) = bells.get(&call.account) {
-                bell.ring_for(call.resource, call.record, call.calls, call.called_at);
+            by_account.entry(call.account).or_default().push(Elsewhere {
+                resource: call.resource,
+                id: call.record,
+                calls: call.calls,
+                last: call.called_at,
+            });
+        }
+        for (account, calls) in by_account {
+            if let Some(bell) = bells.get(&account) {
+                bell.ring_for(calls);
             }
         }
         Ok(())

@@ -45,13 +45,13 @@ fn all(call: &Call) -> HashSet<Uuid> {
 #[test]
 fn calls_within_half_a_second_make_one_read_of_each_resource() {
     let (clock, bell) = bell();
-    assert_eq!(bell.due(), Due::Never);
+    assert_eq!(bell.due(Limit::OfRequests), Due::Never);
     for id in 0..50 {
         bell.ring(of(Resource::Sessions, id % 7));
         bell.ring(of(Resource::Contacts, id));
         clock.advance(millis(9));
     }
-    assert_eq!(bell.due(), Due::In(millis(50)));
+    assert_eq!(bell.due(Limit::OfRequests), Due::In(millis(50)));
     clock.advance(millis(50));
     let (resource, count, by_id, call) = taken(&bell).unwrap();
     assert_eq!((resource, count, by_id), (Resource::Sessions, 7, false));
@@ -60,7 +60,7 @@ fn calls_within_half_a_second_make_one_read_of_each_resource() {
     assert_eq!((resource, count, by_id), (Resource::Contacts, 50, false));
     let shown = all(&call);
     bell.followed(call, &shown);
-    assert_eq!(bell.due(), Due::Never);
+    assert_eq!(bell.due(Limit::OfRequests), Due::Never);
 }
 
 #[test]
@@ -71,16 +71,16 @@ fn a_change_that_is_not_shown_is_looked_for_after_three_and_fifteen_seconds() {
     let (.., by_id, call) = taken(&bell).unwrap();
     assert!(!by_id);
     bell.followed(call, &none());
-    assert_eq!(bell.due(), Due::In(millis(2_500)));
+    assert_eq!(bell.due(Limit::OfRequests), Due::In(millis(2_500)));
     clock.advance(millis(2_500));
     let (_, count, by_id, call) = taken(&bell).unwrap();
     assert_eq!((count, by_id), (1, true));
     bell.followed(call, &none());
-    assert_eq!(bell.due(), Due::In(millis(12_000)));
+    assert_eq!(bell.due(Limit::OfRequests), Due::In(millis(12_000)));
     clock.advance(millis(12_000));
     let (.., call) = taken(&bell).unwrap();
     bell.followed(call, &none());
-    assert_eq!(bell.due(), Due::Never);
+    assert_eq!(bell.due(Limit::OfRequests), Due::Never);
 }
 
 #[test]
@@ -91,14 +91,14 @@ fn a_record_that_is_named_again_while_it_is_looked_for_is_looked_for_anew() {
     let (.., call) = taken(&bell).unwrap();
     bell.ring(of(Resource::Sessions, 1));
     bell.followed(call, &none());
-    assert_eq!(bell.due(), Due::In(GATHER));
+    assert_eq!(bell.due(Limit::OfRequests), Due::In(GATHER));
     clock.advance(GATHER);
     let (.., call) = taken(&bell).unwrap();
     bell.followed(call, &none());
     clock.advance(millis(100));
     // It waits for its second look.
     bell.ring(of(Resource::Sessions, 1));
-    assert_eq!(bell.due(), Due::In(GATHER));
+    assert_eq!(bell.due(Limit::OfRequests), Due::In(GATHER));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn reads_by_id_take_a_token_each() {
     // Two of twenty were left, one was spent, and one has come back.
     let (_, count, by_id, _) = taken(&bell).unwrap();
     assert_eq!((count, by_id), (2, true));
-    assert!(matches!(bell.due(), Due::In(_)));
+    assert!(matches!(bell.due(Limit::OfRequests), Due::In(_)));
     clock.advance(EVERY);
     assert_eq!(taken(&bell).unwrap().1, 1);
 }
@@ -183,7 +183,7 @@ fn more_records_than_can_be_remembered_still_make_a_read() {
     clock.advance(GATHER);
     let (_, count, by_id, _) = taken(&bell).unwrap();
     assert_eq!((count, by_id), (MOST_IDS, false));
-    assert_eq!(bell.due(), Due::Never);
+    assert_eq!(bell.due(Limit::OfRequests), Due::Never);
     assert_eq!(bell.take_unstored().unwrap().0, MOST_IDS as u64 + 6);
     assert_eq!(bell.take_unstored(), None);
 }
@@ -246,7 +246,7 @@ fn an_unknown_event_concerns_sessions_and_contacts() {
         (Resource::Contacts, 0, false),
     ];
     assert_eq!(read, expected);
-    assert_eq!(bell.due(), Due::Never);
+    assert_eq!(bell.due(Limit::OfRequests), Due::Never);
 }
 
 #[test]
@@ -355,14 +355,21 @@ fn what_another_process_was_called_about_is_due_at_once_and_counted() {
         resource: Some(Resource::Contacts),
         id: None,
     });
-    assert_eq!(bell.due(), Due::In(GATHER));
+    assert_eq!(bell.due(Limit::OfRequests), Due::In(GATHER));
     let later = clock.now() + Duration::from_secs(9);
-    for (id, calls) in [(1, 4), (2, 0)] {
-        bell.ring_for(Resource::Sessions, Some(Uuid::from_u128(id)), calls, later);
-    }
-    bell.ring_for(Resource::Contacts, None, 1, clock.now());
-    // The account does not mirror it.
-    bell.ring_for(Resource::Tags, None, 1, clock.now());
+    let elsewhere = |resource, id: Option<u128>, calls, last| Elsewhere {
+        resource,
+        id: id.map(Uuid::from_u128),
+        calls,
+        last,
+    };
+    bell.ring_for([
+        elsewhere(Resource::Sessions, Some(1), 4, later),
+        elsewhere(Resource::Sessions, Some(2), 0, later),
+        elsewhere(Resource::Contacts, None, 1, clock.now()),
+        // The account does not mirror it.
+        elsewhere(Resource::Tags, None, 1, clock.now()),
+    ]);
     let mut read: Vec<_> = std::iter::from_fn(|| taken(&bell)).collect();
     let (resource, count, by_id, call) = read.remove(0);
     assert_eq!((resource, count, by_id), (Resource::Sessions, 2, false));
@@ -386,9 +393,39 @@ fn a_call_that_was_put_back_is_due_again_with_all_that_it_named() {
     let records = [Some(Uuid::from_u128(1)), None];
     assert_eq!(call.records(), records);
     bell.put_back(call);
-    assert_eq!(bell.due(), Due::In(FORWARD_AGAIN));
+    assert_eq!(bell.due(Limit::OfRequests), Due::In(FORWARD_AGAIN));
     clock.advance(FORWARD_AGAIN);
     let (.., call) = taken(&bell).unwrap();
     assert_eq!(call.records(), records);
-    assert_eq!(bell.due(), Due::Never);
+    assert_eq!(bell.due(Limit::OfRequests), Due::Never);
+}
+
+#[tokio::test]
+async fn what_another_process_is_to_read_is_not_limited_like_requests() {
+    let (clock, bell) = bell();
+    for id in 0..u128::from(3 * BURST) {
+        bell.ring(of(Resource::Sessions, id));
+        clock.advance(GATHER);
+        let call = bell.next_to_pass_on().await;
+        assert_eq!(call.records(), [Some(Uuid::from_u128(id))]);
+    }
+    // It took nothing of what requests may use.
+    bell.ring(of(Resource::Sessions, 1));
+    clock.advance(GATHER);
+    assert!(taken(&bell).is_some());
+}
+
+#[tokio::test]
+async fn whoever_waits_learns_of_a_call_that_was_put_back() {
+    let (clock, bell) = bell();
+    bell.ring(of(Resource::Sessions, 1));
+    clock.advance(GATHER);
+    let (.., call) = taken(&bell).unwrap();
+    let next = bell.next_to_pass_on();
+    tokio::pin!(next);
+    assert!(futures::poll!(&mut next).is_pending());
+    bell.put_back(call);
+    assert!(futures::poll!(&mut next).is_pending());
+    clock.advance(FORWARD_AGAIN);
+    assert!(futures::poll!(&mut next).is_ready());
 }

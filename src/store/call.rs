@@ -68,7 +68,7 @@ impl Stored {
 impl Store {
     /// Stores what the platform has called about, for the process that works on the account of this name:
     /// records of one resource, `None` for calls that named none, and how many calls that were. Deletes what
-    /// nobody has taken for a minute.
+    /// nobody has taken for a minute, of any account.
     pub async fn forward_calls(
         &self,
         account: &str,
@@ -114,12 +114,14 @@ impl Store {
         let sql = format!("select {} as now", tx.backend().lease_now("$1"));
         let clock: Option<(Time,)> = tx.row(AssertSqlSafe(sql), args![now]).await?;
         let now = clock.map_or(now, |(Time(now),)| now);
-        tx.execute(
-            "delete from doorbell_calls where called_at < $2 \
-             and account_id = (select id from accounts where name = $1)",
-            args![account, now - KEPT],
-        )
-        .await?;
+        // Of all accounts, since some may have no process any more. What another process is storing or taking
+        // just now is left.
+        let sql = format!(
+            "delete from doorbell_calls where (account_id, resource, record) in \
+             (select account_id, resource, record from doorbell_calls where called_at < $1{})",
+            tx.backend().lock_if_free()
+        );
+        tx.execute(AssertSqlSafe(sql), args![now - KEPT]).await?;
         tx.commit().await
     }
 

@@ -476,6 +476,7 @@ async fn accounts_that_two_processes_share_may_be_called_at_either() {
             database.text(holders).await == "2"
                 && differences(&database, &north, "north").await.is_empty()
                 && differences(&database, &south, "south").await.is_empty()
+                && database.count("sync_runs", "finished_at is null").await == 0
         })
         .await;
         for door in doors {
