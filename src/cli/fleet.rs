@@ -440,13 +440,13 @@ impl<'a> Fleet<'a> {
             let names = changed.iter().filter(|name| name.starts_with(key));
             let names: Vec<String> = names.map(|name| (*name).to_owned()).collect();
             match renewal {
-                Renewal::Same => {}
                 Renewal::NeedsRestart => outcome.restart.push(key.to_owned()),
                 Renewal::Applied if names.is_empty() => {
                     let content = format!("the new content of {key}_file");
                     outcome.applied.push(content);
                 }
-                Renewal::Applied => outcome.applied.extend(names),
+                // Also the same secret by another key, or one that nothing uses now.
+                Renewal::Applied | Renewal::Same => outcome.applied.extend(names),
             }
         }
         if secret == Renewal::Applied {
