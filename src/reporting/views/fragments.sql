@@ -69,8 +69,9 @@ define outcome
 case when coalesce(s.classification_category, 'UNDEFINED') in ('UNDEFINED', '') then 'none'
 else @lower(s.classification_category) end
 
+-- A larger one is no amount, and its sum with others would be infinite, which neither database can show.
 define amount_won
-case when @outcome = 'won' then s.classification_amount end
+case when @outcome = 'won' and abs(s.classification_amount) < 1e300 then s.classification_amount end
 
 define is_new_contact
 case when s.contact_id is not null then case when exists (select 1 from sessions e

@@ -353,3 +353,28 @@ async fn a_day_without_sessions_has_none_that_arrived_in_open_hours() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn amounts_that_are_none_hide_no_other_figure() {
+    on_both(|database| async move {
+        filled(&database).await;
+        let won = "classification_category = 'WON' and classification_amount is not null";
+        let ids = format!("select cast(id as text) from sessions where {won} order by id limit 2");
+        let ids = database.texts(&ids).await;
+        assert_eq!(ids.len(), 2);
+        let sum = "select cast(count(*) as text) from report_agents where amount_won > 0";
+        let before = database.text(sum).await;
+        for id in ids {
+            let absurd = format!(
+                "update sessions set classification_amount = 1.7e308 where cast(id as text) = '{id}'"
+            );
+            database.execute(&absurd).await;
+        }
+        for view in ["report_sessions", "report_daily", "report_agents", "report_campaigns"] {
+            assert!(database.count(view, "amount_won is not null").await > 0, "{view}");
+            assert_eq!(database.count(view, "amount_won > 1e300").await, 0, "{view}");
+        }
+        assert!(before.parse::<u32>().unwrap() > 0);
+    })
+    .await;
+}
