@@ -231,9 +231,7 @@ impl Store {
         account: AccountId,
         list: Resource,
     ) -> Result<HashMap<Uuid, StoredVersion>, StoreError> {
-        let mut tx = self
-            .reading_at_length("compare the rows", list.name())
-            .await?;
+        let mut tx = self.reading("compare the rows", list.name()).await?;
         let sql = format!(
             "select {}, updated_at, {}, content_hash, synced_at, removed_at is not null \
              from {} \
