@@ -182,33 +182,38 @@ impl Engines for Panicking {
     }
 }
 
+/// The task of a mirror's account, whose work panics so many times before it begins.
+fn task_that_panics(mirror: &Arc<Mirror>, times: u32, meter: Meter) -> AccountTask<Panicking> {
+    AccountTask {
+        // Whose clock renews the lease while the other one stands still.
+        claim: Claim::new(
+            mirror.database.store.clone(),
+            Arc::new(SystemClock),
+            Zone::UTC,
+            "default".to_owned(),
+            mirror.sandbox.base_url(),
+        ),
+        engines: Panicking {
+            mirror: Arc::clone(mirror),
+            times: AtomicU32::new(times),
+        },
+        clock: Arc::clone(&mirror.clock) as _,
+        resources: mirror.plan.resources.clone(),
+        intervals: INTERVALS,
+        is_alone: true,
+        meter,
+        bell: None,
+        relay: None,
+    }
+}
+
 #[tokio::test]
 async fn an_account_whose_work_panics_is_served_again() {
     on_both(|database| async move {
         let mirror = Arc::new(Mirror::begin(database, Plan::of(20)).await);
         let store = &mirror.database.store;
         store.release(mirror.engine.lease()).await.unwrap();
-        let task = AccountTask {
-            // Whose clock renews the lease while the other one stands still.
-            claim: Claim::new(
-                store.clone(),
-                Arc::new(SystemClock),
-                Zone::UTC,
-                "default".to_owned(),
-                mirror.sandbox.base_url(),
-            ),
-            engines: Panicking {
-                mirror: Arc::clone(&mirror),
-                times: AtomicU32::new(3),
-            },
-            clock: Arc::clone(&mirror.clock) as _,
-            resources: mirror.plan.resources.clone(),
-            intervals: INTERVALS,
-            is_alone: true,
-            meter: Meter::new("default"),
-            bell: None,
-            relay: None,
-        };
+        let task = task_that_panics(&mirror, 3, Meter::new("default"));
         let (_slots, triggers) = schedule::slots();
         let serving = tokio::spawn(task.run(WhenHeld::GiveUp, triggers, mirror.stop.clone()));
         while mirror
@@ -304,26 +309,7 @@ async fn a_task_that_waits_for_the_lease_is_not_stuck() {
             .unwrap();
         let meter = Meter::new("default");
         let health = watched(&mirror, &meter);
-        let task = AccountTask {
-            claim: Claim::new(
-                store.clone(),
-                Arc::new(SystemClock),
-                Zone::UTC,
-                "default".to_owned(),
-                mirror.sandbox.base_url(),
-            ),
-            engines: Panicking {
-                mirror: Arc::clone(&mirror),
-                times: AtomicU32::new(0),
-            },
-            clock: Arc::clone(&mirror.clock) as _,
-            resources: mirror.plan.resources.clone(),
-            intervals: INTERVALS,
-            is_alone: true,
-            meter,
-            bell: None,
-            relay: None,
-        };
+        let task = task_that_panics(&mirror, 0, meter);
         let (_slots, triggers) = schedule::slots();
         let serving = tokio::spawn(task.run(WhenHeld::Wait, triggers, mirror.stop.clone()));
         rests(&mirror.clock, &health).await;
