@@ -1,8 +1,12 @@
 -- The role "reports", which reads everything and writes nothing: for Grafana and other tools. docker-compose.yml runs
--- this when the database is made. For a database that exists, or to change the password, run it again with psql 15 or
--- later, as the program's user:
+-- this when the database is made. For a database that exists, or to change the password, set REPORTS_PASSWORD in .env.
+-- The first command starts Postgres again with it, and the second runs this file. If Grafana runs, start it again, too,
+-- as monitoring/docker-compose.yml says:
 --
+--   docker compose up --detach --wait postgres
 --   docker compose exec postgres psql --username=helena --dbname=helena --file=/docker-entrypoint-initdb.d/reports.sql
+--
+-- Elsewhere, run it with psql 15 or later, as the program's user.
 --
 -- Variables: REPORTS_PASSWORD, without which nothing happens, and REPORTS_TIMEZONE, how times are shown. If the tables
 -- are in another schema (database.schema), write its name instead of public. docs/tools.md explains the settings.
@@ -26,6 +30,7 @@ select coalesce((select name from pg_timezone_names where name = :'timezone'), '
 alter role reports set timezone = :'timezone';
 alter role reports set statement_timeout = '30s';
 alter role reports set jit = off;
+\echo 'The role "reports" has the password of REPORTS_PASSWORD, and may read all tables of the schema public.'
 \else
-\warn 'REPORTS_PASSWORD is not set, so the role "reports" was left as it is. Set it in .env and run this file again.'
+\warn 'REPORTS_PASSWORD is not set here, so the role "reports" was left as it is. Set it in .env, run "docker compose up --detach --wait postgres", and run this file again.'
 \endif

@@ -147,8 +147,8 @@ async fn run_tells_systemd_when_it_starts_works_and_stops() {
 /// The file that makes the role of reports.
 const REPORTS: &str = "packaging/postgres/reports.sql";
 
-/// Gives a script to psql with these variables. False if there is no psql here.
-fn psql(url: &str, script: &str, variables: &[(&str, &str)]) -> bool {
+/// Gives a script to psql with these variables. Returns what it says. `None` if there is no psql here.
+fn psql(url: &str, script: &str, variables: &[(&str, &str)]) -> Option<String> {
     let started = Command::new("psql")
         .args(["--no-psqlrc", "--quiet", url])
         .env_remove("REPORTS_PASSWORD")
@@ -159,14 +159,15 @@ fn psql(url: &str, script: &str, variables: &[(&str, &str)]) -> bool {
         .spawn();
     let Ok(mut child) = started else {
         tools::missing("psql", "postgresql-client");
-        return false;
+        return None;
     };
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(script.as_bytes()).unwrap();
     drop(stdin);
     let done = child.wait_with_output().unwrap();
     assert!(done.status.success(), "{done:?}");
-    true
+    let said = [done.stdout, done.stderr].concat();
+    Some(String::from_utf8(said).unwrap())
 }
 
 /// What becomes of the role in a database. `None` if there is no psql here.
@@ -180,7 +181,11 @@ async fn reports(url: &str, role: &str) -> Option<()> {
     let store = Store::open(url, &OpenOptions::default()).await.unwrap();
     let database = database(store);
     let is_role = format!("rolname = '{role}'");
-    psql(url, &script, &[]).then_some(())?;
+    let said = psql(url, &script, &[])?;
+    assert!(
+        said.contains("run \"docker compose up --detach --wait postgres\""),
+        "{said}"
+    );
     assert_eq!(database.count("pg_roles", &is_role).await, 0);
     let password = async || {
         let sql = format!("select rolpassword from pg_authid where {is_role}");
@@ -190,7 +195,11 @@ async fn reports(url: &str, role: &str) -> Option<()> {
         ("REPORTS_PASSWORD", "it's $1"),
         ("REPORTS_TIMEZONE", "America/Sao_Paulo"),
     ];
-    psql(url, &script, &first).then_some(())?;
+    let said = psql(url, &script, &first)?;
+    assert!(
+        said.contains("has the password of REPORTS_PASSWORD"),
+        "{said}"
+    );
     let before = password().await;
     // The tables are made later.
     database.store.migrate().await.unwrap();
@@ -213,7 +222,7 @@ async fn reports(url: &str, role: &str) -> Option<()> {
     // For a database that exists, it runs again.
     let revoke = format!("revoke select on all tables in schema public from {role}");
     database.execute(&revoke).await;
-    psql(url, &script, &[("REPORTS_PASSWORD", "another"), first[1]]).then_some(())?;
+    psql(url, &script, &[("REPORTS_PASSWORD", "another"), first[1]])?;
     assert_ne!(password().await, before);
     assert_eq!(database.texts(&unread).await, [""; 0]);
 
@@ -270,12 +279,39 @@ async fn the_role_of_reports_reads_every_table_and_writes_none() {
 }
 
 #[test]
+fn the_container_of_the_daemon_gets_no_password_of_another_one() {
+    let compose = shipped("docker-compose.yml");
+    let (_, daemon) = compose.split_once("\n  helena-sync:\n").unwrap();
+    let (daemon, _) = daemon.split_once("\nvolumes:\n").unwrap();
+    assert!(daemon.contains("env_file: .env\n"), "{daemon}");
+    let sample = shipped(".env.example");
+    let names = sample
+        .lines()
+        .map(|line| line.trim_start_matches('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, _)| name)
+        .filter(|name| name.ends_with("_PASSWORD"));
+    let names: Vec<&str> = names.collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    for name in names {
+        assert!(
+            daemon.contains(&format!("\n      {name}: \"\"\n")),
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn grafana_gets_no_other_password_than_that_of_the_role_that_reads() {
     let source = shipped("monitoring/grafana/provisioning/datasources/helena-sync.yml");
     assert!(source.contains("user: reports\n"), "{source}");
     assert!(source.contains("password: $REPORTS_PASSWORD\n"), "{source}");
     let compose = shipped("monitoring/docker-compose.yml");
     assert!(!compose.contains("POSTGRES_PASSWORD"), "{compose}");
+    // Analysts know that of the role, and must not administer Grafana.
+    let admin =
+        "GF_SECURITY_ADMIN_PASSWORD: ${GRAFANA_PASSWORD:?set it in .env, see .env.example}\n";
+    assert!(compose.contains(admin), "{compose}");
     let mount = format!("- ./{REPORTS}:/docker-entrypoint-initdb.d/reports.sql:ro");
     assert!(shipped("docker-compose.yml").contains(&mount));
     // What is written out for other databases grants and sets the same.
