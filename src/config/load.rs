@@ -461,6 +461,10 @@ impl Settings {
         for signal in ["", "TRACES_"] {
             names.push(format!("OTEL_EXPORTER_OTLP_{signal}HEADERS"));
         }
+        // Those of other programs, such as a .env file that several containers get.
+        let passwords = self.environment.names();
+        let passwords = passwords.filter(|name| name.ends_with("_PASSWORD"));
+        names.extend(passwords.map(str::to_owned));
         let entries = self.entries().unwrap_or_default();
         names.extend(
             entries

@@ -94,7 +94,9 @@ async fn a_test_says_of_each_way_whether_it_works() {
         .with(
             "HELENA_SYNC__ALERTS__COMMAND",
             "cat > told.json; env > environment",
-        );
+        )
+        // As from the .env file of docker-compose.yml.
+        .with("REPORTS_PASSWORD", "anotherSecretNeverShown");
     let done = place.succeeds(&["alerts", "test"]).await;
     done.says(&[
         "alerts.webhook (http://127.0.0.1:",
@@ -108,7 +110,7 @@ async fn a_test_says_of_each_way_whether_it_works() {
     assert_eq!(told["alerts"][0]["event"], "test");
     let environment = std::fs::read_to_string(place.path().join("environment")).unwrap();
     assert!(environment.contains("ALERT_SUBJECT=helena-sync: test"));
-    for secret in ["HELENA_API_TOKEN", SECRET_PATH] {
+    for secret in ["HELENA_API_TOKEN", SECRET_PATH, "NeverShown"] {
         assert!(!environment.contains(secret), "{environment}");
     }
 
