@@ -121,7 +121,7 @@ pub struct Watch {
     unnoted: Mutex<HashSet<Sent>>,
     /// Somebody has looked.
     looked: Notify,
-    /// Nobody is told of alerts, and those that were open have been ended.
+    /// Nobody is told of alerts, and a read has shown that none is open.
     is_quiet: AtomicBool,
 }
 
@@ -245,28 +245,34 @@ impl Watch {
         if self.is_quiet.swap(true, Ordering::SeqCst) {
             return;
         }
-        if let Err(error) = self.end_all(store, subject).await {
-            self.is_quiet.store(false, Ordering::SeqCst);
+        let ended = self.end_all(store, subject).await;
+        if let Err(error) = &ended {
             tracing::debug!(%error, "cannot end the alerts: {error}");
+        }
+        if !ended.unwrap_or(false) {
+            self.is_quiet.store(false, Ordering::SeqCst);
         }
     }
 
-    async fn end_all(&self, store: &Store, subject: &Subject) -> Result<(), StoreError> {
+    /// Ends what is open, unless another process speaks for it. Returns whether nothing was open.
+    async fn end_all(&self, store: &Store, subject: &Subject) -> Result<bool, StoreError> {
         let accounts = store.accounts().await?;
         let ours = accounts
             .iter()
             .filter(|account| subject.names(&account.name));
         let whole = subject.file.is_some().then_some(None);
+        let mut is_quiet = true;
         for account in ours.map(Some).chain(whole) {
             let id: Option<AccountId> = account.map(|account| account.id);
             let open = store.current_alerts(id).await?;
+            is_quiet &= open.is_empty();
             let ends: Vec<AlertChange> = open
                 .iter()
                 .map(|alert| AlertChange::Ended { id: alert.id })
                 .collect();
             self.change(store, subject, account, &ends).await?;
         }
-        Ok(())
+        Ok(is_quiet)
     }
 
     async fn look_at(&self, store: &Store, subject: &Subject) -> Result<(), StoreError> {

@@ -630,10 +630,16 @@ async fn what_is_open_ends_in_silence_when_nobody_is_to_be_told_any_more() {
         let opened = &story.database.store;
         opened.release(&story.lease).await.unwrap();
         let now = story.clock.now();
-        lease(&story.database, story.account, &elsewhere(), now).await;
+        let other = lease(&story.database, story.account, &elsewhere(), now).await;
         story.watch.set(subject("", &story.meter));
+        for _ in 0..2 {
+            story.watch.look().await;
+            assert_eq!(story.current().await, ["rejects told"]);
+        }
+        // Once that process has ended, nobody else would end it.
+        opened.release(&other).await.unwrap();
         story.watch.look().await;
-        assert_eq!(story.current().await, ["rejects told"]);
+        assert_eq!(story.current().await, NOTHING);
     })
     .await;
 }
