@@ -11,12 +11,12 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::data::{
-    DoorbellRecord, OrderField, Resource, SessionFilter, SessionVersion, SourceError, Stream,
-    SubscriptionState, Timestamp, grouped,
+    DoorbellRecord, OrderField, Resource, SessionFilter, SessionVersion, Stream, SubscriptionState,
+    Timestamp, grouped,
 };
 use crate::store::{
     AccountId, Backfill, RunRecord, Store, StoreError, StoredAccount, StoredGap, StreamStatus,
-    TableCount,
+    TableCount, VerifiedStream,
 };
 
 /// How many of the last runs are gathered.
@@ -334,18 +334,12 @@ pub fn promises(
 ) -> Vec<Promise> {
     let mut promises = Vec::new();
     for resource in resources {
-        let streams = resource.streams();
-        let streams = if streams.is_empty() {
-            vec![Stream::whole(*resource)]
-        } else {
-            streams
-        };
         let after = if resource.is_list() {
             catalog_interval
         } else {
             Duration::ZERO
         };
-        for stream in streams {
+        for stream in parts(*resource) {
             let partition = stream.partition.as_str();
             let last = statuses
                 .iter()
@@ -368,22 +362,76 @@ pub struct Lateness {
     pub refused: Vec<String>,
 }
 
-/// The resources among `mirrored` for which the platform refused the token at the last attempt, each with what
-/// it said. Empty if it refuses the token for all of them: then the token is what is wrong.
-fn refused<'a>(statuses: &'a [StreamStatus], mirrored: &[Resource]) -> Vec<(Resource, &'a str)> {
-    let refusal = |resource: &Resource| {
-        let its = statuses
+/// The resources among `mirrored` for which the platform refuses the token, and not for the others: since then,
+/// another one was read. Each comes with what the platform said. If nothing was read since, the token is what is
+/// wrong, and lists may not have been tried since.
+pub fn refused<'a>(
+    statuses: &'a [StreamStatus],
+    mirrored: &[Resource],
+) -> Vec<(Resource, &'a str)> {
+    let of = |resource: &Resource| {
+        let name = resource.name();
+        statuses
             .iter()
-            .filter(|status| status.resource == resource.name());
-        its.filter_map(|status| status.last_error.as_deref())
-            .find(|error| SourceError::is_refusal(error))
-            .map(|error| (*resource, error))
+            .filter(move |status| status.resource == name)
+    };
+    let refusal = |resource: &Resource| {
+        of(resource)
+            .filter_map(|status| Some((status.refused_since?, status.last_error.as_deref()?)))
+            .max_by_key(|(since, _)| *since)
+            .map(|(since, error)| (*resource, since, error))
     };
     let refused: Vec<_> = mirrored.iter().filter_map(refusal).collect();
     if refused.len() == mirrored.len() {
-        Vec::new()
+        return Vec::new();
+    }
+    let is_read_since = |resource: Resource, since: Timestamp| {
+        let others = mirrored.iter().filter(|other| **other != resource);
+        let mut read = others.flat_map(of).filter_map(|one| one.last_success_at);
+        read.any(|at| at > since)
+    };
+    refused
+        .into_iter()
+        .filter(|(resource, since, _)| is_read_since(*resource, *since))
+        .map(|(resource, _, error)| (resource, error))
+        .collect()
+}
+
+/// The streams of a resource; of a list, the resource as a whole.
+pub fn parts(resource: Resource) -> Vec<Stream> {
+    let streams = resource.streams();
+    if streams.is_empty() {
+        vec![Stream::whole(resource)]
     } else {
-        refused
+        streams
+    }
+}
+
+/// The oldest verification of a mirror.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Oldest {
+    /// When the stream was last verified whose last verification is the oldest. `None` if none ever was.
+    pub verified_at: Option<Timestamp>,
+    /// The same, but a stream that was never verified counts from when it could be. `None` if none can be yet.
+    pub counts_from: Option<Timestamp>,
+}
+
+/// The oldest verification of all parts of these resources.
+pub fn oldest_verification(resources: &[Resource], verified: &[VerifiedStream]) -> Oldest {
+    let its = |part: &Stream| {
+        let is_it = |one: &&VerifiedStream| {
+            one.resource == part.resource.name() && one.partition == part.partition.as_str()
+        };
+        verified.iter().find(is_it)
+    };
+    let parts: Vec<Stream> = resources.iter().copied().flat_map(parts).collect();
+    let known: Vec<&VerifiedStream> = parts.iter().filter_map(its).collect();
+    Oldest {
+        verified_at: known.iter().filter_map(|one| one.verified_at).min(),
+        counts_from: known
+            .iter()
+            .filter_map(|one| one.verified_at.or(one.can_be_since))
+            .min(),
     }
 }
 
@@ -834,6 +882,7 @@ mod tests {
             last_success_at: last.map(|minute| Timestamp::from_micros(minute * 60_000_000)),
             last_error: None,
             last_error_at: None,
+            refused_since: None,
             clock_difference: None,
             doubted_at: None,
             doubted_keys: Vec::new(),
@@ -874,10 +923,12 @@ mod tests {
 
     #[test]
     fn what_the_platform_refuses_is_named_and_counts_only_if_it_refuses_everything() {
-        let refused = |mut status: StreamStatus| {
+        let refused_at = |minute: i64, mut status: StreamStatus| {
             status.last_error = Some("GET /x was refused with 403: no right".into());
+            status.refused_since = Some(Timestamp::from_micros(minute * 60_000_000));
             status
         };
+        let refused = |status| refused_at(58, status);
         let now = Timestamp::from_micros(60 * 60_000_000);
         let late = |statuses: &[StreamStatus]| {
             let resources = [Resource::Tags, Resource::Contacts];
@@ -915,10 +966,48 @@ mod tests {
         let mut statuses = vec![status("tags", "", Some(59)), refused(fresh[0].clone())];
         assert_eq!(late(&statuses).stale, [""; 0]);
         assert_eq!(late(&statuses).refused.len(), 1);
+        // Nothing was read since it is refused: the token was revoked, and tags were not tried since.
+        let before = [
+            status("tags", "", Some(40)),
+            refused_at(41, status("contacts", "ACTIVE", Some(40))),
+        ];
+        let late_before = late(&before);
+        assert_eq!(late_before.refused, [""; 0]);
+        assert_eq!(late_before.stale.len(), 4);
         // If everything is refused, the token is what is wrong.
         statuses[0] = refused(status("tags", "", Some(1)));
         let late = late(&statuses);
         assert_eq!((late.stale.len(), late.refused.len()), (3, 0));
+    }
+
+    #[test]
+    fn a_mirror_is_verified_as_far_as_the_stream_that_waits_longest() {
+        let at = |minute: i64| Timestamp::from_micros(minute * 60_000_000);
+        let stream = |resource: &str, since: Option<i64>, verified: Option<i64>| VerifiedStream {
+            resource: resource.to_owned(),
+            partition: String::new(),
+            can_be_since: since.map(at),
+            verified_at: verified.map(at),
+            differing: 0,
+        };
+        let oldest = |verified: &[VerifiedStream]| {
+            let oldest = oldest_verification(&[Resource::Tags, Resource::Sessions], verified);
+            (oldest.verified_at, oldest.counts_from)
+        };
+        let tags = stream("tags", Some(1), Some(10));
+        // Each night, sessions fail: at first they were verified, and then never.
+        let late = stream("sessions", Some(2), Some(5));
+        assert_eq!(oldest(&[tags.clone(), late]), (Some(at(5)), Some(at(5))));
+        let never = stream("sessions", Some(2), None);
+        assert_eq!(oldest(&[tags.clone(), never]), (Some(at(10)), Some(at(2))));
+        // What is not loaded yet cannot be verified, and what is not mirrored need not be.
+        let unloaded = stream("sessions", None, None);
+        let other = stream("agents", Some(1), None);
+        assert_eq!(
+            oldest(&[tags, unloaded, other]),
+            (Some(at(10)), Some(at(10)))
+        );
+        assert_eq!(oldest(&[]), (None, None));
     }
 
     #[test]

@@ -365,6 +365,7 @@ mod tests {
             last_success_at: Some(at(0)),
             last_error: failed_at.map(|_| "it is broken".to_owned()),
             last_error_at: failed_at.map(at),
+            refused_since: None,
             clock_difference: None,
             doubted_at: None,
             doubted_keys: Vec::new(),

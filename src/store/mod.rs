@@ -70,6 +70,6 @@ pub use recheck::Recheck;
 pub use reject::{RejectFilter, RejectedRecord, StoredReject};
 pub use relation::{CellType, Relation, RelationColumn, RowTime, relations};
 pub use report::{ReportBasis, ReportSnapshot};
-pub use run::RunRecord;
+pub use run::{RunRecord, VerifiedStream};
 pub use state::StreamStatus;
 pub use verify::StoredVersion;

@@ -75,6 +75,33 @@ record! {
     }
 }
 
+/// The verifications of a stream, or of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedStream {
+    /// The resource's name.
+    pub resource: String,
+    /// The stream's partition; empty if it has none.
+    pub partition: String,
+    /// Since when it can be verified: its first load has ended, or it was first read. `None` if it is still being
+    /// loaded. Later than that if the runs of that time are not kept any more.
+    pub can_be_since: Option<Timestamp>,
+    /// When its last successful verification ended.
+    pub verified_at: Option<Timestamp>,
+    /// The differences that its verifications found.
+    pub differing: u64,
+}
+
+record! {
+    #[derive(Debug)]
+    struct Verifications {
+        resource: String,
+        partition: String,
+        began_at: Time,
+        verified_at: Option<Time>,
+        differing: i64,
+    }
+}
+
 /// A count as stored. A larger one is cut off.
 pub(super) fn stored_count(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
@@ -302,6 +329,48 @@ impl Store {
         Ok(row.and_then(|(at, differing)| Some((at?.0, count(differing)))))
     }
 
+    /// The verifications of each stream and list that was ever read, by name.
+    pub async fn verifications(
+        &self,
+        account: AccountId,
+    ) -> Result<Vec<VerifiedStream>, StoreError> {
+        let mut tx = self.reading("read the runs", "sync_runs").await?;
+        let rows: Vec<Verifications> = tx
+            .rows(
+                "select resource, partition, min(started_at) as began_at, \
+                 max(case when kind = $2 and outcome = 'succeeded' then finished_at end) as verified_at, \
+                 cast(coalesce(sum(case when kind = $2 then rows_differing end), 0) as bigint) as differing \
+                 from sync_runs where account_id = $1 group by resource, partition \
+                 order by resource, partition",
+                args![account.0, RunKind::Verify.as_str()],
+            )
+            .await?;
+        let loads: Vec<(String, Option<Time>)> = tx
+            .rows(
+                "select resource, finished_at from backfills \
+                 where account_id = $1 and first_load and cancelled_at is null order by id",
+                args![account.0],
+            )
+            .await?;
+        tx.end().await;
+        let verified = rows.into_iter().map(|row| {
+            let mut its = loads.iter().filter(|load| load.0 == row.resource);
+            let can_be_since = match its.next_back() {
+                // Nothing of it is compared before it is loaded.
+                Some((_, ended)) => ended.as_ref().map(|ended| ended.0.max(row.began_at.0)),
+                None => Some(row.began_at.0),
+            };
+            VerifiedStream {
+                resource: row.resource,
+                partition: row.partition,
+                can_be_since,
+                verified_at: row.verified_at.map(|Time(at)| at),
+                differing: count(row.differing),
+            }
+        });
+        Ok(verified.collect())
+    }
+
     /// When each request of the account's runs was sent since an instant, estimated: the requests of a run
     /// are spread evenly over its time. Needs no write of its own, since runs count their requests.
     pub async fn requests_since(
@@ -375,7 +444,8 @@ pub(super) async fn interrupt_unfinished(
 /// Which runs to delete.
 #[derive(Debug, Clone, Copy)]
 enum Forgotten {
-    /// Runs that no row refers to: those that found nothing after a week, others after three months.
+    /// Runs that no row refers to: those that found nothing after a week, others after three months. Keeps the
+    /// newest verifications of each stream.
     Idle,
     /// All older runs, except those that found differences, changes by operators, and the newest of
     /// each kind.
@@ -391,7 +461,10 @@ async fn forget(
 ) -> Result<u64, StoreError> {
     let (condition, before, failed_before) = match what {
         Forgotten::Idle => (
-            "not touched and started_at < case when outcome = 'succeeded' then $2 else $3 end",
+            // When a stream was last verified is known for longer than that.
+            "not touched and started_at < case when outcome = 'succeeded' then $2 else $3 end \
+             and (kind <> 'verify' or id not in (select max(id) from sync_runs \
+             where account_id = $1 and kind = 'verify' group by resource, partition, outcome))",
             now - IDLE_RUNS_KEPT,
             now - FAILED_RUNS_KEPT,
         ),

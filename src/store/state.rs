@@ -13,7 +13,9 @@ use super::run::count;
 use super::transaction::{Transaction, record};
 use super::upsert::Stamp;
 use super::value::{Time, args};
-use crate::data::{Ordering, Resource, RunKind, RunOutcome, Stream, StreamState, Timestamp};
+use crate::data::{
+    Ordering, Resource, RunKind, RunOutcome, SourceError, Stream, StreamState, Timestamp,
+};
 
 /// The state of a stream or a list, for `status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct StreamStatus {
     pub last_error: Option<String>,
     /// When that was.
     pub last_error_at: Option<Timestamp>,
+    /// Since when the platform refuses the token for it. `None` if the last attempt did not end so.
+    pub refused_since: Option<Timestamp>,
     /// How many milliseconds the `Date` header was ahead of the time stamps of records when the two
     /// last differed by more than the overlap (negative if behind), and when that was.
     pub clock_difference: Option<(i64, Timestamp)>,
@@ -108,6 +112,7 @@ impl From<StoredState> for StreamStatus {
             interactions_ahead_at: stored.interactions_ahead_at.map(|Time(at)| at),
             last_error: stored.last_error,
             last_error_at: stored.last_error_at.map(|Time(at)| at),
+            refused_since: None,
         }
     }
 }
@@ -136,6 +141,31 @@ impl Transaction {
             ],
         )
         .await
+    }
+
+    /// When the platform first refused the token for a stream after its last success. `None` if no run says so
+    /// any more.
+    async fn refused_since(
+        &mut self,
+        account: AccountId,
+        status: &StreamStatus,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let row: Option<(Option<Time>,)> = self
+            .row(
+                // A load is one run for all parts of its resource.
+                "select finished_at from sync_runs where account_id = $1 and started_at >= $2 \
+                 and resource = $3 and (partition = $4 or partition = '') \
+                 and kind in ('incremental', 'list', 'first_load') and outcome = 'failed' \
+                 and error like '% was refused with 40_: %' order by started_at limit 1",
+                args![
+                    account.0,
+                    status.last_success_at.unwrap_or(NOTHING_READ),
+                    status.resource.as_str(),
+                    status.partition.as_str(),
+                ],
+            )
+            .await?;
+        Ok(row.and_then(|(at,)| at).map(|Time(at)| at))
     }
 
     /// Whether a version is so old that every replica of the platform shows it: the clock that
@@ -191,8 +221,18 @@ impl Store {
         &self,
         account: AccountId,
     ) -> Result<Vec<StreamStatus>, StoreError> {
-        let rows = self.stored_states(account).await?;
-        Ok(rows.into_iter().map(StreamStatus::from).collect())
+        let mut tx = self.reading("read the state", "sync_state").await?;
+        let rows = tx.stored_states(account).await?;
+        let mut statuses: Vec<StreamStatus> = rows.into_iter().map(StreamStatus::from).collect();
+        for status in &mut statuses {
+            let error = status.last_error.as_deref();
+            if error.is_some_and(SourceError::is_refusal) {
+                let since = tx.refused_since(account, status).await?;
+                status.refused_since = since.or(status.last_error_at);
+            }
+        }
+        tx.end().await;
+        Ok(statuses)
     }
 
     async fn stored_states(&self, account: AccountId) -> Result<Vec<StoredState>, StoreError> {

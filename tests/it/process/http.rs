@@ -322,6 +322,62 @@ async fn what_the_token_may_not_read_is_named_and_leaves_the_others_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_revoked_leaves_nothing_out_although_lists_were_not_tried_since() {
+    on_both(|place| async move {
+        let sandbox = account(20).await;
+        let place = listening(place).with("HELENA_BASE_URL", &sandbox.base_url());
+        let mut program = place.start(&["run"]);
+        let address = address(&mut program).await;
+        ready(address).await;
+        let loaded = async || {
+            let status = get(address, "/api/status").await.json();
+            status["accounts"][0]["backfills"] == serde_json::json!([])
+        };
+        until("everything is loaded", loaded).await;
+        let database = place.database().await;
+        let refused = async |resource: &str| {
+            let sql = format!("resource = '{resource}' and last_error like '%was refused with%'");
+            database.count("sync_state", &sql).await > 0
+        };
+        sandbox.account().moods.refused = vec!["/".to_owned()];
+        until("both streams are refused", async || {
+            refused("sessions").await && refused("contacts").await
+        })
+        .await;
+        assert!(!refused("tags").await, "lists have time");
+        // Long ago, and so the first failure is the first one after it.
+        let old = "update sync_state set last_success_at = '2026-01-01T00:00:00.000000Z' \
+                   where resource in ('sessions', 'contacts')";
+        database.execute(old).await;
+        let mut told = serde_json::Value::Null;
+        until("it is not ready", async || {
+            told = get(address, "/readyz").await.json();
+            told["ready"] == false
+        })
+        .await;
+        let reasons = told["reasons"].to_string();
+        assert!(reasons.contains("sessions was last read"), "{told}");
+        assert!(
+            reasons.contains("contacts (ACTIVE) was last read"),
+            "{told}"
+        );
+        assert_eq!(told["refused"], serde_json::json!([]), "{told}");
+        stop(program).await;
+        // A new token that may not read contacts.
+        sandbox.account().moods.refused = vec!["/core/v1/contact".to_owned()];
+        let mut program = place.start(&["run"]);
+        let address = self::address(&mut program).await;
+        ready(address).await;
+        let told = get(address, "/readyz").await.json();
+        let text = told["refused"].to_string();
+        assert!(text.contains("default: contacts does not count"), "{told}");
+        database.store.close().await;
+        stop(program).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_database_cannot_say_is_absent_and_not_old() {
     /// Metrics that are read from the database.
     const STORED: [&str; 8] = [

@@ -1,12 +1,14 @@
 //! Watermarks and what is known of a stream.
 
+use std::time::Duration;
+
 use helena_sync::data::{
     Ordering, Resource, RunKind, RunOutcome, SessionFilter, Span, StateChange, Stream,
 };
 use helena_sync::store::{FirstWatermark, NewBackfill};
 
 use super::{Writer, at};
-use crate::support::database::on_both;
+use crate::support::database::{Kind, on_both};
 
 const SESSIONS: Stream = Stream::whole(Resource::Sessions);
 
@@ -186,6 +188,108 @@ async fn only_a_verification_that_ended_well_counts_as_one() {
             .unwrap();
         let verified = store.verified(writer.account).await.unwrap();
         assert_eq!(verified, Some((at(5), 0)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_stream_is_verified_by_itself_and_that_is_known_after_a_year() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        let (store, lease) = (&database.store, &writer.lease);
+        let run = async |kind: RunKind, resource: Resource, begin: u64, outcome: RunOutcome| {
+            let stream = Stream::whole(resource);
+            let run = store.begin_run(lease, kind, stream, at(begin)).await;
+            let error = (outcome == RunOutcome::Failed).then_some("no");
+            let ended = store.finish_run(lease, run.unwrap(), outcome, error, at(begin + 1));
+            ended.await.unwrap();
+        };
+        let good = RunOutcome::Succeeded;
+        run(RunKind::List, Resource::Tags, 10, good).await;
+        run(RunKind::List, Resource::Agents, 12, good).await;
+        run(RunKind::Verify, Resource::Tags, 20, good).await;
+        // One of them fails in every verification.
+        for begin in [30, 40, 50] {
+            run(RunKind::Verify, Resource::Tags, begin, good).await;
+            run(
+                RunKind::Verify,
+                Resource::Agents,
+                begin + 2,
+                RunOutcome::Failed,
+            )
+            .await;
+        }
+        let verified = async || {
+            let all = store.verifications(writer.account).await.unwrap();
+            let of = |resource: Resource| {
+                let mut all = all.iter();
+                let one = all.find(|one| one.resource == resource.name()).unwrap();
+                (one.can_be_since, one.verified_at)
+            };
+            [of(Resource::Tags), of(Resource::Agents)]
+        };
+        let tags = (Some(at(10)), Some(at(51)));
+        assert_eq!(verified().await, [tags, (Some(at(12)), None)]);
+        // Runs are forgotten, but not when each was last verified.
+        let year = Duration::from_hours(365 * 24);
+        let keep = Duration::from_hours(90 * 24);
+        let forgotten = store.forget_runs(lease, at(0) + year, keep).await.unwrap();
+        assert!(forgotten >= 6, "{forgotten}");
+        let [tags, agents] = verified().await;
+        assert_eq!(tags.1, Some(at(51)));
+        assert_eq!(agents, (Some(at(52)), None));
+        // What is being loaded cannot be verified yet.
+        let account = writer.account.0;
+        let yes = match database.kind {
+            Kind::Sqlite => "1",
+            Kind::Postgres => "true",
+        };
+        database
+            .execute(&format!(
+                "insert into backfills (account_id, resource, first_load, filters, created_at) \
+                 values ({account}, 'agents', {yes}, '[]', '{}')",
+                at(60)
+            ))
+            .await;
+        assert_eq!(verified().await[1], (None, None));
+        let ended = format!("update backfills set finished_at = '{}'", at(70));
+        database.execute(&ended).await;
+        assert_eq!(verified().await[1], (Some(at(70)), None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn since_when_a_token_is_refused_is_known_however_often_it_is_tried() {
+    on_both(|database| async move {
+        let writer = Writer::new(&database).await;
+        let (store, lease) = (&database.store, &writer.lease);
+        let run = async |begin: u64, error: Option<&str>| {
+            let stream = Stream::whole(Resource::Sessions);
+            let run = store.begin_run(lease, RunKind::Incremental, stream, at(begin));
+            let run = run.await.unwrap();
+            let outcome = match error {
+                None => RunOutcome::Succeeded,
+                Some(_) => RunOutcome::Failed,
+            };
+            let ended = store.finish_run(lease, run, outcome, error, at(begin + 1));
+            ended.await.unwrap();
+            let statuses = store.stream_statuses(writer.account).await.unwrap();
+            let status = statuses.iter().find(|one| one.resource == "sessions");
+            status.unwrap().refused_since
+        };
+        let refused = Some("GET /x was refused with 401: no");
+        assert_eq!(run(10, refused).await, Some(at(11)));
+        assert_eq!(run(20, None).await, None);
+        assert_eq!(run(30, Some("GET /x failed: 503")).await, None);
+        assert_eq!(run(40, refused).await, Some(at(41)));
+        assert_eq!(run(50, refused).await, Some(at(41)));
+        // Its run may be forgotten.
+        let delete = "delete from sync_runs where error is not null";
+        database.execute(delete).await;
+        let statuses = store.stream_statuses(writer.account).await.unwrap();
+        let status = statuses.iter().find(|one| one.resource == "sessions");
+        assert_eq!(status.unwrap().refused_since, Some(at(51)));
     })
     .await;
 }
