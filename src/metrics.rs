@@ -85,6 +85,8 @@ pub const WATERMARK: &str = "helena_sync_watermark_timestamp_seconds";
 pub const LAST_SUCCESS: &str = "helena_sync_last_success_timestamp_seconds";
 /// Whether the last attempt failed.
 pub const FAILING: &str = "helena_sync_failing";
+/// Whether the platform refuses the token for a stream alone.
+pub const STREAM_REFUSED: &str = "helena_sync_refused";
 /// Windows of loads that are still to be read.
 pub const WINDOWS_LEFT: &str = "helena_sync_load_windows_left";
 /// Passes by outcome.
@@ -149,6 +151,8 @@ pub const LEASE_VALID: &str = "helena_sync_lease_valid";
 pub const ALERTS_OPEN: &str = "helena_sync_alerts_open";
 /// Messages of alerts.
 pub const ALERT_MESSAGES: &str = "helena_sync_alert_messages_total";
+/// Messages of alerts that wait.
+pub const ALERTS_UNSENT: &str = "helena_sync_alert_messages_unsent";
 /// The size of the log of a SQLite database.
 pub const WAL_BYTES: &str = "helena_sync_sqlite_wal_bytes";
 /// Free space where a SQLite database is.
@@ -214,6 +218,12 @@ pub const METRICS: &[Metric] = &[
         Kind::Gauge,
         STREAM,
         "1 if the last attempt to read the stream failed, else 0.",
+    ),
+    metric(
+        STREAM_REFUSED,
+        Kind::Gauge,
+        STREAM,
+        "1 if the platform refuses the token for the resource of the stream, and not for the others, else 0. Readiness leaves such a stream out.",
     ),
     metric(
         WINDOWS_LEFT,
@@ -375,13 +385,13 @@ pub const METRICS: &[Metric] = &[
         LAST_VERIFY,
         Kind::Gauge,
         ACCOUNT,
-        "When the last verification ended, as a Unix time.",
+        "When the stream or list was last verified whose last verification is the oldest, as a Unix time.",
     ),
     metric(
         VERIFY_OVERDUE,
         Kind::Gauge,
         ACCOUNT,
-        "Seconds since verify.schedule was due after the last verification, or after the process began if there was none; 0 if it is not due. Absent if verify.schedule is off.",
+        "Seconds since verify.schedule was due after the oldest of the last verifications of all streams and lists; 0 if it is not due. One that was never verified counts from its first load, or from its first reading. What the platform refuses does not count. Absent if verify.schedule is off.",
     ),
     metric(
         LEASE_HELD,
@@ -406,6 +416,12 @@ pub const METRICS: &[Metric] = &[
         Kind::Counter,
         &["channel", "outcome"],
         "Messages of alerts that this process tried to send, by webhook or command: sent, or failed and tried again.",
+    ),
+    metric(
+        ALERTS_UNSENT,
+        Kind::Gauge,
+        &["channel"],
+        "Messages of alerts that are still to be sent, by webhook or command, and were created or tried within two hours. The processes of a database share them.",
     ),
     metric(
         WAL_BYTES,
@@ -524,9 +540,8 @@ impl Recorder {
 /// Labels with their values.
 type Labels = Vec<(&'static str, String)>;
 
-/// Values that are measured when somebody reads the metrics. What could not be measured is not among them, so
-/// no value is older than the answer.
-#[derive(Debug, Default)]
+/// Values that are measured when somebody reads the metrics. What could not be measured is not among them.
+#[derive(Debug, Clone, Default)]
 pub struct Samples(BTreeMap<&'static str, BTreeMap<Labels, f64>>);
 
 impl Samples {

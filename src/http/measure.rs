@@ -3,13 +3,18 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use crate::alerts::Kind;
+use crate::alerts::{Channel, Kind};
 use crate::api::Client;
 use crate::data::{Resource, Source as _, Standing, Stream, Timestamp};
 use crate::metrics::{self, Samples};
-use crate::status::{Promise, disk, lag, stream_name};
+use crate::status::{Promise, disk, lag, oldest_verification, stream_name};
 use crate::store::{AccountId, Holder, Store, StoreError, StoredAlert, StreamStatus};
+
+/// A message that was neither created nor tried within this time goes a way that is configured no more: others
+/// are tried at least every hour.
+const TRIED_WITHIN: Duration = Duration::from_hours(2);
 
 /// A count as a gauge. Larger ones lose their last digits.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
@@ -80,12 +85,14 @@ pub(super) fn client(into: &mut Samples, account: &str, client: &Client) {
     into.set(metrics::OUTAGE, &[("account", account)], flag(is_out));
 }
 
-/// How fresh the streams of an account are, for a process that began then.
+/// How fresh the streams of an account are, for a process that began then, and which are of resources that the
+/// platform refuses.
 pub(super) fn streams<'a>(
     into: &mut Samples,
     account: &str,
     statuses: impl Iterator<Item = &'a StreamStatus>,
     promises: &[Promise],
+    refused: &[Resource],
     (began, now): (Timestamp, Timestamp),
 ) {
     for status in statuses {
@@ -107,11 +114,13 @@ pub(super) fn streams<'a>(
         );
     }
     for Promise { stream, kept } in promises {
-        let stream = stream.to_string();
+        let (resource, stream) = (stream.resource, stream.to_string());
         let labels = [("account", account), ("stream", stream.as_str())];
         // One that was never read should have been read when the process began.
         let late = now.since(kept.map_or(began, |(_, due)| due));
         into.set(metrics::OVERDUE, &labels, late.as_secs_f64());
+        let is_refused = refused.contains(&resource);
+        into.set(metrics::STREAM_REFUSED, &labels, flag(is_refused));
     }
 }
 
@@ -132,13 +141,53 @@ pub(super) fn alerts(into: &mut Samples, account: &str, kinds: &[Kind], stored: 
     }
 }
 
-/// What the database says of an account besides. `verify_due` says when a verification is due after the
-/// last one; `None` for never.
+/// The messages of alerts that are still to be sent.
+pub(super) async fn messages(
+    into: &mut Samples,
+    store: &Store,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let unsent = store.unsent_messages(now - TRIED_WITHIN).await?;
+    for channel in Channel::ALL {
+        let name = channel.as_str();
+        let count = unsent.get(name).copied().unwrap_or_default();
+        into.set(metrics::ALERTS_UNSENT, &[("channel", name)], float(count));
+    }
+    Ok(())
+}
+
+/// When the mirror was verified, but for what the platform refuses. `due` says when a verification is due after
+/// the last one; `None` for never.
+async fn verified(
+    into: &mut Samples,
+    (account, id): (&str, AccountId),
+    store: &Store,
+    resources: &[Resource],
+    due: impl Fn(Option<Timestamp>) -> Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let whole = [("account", account)];
+    let verified = store.verifications(id).await?;
+    let differences = verified.iter().map(|one| one.differing).sum();
+    into.set(metrics::DIFFERENCES, &whole, float(differences));
+    let oldest = oldest_verification(resources, &verified);
+    if let Some(at) = oldest.verified_at {
+        into.set(metrics::LAST_VERIFY, &whole, unix(at));
+    }
+    if let Some(due) = due(oldest.counts_from) {
+        let late = now.since(due).as_secs_f64();
+        into.set(metrics::VERIFY_OVERDUE, &whole, late);
+    }
+    Ok(())
+}
+
+/// What the database says of an account besides. `refused` is not to be verified, and `verify_due` says when a
+/// verification is due after the last one; `None` for never.
 pub(super) async fn stored(
     into: &mut Samples,
     (account, id): (&str, AccountId),
     store: &Store,
-    mirrored: &[Resource],
+    (mirrored, refused): (&[Resource], &[Resource]),
     verify_due: impl Fn(Option<Timestamp>) -> Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -168,19 +217,9 @@ pub(super) async fn stored(
     }
     let (waiting, _) = store.recheck_counts(id).await?;
     into.set(metrics::RECHECKS, &whole, float(waiting));
-    let verified = store.verified(id).await?;
-    let differences = verified.map_or(0, |(_, differences)| differences);
-    into.set(metrics::DIFFERENCES, &whole, float(differences));
-    if let Some((at, _)) = verified {
-        into.set(metrics::LAST_VERIFY, &whole, unix(at));
-    }
-    if let Some(due) = verify_due(verified.map(|(at, _)| at)) {
-        into.set(
-            metrics::VERIFY_OVERDUE,
-            &whole,
-            now.since(due).as_secs_f64(),
-        );
-    }
+    let read = mirrored.iter().filter(|one| !refused.contains(one));
+    let read: Vec<Resource> = read.copied().collect();
+    verified(into, (account, id), store, &read, verify_due, now).await?;
     if let Some(doorbell) = store.doorbell(id).await? {
         if let Some(state) = doorbell.state {
             into.set(metrics::SUBSCRIBED, &whole, flag(state.problem().is_none()));

@@ -52,6 +52,9 @@ const READINESS_KEPT: Duration = Duration::from_secs(10);
 /// That the database does not answer is kept no longer than this, so that metrics show soon when it does.
 const SILENCE_KEPT: Duration = Duration::from_secs(10);
 
+/// What metrics are read from the database is kept no longer than this, so that most scrapes measure anew.
+const MEASURED_KEPT: Duration = Duration::from_secs(15);
+
 /// How long the database may take to answer what metrics ask. Prometheus waits for 10 seconds.
 const MEASURING: Duration = Duration::from_secs(5);
 
@@ -84,7 +87,15 @@ pub struct View {
     served: Mutex<Option<Arc<Served>>>,
     ready: Turn<Kept<Readiness>>,
     status: Turn<Kept<Result<String, String>>>,
-    measured: Turn<Kept<String>>,
+    measured: Turn<Kept<Measured>>,
+}
+
+/// What was read from the database for metrics.
+#[derive(Debug, Clone)]
+struct Measured {
+    samples: Samples,
+    /// Whether it answered. Otherwise there are no samples.
+    is_up: bool,
 }
 
 /// What there is once the database is open.
@@ -514,42 +525,49 @@ impl View {
     /// All metrics as text. `None` if the process records none.
     pub(super) async fn metrics(&self) -> Option<String> {
         let recorder = self.recorder.as_ref()?;
-        let mut kept = self.measured.lock().await;
-        if let Some(measured) = kept.fresh(self.clock()) {
-            return Some(recorder.text() + &measured);
-        }
-        let began = self.clock.running();
-        let (samples, is_up) = self.measure().await;
-        let measured = samples.text();
-        let most = if is_up { Duration::MAX } else { SILENCE_KEPT };
-        kept.keep_at_most(self.clock(), began, most, measured.clone());
-        Some(recorder.text() + &measured)
+        let samples = self.measure().await;
+        Some(recorder.text() + &samples.text())
     }
 
-    /// Measures what nobody records while it happens, and whether the database answers. What it says of
-    /// accounts is there as a whole or not at all.
-    async fn measure(&self) -> (Samples, bool) {
-        let mut samples = Samples::default();
-        measure::process(&mut samples, self.stuck().len());
+    /// Measures what nobody records while it happens: what the process itself knows for each answer, and what the
+    /// database says from time to time.
+    async fn measure(&self) -> Samples {
         let Some(served) = self.served() else {
+            let mut samples = Samples::default();
+            measure::process(&mut samples, self.stuck().len());
             measure::database(&mut samples, None, false, None);
-            return (samples, false);
+            return samples;
         };
+        let Measured { mut samples, is_up } = self.measured(&served).await;
+        measure::process(&mut samples, self.stuck().len());
         for observed in &served.accounts {
             measure::client(&mut samples, &observed.name, &observed.client);
         }
-        let measured = tokio::select! {
-            measured = self.measure_accounts(&served) => measured.map_err(|error| error.to_string()),
-            () = self.clock.sleep(MEASURING) => Err(SILENT.to_owned()),
-        };
-        if let Err(error) = &measured {
-            tracing::debug!(%error, "the database cannot be read for /metrics: {error}");
-        }
-        let is_up = measured.is_ok();
-        samples.extend(measured.unwrap_or_default());
         let (store, file) = (Some(&served.store), served.file.as_deref());
         measure::database(&mut samples, store, is_up, file);
-        (samples, is_up)
+        samples
+    }
+
+    /// What the database says of accounts: as a whole or not at all.
+    async fn measured(&self, served: &Served) -> Measured {
+        let mut kept = self.measured.lock().await;
+        if let Some(measured) = kept.fresh(self.clock()) {
+            return measured;
+        }
+        let began = self.clock.running();
+        let asked = tokio::select! {
+            asked = self.measure_accounts(served) => asked.map_err(|error| error.to_string()),
+            () = self.clock.sleep(MEASURING) => Err(SILENT.to_owned()),
+        };
+        if let Err(error) = &asked {
+            tracing::debug!(%error, "the database cannot be read for /metrics: {error}");
+        }
+        let is_up = asked.is_ok();
+        let samples = asked.unwrap_or_default();
+        let measured = Measured { samples, is_up };
+        let most = if is_up { MEASURED_KEPT } else { SILENCE_KEPT };
+        kept.keep_at_most(self.clock(), began, most, measured.clone());
+        measured
     }
 
     async fn measure_accounts(&self, served: &Served) -> Result<Samples, StoreError> {
@@ -557,6 +575,7 @@ impl View {
         let mut samples = Samples::default();
         let open = served.store.current_alerts(None).await?;
         measure::alerts(&mut samples, "", &[Kind::Disk], &open);
+        measure::messages(&mut samples, &served.store, now).await?;
         for observed in &served.accounts {
             self.measure_account(&mut samples, served, &observed.name, now)
                 .await?;
@@ -584,13 +603,92 @@ impl View {
         let promises = self.promises(sync, &streams);
         let times = (self.started_at, now);
         let mirrored = streams.iter().filter(mirrored);
-        measure::streams(into, name, mirrored, &promises, times);
+        let refused = status::refused(&streams, &sync.resources).into_iter();
+        let refused: Vec<Resource> = refused.map(|(resource, _)| resource).collect();
+        measure::streams(into, name, mirrored, &promises, &refused, times);
         let verify_due = |last: Option<Timestamp>| {
             let last = last.unwrap_or(self.started_at);
             let schedule = served.verify.as_ref()?;
             Some(promised(schedule, self.zone, last, Duration::ZERO))
         };
         let which = (name, account.id);
-        measure::stored(into, which, store, &sync.resources, verify_due, now).await
+        let resources = (sync.resources.as_slice(), refused.as_slice());
+        measure::stored(into, which, store, resources, verify_due, now).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::clock::{FakeClock, Sleep};
+    use crate::config::{Environment, Settings};
+    use crate::health::Pulse;
+    use crate::store::OpenOptions;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A clock on which nobody waits too long.
+    #[derive(Debug)]
+    struct Patient(FakeClock);
+
+    impl Clock for Patient {
+        fn now(&self) -> Timestamp {
+            self.0.now()
+        }
+
+        fn running(&self) -> Duration {
+            self.0.running()
+        }
+
+        fn sleep(&self, _: Duration) -> Sleep {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_process_itself_knows_is_never_kept() {
+        let clock = Arc::new(Patient(FakeClock::at(Timestamp::from_micros(0))));
+        let health = Arc::new(Health::new(Arc::clone(&clock) as _));
+        let view = View::new(
+            Arc::clone(&clock) as _,
+            Zone::UTC,
+            Arc::clone(&health),
+            None,
+            String::new(),
+        );
+        let store = Store::open("sqlite::memory:", &OpenOptions::default()).await;
+        let store = store.unwrap();
+        store.migrate().await.unwrap();
+        let path = Path::new("helena-sync.toml");
+        let settings = Settings::parse(path, "", Environment::default(), &[]).unwrap();
+        let sync = settings.sync().unwrap();
+        view.begin(store.clone(), None, (sync, None), Vec::new());
+        health.watch("account north".to_owned(), Pulse::default(), SECOND);
+        let measured = async || view.measure().await.text();
+        assert!(measured().await.contains("helena_sync_stuck_tasks 0\n"));
+        // What the database said is still kept, since it does not answer any more.
+        store.close().await;
+        clock.0.advance(SECOND + SECOND / 2);
+        let text = measured().await;
+        assert!(text.contains("helena_sync_database_up 1\n"), "{text}");
+        assert!(text.contains("helena_sync_stuck_tasks 1\n"), "{text}");
+        clock.0.advance(SECOND);
+        let text = measured().await;
+        assert!(text.contains("helena_sync_database_up 0\n"), "{text}");
+    }
+
+    #[test]
+    fn what_took_long_to_measure_is_not_kept_for_longer_than_it_may() {
+        let clock = FakeClock::at(Timestamp::from_micros(0));
+        let began = clock.running();
+        clock.advance(SECOND * 5);
+        let mut kept = Kept::default();
+        kept.keep_at_most(&clock, began, MEASURED_KEPT, ());
+        clock.advance(SECOND * 14);
+        assert_eq!(kept.fresh(&clock), Some(()));
+        clock.advance(SECOND);
+        assert_eq!(kept.fresh(&clock), None);
     }
 }

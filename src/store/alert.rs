@@ -5,6 +5,7 @@
 //! changes, and does nothing if another process was faster. A message is created in the transaction of the
 //! change that it tells. Must not know when a condition is worth an alert.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::account::AccountId;
@@ -287,6 +288,26 @@ impl Store {
                 })
             })
             .collect()
+    }
+
+    /// How many messages are still to be sent each way that were created or tried since an instant.
+    pub async fn unsent_messages(
+        &self,
+        since: Timestamp,
+    ) -> Result<BTreeMap<String, u64>, StoreError> {
+        let mut tx = self.reading("count the messages", "alert_messages").await?;
+        let rows: Vec<(String, i64)> = tx
+            .rows(
+                "select channel, count(*) from alert_messages \
+                 where coalesce(tried_at, created_at) >= $1 group by channel",
+                args![since],
+            )
+            .await?;
+        tx.end().await;
+        Ok(rows
+            .into_iter()
+            .map(|(channel, number)| (channel, count(number)))
+            .collect())
     }
 
     /// Takes a message over for one attempt. False if another process was faster, or if a later one has taken its place.

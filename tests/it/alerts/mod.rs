@@ -278,6 +278,14 @@ async fn a_webhook_that_fails_is_tried_less_and_less_often_and_gets_only_the_lat
         // 30 s, 1, 2, 4, 8, 16, 32 min, and then an hour.
         assert_eq!(times, [0, 1, 3, 7, 15, 31, 63, 127]);
         assert_eq!(story.waiting().await, 1);
+        let unsent = async |since: Timestamp| {
+            let unsent = story.database.store.unsent_messages(since).await;
+            unsent.unwrap().get("webhook").copied()
+        };
+        // It was last tried half a minute ago.
+        let tried = story.clock.now() - Duration::from_secs(90);
+        assert_eq!(unsent(tried).await, Some(1));
+        assert_eq!(unsent(tried + Duration::from_secs(1)).await, None);
         // It ends before anybody heard of it: that is told, once.
         story.read().await;
         story.look().await;

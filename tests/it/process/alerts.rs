@@ -44,7 +44,9 @@ async fn run_tells_a_webhook_what_fails_and_when_it_is_over() {
         until("the metrics show it", async || {
             let text = get(at, "/metrics").await.body;
             let has = |line: &str| text.lines().any(|it| it == line);
-            has(open) && has(sent)
+            has(open)
+                && has(sent)
+                && has("helena_sync_alert_messages_unsent{channel=\"webhook\"} 0")
         })
         .await;
         let status = get(at, "/api/status").await.json();
@@ -78,6 +80,20 @@ async fn run_tells_a_webhook_what_fails_and_when_it_is_over() {
         assert_eq!(program.end().await.code, Some(0));
         let listed = place.succeeds(&["alerts"]).await;
         listed.says(&["no alerts"]);
+
+        // It begins again, and the webhook breaks.
+        sandbox.account().moods.refused = vec!["/core/v1/tag".to_owned()];
+        receiver.answer(Some(503));
+        let mut program = place.start(&["run"]);
+        let at = address(&mut program).await;
+        until("the metrics show that it cannot be sent", async || {
+            let unsent = "helena_sync_alert_messages_unsent{channel=\"webhook\"} 1";
+            let text = get(at, "/metrics").await.body;
+            text.lines().any(|line| line == unsent)
+        })
+        .await;
+        program.signal(Signal::TERM);
+        assert_eq!(program.end().await.code, Some(0));
     })
     .await;
 }

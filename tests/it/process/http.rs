@@ -295,6 +295,15 @@ async fn what_the_token_may_not_read_is_named_and_leaves_the_others_ready() {
         chosen.succeeds(&["status", "--max-lag"]).await.says(&said);
         let status = chosen.succeeds(&["status", "--json"]).await.json();
         assert_eq!(status[0]["refused"], serde_json::json!(["tags"]));
+        until("the metrics say it", async || {
+            let text = get(address, "/metrics").await.body;
+            let has = |line: &str| text.lines().any(|it| it.starts_with(line));
+            let refused = |stream: &str| {
+                format!("helena_sync_refused{{account=\"default\",stream=\"{stream}\"}}")
+            };
+            has(&(refused("tags") + " 1")) && has(&(refused("sessions") + " 0"))
+        })
+        .await;
         // Not all rows are loaded.
         chosen
             .refuses(&["status", "--complete"], 1, &["tags was never read"])
